@@ -1,0 +1,161 @@
+"""Every error a user can meet: what happened, to which file, what to do about it, and the exit code it ends with."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from pathlib import Path
+from typing import ClassVar
+
+
+class ExitCode(IntEnum):
+    """Exit codes of the commands. Several different failures in one run end with ``SEVERAL``."""
+
+    OK = 0
+    SEVERAL = 1
+    USAGE = 2
+    INPUT = 3
+    UNSUPPORTED = 4
+    OUTPUT = 5
+    MODEL = 6
+    MEMORY = 7
+    DEVICE = 8
+    CONFIG = 9
+    ENGINE = 10
+    INTERRUPTED = 130
+
+
+class LiifError(Exception):
+    """Base of all errors raised on purpose.
+
+    Args:
+        message: what happened, as a sentence without a final period.
+        path: the file it happened to, if there is one.
+        remedy: what the user can do; the class's own ``remedy`` when not given.
+    """
+
+    exit_code: ClassVar[ExitCode] = ExitCode.ENGINE
+    remedy: str = ""
+
+    def __init__(self, message: str, *, path: str | Path | None = None, remedy: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.path = None if path is None else Path(path)
+        if remedy is not None:
+            self.remedy = remedy
+
+    def __str__(self) -> str:
+        where = "" if self.path is None else f"{self.path}: "
+        return f"{where}{self.message}"
+
+    def at(self, path: str | Path) -> LiifError:
+        """The same error, naming `path` if it names no file yet."""
+        if self.path is None:
+            self.path = Path(path)
+        return self
+
+    def explain(self) -> str:
+        """One line for people: what happened and, if known, what to do."""
+        return f"{self}. {self.remedy}" if self.remedy else str(self)
+
+
+class UsageError(LiifError):
+    """The command or the call asks for something that makes no sense."""
+
+    exit_code = ExitCode.USAGE
+
+
+class InputError(LiifError):
+    """The input cannot be read as a picture: missing, not a picture, damaged, or lying about itself."""
+
+    exit_code = ExitCode.INPUT
+    remedy = "Check that the file opens in a picture viewer, or fetch it again."
+
+
+class TruncatedError(InputError):
+    """The picture's data ends early."""
+
+    remedy = "Fetch the file again, or use --allow-truncated to restore what is there."
+
+
+class UnsupportedError(LiifError):
+    """The picture is fine, but restoring it would lose something; nothing is dropped in silence."""
+
+    exit_code = ExitCode.UNSUPPORTED
+    remedy = "Convert it to an 8-bit RGB PNG or JPEG first."
+
+
+class TooLargeError(LiifError):
+    """The picture, or the result asked for, is larger than a limit: a format's, the memory's, or the set one."""
+
+    exit_code = ExitCode.MEMORY
+    remedy = "Ask for a smaller scale, or raise the limit if you trust the file."
+
+
+class OutputError(LiifError):
+    """The result cannot be written: it exists, no permission, disk full, wrong kind of file."""
+
+    exit_code = ExitCode.OUTPUT
+    remedy = "Check the folder's permissions and free space."
+
+
+class OutputExistsError(OutputError):
+    """Something already has the result's name."""
+
+    remedy = "Use --overwrite to replace it, or --out to choose another name."
+
+
+class ModelError(LiifError):
+    """There is no such model, or the checkpoint cannot be used."""
+
+    exit_code = ExitCode.MODEL
+    remedy = "Run `liif models` for the names that exist."
+
+
+class UnsafeCheckpointError(ModelError):
+    """The checkpoint holds something other than numbers; loading it could run code."""
+
+    remedy = "Use a .safetensors file, or a .pth in the published LIIF format from a source you trust."
+
+
+class DeviceError(LiifError):
+    """The device asked for is not there or cannot do what was asked."""
+
+    exit_code = ExitCode.DEVICE
+    remedy = "Use --device auto."
+
+
+class MemoryExhaustedError(LiifError):
+    """The smallest tile does not fit in memory."""
+
+    exit_code = ExitCode.MEMORY
+    remedy = "Close other programs, or use --device cpu."
+
+
+class NonFiniteError(LiifError):
+    """The network gave infinities or not-a-numbers, even in fp32."""
+
+    exit_code = ExitCode.ENGINE
+    remedy = "The checkpoint may be damaged; try --model published."
+
+
+class ConfigError(LiifError):
+    """config.yaml holds something unknown or out of range."""
+
+    exit_code = ExitCode.CONFIG
+    remedy = "Correct the line named, or delete it to use the default."
+
+
+class Cancelled(LiifError):  # noqa: N818 - not a failure: what the user asked for
+    """The user stopped the work; nothing was written."""
+
+    exit_code = ExitCode.INTERRUPTED
+
+
+def combined_exit_code(failures: list[LiifError]) -> ExitCode:
+    """The exit code of a run: OK, the one kind of failure there was, or SEVERAL."""
+    codes = {failure.exit_code for failure in failures}
+    if not codes:
+        return ExitCode.OK
+    if ExitCode.INTERRUPTED in codes:
+        return ExitCode.INTERRUPTED
+    return codes.pop() if len(codes) == 1 else ExitCode.SEVERAL

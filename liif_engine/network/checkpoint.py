@@ -1,0 +1,172 @@
+"""A name or a path becomes a model. Sizes are read off the tensors; nothing in a file is ever executed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+import re
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+from safetensors.torch import save as save_safetensors
+from torch import Tensor
+
+from liif_engine.errors import ModelError, UnsafeCheckpointError
+from liif_engine.network.model import EdsrLiif
+
+SHIPPED = Path(__file__).parent / "weights"
+
+#: Larger files are no EDSR-LIIF; refusing them bounds the memory a wrong path can take.
+MAX_CHECKPOINT_BYTES = 1 << 30
+
+#: Keys of the published state dict that hold EDSR's unused mean shift.
+UNUSED_KEYS = re.compile(r"encoder\.(sub|add)_mean\.")
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a checkpoint says of itself.
+
+    Attributes:
+        name: the shipped name, or the file's stem.
+        path: the file.
+        size_bytes: of the file.
+        card: free fields: task, paper, repository, license, trained_for, sha256 of an original, and so on.
+    """
+
+    name: str
+    path: Path
+    size_bytes: int
+    card: Mapping[str, str] = field(default_factory=dict)
+
+
+def shipped_models() -> dict[str, ModelCard]:
+    """The models that come with the package, by name, without loading their tensors."""
+    return {path.stem: read_card(path) for path in sorted(SHIPPED.glob("*.safetensors"))}
+
+
+def read_card(path: Path) -> ModelCard:
+    """The metadata of a .safetensors file, read from its header alone.
+
+    Raises:
+        ModelError: the file is missing or no .safetensors.
+    """
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            (header_bytes,) = struct.unpack("<Q", file.read(8))
+            if header_bytes > size:
+                raise ModelError("not a .safetensors file: its header is longer than the file", path=path)
+            metadata = json.loads(file.read(header_bytes)).get("__metadata__", {})
+    except (OSError, ValueError, struct.error, AttributeError) as error:
+        raise ModelError(f"cannot read the model card ({error})", path=path) from error
+    return ModelCard(path.stem, path, size, {str(key): str(value) for key, value in metadata.items()})
+
+
+def find(name_or_path: str | Path) -> Path:
+    """The file of a shipped name, or the path itself.
+
+    Raises:
+        ModelError: neither a shipped name nor a file.
+    """
+    shipped = SHIPPED / f"{name_or_path}.safetensors"
+    if re.fullmatch(r"[\w-]+", str(name_or_path)) and shipped.is_file():
+        return shipped
+    path = Path(name_or_path)
+    if path.is_file():
+        return path
+    names = ", ".join(shipped_models())
+    raise ModelError(f"there is no model {str(name_or_path)!r}: neither a file nor one of {names}")
+
+
+def load(name_or_path: str | Path) -> EdsrLiif:
+    """A model in fp32 on the CPU, in evaluation mode.
+
+    Args:
+        name_or_path: a shipped name, a .safetensors, or a .pth / .pt in the published format.
+
+    Raises:
+        ModelError: no such model, or its tensors are not those of an EDSR-LIIF.
+        UnsafeCheckpointError: a pickle that holds more than numbers.
+    """
+    path = find(name_or_path)
+    if path.stat().st_size > MAX_CHECKPOINT_BYTES:
+        raise ModelError("too large to be an EDSR-LIIF checkpoint", path=path)
+    tensors = _read_pickle(path) if path.suffix in {".pth", ".pt"} else _read_safetensors(path)
+    try:
+        return from_tensors(tensors)
+    except ModelError as error:
+        raise error.at(path) from None
+
+
+def from_tensors(tensors: Mapping[str, Tensor]) -> EdsrLiif:
+    """An EDSR-LIIF whose sizes are those of its tensors.
+
+    Args:
+        tensors: a state dict with the published keys; fp32, fp16 or bf16.
+
+    Raises:
+        ModelError: a key is missing or unknown, a shape does not fit, or a value is not finite.
+    """
+    tensors = {key: value for key, value in tensors.items() if not UNUSED_KEYS.match(key)}
+    try:
+        channels = tensors["encoder.head.0.weight"].shape[0]
+        blocks = sum(key.endswith(".body.0.weight") for key in tensors)
+        linears = sorted(
+            (int(key.split(".")[2]), value)
+            for key, value in tensors.items()
+            if re.fullmatch(r"imnet\.layers\.\d+\.weight", key)
+        )
+        hidden = [weight.shape[0] for _, weight in linears[:-1]]
+        model = EdsrLiif(channels, blocks, hidden)
+        model.load_state_dict({key: value.float() for key, value in tensors.items()})
+    except (KeyError, ValueError, IndexError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(f"not an EDSR-LIIF checkpoint ({reason})") from error
+    if not all(bool(torch.isfinite(value).all()) for value in model.state_dict().values()):
+        raise ModelError("the checkpoint holds infinities or not-a-numbers")
+    return model.eval().requires_grad_(False)
+
+
+def save(model: EdsrLiif, path: Path, card: Mapping[str, str]) -> None:
+    """Writes a model with its card as fp32 .safetensors."""
+    tensors = {key: value.detach().float().contiguous().cpu() for key, value in model.state_dict().items()}
+    path.write_bytes(save_safetensors(tensors, metadata=dict(card)))
+
+
+def sha256_of(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read_safetensors(path: Path) -> Mapping[str, Tensor]:
+    try:
+        return load_safetensors(path.read_bytes())
+    except (SafetensorError, ValueError, OSError) as error:
+        raise ModelError(f"not a .safetensors file ({error})", path=path) from error
+
+
+def _read_pickle(path: Path) -> Mapping[str, Tensor]:
+    """The tensors of a published .pth: ``{"model": {"sd": state_dict}}``, or a bare state dict.
+
+    `weights_only` runs torch's own interpreter of the pickle opcodes, which builds tensors and plain
+    containers and refuses every other name, so a hostile file cannot execute anything.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UnsafeCheckpointError("refused: the file holds more than numbers", path=path) from error
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError, AttributeError, TypeError, IndexError) as error:
+        raise ModelError(f"not a PyTorch checkpoint ({type(error).__name__})", path=path) from error
+    if isinstance(content, Mapping) and isinstance(content.get("model"), Mapping):
+        content = content["model"].get("sd", content["model"])
+    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise ModelError("not in the published format: no state dict of tensors in it", path=path)
+    return content
