@@ -134,6 +134,11 @@ def from_tensors(tensors: Mapping[str, Tensor]) -> EdsrLiif:
     return model.eval().requires_grad_(False)
 
 
+def copy_of(model: EdsrLiif) -> EdsrLiif:
+    """An independent copy, in fp32 on the CPU."""
+    return from_tensors(model.state_dict())
+
+
 def save(model: EdsrLiif, path: Path, card: Mapping[str, str]) -> None:
     """Writes a model with its card as fp32 .safetensors."""
     tensors = {key: value.detach().float().contiguous().cpu() for key, value in model.state_dict().items()}

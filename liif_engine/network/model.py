@@ -6,6 +6,7 @@ Shapes: N pictures, C feature channels (64), K hidden width of the decoder (256)
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import cast
 
 import torch
@@ -34,7 +35,8 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return cast(Tensor, self.body(x)).add_(x) if not torch.is_grad_enabled() else self.body(x) + x
+        deep: Tensor = self.body(x)
+        return deep + x if torch.is_grad_enabled() else deep.add_(x)
 
 
 class Edsr(nn.Module):
@@ -49,8 +51,9 @@ class Edsr(nn.Module):
         )
 
     def forward(self, x: Tensor, on_layer: Callable[[], None] | None = None) -> Tensor:
-        shallow = self.head(x)  # (N, C, H, W)
-        deep = shallow
+        # In a reduced model the head alone stays in fp32: 8-bit pixels rounded to bf16 would cost 7 dB of fidelity.
+        shallow = self.head(x).to(self.body[-1].weight.dtype)  # (N, C, H, W)
+        deep: Tensor = shallow
         for layer in self.body:
             deep = layer(deep)  # (N, C, H, W)
             if on_layer is not None:
@@ -95,7 +98,7 @@ class EdsrLiif(nn.Module):
 
     @property
     def halo(self) -> int:
-        """Input pixels around a query that can change its answer: each 3x3 convolution, the unfolding, the neighbour."""
+        """Input pixels around a query that can change its answer: convolutions, unfolding, nearest neighbour."""
         convolutions = 2 * self.blocks + 2
         return convolutions + 2
 
@@ -109,13 +112,19 @@ class EdsrLiif(nn.Module):
     def decoder_work(self) -> int:
         """Multiply-adds per output pixel: four answers, each through the layers after the first."""
         widths = [*self.hidden, 3]
-        return len(ENSEMBLE) * sum(a * b for a, b in zip(widths, widths[1:], strict=False))
+        return len(ENSEMBLE) * sum(a * b for a, b in pairwise(widths))
+
+    def reduce(self, dtype: torch.dtype) -> EdsrLiif:
+        """Converts the model, in place, to bf16 or fp16, all but the encoder's first convolution; returns it."""
+        self.to(dtype)
+        self.encoder.head.float()
+        return self
 
     def encode(self, pixels: Tensor, on_layer: Callable[[], None] | None = None) -> Tensor:
         """Pixels to the encoder's grid.
 
         Args:
-            pixels: (N, 3, H, W), RGB in [0, 1], in the model's dtype.
+            pixels: (N, 3, H, W), RGB in [0, 1], fp32, also for a model in a reduced precision.
             on_layer: called after each layer of the encoder's body; what it raises ends the work.
 
         Returns:
@@ -165,8 +174,8 @@ class EdsrLiif(nn.Module):
             flat = nearest[..., 0] * width + nearest[..., 1]  # (N, Q)
             hidden = grid.gather(1, flat.unsqueeze(-1).expand(-1, -1, grid.shape[-1]))  # (N, Q, K)
             hidden = hidden + F.linear(relative.to(grid.dtype), coord_columns) + cell_term
-            for layer in self.imnet.layers[1:]:
-                hidden = layer(hidden)
+            for linear in self.imnet.linears[1:]:
+                hidden = linear(F.relu(hidden, inplace=True))
             answers.append(hidden)  # (N, Q, 3)
             areas.append(relative.prod(-1).abs() + AREA_EPSILON)  # (N, Q)
 

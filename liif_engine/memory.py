@@ -1,0 +1,106 @@
+"""How much memory there is, and whether an error means that it ran out."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+#: Left to the rest of the system and to what is not counted, as a share of what is free.
+SAFETY_SHARE = 0.2
+
+
+def available_bytes() -> int:
+    """Bytes this process may still take before something stops it.
+
+    The least of: the system's available memory, the room left in its control groups (v1 and v2, with their parents),
+    and in RLIMIT_AS. On Linux a process over the first two is killed without an exception, so this must be asked first.
+    """
+    return int(min(_limits(), default=1 << 33) * (1 - SAFETY_SHARE))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """True for an allocation that failed, on CPU or GPU, and for nothing else."""
+    if isinstance(error, MemoryError):
+        return True
+    if not isinstance(error, RuntimeError):
+        return False
+    # torch.OutOfMemoryError by name: this module must not load torch.
+    if any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__):
+        return True
+    text = str(error)
+    return "DefaultCPUAllocator" in text or "CUDA error: out of memory" in text
+
+
+def readable(size: float) -> str:
+    """A size for people: ``1.4 GB``."""
+    for unit in ("bytes", "KB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"
+
+
+def _limits() -> Iterator[int]:
+    if sys.platform == "linux":
+        yield from _meminfo()
+        yield from _control_groups()
+    if sys.platform != "win32":
+        yield from _address_space()
+        if sys.platform != "linux":
+            yield os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+
+
+def _meminfo() -> Iterator[int]:
+    for line in _lines(Path("/proc/meminfo")):
+        if line.startswith("MemAvailable:"):
+            yield int(line.split()[1]) * 1024
+
+
+def _control_groups(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> Iterator[int]:
+    for line in _lines(own):
+        _, controllers, group = line.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        base = root / "memory" if controllers else root
+        limit_name, usage_name = (
+            ("memory.limit_in_bytes", "memory.usage_in_bytes") if controllers else ("memory.max", "memory.current")
+        )
+        folder = base / group.strip("/")
+        for place in (folder, *folder.parents):
+            limit, usage = _number(place / limit_name), _number(place / usage_name)
+            if limit is not None and usage is not None:
+                yield max(0, limit - usage + _page_cache(place))
+            if place == base:
+                break
+
+
+def _page_cache(group: Path) -> int:
+    """File pages of a group that the kernel gives back before it kills."""
+    for line in _lines(group / "memory.stat"):
+        name, _, value = line.partition(" ")
+        if name in {"inactive_file", "total_inactive_file"}:
+            return int(value)
+    return 0
+
+
+def _address_space() -> Iterator[int]:
+    import resource
+
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY:
+        used = next((int(line.split()[0]) for line in _lines(Path("/proc/self/statm"))), 0)
+        yield max(0, limit - used * resource.getpagesize())
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text().splitlines()
+    except OSError:
+        return []
+
+
+def _number(path: Path) -> int | None:
+    lines = _lines(path)
+    return int(lines[0]) if lines and lines[0].isdigit() else None

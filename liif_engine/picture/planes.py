@@ -1,0 +1,132 @@
+"""Which channels the network sees, and what happens to the others: colour goes through it, alpha is resized."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from liif_engine.errors import UsageError
+
+Pixels = NDArray[Any]
+
+#: Channels that go through the network together, by layout; a group of one is shown to it as gray.
+NETWORK_GROUPS: dict[str, tuple[slice, ...]] = {
+    "L": (slice(0, 1),),
+    "LA": (slice(0, 1),),
+    "RGB": (slice(0, 3),),
+    "RGBA": (slice(0, 3),),
+    "CMYK": (slice(0, 3), slice(3, 4)),
+}
+
+#: The layout of an array that names none, by its number of channels.
+LAYOUT_OF_CHANNELS = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+
+
+#: The value of full brightness, by dtype.
+FULL_SCALE = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}
+
+
+def as_channels(pixels: Pixels, layout: str | None) -> tuple[Pixels, str]:
+    """A view of the pixels as (H, W, C), and their layout.
+
+    Raises:
+        UsageError: not a picture.
+    """
+    if pixels.dtype.name not in FULL_SCALE:
+        raise UsageError(f"pixels are uint8, uint16 or float32, not {pixels.dtype}")
+    source = pixels[..., None] if pixels.ndim == 2 else pixels
+    if source.ndim != 3 or source.shape[2] not in LAYOUT_OF_CHANNELS or source.size == 0:
+        raise UsageError(f"pixels have the shape (H, W) or (H, W, 1 to 4), not {pixels.shape}")
+    layout = layout or LAYOUT_OF_CHANNELS[source.shape[2]]
+    if layout not in NETWORK_GROUPS or (layout == "CMYK" and source.shape[2] != 4):
+        raise UsageError(f"there is no layout {layout!r} of {source.shape[2]} channels")
+    if source.dtype == np.float32 and not np.isfinite(source).all():
+        raise UsageError("the pixels hold infinities or not-a-numbers")
+    return source, layout
+
+
+def has_alpha(layout: str) -> bool:
+    """Whether the last channel is straight (unassociated) alpha."""
+    return layout in {"LA", "RGBA"}
+
+
+def resize_alpha(alpha: Pixels, height: int, width: int) -> Pixels:
+    """Alpha by bicubic interpolation.
+
+    The network learned pictures, not masks, and alpha carries no compression artifacts; bicubic keeps a mask exactly as
+    it is at scale 1.
+
+    Args:
+        alpha: (H, W), uint8, uint16 or float32.
+        height, width: of the result, pixels.
+
+    Returns:
+        (height, width) in the same dtype and range.
+    """
+    if alpha.shape == (height, width):
+        return alpha
+    lowest, highest = alpha.min(), alpha.max()
+    if lowest == highest:
+        return np.full((height, width), lowest, alpha.dtype)
+    plane = Image.fromarray(np.ascontiguousarray(alpha if alpha.dtype == np.uint8 else alpha.astype(np.float32)))
+    resized = np.asarray(plane.resize((width, height), Image.Resampling.BICUBIC))
+    if alpha.dtype == np.uint8:
+        return cast(Pixels, resized)
+    # Clipped to the mask's own range: bicubic rings, and a float mask has no type to stop it.
+    resized = np.clip(resized, lowest, highest)
+    return np.rint(resized).astype(alpha.dtype) if alpha.dtype == np.uint16 else resized.astype(alpha.dtype)
+
+
+def spread_visible_colour(pixels: Pixels) -> Pixels:
+    """Gives fully transparent pixels the colour of the visible ones around them.
+
+    What lies under transparent pixels is arbitrary, often black; the network would draw it into the visible edge as a
+    fringe. Averages of the visible pixels are built as a pyramid, then handed down to where nothing is visible
+    (push-pull interpolation, Gortler et al. 1996).
+
+    Args:
+        pixels: (H, W, C + 1), the last channel straight alpha; uint8, uint16 or float32.
+
+    Returns:
+        (H, W, C): the input's colours where alpha > 0. The input itself is left as it is.
+    """
+    colour, hidden = pixels[..., :-1], pixels[..., -1] == 0
+    if not hidden.any():
+        return colour
+    filled = colour.copy()
+    if hidden.all():
+        return filled
+    below = _fill(*_halve(colour, ~hidden))
+    # By rows of the half-size level, so that no full-size copy beyond the result is made.
+    for row in range(pixels.shape[0]):
+        columns = np.flatnonzero(hidden[row])
+        values = below[row // 2, columns // 2]
+        filled[row, columns] = values if colour.dtype.kind == "f" else np.rint(values)
+    return filled
+
+
+def _halve(colour: Pixels, weight: Pixels) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean of the visible pixels of each 2x2 cell, (h, w, C), and how many they are, (h, w)."""
+    height, width = (colour.shape[0] + 1) // 2, (colour.shape[1] + 1) // 2
+    total = np.zeros((height, width, colour.shape[2]), np.float32)
+    count = np.zeros((height, width), np.float32)
+    for dy in (0, 1):
+        for dx in (0, 1):
+            part = colour[dy::2, dx::2]
+            seen = weight[dy::2, dx::2].astype(np.float32)
+            total[: part.shape[0], : part.shape[1]] += part * seen[..., None]
+            count[: part.shape[0], : part.shape[1]] += seen
+    total /= np.maximum(count, 1)[..., None]
+    return total, np.minimum(count, 1, dtype=np.float32)
+
+
+def _fill(colour: NDArray[np.float32], visible: NDArray[np.float32]) -> NDArray[np.float32]:
+    if visible.all() or colour.shape[:2] == (1, 1):
+        return colour
+    below = _fill(*_halve(colour, visible))
+    handed_down = below.repeat(2, axis=0).repeat(2, axis=1)[: colour.shape[0], : colour.shape[1]]
+    filled: NDArray[np.float32] = np.where(visible[..., None] > 0, colour, handed_down)
+    return filled

@@ -1,0 +1,336 @@
+"""The main path, start reading here: pixels -> tiles -> encoder -> decoder -> pixels."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from liif_engine import memory
+from liif_engine.errors import MemoryExhaustedError, NonFiniteError, TooLargeError
+from liif_engine.network import checkpoint
+from liif_engine.network.decode import Axis, Span, axis, decode
+from liif_engine.network.device import DTYPE, Precision, choose_device, choose_precision
+from liif_engine.network.model import EdsrLiif
+from liif_engine.picture import planes, tiles
+from liif_engine.picture.tiles import Grid, Tile
+from liif_engine.target import Target
+
+log = logging.getLogger(__name__)
+
+Pixels = NDArray[Any]
+
+#: Called with the share of the work done, 0 to 1; what it raises ends the work.
+OnProgress = Callable[[float], None]
+
+#: Longest side of a tile's core in input pixels, by kind of device. Larger tiles repeat less of the encoder's work in
+#: their halos (1.3 times at 512); smaller ones need less memory. Fixed, so that equal input gives equal bytes.
+TILE_CORE = {"cpu": 512, "cuda": 1024, "mps": 512}
+
+#: Smaller cores are not tried: their halo would be nearly all of the work.
+SMALLEST_CORE = 32
+
+#: Copies of a window's feature map alive at once while encoding: the shallow one, the block's input, its inside and its
+#: result, and one for the convolution's own workspace.
+ENCODER_COPIES = 5
+
+#: Bytes a strip of the decoder and the libraries' workspaces take, by measurement on CPU.
+STRIP_BYTES = 200 << 20
+
+#: Bytes per pixel and channel that encoding a result to a file takes on top of it: Pillow keeps four bytes a pixel.
+FILE_COPIES = 1.5
+
+#: ITU-R BT.601 luma of the network's answer to a gray picture.
+LUMA = (0.299, 0.587, 0.114)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where and how tiles are computed."""
+
+    device: torch.device
+    precision: Precision
+
+
+class _Progress:
+    """Counts multiply-adds of finished work; never goes back, though a tile may be done over."""
+
+    def __init__(self, total: int, report: OnProgress | None) -> None:
+        self.total, self.report = max(total, 1), report
+        self.finished = 0
+        self.tile = 0
+        self.shown = 0.0
+
+    def step(self, work: int) -> None:
+        """Part of the present tile is done."""
+        self.tile += work
+        self.shown = max(self.shown, min((self.finished + self.tile) / self.total, 1.0))
+        if self.report is not None:
+            self.report(self.shown)
+
+    def end_tile(self, work: int) -> None:
+        """The present tile is done; it was worth `work`."""
+        self.finished, self.tile = self.finished + work, 0
+        self.step(0)
+
+    def redo_tile(self) -> None:
+        """The present tile starts over."""
+        self.tile = 0
+
+
+class _NonFiniteTile(Exception):  # noqa: N818 - a signal inside this file, not an error for users
+    """A strip held infinities or not-a-numbers."""
+
+
+class Engine:
+    """A model that restores pictures: ``Engine("web").restore(pixels, scale=2)``.
+
+    Loading is done once, by the constructor. An engine may be used by one thread at a time.
+
+    Args:
+        model: a shipped name (`liif models` lists them), the path of a checkpoint, or a model.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        precision: ``auto``, ``fp32`` or ``bf16``; ``auto`` takes bf16 for 8-bit pixels where the hardware has it.
+        memory_bytes: at most this much memory for work on the CPU; by default what the system allows.
+
+    Raises:
+        ModelError: no such model, or an unusable checkpoint.
+        DeviceError: no such device, or it lacks the precision.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | EdsrLiif = "web",
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+        memory_bytes: int | None = None,
+    ) -> None:
+        self.device = choose_device(device)
+        self.precision = precision
+        self.memory_bytes = memory_bytes
+        choose_precision(precision, self.device)
+        if isinstance(model, EdsrLiif):
+            self.model_name, self._original = type(model).__name__, model.eval()
+        else:
+            self.model_name = checkpoint.find(model).stem
+            self._original = checkpoint.load(model)
+        self._networks: dict[_Place, EdsrLiif] = {}
+
+    def restore(
+        self,
+        pixels: Pixels,
+        *,
+        scale: float | None = None,
+        size: tuple[int, int] | None = None,
+        layout: str | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> Pixels:
+        """Restores a picture held in memory.
+
+        Args:
+            pixels: (H, W), (H, W, 1) gray, (H, W, 2) gray and alpha, (H, W, 3) RGB or (H, W, 4) RGB and alpha; uint8,
+                uint16, or float32 in [0, 1]; gamma-encoded as in files; alpha straight (not premultiplied).
+            scale: output per input pixel, >= 1; 1 removes artifacts only.
+            size: (width, height) of the result in pixels, instead of a scale.
+            layout: ``CMYK`` for four channels of (255 - ink); otherwise told from the shape.
+            on_progress: called with the share of the work done, at least twice a second; what it raises ends the work.
+
+        Returns:
+            The result in the dtype and with the channels of `pixels`, (round(scale H), round(scale W), C).
+
+        Raises:
+            UsageError: `pixels`, `scale` or `size` make no sense.
+            TooLargeError: the result does not fit in memory.
+            MemoryExhaustedError: memory ran out although the smallest tiles were tried.
+            NonFiniteError: the network gave infinities even in fp32.
+        """
+        source, layout = planes.as_channels(pixels, layout)
+        height, width, channels = source.shape
+        out_width, out_height = Target(scale=scale, size=size).size_of_result(width, height)
+        grid = Grid(height, width, out_height, out_width, self._original.halo)
+        core = self._core_size(grid, source, channels)
+
+        result = np.empty((out_height, out_width, channels), source.dtype)
+        if planes.has_alpha(layout):
+            result[..., -1] = planes.resize_alpha(source[..., -1], out_height, out_width)
+            source = planes.spread_visible_colour(source)
+        work = tiles.tiles(grid, core)
+        groups = planes.NETWORK_GROUPS[layout]
+        progress = _Progress(len(groups) * sum(map(self._work, work)), on_progress)
+        for group in groups:
+            self._restore_group(source[..., group], result, group, grid, work, progress)
+        return result.reshape(out_height, out_width, *pixels.shape[2:])
+
+    def result_bytes(self, width: int, height: int, channels: int, bits: int) -> int:
+        """Bytes that a result of this size takes in memory, with what encoding it to a file needs."""
+        return int(width * height * channels * (bits // 8) * (1 + FILE_COPIES))
+
+    def check_memory(self, width: int, height: int, channels: int, bits: int = 8) -> None:
+        """Refuses, before any work, a result that cannot fit.
+
+        Args:
+            width, height: of the result in pixels.
+            channels: of the result.
+            bits: 8, 16 or 32 per channel.
+
+        Raises:
+            TooLargeError: naming the size it would need.
+        """
+        needed = self.result_bytes(width, height, channels, bits) + self._tile_bytes(SMALLEST_CORE)
+        free = self._available()
+        if needed > free:
+            raise TooLargeError(
+                f"the result, {width}x{height}, needs {memory.readable(needed)} of memory"
+                f" and {memory.readable(free)} are free"
+            )
+
+    def precision_for(self, bits: int) -> Precision:
+        """The precision used for pictures of 8, 16 or 32 bits."""
+        return choose_precision(self.precision, self.device, bits=bits)
+
+    def _core_size(self, grid: Grid, source: Pixels, channels: int) -> int:
+        """The fixed tile size, or less where the memory does not hold it."""
+        bits = 8 * source.dtype.itemsize
+        self.check_memory(grid.out_width, grid.out_height, channels, bits)
+        core = TILE_CORE[self.device.type]
+        room = self._available() - self.result_bytes(grid.out_width, grid.out_height, channels, bits)
+        while core > SMALLEST_CORE and self.device.type == "cpu" and self._tile_bytes(core) > room:
+            core //= 2
+        if core < min(TILE_CORE[self.device.type], max(grid.height, grid.width)):
+            log.warning("little memory (%s free): working in tiles of %d pixels", memory.readable(room), core)
+        return core
+
+    def _tile_bytes(self, core: int) -> int:
+        """Bytes of work for a tile of this core size; the wider itemsize, since a tile may be redone in fp32."""
+        side = core + 2 * self._original.halo
+        return ENCODER_COPIES * side * side * self._original.channels * 4 + STRIP_BYTES
+
+    def _available(self) -> int:
+        free = memory.available_bytes()
+        return free if self.memory_bytes is None else min(free, self.memory_bytes)
+
+    def _work(self, tile: Tile) -> int:
+        return tile.window.area * self._original.encoder_work + tile.output.area * self._original.decoder_work
+
+    def _restore_group(
+        self,
+        source: Pixels,
+        result: Pixels,
+        group: slice,
+        grid: Grid,
+        work: list[Tile],
+        progress: _Progress,
+    ) -> None:
+        """Every tile of one group of channels; an out-of-memory error makes tiles smaller, then moves to the CPU."""
+        place = _Place(self.device, self.precision_for(8 * source.dtype.itemsize))
+        axes = axis(grid.height, grid.out_height), axis(grid.width, grid.out_width)
+        pending = work[::-1]
+        while pending:
+            tile = pending.pop()
+            try:
+                self._restore_tile(source, result, group, tile, axes, place, progress)
+                progress.end_tile(self._work(tile))
+                continue
+            except (RuntimeError, MemoryError) as error:
+                if not memory.is_out_of_memory(error):
+                    raise
+            # Outside the except clause: the error's traceback would keep the tile's tensors alive.
+            progress.redo_tile()
+            place = self._with_less_memory(place, grid, tile, pending)
+
+    def _with_less_memory(self, place: _Place, grid: Grid, tile: Tile, pending: list[Tile]) -> _Place:
+        """Puts the tile back, halved or for the CPU."""
+        if place.device.type == "cuda":
+            torch.cuda.empty_cache()
+        if max(tile.core.height, tile.core.width) > SMALLEST_CORE:
+            first, second = tiles.halves(grid, tile)
+            pending += [second, first]
+            size = f"{first.core.width}x{first.core.height}"
+            log.warning("out of memory on %s: going on with tiles of %s pixels", place.device, size)
+            return place
+        if place.device.type == "cpu":
+            raise MemoryExhaustedError(f"memory ran out on a tile of {tile.core.width}x{tile.core.height} pixels")
+        pending.append(tile)
+        log.warning("out of memory on %s even with the smallest tiles: going on with the CPU", place.device)
+        cpu = torch.device("cpu")
+        return _Place(cpu, "fp32" if place.precision == "fp32" else choose_precision("auto", cpu))
+
+    @torch.inference_mode()
+    def _restore_tile(
+        self,
+        source: Pixels,
+        result: Pixels,
+        group: slice,
+        tile: Tile,
+        axes: tuple[Axis, Axis],
+        place: _Place,
+        progress: _Progress,
+    ) -> None:
+        """Encodes a tile's window and writes its output pixels, strip by strip, into `result`."""
+        try:
+            for start, stop, rgb in self._answers(source, tile, axes, place, progress):
+                result[start:stop, tile.output.left : tile.output.right, group] = _to_pixels(rgb, result.dtype, group)
+        except _NonFiniteTile:
+            if place.precision == "fp32":
+                raise NonFiniteError("the network gave infinities or not-a-numbers") from None
+            log.warning("a tile overflowed in %s: redone in fp32", place.precision)
+            progress.redo_tile()
+            fp32 = _Place(place.device, "fp32")
+            self._restore_tile(source, result, group, tile, axes, fp32, progress)
+
+    def _answers(
+        self, source: Pixels, tile: Tile, axes: tuple[Axis, Axis], place: _Place, progress: _Progress
+    ) -> Iterator[tuple[int, int, Tensor]]:
+        """Yields (first row, end row, rgb) of a tile, checked to be finite."""
+        network = self._network(place)
+        window = tile.window
+        view = source[window.top : window.bottom, window.left : window.right]
+        encoder_work = window.area * network.encoder_work // (network.blocks + 1)
+        # In exact fp32, also where cuDNN would rather use TF32; and with the same algorithm each time.
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+            feature_map = network.encode(_to_tensor(view, place.device), lambda: progress.step(encoder_work))
+            rows = Span(axes[0], tile.output.top, tile.output.bottom, window.top)
+            columns = Span(axes[1], tile.output.left, tile.output.right, window.left)
+            for start, stop, rgb in decode(network, feature_map, rows, columns):
+                if not bool(torch.isfinite(rgb.sum())):
+                    raise _NonFiniteTile
+                yield start, stop, rgb
+                progress.step((stop - start) * tile.output.width * network.decoder_work)
+
+    def _network(self, place: _Place) -> EdsrLiif:
+        """The model in a precision on a device, converted once and kept."""
+        if place not in self._networks:
+            network = checkpoint.copy_of(self._original)
+            if place.precision != "fp32":
+                network.reduce(DTYPE[place.precision])
+            self._networks[place] = network.to(place.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return self._networks[place]
+
+
+def _to_tensor(view: Pixels, place: torch.device) -> Tensor:
+    """(h, w, 1 or 3) in the file's dtype to (1, 3, h, w) fp32 in [0, 1], channels last."""
+    full = planes.FULL_SCALE[view.dtype.name]
+    # uint16 has few operations in torch, so it is widened here.
+    values = np.ascontiguousarray(view if view.dtype == np.uint8 else view.astype(np.float32))
+    tensor = torch.from_numpy(values).to(place).float().div_(full)
+    return tensor.permute(2, 0, 1)[None].expand(1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
+
+
+def _to_pixels(rgb: Tensor, dtype: np.dtype[Any], group: slice) -> Pixels:
+    """(rows, columns, 3) fp32 to (rows, columns, channels of the group) in the result's dtype, rounded and clamped."""
+    if group.stop - group.start == 1:
+        rgb = (rgb * rgb.new_tensor(LUMA)).sum(-1, keepdim=True)
+    values = rgb.clamp_(0, 1).mul_(planes.FULL_SCALE[dtype.name])
+    if dtype == np.uint8:
+        return values.round_().to(torch.uint8).cpu().numpy()
+    if dtype == np.uint16:
+        return values.round_().to(torch.int32).cpu().numpy().astype(np.uint16)
+    return values.cpu().numpy()

@@ -1,0 +1,79 @@
+"""How large the result is to be: a scale, or a size that gives the scale."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+from liif_engine.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Target:
+    """Exactly one of the fields is set.
+
+    Attributes:
+        scale: output per input pixel, >= 1; 1 only removes artifacts.
+        size: (width, height) of the result in pixels; the axes may have different scales.
+        long_edge: the longer side of the result in pixels.
+        megapixels: millions of pixels of the result.
+    """
+
+    scale: float | None = None
+    size: tuple[int, int] | None = None
+    long_edge: int | None = None
+    megapixels: float | None = None
+
+    def __post_init__(self) -> None:
+        given = [value for value in (self.scale, self.size, self.long_edge, self.megapixels) if value is not None]
+        if len(given) != 1:
+            raise UsageError("give exactly one of scale, size, long edge and megapixels")
+        if self.scale is not None and not (math.isfinite(self.scale) and self.scale >= 1):
+            raise UsageError(f"the scale must be a number of at least 1, not {self.scale:g}")
+        if self.megapixels is not None and not (math.isfinite(self.megapixels) and self.megapixels > 0):
+            raise UsageError(f"megapixels must be a positive number, not {self.megapixels:g}")
+        if min(self.size or (1, 1)) < 1 or (self.long_edge is not None and self.long_edge < 1):
+            raise UsageError("a size must be at least one pixel")
+
+    def size_of_result(self, width: int, height: int) -> tuple[int, int]:
+        """(width, height) of the result for a picture of this size.
+
+        Raises:
+            UsageError: the result would be smaller than the picture.
+        """
+        if self.size is not None:
+            result = self.size
+        else:
+            scale = self._one_scale(width, height)
+            result = (max(1, math.floor(width * scale + 0.5)), max(1, math.floor(height * scale + 0.5)))
+        if result[0] < width or result[1] < height:
+            raise UsageError(
+                f"{result[0]}x{result[1]} is smaller than the picture, {width}x{height}",
+                remedy="Ask for a larger size; this restores pictures, it does not reduce them.",
+            )
+        return result
+
+    def label(self, result: tuple[int, int]) -> str:
+        """What marks the result's file name: ``2x``, or ``1920x1080`` where a size was asked for."""
+        return f"{self.scale:g}x" if self.scale is not None else f"{result[0]}x{result[1]}"
+
+    def _one_scale(self, width: int, height: int) -> float:
+        if self.scale is not None:
+            return self.scale
+        if self.long_edge is not None:
+            return self.long_edge / max(width, height)
+        assert self.megapixels is not None  # one of the four is set
+        return math.sqrt(self.megapixels * 1e6 / (width * height))
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """``1920x1080`` to (1920, 1080).
+
+    Raises:
+        UsageError: not of that form.
+    """
+    match = re.fullmatch(r"(\d{1,6})\s*[xX]\s*(\d{1,6})", text.strip())
+    if match is None:
+        raise UsageError(f"a size is WIDTHxHEIGHT in pixels, like 1920x1080, not {text!r}")
+    return int(match[1]), int(match[2])
