@@ -8,8 +8,8 @@ from liif_engine.errors import LiifError
 from liif_engine.target import Target
 
 if TYPE_CHECKING:
+    from liif_engine.file import Outcome, restore_file
     from liif_engine.restore import Engine
-    from liif_engine.restore_file import Outcome, restore_file
 
 __version__ = "0.1.0"
 __all__ = ["Engine", "LiifError", "Outcome", "Target", "__version__", "restore_file"]
@@ -22,7 +22,7 @@ def __getattr__(name: str) -> Any:
 
         return Engine
     if name in {"Outcome", "restore_file"}:
-        from liif_engine import restore_file as module
+        from liif_engine import file as module
 
         return getattr(module, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

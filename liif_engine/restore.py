@@ -318,8 +318,8 @@ class Engine:
 def _to_tensor(view: Pixels, place: torch.device) -> Tensor:
     """(h, w, 1 or 3) in the file's dtype to (1, 3, h, w) fp32 in [0, 1], channels last."""
     full = planes.FULL_SCALE[view.dtype.name]
-    # uint16 has few operations in torch, so it is widened here.
-    values = np.ascontiguousarray(view if view.dtype == np.uint8 else view.astype(np.float32))
+    # A copy, since the view may be read-only; uint16 has few operations in torch, so it is widened here.
+    values = np.array(view, dtype=np.uint8 if view.dtype == np.uint8 else np.float32, order="C")
     tensor = torch.from_numpy(values).to(place).float().div_(full)
     return tensor.permute(2, 0, 1)[None].expand(1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import pickle
 import re
-import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -18,55 +15,14 @@ from safetensors.torch import save as save_safetensors
 from torch import Tensor
 
 from liif_engine.errors import ModelError, UnsafeCheckpointError
+from liif_engine.network.card import SHIPPED, shipped_models
 from liif_engine.network.model import EdsrLiif
-
-SHIPPED = Path(__file__).parent / "weights"
 
 #: Larger files are no EDSR-LIIF; refusing them bounds the memory a wrong path can take.
 MAX_CHECKPOINT_BYTES = 1 << 30
 
 #: Keys of the published state dict that hold EDSR's unused mean shift.
 UNUSED_KEYS = re.compile(r"encoder\.(sub|add)_mean\.")
-
-
-@dataclass(frozen=True)
-class ModelCard:
-    """What a checkpoint says of itself.
-
-    Attributes:
-        name: the shipped name, or the file's stem.
-        path: the file.
-        size_bytes: of the file.
-        card: free fields: task, paper, repository, license, trained_for, sha256 of an original, and so on.
-    """
-
-    name: str
-    path: Path
-    size_bytes: int
-    card: Mapping[str, str] = field(default_factory=dict)
-
-
-def shipped_models() -> dict[str, ModelCard]:
-    """The models that come with the package, by name, without loading their tensors."""
-    return {path.stem: read_card(path) for path in sorted(SHIPPED.glob("*.safetensors"))}
-
-
-def read_card(path: Path) -> ModelCard:
-    """The metadata of a .safetensors file, read from its header alone.
-
-    Raises:
-        ModelError: the file is missing or no .safetensors.
-    """
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            (header_bytes,) = struct.unpack("<Q", file.read(8))
-            if header_bytes > size:
-                raise ModelError("not a .safetensors file: its header is longer than the file", path=path)
-            metadata = json.loads(file.read(header_bytes)).get("__metadata__", {})
-    except (OSError, ValueError, struct.error, AttributeError) as error:
-        raise ModelError(f"cannot read the model card ({error})", path=path) from error
-    return ModelCard(path.stem, path, size, {str(key): str(value) for key, value in metadata.items()})
 
 
 def find(name_or_path: str | Path) -> Path:

@@ -58,7 +58,8 @@ class Edsr(nn.Module):
             deep = layer(deep)  # (N, C, H, W)
             if on_layer is not None:
                 on_layer()
-        return deep + shallow
+        result: Tensor = deep + shallow
+        return result
 
 
 class Mlp(nn.Module):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,12 +72,14 @@ def resize_alpha(alpha: Pixels, height: int, width: int) -> Pixels:
     if lowest == highest:
         return np.full((height, width), lowest, alpha.dtype)
     plane = Image.fromarray(np.ascontiguousarray(alpha if alpha.dtype == np.uint8 else alpha.astype(np.float32)))
-    resized = np.asarray(plane.resize((width, height), Image.Resampling.BICUBIC))
+    resized: Pixels = np.asarray(plane.resize((width, height), Image.Resampling.BICUBIC))
     if alpha.dtype == np.uint8:
-        return cast(Pixels, resized)
+        return resized
     # Clipped to the mask's own range: bicubic rings, and a float mask has no type to stop it.
     resized = np.clip(resized, lowest, highest)
-    return np.rint(resized).astype(alpha.dtype) if alpha.dtype == np.uint16 else resized.astype(alpha.dtype)
+    if alpha.dtype == np.uint16:
+        resized = np.rint(resized)
+    return resized.astype(alpha.dtype)
 
 
 def spread_visible_colour(pixels: Pixels) -> Pixels:

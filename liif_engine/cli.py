@@ -1,0 +1,362 @@
+"""The ``liif`` command. Heavy imports wait inside the commands, so that ``liif --help`` answers at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+import liif_engine
+from liif_engine.errors import Cancelled, ExitCode, LiifError, UsageError, combined_exit_code
+from liif_engine.target import Target, parse_size
+
+if TYPE_CHECKING:
+    from liif_engine.config import EngineSettings
+    from liif_engine.picture.image_file import Limits
+    from liif_engine.restore import Engine
+    from liif_engine.file import Outcome, Plan
+
+app = typer.Typer(
+    name="liif",
+    help="Restores compressed pictures: removes the damage and upscales at any scale, with EDSR-LIIF.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Model = Annotated[str | None, typer.Option(help="A shipped model's name (see `liif models`) or a checkpoint's path.")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
+Precision = Annotated[str | None, typer.Option(help="auto, fp32 or bf16; auto is bf16 for 8-bit pictures if it can.")]
+Config = Annotated[Path | None, typer.Option(help="A config.yaml; its engine: section gives the defaults.")]
+INDENT: dict[str, Any] = {"initial_indent": "  ", "subsequent_indent": "    "}
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else there.")]
+
+
+def main() -> NoReturn:
+    """The entry point: one place turns errors into words and exit codes."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        code = app(standalone_mode=False) or ExitCode.OK
+    except LiifError as error:
+        _show(error)
+        code = error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        _show(Cancelled("stopped; nothing is half-written"))
+        code = ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has left, as `head` does.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = ExitCode.OK
+    except Exception as error:
+        if not _is_usage_error(error):
+            raise
+        error.show()  # type: ignore[attr-defined]
+        code = ExitCode.USAGE
+    sys.exit(int(code))
+
+
+@app.callback(invoke_without_command=True)
+def _global(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    if version:
+        print(f"liif-restore {liif_engine.__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def restore(
+    files: Annotated[list[Path], typer.Argument(help="Pictures to restore.", metavar="FILE...", show_default=False)],
+    scale: Annotated[float | None, typer.Option(help="Output per input pixel, at least 1. [default: 2]")] = None,
+    size: Annotated[str | None, typer.Option(help="Size of the result, WIDTHxHEIGHT.")] = None,
+    long_edge: Annotated[int | None, typer.Option(help="Longer side of the result in pixels.")] = None,
+    megapixels: Annotated[float | None, typer.Option(help="Size of the result in millions of pixels.")] = None,
+    out: Annotated[Path | None, typer.Option(help="A file, or a folder. [default: name@2x.ext beside FILE]")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a result that exists.")] = False,
+    model: Model = None,
+    device: Device = None,
+    precision: Precision = None,
+    quality: Annotated[int | None, typer.Option(min=1, max=100, help="Of JPEG and WebP results.")] = None,
+    allow_truncated: Annotated[
+        bool, typer.Option("--allow-truncated", help="Restore what is there of a picture that ends early.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    as_json: Json = False,
+    config: Config = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more of what happens.")] = False,
+) -> int:
+    """Restores pictures: removes compression damage and upscales, keeping metadata and colour."""
+    target = _target(scale, size, long_edge, megapixels)
+    settings = _settings(config, model=model, device=device, precision=precision, quality=quality)
+
+    from liif_engine import terminal
+
+    terminal.show_logs(verbose=verbose)
+    limits = _limits(settings)
+    job = _Job(settings, limits, overwrite, allow_truncated)
+    with _reports(as_json) as report:
+        plans = list(_plans(files, target, out, limits, overwrite, report))
+        if dry_run:
+            for plan in plans:
+                report(plan.source, planned=plan)
+        elif plans:
+            _restore_all(plans, job, report)
+    return combined_exit_code(report.failures)
+
+
+@app.command()
+def models(as_json: Json = False) -> None:
+    """Lists the models that come with liif-restore."""
+    from liif_engine.network import card
+
+    cards = card.shipped_models()
+    if as_json:
+        print(json.dumps([{**c.card, "name": c.name, "bytes": c.size_bytes} for c in cards.values()], indent=2))
+        return
+    for c in cards.values():
+        print(f"{c.name}  ({c.size_bytes / 1e6:.1f} MB)")
+        for key in ("task", "trained_for", "paper", "repository", "license"):
+            print(textwrap.fill(f"{key.replace('_', ' ')}: {c.card.get(key, '')}", 100, **INDENT))
+        print()
+
+
+@app.command()
+def evaluate(
+    images: Annotated[Path, typer.Option(exists=True, file_okay=False, help="A folder of ground-truth pictures.")],
+    scale: Annotated[float, typer.Option(help="At least 1; 1 scores artifact removal alone.")],
+    jpeg_quality: Annotated[
+        list[int] | None, typer.Option(help="Damage the input by JPEG of this quality; may be repeated.")
+    ] = None,
+    model: Annotated[str, typer.Option(help="As for restore, or `bicubic`.")] = "web",
+    device: Device = None,
+    precision: Precision = None,
+    as_json: Json = False,
+) -> None:
+    """Scores a model on pictures with ground truth: PSNR on Y and RGB, SSIM, PSNR-B."""
+    from liif_engine import terminal
+    from liif_engine.lab import evaluate as judge
+
+    terminal.show_logs(verbose=False)
+    restorer: judge.Restorer
+    if model == "bicubic":
+        restorer = judge.Bicubic()
+    else:
+        restorer = _engine(_settings(None, model=model, device=device, precision=precision))
+    rows = []
+    for scores in judge.evaluate(restorer, images, scale=scale, qualities=jpeg_quality or [None]):
+        rows.append(scores.as_dict())
+        quality = "clean" if scores.quality is None else f"quality {scores.quality}"
+        line = (
+            f"x{scale:g} {quality}: PSNR-Y {scores.psnr_y:.3f}  PSNR-RGB {scores.psnr_rgb:.3f}"
+            f"  SSIM {scores.ssim:.4f}  PSNR-B {scores.psnr_b:.3f}  ({scores.images} images)"
+        )
+        print(line, file=sys.stderr if as_json else sys.stdout, flush=True)
+    if as_json:
+        print(json.dumps(rows))
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What `liif restore` was asked for, beyond which files and how large."""
+
+    settings: EngineSettings
+    limits: Limits
+    overwrite: bool
+    allow_truncated: bool
+
+
+class _Report:
+    """Collects what happened to each file, and says it: words, or JSON at the end."""
+
+    def __init__(self, as_json: bool) -> None:
+        self.as_json = as_json
+        self.failures: list[LiifError] = []
+        self.rows: list[dict[str, Any]] = []
+        self.say: Callable[[str], None] = print
+        self.restored = 0
+
+    def __call__(
+        self,
+        source: Path,
+        *,
+        planned: Plan | None = None,
+        outcome: Outcome | None = None,
+        error: LiifError | None = None,
+    ) -> None:
+        row: dict[str, Any] = {"source": str(source)}
+        if error is not None:
+            self.failures.append(error)
+            row |= {"status": "failed", "error": str(error), "remedy": error.remedy, "exit_code": int(error.exit_code)}
+            _show(error)
+        elif outcome is not None:
+            self.restored += 1
+            seconds = round(outcome.seconds, 3)
+            row |= {"status": "restored", **_plan_fields(outcome.plan), "model": outcome.model}
+            row |= {"precision": outcome.precision, "seconds": seconds, "notes": list(outcome.notes)}
+            notes = "".join(f"\n  note: {note}" for note in outcome.notes)
+            self._line(f"{_arrow(outcome.plan)}, {outcome.model}, {seconds:.1f} s{notes}")
+        elif planned is not None:
+            row |= {"status": "planned", **_plan_fields(planned)}
+            self._line(f"{_arrow(planned)} (dry run)")
+        self.rows.append(row)
+
+    def _line(self, line: str) -> None:
+        if not self.as_json:
+            self.say(line)
+
+    def close(self) -> None:
+        """The summary, or the JSON."""
+        if self.as_json:
+            print(json.dumps(self.rows, indent=2))
+        elif len(self.rows) > 1:
+            failed = f", {len(self.failures)} failed" if self.failures else ""
+            print(f"{self.restored} of {len(self.rows)} restored{failed}", file=sys.stderr)
+
+
+@contextmanager
+def _reports(as_json: bool) -> Iterator[_Report]:
+    """A report whose summary is printed however the work ends."""
+    report = _Report(as_json)
+    try:
+        yield report
+    finally:
+        report.close()
+
+
+def _plan_fields(plan: Plan) -> dict[str, Any]:
+    return {
+        "destination": str(plan.destination),
+        "format": plan.format,
+        "width": plan.probe.width,
+        "height": plan.probe.height,
+        "out_width": plan.width,
+        "out_height": plan.height,
+        "frames": plan.probe.frames,
+    }
+
+
+def _arrow(plan: Plan) -> str:
+    before, after = f"{plan.probe.width}x{plan.probe.height}", f"{plan.width}x{plan.height}"
+    return f"{plan.source} -> {plan.destination}  {before} -> {after}"
+
+
+def _plans(
+    files: list[Path], target: Target, out: Path | None, limits: Limits, overwrite: bool, report: _Report
+) -> Iterator[Plan]:
+    """A plan for each file that can be restored; the others are reported. No two plans write the same file."""
+    from liif_engine import file as picture_file
+
+    if out is not None and (len(files) > 1 or str(out).endswith(("/", os.sep))) and not out.is_dir():
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"cannot make the folder ({error.strerror})", path=out) from error
+    taken: dict[Path, Path] = {}
+    for file in files:
+        try:
+            plan = picture_file.plan(file, target, out=out, limits=limits)
+            picture_file.check_destination(plan, overwrite=overwrite)
+            first = taken.setdefault(plan.destination.absolute(), file)
+            if first is not file:
+                message = f"its result would have the name of {first}'s, {plan.destination}"
+                raise UsageError(message, path=file, remedy="Restore it in a run of its own, with another --out.")
+        except LiifError as error:
+            report(file, error=error)
+        else:
+            yield plan
+
+
+def _restore_all(plans: list[Plan], job: _Job, report: _Report) -> None:
+    """Restores one file after the other; a failure is reported and the next file goes on."""
+    from liif_engine import file as picture_file
+    from liif_engine.terminal import MEGA, Batch
+
+    engine = _engine(job.settings)
+    sizes = [plan.width * plan.height * plan.probe.frames / MEGA for plan in plans]
+    with Batch(sum(sizes), len(plans)) as batch:
+        report.say = batch.say
+        for plan, megapixels in zip(plans, sizes, strict=True):
+            with batch.picture(plan.source.name, megapixels) as on_progress:
+                try:
+                    outcome = picture_file.run(
+                        engine,
+                        plan,
+                        quality=job.settings.quality,
+                        overwrite=job.overwrite,
+                        allow_truncated=job.allow_truncated,
+                        limits=job.limits,
+                        on_progress=on_progress,
+                    )
+                except LiifError as error:
+                    report(plan.source, error=error)
+                except Exception as error:
+                    if "LIIF_DEBUG" in os.environ:
+                        raise
+                    report(plan.source, error=_fault(error).at(plan.source))
+                else:
+                    report(plan.source, outcome=outcome)
+
+
+def _fault(error: Exception) -> LiifError:
+    """An error that nobody foresaw, in words; one file's fault must not end the others."""
+    remedy = "This is a fault of liif-restore: please report it, with what LIIF_DEBUG=1 prints."
+    return LiifError(f"unexpected {type(error).__name__}: {error}", remedy=remedy)
+
+
+def _engine(settings: EngineSettings) -> Engine:
+    from liif_engine.restore import Engine
+
+    megabytes = settings.memory_megabytes
+    return Engine(
+        settings.model,
+        device=settings.device,
+        precision=settings.precision,
+        memory_bytes=None if megabytes is None else megabytes * 1_000_000,
+    )
+
+
+def _target(scale: float | None, size: str | None, long_edge: int | None, megapixels: float | None) -> Target:
+    if scale is None and size is None and long_edge is None and megapixels is None:
+        scale = 2
+    return Target(scale, None if size is None else parse_size(size), long_edge, megapixels)
+
+
+def _settings(path: Path | None, **given: Any) -> EngineSettings:
+    """config.yaml's settings, with what the command line gives put over them."""
+    from liif_engine import config
+
+    settings = config.load(path)
+    return settings.model_copy(update={key: value for key, value in given.items() if value is not None})
+
+
+def _limits(settings: EngineSettings) -> Limits:
+    from liif_engine.picture.image_file import Limits
+
+    return Limits(max_pixels=int(settings.max_megapixels * 1e6))
+
+
+def _show(error: LiifError) -> None:
+    from liif_engine import terminal
+
+    terminal.show_error(error)
+
+
+def _is_usage_error(error: Exception) -> bool:
+    """Whether typer found the command line wrong; its own exception classes are not public."""
+    return hasattr(error, "show") and hasattr(error, "exit_code")
+
+
+def _interrupt(*_: object) -> NoReturn:
+    """SIGTERM ends the work as Ctrl+C does: temporary files are removed."""
+    raise KeyboardInterrupt

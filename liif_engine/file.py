@@ -1,0 +1,223 @@
+"""One picture file becomes one restored picture file."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import liif_engine
+from liif_engine.errors import LiifError, OutputExistsError, UsageError
+from liif_engine.picture import image_file
+from liif_engine.picture.image_file import Limits, Marker, Probe
+from liif_engine.target import Target
+
+if TYPE_CHECKING:
+    # Planning and dry runs need no torch.
+    from liif_engine.restore import Engine, OnProgress
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What restoring a file would do, known from its header alone.
+
+    Attributes:
+        source, destination: the files.
+        format: of the result.
+        probe: what the header says of the source.
+        width, height: of the result in pixels.
+    """
+
+    source: Path
+    destination: Path
+    format: str
+    probe: Probe
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was done.
+
+    Attributes:
+        plan: what was planned.
+        model: the model's name.
+        precision: fp32 or bf16.
+        seconds: from opening the source to the result's name.
+        notes: what the result's format could not carry and the user should know.
+    """
+
+    plan: Plan
+    model: str
+    precision: str
+    seconds: float
+    notes: tuple[str, ...] = ()
+
+
+def destination_for(source: Path, target: Target, result: tuple[int, int], out: Path | None) -> Path:
+    """Where a result goes: `out` itself, the same name inside it if it is a folder, or ``name@2x.ext`` beside the file.
+
+    Args:
+        source: the original.
+        target: names the result.
+        result: its (width, height) in pixels.
+        out: a file, a folder, or None.
+    """
+    named = f"{source.stem}@{target.label(result)}{source.suffix}"
+    if out is None:
+        return source.with_name(named)
+    return out / named if out.is_dir() else out
+
+
+def plan(source: Path, target: Target, *, out: Path | None = None, limits: Limits | None = None) -> Plan:
+    """Looks at a file's header and refuses what cannot be done, before any work.
+
+    Args:
+        source: a picture file.
+        target: how large the result is to be.
+        out: as in `destination_for`.
+        limits: what is refused as too large.
+
+    Raises:
+        LiifError: the file, its format or the result's size is refused; the error names the file.
+    """
+    try:
+        probe = image_file.probe(source, limits=limits or Limits())
+        width, height = target.size_of_result(probe.width, probe.height)
+        destination = destination_for(source, target, (width, height), out)
+        format = probe.format if destination.suffix == source.suffix else image_file.format_for(destination)
+        image_file.check_result(probe, format=format, width=width, height=height)
+    except LiifError as error:
+        raise error.at(source) from error.__cause__
+    return Plan(source, destination, format, probe, width, height)
+
+
+def restore_file(
+    engine: Engine,
+    source: str | Path,
+    destination: str | Path | None = None,
+    *,
+    target: Target | None = None,
+    quality: int = 95,
+    overwrite: bool = False,
+    allow_truncated: bool = False,
+    limits: Limits | None = None,
+    on_progress: OnProgress | None = None,
+) -> Outcome:
+    """Restores a picture file; what the file carried, the result carries.
+
+    Args:
+        engine: the model to use.
+        source: a picture file.
+        destination: a file, whose suffix sets the format, or a folder; by default ``name@2x.ext`` beside the source.
+        target: how large; by default twice.
+        quality: of a lossy result, 1 to 100.
+        overwrite: whether an existing file may be replaced.
+        allow_truncated: whether to restore what is there of a picture whose data ends early.
+        limits: what is refused as too large.
+        on_progress: called with the share of the work done; what it raises ends the work, and nothing is written.
+
+    Raises:
+        LiifError: nothing was written; the error names the file and what to do.
+    """
+    started = time.monotonic()
+    source = Path(source)
+    planned = plan(source, target or Target(scale=2), out=_path(destination), limits=limits)
+    return run(
+        engine,
+        planned,
+        quality=quality,
+        overwrite=overwrite,
+        allow_truncated=allow_truncated,
+        limits=limits,
+        on_progress=on_progress,
+        started=started,
+    )
+
+
+def run(
+    engine: Engine,
+    planned: Plan,
+    *,
+    quality: int = 95,
+    overwrite: bool = False,
+    allow_truncated: bool = False,
+    limits: Limits | None = None,
+    on_progress: OnProgress | None = None,
+    started: float | None = None,
+) -> Outcome:
+    """Carries out a plan; arguments and errors as in `restore_file`."""
+    started = time.monotonic() if started is None else started
+    source = planned.source
+    try:
+        check_destination(planned, overwrite=overwrite)
+        probe = planned.probe
+        engine.check_memory(planned.width, planned.height * probe.frames, len(probe.layout), probe.bits)
+        picture = image_file.read(source, limits=limits or Limits(), allow_truncated=allow_truncated)
+        if (picture.width, picture.height) != (probe.width, probe.height):
+            raise UsageError("the file changed while it was being read", path=source, remedy="Run it again.")
+        frames = [
+            engine.restore(
+                frame.pixels,
+                size=(planned.width, planned.height),
+                layout=picture.layout,
+                on_progress=_share(on_progress, index, len(picture.frames)),
+            )
+            for index, frame in enumerate(picture.frames)
+        ]
+        marker = Marker(
+            software="liif-restore",
+            version=liif_engine.__version__,
+            model=engine.model_name,
+            scale_x=planned.width / probe.width,
+            scale_y=planned.height / probe.height,
+            source_sha256=picture.sha256,
+        )
+        notes = image_file.write(
+            planned.destination,
+            picture,
+            frames,
+            format=planned.format,
+            quality=quality,
+            marker=marker,
+            overwrite=overwrite,
+        )
+    except LiifError as error:
+        raise error.at(source) from error.__cause__
+    precision = engine.precision_for(probe.bits)
+    return Outcome(planned, engine.model_name, precision, time.monotonic() - started, tuple(notes or ()))
+
+
+def check_destination(planned: Plan, *, overwrite: bool) -> None:
+    """Refuses, before any work, a destination that is taken.
+
+    Raises:
+        OutputExistsError: it exists and may not be replaced.
+        UsageError: it is the source itself.
+    """
+    destination = planned.destination
+    if destination.exists() and destination.samefile(planned.source):
+        raise UsageError(
+            "the result would replace its own original",
+            path=planned.source,
+            remedy="Choose another --out; restoring in place, with the original kept safe, is the daemon's work.",
+        )
+    if destination.exists() and not overwrite:
+        raise OutputExistsError("already exists", path=destination)
+
+
+def _share(on_progress: OnProgress | None, index: int, count: int) -> Callable[[float], None] | None:
+    """Progress of one frame as progress of the file."""
+    if on_progress is None:
+        return None
+    return lambda done: on_progress((index + done) / count)
+
+
+def _path(path: str | Path | None) -> Path | None:
+    return None if path is None else Path(path)

@@ -1,0 +1,103 @@
+"""How the commands speak: progress bars on a terminal, plain lines elsewhere, errors in words."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from liif_engine.errors import LiifError
+
+#: For people: progress, warnings, errors. Results for programs go to stdout.
+console = Console(stderr=True, highlight=False)
+
+#: Megapixels: the unit of progress, so that a large picture counts for more than a small one.
+MEGA = 1e6
+
+
+class Rate(ProgressColumn):
+    """Megapixels done, of how many, and how fast."""
+
+    def render(self, task: Task) -> Text:
+        """One task's figures."""
+        speed = task.finished_speed or task.speed
+        pace = "" if speed is None else f"  {speed:.2f} MP/s"
+        return Text(f"{task.completed:.1f}/{task.total or 0:.1f} MP{pace}", style="progress.download")
+
+
+class Batch:
+    """Progress over several pictures: a bar for the picture at work and, if there are several, one for all.
+
+    Args:
+        megapixels: of all results together.
+        pictures: how many.
+    """
+
+    def __init__(self, megapixels: float, pictures: int) -> None:
+        self.bars = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=None),
+            TextColumn("{task.percentage:>3.0f}%"),
+            Rate(),
+            TimeRemainingColumn(compact=True),
+            console=console,
+            expand=True,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self.several = pictures > 1
+        self.all = self.bars.add_task("all", total=megapixels, visible=self.several)
+        self.pictures, self.finished, self.done = pictures, 0, 0.0
+
+    def __enter__(self) -> Batch:
+        self.bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bars.stop()
+
+    @contextmanager
+    def picture(self, name: str, megapixels: float) -> Iterator[Callable[[float], None]]:
+        """Progress of one picture; it counts as done for all when the block ends, however it ends."""
+        bar = self.bars.add_task(_shortened(name), total=megapixels)
+
+        def report(share: float) -> None:
+            self.bars.update(bar, completed=share * megapixels)
+            self.bars.update(self.all, completed=self.done + share * megapixels)
+
+        try:
+            yield report
+        finally:
+            self.done += megapixels
+            self.finished += 1
+            self.bars.update(self.all, completed=self.done, description=f"all ({self.finished} of {self.pictures})")
+            self.bars.remove_task(bar)
+
+    def say(self, line: str) -> None:
+        """A lasting line above the bars, on stdout, where a script may read it."""
+        if console.is_terminal and sys.stdout.isatty():
+            self.bars.console.print(line, markup=False, soft_wrap=True)
+        else:
+            print(line, flush=True)
+
+
+def show_error(error: LiifError) -> None:
+    """One line on stderr: what happened, to which file, what to do."""
+    console.print(f"liif: {error.explain()}", markup=False, style="red", soft_wrap=True)
+
+
+def show_logs(*, verbose: bool) -> None:
+    """Sends log records to stderr without breaking the bars; warnings only, unless `verbose`."""
+    handler = RichHandler(console=console, show_time=False, show_path=False, show_level=False, markup=False)
+    handler.setFormatter(logging.Formatter("liif: %(message)s"))
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[handler], force=True)
+
+
+def _shortened(name: str, width: int = 32) -> str:
+    return name if len(name) <= width else f"{name[: width // 2 - 1]}…{name[-width // 2 :]}"
