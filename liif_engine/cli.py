@@ -21,9 +21,9 @@ from liif_engine.target import Target, parse_size
 
 if TYPE_CHECKING:
     from liif_engine.config import EngineSettings
+    from liif_engine.file import Outcome, Plan
     from liif_engine.picture.image_file import Limits
     from liif_engine.restore import Engine
-    from liif_engine.file import Outcome, Plan
 
 app = typer.Typer(
     name="liif",

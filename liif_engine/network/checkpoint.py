@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -73,7 +74,7 @@ def from_tensors(tensors: Mapping[str, Tensor]) -> EdsrLiif:
     tensors = {key: value for key, value in tensors.items() if not UNUSED_KEYS.match(key)}
     try:
         channels = tensors["encoder.head.0.weight"].shape[0]
-        blocks = sum(key.endswith(".body.0.weight") for key in tensors)
+        blocks = sum(re.fullmatch(r"encoder\.body\.\d+\.body\.0\.weight", key) is not None for key in tensors)
         linears = sorted(
             (int(key.split(".")[2]), value)
             for key, value in tensors.items()
@@ -83,7 +84,8 @@ def from_tensors(tensors: Mapping[str, Tensor]) -> EdsrLiif:
         model = EdsrLiif(channels, blocks, hidden)
         model.load_state_dict({key: value.float() for key, value in tensors.items()})
     except (KeyError, ValueError, IndexError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
+        # torch names the first key that does not fit in its second line.
+        reason = (str(error).splitlines() or [""])[:2][-1].strip()
         raise ModelError(f"not an EDSR-LIIF checkpoint ({reason})") from error
     if not all(bool(torch.isfinite(value).all()) for value in model.state_dict().values()):
         raise ModelError("the checkpoint holds infinities or not-a-numbers")
@@ -121,7 +123,9 @@ def _read_pickle(path: Path) -> Mapping[str, Tensor]:
     containers and refuses every other name, so a hostile file cannot execute anything.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd pickle protocols; whether it loads is what counts
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UnsafeCheckpointError("refused: the file holds more than numbers", path=path) from error
     except (RuntimeError, OSError, EOFError, ValueError, KeyError, AttributeError, TypeError, IndexError) as error:

@@ -1,0 +1,50 @@
+"""What several test modules share: tiny random networks, plain pictures, the shared image folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from liif_engine.network.model import EdsrLiif
+
+
+def tiny_network(seed: int = 0, *, channels: int = 8, blocks: int = 1, hidden: tuple[int, ...] = (12, 16)) -> EdsrLiif:
+    """A random EDSR-LIIF that answers in microseconds, with an output that is neither flat nor clamped."""
+    torch.manual_seed(seed)
+    model = EdsrLiif(channels, blocks, hidden)
+    with torch.no_grad():
+        model.imnet.linears[-1].weight.mul_(3)
+    return model.eval().requires_grad_(False)
+
+
+def picture(height: int, width: int, channels: int = 3, *, seed: int = 0, dtype: str = "uint8") -> NDArray[np.generic]:
+    """A random picture, (height, width, channels)."""
+    random = np.random.default_rng(seed)
+    if dtype == "float32":
+        return random.random((height, width, channels), np.float32)
+    return random.integers(0, np.iinfo(dtype).max, (height, width, channels), dtype, endpoint=True)
+
+
+@pytest.fixture
+def network() -> EdsrLiif:
+    return tiny_network()
+
+
+@pytest.fixture(scope="session")
+def test_images() -> Path:
+    """The shared test pictures, where there are any."""
+    folder = os.environ.get("LIIF_DATA")
+    if folder is None:
+        pytest.skip("set LIIF_DATA to a folder that holds test/Set5 and test/Set14 to run this")
+    return Path(folder) / "test"
+
+
+@pytest.fixture(autouse=True)
+def own_configuration(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees the developer's own config.yaml."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))

@@ -1,0 +1,106 @@
+"""The fast decoder and the factorised one against the paper's formula, query by query."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from liif_engine.network import checkpoint
+from liif_engine.network.decode import Span, axis, decode
+from liif_engine.network.device import has_bf16
+from liif_engine.network.model import EdsrLiif
+
+from . import oracle
+from ..conftest import picture, tiny_network
+
+SIZES = st.integers(1, 12)
+SCALES = st.one_of(st.sampled_from([1.0, 2.0, 3.0, 4.0]), st.floats(1, 7))
+
+
+def whole(model: EdsrLiif, pixels: torch.Tensor, out: tuple[int, int]) -> np.ndarray:
+    """The fast decoder over all of a picture that is given as (3, H, W)."""
+    height, width = pixels.shape[1:]
+    rows, columns = Span(axis(height, out[0]), 0, out[0], 0), Span(axis(width, out[1]), 0, out[1], 0)
+    with torch.inference_mode():
+        feature_map = model.encode(pixels[None].contiguous(memory_format=torch.channels_last))
+        strips = [rgb for _, _, rgb in decode(model, feature_map, rows, columns)]
+    return torch.cat(strips).numpy()
+
+
+def queries(out: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Coordinates and cells of all pixels of a grid, (1, Q, 2) float64."""
+    centres = [(2 * torch.arange(n, dtype=torch.float64) + 1) / n - 1 for n in out]
+    coord = torch.cartesian_prod(*centres)[None]
+    return coord, coord.new_tensor([2 / out[0], 2 / out[1]]).expand_as(coord)
+
+
+@settings(max_examples=25, deadline=None)
+@given(SIZES, SIZES, SCALES, SCALES, st.integers(0, 3))
+def test_every_pixel_equals_the_formula(height: int, width: int, scale_y: float, scale_x: float, seed: int) -> None:
+    model = tiny_network(seed, channels=3, hidden=(6, 5, 7))
+    pixels = torch.from_numpy(picture(height, width, dtype="float32", seed=seed)).permute(2, 0, 1)
+    out = max(1, round(height * scale_y)), max(1, round(width * scale_x))
+
+    result = whole(model, pixels, out)
+
+    tensors = model.state_dict()
+    features = oracle.feature_map(tensors, pixels)
+    rng = np.random.default_rng(seed)
+    chosen = {(0, 0), (out[0] - 1, out[1] - 1)} | {tuple(rng.integers(0, out)) for _ in range(12)}
+    for row, column in chosen:
+        expected = oracle.colour(tensors, features, int(row), int(column), out)
+        np.testing.assert_allclose(result[row, column], expected, atol=0.02 / 255)
+
+
+@pytest.mark.parametrize(("size", "out"), [((11, 7), (22, 14)), ((5, 9), (12, 31)), ((1, 1), (4, 4)), ((6, 6), (6, 6))])
+def test_published_weights_equal_the_formula(size: tuple[int, int], out: tuple[int, int]) -> None:
+    model = checkpoint.load("published")
+    pixels = torch.from_numpy(picture(*size, dtype="float32")).permute(2, 0, 1)
+    tensors = model.state_dict()
+    features = oracle.feature_map(tensors, pixels)
+    result = whole(model, pixels, out)
+    for row, column in [(0, 0), (out[0] // 2, out[1] // 3), (out[0] - 1, out[1] - 1), (0, out[1] - 1)]:
+        expected = oracle.colour(tensors, features, row, column, out)
+        np.testing.assert_allclose(result[row, column], expected, atol=0.02 / 255)
+
+
+@settings(max_examples=25, deadline=None)
+@given(SIZES, SIZES, SCALES)
+def test_factorised_decoding_at_any_coordinates_equals_the_grid(height: int, width: int, scale: float) -> None:
+    model = tiny_network()
+    pixels = torch.from_numpy(picture(height, width, dtype="float32")).permute(2, 0, 1)
+    out = max(1, round(height * scale)), max(1, round(width * scale))
+    with torch.inference_mode():
+        answers = model.decode(model.encode(pixels[None]), *queries(out))
+    np.testing.assert_allclose(answers[0].reshape(*out, 3), whole(model, pixels, out), atol=0.02 / 255)
+
+
+def test_gradients_reach_every_weight() -> None:
+    model = tiny_network().requires_grad_(True)
+    pixels = torch.from_numpy(picture(6, 6, dtype="float32")).permute(2, 0, 1)[None]
+    model.decode(model.encode(pixels), *queries((9, 9))).sum().backward()
+    assert all(bool((weight.grad != 0).any()) for weight in model.parameters())
+
+
+@given(st.integers(1, 200), st.floats(1, 9))
+def test_codes_are_neighbours_and_weights_positive(n_in: int, scale: float) -> None:
+    n_out = max(n_in, round(n_in * scale))
+    ax = axis(n_in, n_out)
+    assert ax.nearest.min() >= 0
+    assert ax.nearest.max() < n_in
+    assert np.isin(ax.nearest[1] - ax.nearest[0], (0, 1)).all()
+    # A query lies within one code of both of its codes, half a code beyond the border at most.
+    assert np.abs(ax.relative).max() <= 2 + 1e-9
+
+
+@pytest.mark.skipif(not has_bf16(torch.device("cpu")), reason="needs a CPU with AVX512-BF16 or AMX")
+def test_bf16_stays_within_57_db() -> None:
+    # A smooth picture: noise would flatter bf16, whose error grows with flat, bright areas.
+    y, x = np.mgrid[0:48, 0:40] / 48
+    pixels = torch.from_numpy(np.stack([y, x, (x + y) / 2]).astype(np.float32))
+    exact = whole(checkpoint.load("published"), pixels, (96, 80))
+    reduced = whole(checkpoint.load("published").reduce(torch.bfloat16), pixels, (96, 80))
+    assert -10 * np.log10(np.mean((exact - reduced) ** 2)) >= 57

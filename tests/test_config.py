@@ -1,0 +1,61 @@
+"""config.yaml: every key reaches the settings, and each mistake is named with its line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from liif_engine import config
+from liif_engine.errors import ConfigError
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "config.yaml"
+    path.write_text(text, "utf-8")
+    return path
+
+
+def test_defaults_without_a_file() -> None:
+    assert config.load() == config.EngineSettings()
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "engine:\n", "folders: []\n"])
+def test_empty_sections_mean_defaults(tmp_path: Path, text: str) -> None:
+    assert config.load(written(tmp_path, text)) == config.EngineSettings()
+
+
+def test_the_file_in_its_default_place_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(config, "default_path", lambda: written(tmp_path, "engine: {quality: 80, model: published}"))
+    assert config.load() == config.EngineSettings(quality=80, model="published")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("engine:\n  quality: 95\n  qualty: 90\n", "line 3: unknown key 'engine.qualty'"),
+        ("engine:\n  quality: 0\n", "line 2: engine.quality: input should be greater"),
+        ("engine:\n  quality: high\n", "line 2: engine.quality"),
+        ("engine:\n  precision: fp8\n", "line 2: engine.precision"),
+        ("\nmotor:\n  quality: 5\n", "line 2: unknown key 'motor'"),
+        ("engine: [1, 2]\n", "line 1: engine"),
+        ("engine:\n  model: [\n", "not YAML"),
+        ("engine:\n  model: !!python/object/apply:os.system ['true']\n", "line 2"),
+        ("engine:\n\tmodel: web\n", "line 2: not YAML"),
+    ],
+)
+def test_mistakes_are_named_with_their_line(tmp_path: Path, text: str, message: str) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(ConfigError) as caught:
+        config.load(path)
+    assert message in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert caught.value.remedy
+
+
+def test_a_missing_or_unreadable_file_is_an_error_when_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="No such file"):
+        config.load(tmp_path / "none.yaml")
+    (tmp_path / "latin.yaml").write_bytes(b"engine: {model: '\xe9'}")
+    with pytest.raises(ConfigError, match="UTF-8"):
+        config.load(tmp_path / "latin.yaml")

@@ -1,0 +1,28 @@
+"""Errors: words, remedies, exit codes."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+from liif_engine import errors
+from liif_engine.errors import Cancelled, ExitCode, InputError, LiifError, OutputError, combined_exit_code
+
+KINDS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, LiifError)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_error_names_its_file_and_its_remedy(kind: type[LiifError]) -> None:
+    error = kind("it broke").at("a.jpg")
+    assert str(error) == "a.jpg: it broke"
+    assert error.at("b.jpg").path == error.path, "the first file named is the one it happened to"
+    assert error.explain().startswith("a.jpg: it broke")
+    assert error.exit_code in ExitCode
+
+
+def test_every_kind_of_failure_has_its_exit_code() -> None:
+    assert combined_exit_code([]) == ExitCode.OK
+    assert combined_exit_code([InputError("x"), InputError("y")]) == ExitCode.INPUT
+    assert combined_exit_code([InputError("x"), OutputError("y")]) == ExitCode.SEVERAL
+    assert combined_exit_code([InputError("x"), Cancelled("y")]) == ExitCode.INTERRUPTED

@@ -1,0 +1,50 @@
+"""What counts as free memory, read from made-up control groups, and which errors mean that it ran out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from liif_engine import memory
+
+
+def group(folder: Path, **files: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / name.replace("__", ".")).write_text(text)
+
+
+def test_the_tightest_of_nested_groups_counts(tmp_path: Path) -> None:
+    root, own = tmp_path / "cgroup", tmp_path / "own"
+    own.write_text("0::/outer/inner\n")
+    group(root / "outer", memory__max="1000000", memory__current="400000", memory__stat="anon 1\ninactive_file 50000\n")
+    group(root / "outer" / "inner", memory__max="max", memory__current="300000")
+    assert list(memory._control_groups(root, own)) == [650_000]
+
+
+def test_version_1_groups(tmp_path: Path) -> None:
+    root, own = tmp_path / "cgroup", tmp_path / "own"
+    own.write_text("5:cpu,cpuacct:/box\n4:memory:/box\n")
+    group(root / "memory" / "box", memory__limit_in_bytes="900", memory__usage_in_bytes="1000")
+    assert list(memory._control_groups(root, own)) == [0]
+
+
+def test_without_control_groups(tmp_path: Path) -> None:
+    assert list(memory._control_groups(tmp_path, tmp_path / "none")) == []
+    assert memory.available_bytes() > 1 << 20
+
+
+def test_only_a_lack_of_memory_is_one() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(1 << 60)
+    assert memory.is_out_of_memory(caught.value)
+    assert memory.is_out_of_memory(MemoryError())
+    assert memory.is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
+    assert not memory.is_out_of_memory(RuntimeError("out of range"))
+    assert not memory.is_out_of_memory(ValueError("DefaultCPUAllocator"))
+
+
+def test_sizes_for_people() -> None:
+    assert [memory.readable(n) for n in (0, 999, 1e6, 2.54e9, 3e12)] == ["0 bytes", "999 bytes", "1 MB", "2.5 GB", "3000.0 GB"]

@@ -1,0 +1,301 @@
+"""Pixels to pixels: tiling, memory, precision, layouts, progress."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from liif_engine import Engine, restore
+from liif_engine.errors import MemoryExhaustedError, NonFiniteError, TooLargeError, UsageError
+from liif_engine.network import decode
+from liif_engine.network.device import has_bf16
+from liif_engine.network.model import EdsrLiif
+
+from .conftest import picture, tiny_network
+
+TOLERANCE = 0.02 / 255
+HAS_BF16 = has_bf16(torch.device("cpu"))
+
+
+def engine(network: EdsrLiif | None = None, precision: str = "fp32") -> Engine:
+    return Engine(network or tiny_network(), device="cpu", precision=precision)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    height=st.integers(1, 40),
+    width=st.integers(1, 40),
+    scale_y=st.sampled_from([1, 1.5, 2, 2.37, 3, 4]),
+    scale_x=st.sampled_from([1, 1.07, 2, 2.37, 5.5]),
+    core=st.integers(1, 30),
+    queries=st.integers(1, 400),
+    blocks=st.integers(0, 2),
+)
+def test_tiled_equals_whole(
+    monkeypatch: pytest.MonkeyPatch,
+    height: int,
+    width: int,
+    scale_y: float,
+    scale_x: float,
+    core: int,
+    queries: int,
+    blocks: int,
+) -> None:
+    one = engine(tiny_network(blocks=blocks))
+    pixels = picture(height, width, dtype="float32")
+    size = math.ceil(width * scale_x), math.ceil(height * scale_y)
+    whole = one.restore(pixels, size=size)
+    with monkeypatch.context() as patch:
+        patch.setitem(restore.TILE_CORE, "cpu", core)
+        patch.setitem(decode.STRIP_QUERIES, "cpu", queries)
+        patch.setitem(decode.BLOCK_QUERIES, "cpu", max(queries // 3, 1))
+        tiled = one.restore(pixels, size=size)
+    assert np.abs(tiled - whole).max() <= TOLERANCE
+
+
+def test_no_seam_with_the_published_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = Engine("published", device="cpu", precision="fp32")
+    pixels = picture(24, 150, dtype="float32")
+    whole = one.restore(pixels, scale=1.7)
+    monkeypatch.setitem(restore.TILE_CORE, "cpu", 50)
+    assert np.abs(one.restore(pixels, scale=1.7) - whole).max() <= TOLERANCE
+
+
+def test_a_halo_one_pixel_too_small_would_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That the test above can fail: with half the halo, it does."""
+    one = engine(tiny_network(blocks=2))
+    pixels = picture(40, 40, dtype="float32")
+    whole = one.restore(pixels, scale=2)
+    monkeypatch.setitem(restore.TILE_CORE, "cpu", 10)
+    monkeypatch.setattr(EdsrLiif, "halo", 3)
+    assert np.abs(one.restore(pixels, scale=2) - whole).max() > TOLERANCE
+
+
+@pytest.mark.parametrize(("scale", "expected"), [(1, (5, 7)), (2, (10, 14)), (2.5, (13, 18)), (1.1, (6, 8))])
+def test_size_of_the_result(scale: float, expected: tuple[int, int]) -> None:
+    assert engine().restore(picture(5, 7), scale=scale).shape[:2] == expected
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("channels", [None, 1, 2, 3, 4])
+def test_layouts_and_dtypes_are_kept(dtype: str, channels: int | None) -> None:
+    pixels = picture(6, 5, channels or 1, dtype=dtype)
+    pixels = pixels[..., 0] if channels is None else pixels
+    before = pixels.copy()
+    result = engine().restore(pixels, scale=2)
+    assert result.dtype == pixels.dtype
+    assert result.shape == (12, 10, *pixels.shape[2:])
+    assert (pixels == before).all(), "the input is left as it is"
+    assert not np.array_equal(result, engine(tiny_network(1)).restore(pixels, scale=2)), "the network is used"
+
+
+def test_integers_are_the_rounded_real_numbers() -> None:
+    pixels = picture(9, 8)
+    exact = engine().restore(pixels.astype(np.float32) / 255, scale=2.37)
+    assert np.abs(exact * 255 - engine().restore(pixels, scale=2.37)).max() <= 0.5 + 1e-3
+    wide = engine().restore(pixels.astype(np.uint16) * 257, scale=2.37)
+    assert np.abs(exact * 65535 - wide).max() <= 0.5 + 0.1
+
+
+def test_cmyk_is_three_channels_and_one() -> None:
+    pixels = picture(6, 6, 4)
+    one = engine()
+    result = one.restore(pixels, scale=2, layout="CMYK")
+    assert (result[..., :3] == one.restore(pixels[..., :3], scale=2)).all()
+    assert (result[..., 3] == one.restore(pixels[..., 3], scale=2)).all()
+
+
+def test_no_dark_fringe_round_transparent_black() -> None:
+    """A white disc on transparent black stays white up to its edge, as it would on white."""
+    y, x = np.mgrid[0:40, 0:40]
+    pixels = np.zeros((40, 40, 4), np.uint8)
+    pixels[(y - 20) ** 2 + (x - 20) ** 2 < 150] = 255
+    one = Engine("published", device="cpu", precision="fp32")
+    result = one.restore(pixels, scale=2)
+    on_white = one.restore(np.full((40, 40, 3), 255, np.uint8), scale=2)
+    visible = result[..., 3] > 0
+    assert np.abs(result[..., :3][visible].astype(int) - on_white[visible]).max() <= 1
+
+
+def test_equal_input_gives_equal_bytes() -> None:
+    pixels = picture(30, 33)
+    results = [engine(precision="auto").restore(pixels, scale=2.37).tobytes() for _ in range(2)]
+    assert results[0] == results[1]
+
+
+def test_auto_keeps_16_bits_in_fp32() -> None:
+    assert engine(precision="auto").precision_for(16) == "fp32"
+    assert engine(precision="auto").precision_for(8) == ("bf16" if HAS_BF16 else "fp32")
+
+
+def test_progress_rises_to_one_in_small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(restore.TILE_CORE, "cpu", 16)
+    shares: list[float] = []
+    engine().restore(picture(40, 40, 4), scale=2, on_progress=shares.append)
+    assert shares == sorted(shares)
+    assert shares[-1] == pytest.approx(1)
+    assert np.diff([0, *shares]).max() < 0.2
+
+
+def test_what_progress_raises_ends_the_work() -> None:
+    class Stop(Exception):
+        pass
+
+    def stop(share: float) -> None:
+        if share > 0.3:
+            raise Stop
+
+    with pytest.raises(Stop):
+        engine().restore(picture(20, 20), scale=2, on_progress=stop)
+
+
+def out_of_memory_above(monkeypatch: pytest.MonkeyPatch, pixels: int) -> list[int]:
+    """Makes encoding more than so many pixels run out of memory; the list collects what was tried."""
+    tried: list[int] = []
+    encode = EdsrLiif.encode
+
+    def limited(self: EdsrLiif, x: torch.Tensor, *rest: object) -> torch.Tensor:
+        tried.append(x.shape[2] * x.shape[3])
+        if tried[-1] > pixels:
+            raise torch.OutOfMemoryError("scripted")
+        return encode(self, x, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(EdsrLiif, "encode", limited)
+    return tried
+
+
+def test_out_of_memory_halves_the_tile_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pixels = picture(200, 90, dtype="float32")
+    expected = engine().restore(pixels, scale=2)
+    out_of_memory_above(monkeypatch, 8_000)
+    shares: list[float] = []
+    result = engine().restore(pixels, scale=2, on_progress=shares.append)
+    assert np.abs(result - expected).max() <= TOLERANCE
+    assert "out of memory" in caplog.text
+    assert shares == sorted(shares)
+
+
+def test_out_of_memory_on_a_gpu_falls_to_the_cpu(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pixels = picture(50, 90, dtype="float32")
+    one = engine()
+    expected = one.restore(pixels, scale=2)
+    one.device = torch.device("cuda")
+    network = Engine._network
+
+    def no_room(self: Engine, place: restore._Place) -> EdsrLiif:
+        if place.device.type == "cuda":
+            raise torch.OutOfMemoryError("scripted")
+        return network(self, place)
+
+    monkeypatch.setattr(Engine, "_network", no_room)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    assert np.abs(one.restore(pixels, scale=2) - expected).max() <= TOLERANCE
+    assert "going on with the CPU" in caplog.text
+
+
+def test_memory_that_cannot_be_had_is_an_error_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    out_of_memory_above(monkeypatch, 0)
+    with pytest.raises(MemoryExhaustedError):
+        engine().restore(picture(70, 70), scale=2)
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("sizes do not match")
+
+    monkeypatch.setattr(EdsrLiif, "encode", broken)
+    with pytest.raises(RuntimeError, match="sizes"):
+        engine().restore(picture(8, 8), scale=2)
+
+
+@pytest.mark.skipif(not HAS_BF16, reason="needs a CPU with AVX512-BF16 or AMX")
+def test_a_tile_that_overflows_is_redone_in_fp32(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(restore.TILE_CORE, "cpu", 20)
+    pixels = picture(40, 20)
+    reduced = engine(precision="bf16")
+    network = reduced._network(restore._Place(torch.device("cpu"), "bf16"))
+    with torch.no_grad():
+        network.imnet.linears[-1].bias.fill_(float("inf"))
+    result = reduced.restore(pixels, scale=2)
+    assert (result == engine().restore(pixels, scale=2)).all()
+    assert caplog.text.count("redone in fp32") == 2
+
+
+def test_infinities_in_fp32_are_an_error() -> None:
+    one = engine()
+    network = one._network(restore._Place(torch.device("cpu"), "fp32"))
+    with torch.no_grad():
+        network.imnet.linears[-1].bias.fill_(float("nan"))
+    with pytest.raises(NonFiniteError):
+        one.restore(picture(8, 8), scale=2)
+
+
+def test_a_result_that_cannot_fit_is_refused_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = out_of_memory_above(monkeypatch, 10**9)
+    small = Engine(tiny_network(), device="cpu", memory_bytes=300_000_000)
+    with pytest.raises(TooLargeError, match=r"20000x20000.*GB"):
+        small.restore(picture(10, 10), size=(20_000, 20_000))
+    assert not tried
+
+
+def test_little_memory_means_smaller_tiles_and_equal_results(caplog: pytest.LogCaptureFixture) -> None:
+    pixels = picture(300, 300, dtype="float32")
+    network = tiny_network(channels=64, blocks=0, hidden=(4,))
+    little = Engine(network, device="cpu", precision="fp32", memory_bytes=260_000_000)
+    result = little.restore(pixels, scale=1)
+    assert "little memory" in caplog.text
+    assert np.abs(result - engine(network).restore(pixels, scale=1)).max() <= TOLERANCE
+
+
+LIMITED = """
+import resource, sys
+import numpy as np
+from liif_engine import Engine
+from liif_engine.errors import TooLargeError
+resource.setrlimit(resource.RLIMIT_AS, (12 << 30, 12 << 30))
+try:
+    Engine("published", device="cpu").restore(np.zeros((100, 100, 3), np.uint8), scale=1000)
+except TooLargeError as error:
+    print("refused:", error)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS binds on Linux only")
+def test_the_address_space_limit_is_respected() -> None:
+    done = subprocess.run([sys.executable, "-c", LIMITED], capture_output=True, text=True, timeout=100)
+    assert done.stdout.startswith("refused: the result, 100000x100000"), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("pixels", "arguments"),
+    [
+        (np.zeros((4, 4, 3), np.int32), {"scale": 2}),
+        (np.zeros((4, 4, 5), np.uint8), {"scale": 2}),
+        (np.zeros((0, 4, 3), np.uint8), {"scale": 2}),
+        (np.zeros((4,), np.uint8), {"scale": 2}),
+        (np.full((4, 4), np.nan, np.float32), {"scale": 2}),
+        (np.zeros((4, 4), np.uint8), {"scale": 0.5}),
+        (np.zeros((4, 4), np.uint8), {"scale": math.nan}),
+        (np.zeros((4, 4), np.uint8), {"size": (3, 9)}),
+        (np.zeros((4, 4), np.uint8), {}),
+        (np.zeros((4, 4), np.uint8), {"scale": 2, "size": (8, 8)}),
+        (np.zeros((4, 4, 3), np.uint8), {"scale": 2, "layout": "CMYK"}),
+    ],
+)
+def test_nonsense_is_refused_in_words(pixels: np.ndarray, arguments: dict[str, object]) -> None:
+    with pytest.raises(UsageError):
+        engine().restore(pixels, **arguments)  # type: ignore[arg-type]
+
