@@ -145,6 +145,36 @@ class ConfigError(LiifError):
     remedy = "Correct the line named, or delete it to use the default."
 
 
+class WorkerError(LiifError):
+    """The process that did the work crashed, hung or could not start; the next job gets a new one."""
+
+    remedy = "Try it again; if it happens twice, try a smaller picture or --device cpu."
+
+
+class TimeLimitError(LiifError):
+    """The work took longer than the limit set for it."""
+
+    remedy = "Ask for a smaller result, or raise the limit."
+
+
+class BusyError(LiifError):
+    """The service has as many jobs as it takes."""
+
+    remedy = "Try again when some of them are done."
+
+
+class ServiceError(LiifError):
+    """The service cannot be started, reached or used."""
+
+    remedy = "See engine.log beside the service's socket, or run `liif serve` to see its words."
+
+
+class AccessError(ServiceError):
+    """The caller may not use this service: another user, a web page, or a wrong token."""
+
+    remedy = "Use the service of your own user, through its socket or with the token beside it."
+
+
 class Cancelled(LiifError):  # noqa: N818 - not a failure: what the user asked for
     """The user stopped the work; nothing was written."""
 

@@ -1,0 +1,293 @@
+"""The inside of a worker's process: loads models, does one piece of work at a time, and urgent work amid it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from importlib import import_module
+from multiprocessing import parent_process
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from liif_engine import memory
+from liif_engine.errors import Cancelled, LiifError, MemoryExhaustedError, WorkerError
+from liif_engine.network import card
+from liif_engine.workers.segment import Segment
+from liif_engine.workers.work import (
+    Answer,
+    Begun,
+    Broken,
+    Do,
+    Ended,
+    FileWork,
+    PixelWork,
+    Progress,
+    Ready,
+    Report,
+    Stop,
+    WorkerSettings,
+)
+
+#: Numpy's names of the formats of raw pixels; little endian whatever the machine.
+DTYPES = {"u8": "<u1", "u16": "<u2", "f16": "<f2", "f32": "<f4"}
+
+#: Progress is sent no more often, to spare the server. [s]
+REPORT_SECONDS = 0.05
+
+#: A loaded model takes its file's size in fp32, and as much again for a copy in the precision at work.
+COPIES_OF_A_MODEL = 2
+
+
+def main(connection: Connection, settings: WorkerSettings, device: str) -> None:
+    """Runs a worker until the server's process ends or closes the connection."""
+    # Ctrl+C reaches every process of a terminal; the server alone decides what ends.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    worker = Inside(connection, settings, device)
+    try:
+        worker.start()
+    except Exception as error:
+        connection.send(Broken(_in_words(error)))
+        return
+    try:
+        worker.serve()
+    except (EOFError, OSError):
+        return  # the server has gone; nobody waits for an answer
+
+
+class Inside:
+    """One worker: its engines, what it works at, and what waits.
+
+    Args:
+        connection: to the server's process.
+        settings: how to work.
+        device: this worker's own device.
+    """
+
+    def __init__(self, connection: Connection, settings: WorkerSettings, device: str) -> None:
+        self.connection, self.settings, self.device = connection, settings, device
+        self.engines = Engines(settings, device)
+        self.waiting: list[Do] = []
+        self.stopped: set[int] = set()
+
+    def start(self) -> None:
+        """Loads the settings' model, so that the first job finds it."""
+        self.engines.get(self.settings.model, self.settings.precision)
+        self.connection.send(Ready(self.report()))
+
+    def serve(self) -> None:
+        """Does what arrives, for ever."""
+        while True:
+            while not self.waiting:
+                self._take(self.connection.recv())
+            self._run(self._next())
+
+    def report(self) -> Report:
+        """What there is to say of this worker now."""
+        return Report(models=self.engines.names(), **self.engines.hardware())
+
+    def _next(self) -> Do:
+        urgent = next((one for one in self.waiting if one.urgent), self.waiting[0])
+        self.waiting.remove(urgent)
+        return urgent
+
+    def _take(self, message: Do | Stop) -> None:
+        if isinstance(message, Do):
+            self.waiting.append(message)
+        else:
+            self.stopped.add(message.number)
+
+    def _run(self, do: Do) -> None:
+        """Does one piece of work and answers; no error of the work gets past here."""
+        self.connection.send(Begun(do.number))
+        answer, error = None, None
+        try:
+            answer = self._work(do.work, self._beat(do))
+        except (EOFError, BrokenPipeError, ConnectionResetError):
+            raise
+        except Exception as failure:
+            error = _in_words(failure)
+        self.stopped.discard(do.number)
+        self.connection.send(Ended(do.number, self.report(), answer, error))
+
+    def _beat(self, do: Do) -> Callable[[float], None]:
+        """What the engine calls after each strip: a sign of life, and the moment at which others get a word in."""
+        sent, last = float("-inf"), -1.0
+
+        def beat(share: float) -> None:
+            nonlocal sent, last
+            now = time.monotonic()
+            # That computing begins or ends is told at once: how long silence is borne depends on it.
+            if now - sent >= REPORT_SECONDS or share >= 1 or last <= 0 < share:
+                self.connection.send(Progress(do.number, share))
+                sent, last = now, share
+            while self.connection.poll():
+                self._take(self.connection.recv())
+            if do.number in self.stopped:
+                raise Cancelled("stopped")
+            # In this call's own frame, so that the running work stays as it is until the urgent one is done.
+            while not do.urgent and any(one.urgent for one in self.waiting):
+                self._run(self._next())
+
+        return beat
+
+    def _work(self, work: PixelWork | FileWork, beat: Callable[[float], None]) -> Answer:
+        beat(0.0)  # so that work stopped while it waited loads no model
+        engine = self.engines.get(work.model, work.precision)
+        return _pixels(engine, work, beat) if isinstance(work, PixelWork) else _file(engine, work, beat)
+
+
+class Engines:
+    """Loaded models, the least recently used dropped when they take too much memory."""
+
+    def __init__(self, settings: WorkerSettings, device: str) -> None:
+        self.settings, self.device = settings, device
+        self._make: Callable[..., Any] | None = None
+        self._kept: OrderedDict[tuple[Any, ...], tuple[Any, int]] = OrderedDict()
+
+    def get(self, model: str, precision: str) -> Any:
+        """The engine of a model, loaded if need be.
+
+        Raises:
+            LiifError: as `Engine`.
+        """
+        size, stamp = _size_and_stamp(model)
+        key = (model, precision, stamp)
+        if key not in self._kept:
+            self._make_room(size)
+            self._kept[key] = self._load(model, precision), size
+        self._kept.move_to_end(key)
+        return self._kept[key][0]
+
+    def names(self) -> tuple[str, ...]:
+        """The names of the loaded models, the most recently used last."""
+        return tuple(dict.fromkeys(str(engine.model_name) for engine, _ in self._kept.values()))
+
+    def hardware(self) -> dict[str, Any]:
+        """The fields of `Report` that concern the device."""
+        device = next((str(engine.device) for engine, _ in self._kept.values()), self.device)
+        if not device.startswith("cuda"):
+            return {"device": device, "device_name": "CPU" if device == "cpu" else device}
+        import torch
+
+        return {
+            "device": device,
+            "device_name": torch.cuda.get_device_name(device),
+            "gpus": torch.cuda.device_count(),
+            "device_bytes": torch.cuda.memory_reserved(device),
+        }
+
+    def _load(self, model: str, precision: str) -> Any:
+        if self._make is None:
+            module, _, name = self.settings.engine.partition(":")
+            self._make = getattr(import_module(module), name)
+        return self._make(model, device=self.device, precision=precision, memory_bytes=self.settings.memory_bytes)
+
+    def _make_room(self, size: int) -> None:
+        while self._kept and sum(kept for _, kept in self._kept.values()) + size > self.settings.model_bytes:
+            self._kept.popitem(last=False)
+
+
+def _size_and_stamp(model: str) -> tuple[int, object]:
+    """Bytes that a model takes, about, and what tells that its file was replaced by another."""
+    path = Path(model)
+    if not path.is_absolute():
+        path = card.SHIPPED / f"{model}.safetensors"
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return 0, None
+    return found.st_size * COPIES_OF_A_MODEL, (found.st_mtime_ns, found.st_size, found.st_ino)
+
+
+def _pixels(engine: Any, work: PixelWork, beat: Callable[[float], None]) -> Answer:
+    started = time.monotonic()
+    pixels = _read(work)
+    result = engine.restore(pixels, size=work.size, layout=work.layout, on_progress=beat)
+    _write(work, result)
+    bits = 8 * pixels.dtype.itemsize
+    width, height = work.size
+    precision = engine.precision_for(bits)
+    return Answer(engine.model_name, precision, str(engine.device), time.monotonic() - started, width, height)
+
+
+def _read(work: PixelWork) -> NDArray[Any]:
+    """The picture as an array of this process's own, half floats widened."""
+    dtype = np.dtype(DTYPES[work.dtype])
+    with Segment.attach(work.source, int(np.prod(work.shape)) * dtype.itemsize) as segment:
+        shared = np.ndarray(work.shape, dtype, segment.view)
+        wanted = np.float32 if work.dtype == "f16" else dtype.newbyteorder("=")
+        pixels = shared.astype(wanted)
+        del shared
+    return pixels
+
+
+def _write(work: PixelWork, result: NDArray[Any]) -> None:
+    dtype = np.dtype(DTYPES[work.dtype])
+    width, height = work.size
+    shape = (height, width, work.shape[2])
+    with Segment.attach(work.result, int(np.prod(shape)) * dtype.itemsize) as segment:
+        shared = np.ndarray(shape, dtype, segment.view)
+        shared[...] = result
+        del shared
+
+
+def _file(engine: Any, work: FileWork, beat: Callable[[float], None]) -> Answer:
+    from liif_engine import file
+    from liif_engine.picture.image_file import Limits
+
+    limits = Limits() if work.max_pixels is None else Limits(max_pixels=work.max_pixels)
+    outcome = file.restore_file(
+        engine,
+        work.source,
+        work.destination,
+        target=work.target,
+        quality=work.quality,
+        overwrite=work.overwrite,
+        allow_truncated=work.allow_truncated,
+        limits=limits,
+        on_progress=beat,
+    )
+    plan = outcome.plan
+    return Answer(
+        outcome.model,
+        outcome.precision,
+        str(engine.device),
+        outcome.seconds,
+        plan.width,
+        plan.height,
+        str(plan.destination),
+        plan.format,
+        outcome.notes,
+    )
+
+
+def _in_words(error: Exception) -> LiifError:
+    """Any error as one of ours, which can be sent: without the traceback, which holds the work's arrays."""
+    if isinstance(error, LiifError):
+        return error.with_traceback(None)
+    if memory.is_out_of_memory(error):
+        return MemoryExhaustedError(f"memory ran out ({_first_line(error)})")
+    if isinstance(error, ImportError | AttributeError):
+        return WorkerError(f"the engine cannot be loaded ({_first_line(error)})", remedy="Install liif-restore again.")
+    return WorkerError(f"unexpected {type(error).__name__}: {_first_line(error)}")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _end_with_parent() -> None:
+    """Ends this process when the server's is killed, also in the middle of work that never looks up."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

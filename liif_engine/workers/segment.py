@@ -1,0 +1,94 @@
+"""Shared memory that one process makes and others fill and read, so that pixels cross processes without a copy."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from multiprocessing.shared_memory import SharedMemory
+from pathlib import Path
+
+from liif_engine import memory
+from liif_engine.errors import MemoryExhaustedError
+
+#: Where Linux keeps shared memory as files.
+SHARED_FOLDER = Path("/dev/shm")
+
+REMEDY = "Wait for other jobs to end, or enlarge the shared memory (docker run --shm-size, or remount /dev/shm)."
+
+
+class Segment:
+    """A piece of shared memory.
+
+    Attributes:
+        name: by which another process finds it.
+        size: in bytes, as asked for.
+        view: its bytes, writable; invalid after `close`.
+    """
+
+    def __init__(self, memory_block: SharedMemory, size: int, *, owner: bool) -> None:
+        self._block, self._owner = memory_block, owner
+        self.name, self.size = memory_block.name, size
+        assert memory_block.buf is not None  # it is open
+        # The system rounds sizes up to whole pages.
+        self.view: memoryview = memory_block.buf[:size]
+
+    @classmethod
+    def create(cls, size: int) -> Segment:
+        """Makes a segment of `size` bytes, zeroed; `close` gives it back to the system.
+
+        Raises:
+            MemoryExhaustedError: the system has no such room.
+        """
+        # Asked first, since Python's resource tracker prints a traceback when the call itself fails.
+        if hasattr(os, "statvfs") and SHARED_FOLDER.exists():
+            free = os.statvfs(SHARED_FOLDER)
+            if size > free.f_bavail * free.f_frsize:
+                raise _no_room(size)
+        try:
+            block = SharedMemory(create=True, size=size)
+        except OSError as error:
+            raise _no_room(size) from error
+        try:
+            _reserve(block.name, size)
+        except OSError as error:
+            block.close()
+            block.unlink()
+            raise _no_room(size) from error
+        return cls(block, size, owner=True)
+
+    @classmethod
+    def attach(cls, name: str, size: int) -> Segment:
+        """Opens a segment that another process made; `close` leaves it to that process."""
+        return cls(SharedMemory(name), size, owner=False)
+
+    def close(self) -> None:
+        """Lets go of the memory; its maker also returns it to the system. Closing twice is allowed."""
+        self.view.release()
+        # An array that an exception's traceback still holds keeps the mapping until it is collected.
+        with suppress(BufferError):
+            self._block.close()
+        if self._owner:
+            self._owner = False
+            self._block.unlink()
+
+    def __enter__(self) -> Segment:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _reserve(name: str, size: int) -> None:
+    """Takes the memory now: a full tmpfs would otherwise kill whoever first writes to the page, by SIGBUS."""
+    path = SHARED_FOLDER / name.lstrip("/")
+    if not path.exists():
+        return
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+    finally:
+        os.close(descriptor)
+
+
+def _no_room(size: int) -> MemoryExhaustedError:
+    return MemoryExhaustedError(f"there is no room for {memory.readable(size)} of shared memory", remedy=REMEDY)

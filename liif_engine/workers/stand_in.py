@@ -1,0 +1,62 @@
+"""An engine without a network, for measuring and testing everything around it: each pixel is repeated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from liif_engine.target import Target
+
+Pixels = NDArray[Any]
+
+
+class Copying:
+    """Takes the place of `Engine`: the same arguments, the nearest pixel for an answer.
+
+    Args:
+        model: any name.
+        device, precision, memory_bytes: taken and left unused.
+    """
+
+    def __init__(
+        self,
+        model: str = "copy",
+        *,
+        device: str = "cpu",  # noqa: ARG002
+        precision: str = "auto",  # noqa: ARG002
+        memory_bytes: int | None = None,  # noqa: ARG002
+    ) -> None:
+        self.model_name, self.device = str(model), "cpu"
+
+    def restore(
+        self,
+        pixels: Pixels,
+        *,
+        scale: float | None = None,
+        size: tuple[int, int] | None = None,
+        layout: str | None = None,  # noqa: ARG002
+        on_progress: Callable[[float], None] | None = None,
+    ) -> Pixels:
+        """As `Engine.restore`, with one report of progress before the work and one after it."""
+        height, width = pixels.shape[:2]
+        out_width, out_height = Target(scale=scale, size=size).size_of_result(width, height)
+        report = on_progress or (lambda _: None)
+        report(0.0)
+        if (out_height, out_width) == (height, width):
+            result = pixels.copy()
+        else:
+            rows = np.arange(out_height) * height // out_height
+            columns = np.arange(out_width) * width // out_width
+            result = pixels[rows[:, None], columns]
+        report(1.0)
+        return result
+
+    def check_memory(self, *_: int) -> None:
+        """Everything fits."""
+
+    def precision_for(self, bits: int) -> str:  # noqa: ARG002
+        """There is nothing to be precise about."""
+        return "fp32"

@@ -1,0 +1,249 @@
+"""What a worker can be asked, what it answers, and the messages that carry both between processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any, Protocol
+
+from liif_engine.errors import LiifError
+from liif_engine.target import Target
+
+#: Called with the share of the work done, 0 to 1. It is called from a thread of the workers' own.
+OnProgress = Callable[[float], None]
+
+
+@dataclass(frozen=True)
+class PixelWork:
+    """Pixels in shared memory become pixels in shared memory.
+
+    Attributes:
+        source: name of the segment that holds the picture: rows from the top, channels interleaved, little endian.
+        result: name of the segment that takes the result, in the same format.
+        shape: (H, W, C) of the picture, C from 1 to 4.
+        dtype: ``u8``, ``u16``, ``f16`` or ``f32``; floats in [0, 1].
+        size: (width, height) of the result in pixels.
+        layout: ``CMYK``, or None to tell it from the channels.
+        model, precision: as `Engine` takes them.
+    """
+
+    source: str
+    result: str
+    shape: tuple[int, int, int]
+    dtype: str
+    size: tuple[int, int]
+    layout: str | None = None
+    model: str = "web"
+    precision: str = "auto"
+
+
+@dataclass(frozen=True)
+class FileWork:
+    """A picture file becomes a picture file.
+
+    Attributes:
+        source: path of the picture.
+        destination: path of the result, of a folder for it, or None for ``name@2x.ext`` beside the source.
+        target: how large.
+        quality: of a lossy result, 1 to 100.
+        overwrite: whether an existing result may be replaced.
+        allow_truncated: whether to restore what is there of a picture that ends early.
+        max_pixels: larger sources are refused; None for the usual limit.
+        model, precision: as `Engine` takes them.
+    """
+
+    source: str
+    destination: str | None
+    target: Target
+    quality: int = 95
+    overwrite: bool = False
+    allow_truncated: bool = False
+    max_pixels: int | None = None
+    model: str = "web"
+    precision: str = "auto"
+
+
+Work = PixelWork | FileWork
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was done.
+
+    Attributes:
+        model: the model's name.
+        precision: fp32 or bf16.
+        device: cpu, cuda:0, ...
+        seconds: of work, without waiting for other jobs.
+        width, height: of the result in pixels.
+        destination: the result's path, for files.
+        format: the result's format, for files.
+        notes: what the result could not carry and the user should know.
+    """
+
+    model: str
+    precision: str
+    device: str
+    seconds: float
+    width: int
+    height: int
+    destination: str | None = None
+    format: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a worker says of itself.
+
+    Attributes:
+        device: cpu, cuda:0, ...
+        device_name: the hardware's name.
+        gpus: how many CUDA GPUs there are.
+        device_bytes: memory held on the GPU; 0 on the CPU.
+        models: names of the models loaded.
+    """
+
+    device: str = ""
+    device_name: str = ""
+    gpus: int = 0
+    device_bytes: int = 0
+    models: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """How workers are made.
+
+    Attributes:
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``; ``auto`` is every GPU, or the CPU.
+        model: loaded at the start, so that the first job need not wait for it.
+        precision: of that model.
+        memory_bytes: the most that work on the CPU may take; None for what the system allows.
+        model_bytes: models beyond this much memory are dropped, the least recently used first.
+        patience_seconds: a worker that gives no sign of life for so long while it computes is taken to hang.
+        slow_patience_seconds: the same while it starts, reads or writes files, which gives no signs in between.
+        release_after_seconds: an idle worker is ended after so long, which frees its memory; None for never.
+        engine: ``module:name`` of what makes an engine; tests and measurements put a stand-in here.
+    """
+
+    device: str = "auto"
+    model: str = "web"
+    precision: str = "auto"
+    memory_bytes: int | None = None
+    model_bytes: int = 512 << 20
+    patience_seconds: float = 60
+    slow_patience_seconds: float = 600
+    release_after_seconds: float | None = None
+    engine: str = "liif_engine.restore:Engine"
+
+
+class Ticket(Future[Answer]):
+    """The future of one piece of work: `concurrent.futures.Future`, which can also be stopped while it runs.
+
+    Args:
+        work: what is asked.
+        on_progress: called with the share done.
+        urgent: whether a person waits for it; it then goes ahead of ordinary work at the next batch of tiles.
+    """
+
+    _numbers = count(1)
+
+    def __init__(self, work: Work, on_progress: OnProgress | None, urgent: bool) -> None:
+        super().__init__()
+        self.number = next(self._numbers)
+        self.work, self.on_progress, self.urgent = work, on_progress, urgent
+        self.attempts = 0
+        self.on_stop: Callable[[Ticket], None] = lambda _: None
+
+    def stop(self) -> None:
+        """Ends the work at the next batch of tiles; the future then raises `Cancelled`."""
+        self.on_stop(self)
+
+    def cancel(self) -> bool:
+        """As `stop`; False, since the work ends later, not now."""
+        self.stop()
+        return False
+
+
+class Workers(Protocol):
+    """A place where work is done. All methods may be called from any thread."""
+
+    def room(self, *, urgent: bool) -> bool:
+        """Whether work submitted now would start now, or at the running work's next batch if it is urgent."""
+
+    def submit(self, work: Work, *, on_progress: OnProgress | None = None, urgent: bool = False) -> Ticket:
+        """Starts work.
+
+        Raises:
+            BusyError: there is no room.
+        """
+
+    def status(self) -> list[dict[str, Any]]:
+        """One row a worker, for people and monitors."""
+
+    def close(self) -> None:
+        """Ends all workers; work that runs fails with `Cancelled`."""
+
+
+# Messages from the server's process to a worker's.
+
+
+@dataclass(frozen=True)
+class Do:
+    """Do this work; urgent work before and amid other."""
+
+    number: int
+    work: Work
+    urgent: bool
+
+
+@dataclass(frozen=True)
+class Stop:
+    """End that work at the next batch."""
+
+    number: int
+
+
+# Messages from a worker's process to the server's. Each is a sign of life.
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The worker has started."""
+
+    report: Report
+
+
+@dataclass(frozen=True)
+class Broken:
+    """The worker cannot start, and ends."""
+
+    error: LiifError
+
+
+@dataclass(frozen=True)
+class Begun:
+    """That work runs now; what ran before it waits."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class Progress:
+    """That work has come so far."""
+
+    number: int
+    share: float
+
+
+@dataclass(frozen=True)
+class Ended:
+    """That work is over: one of `answer` and `error` is set."""
+
+    number: int
+    report: Report
+    answer: Answer | None = None
+    error: LiifError | None = field(default=None)

@@ -1,0 +1,56 @@
+"""Engines that fail on purpose, for tests of what surrounds them: the model's name says what happens.
+
+A worker's process finds this by ``engine="faults:Faulty"`` with this folder on its path.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import Any
+
+from liif_engine.errors import NonFiniteError
+from liif_engine.workers.stand_in import Copying
+
+
+class Faulty(Copying):
+    """Copies pixels, after what its model's name asks for.
+
+    Names: ``crash`` (SIGKILL), ``segv``, ``exit``, ``hang``, ``memory``, ``refuse``, ``bug``, ``broken`` (cannot be
+    loaded), ``slow:SECONDS`` (that long, in steps of 20 ms with progress), and any other for none of it.
+    """
+
+    def __init__(self, model: str = "copy", **rest: Any) -> None:
+        if model == "broken":
+            raise ImportError("no such library")
+        super().__init__(model, **rest)
+
+    def restore(self, pixels: Any, **rest: Any) -> Any:
+        """As `Copying.restore`."""
+        on_progress = rest.get("on_progress") or (lambda _: None)
+        on_progress(0.1)
+        self._fail(self.model_name)
+        if self.model_name.startswith("slow:"):
+            seconds = float(self.model_name[5:])
+            started = time.monotonic()
+            while (passed := time.monotonic() - started) < seconds:
+                time.sleep(0.02)
+                on_progress(0.1 + 0.8 * min(passed / seconds, 1))
+        return super().restore(pixels, **rest)
+
+    def _fail(self, how: str) -> None:
+        if how == "crash":
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif how == "segv":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        elif how == "exit":
+            os._exit(3)
+        elif how == "hang":
+            time.sleep(3600)
+        elif how == "memory":
+            raise MemoryError("Unable to allocate 99.9 GiB")
+        elif how == "refuse":
+            raise NonFiniteError("the network gave infinities or not-a-numbers")
+        elif how == "bug":
+            raise ZeroDivisionError("division by zero")

@@ -1,0 +1,202 @@
+"""Worker processes: equal results, urgent work first, and every kind of death."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import wait
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from liif_engine import Engine
+from liif_engine.errors import BusyError, Cancelled, LiifError, MemoryExhaustedError, NonFiniteError, WorkerError
+from liif_engine.network import checkpoint
+from liif_engine.network.model import EdsrLiif
+from liif_engine.workers import PixelWork, ProcessWorkers, Segment, WorkerSettings
+from liif_engine.workers.inside import DTYPES, Engines
+from liif_engine.workers.work import Ticket
+
+from .conftest import picture, tiny_network
+
+FAULTY = WorkerSettings(
+    device="cpu", model="copy", engine="faults:Faulty", patience_seconds=1, slow_patience_seconds=30
+)
+
+
+class Bench:
+    """Puts pixels into shared memory, has workers do something with them, and takes the result out."""
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        self.workers = ProcessWorkers(settings)
+        self.segments: list[Segment] = []
+
+    def submit(self, pixels: Any, model: str, *, scale: int = 1, urgent: bool = False, **rest: Any) -> Ticket:
+        height, width, channels = pixels.shape
+        source, result = Segment.create(pixels.nbytes), Segment.create(pixels.nbytes * scale * scale)
+        self.segments += [source, result]
+        source.view[:] = pixels.tobytes()
+        dtype = next(name for name, code in DTYPES.items() if np.dtype(code) == pixels.dtype)
+        size = width * scale, height * scale
+        work = PixelWork(source.name, result.name, (height, width, channels), dtype, size, model=model)
+        return self.workers.submit(work, urgent=urgent, **rest)
+
+    def restore(self, pixels: Any, model: str, *, scale: int = 1) -> Any:
+        self.submit(pixels, model, scale=scale).result(60)
+        height, width, channels = pixels.shape
+        found = np.frombuffer(bytes(self.segments[-1].view), pixels.dtype)
+        return found.reshape(height * scale, width * scale, channels)
+
+    def close(self) -> None:
+        self.workers.close()
+        for segment in self.segments:
+            segment.close()
+
+
+@pytest.fixture
+def faulty(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    monkeypatch.setattr(sys, "path", [*sys.path, str(Path(__file__).parent)])
+    bench = Bench(FAULTY)
+    yield bench
+    bench.close()
+
+
+PIXELS = picture(5, 7)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "float16"])
+def test_workers_give_what_the_engine_gives(tmp_path: Path, network: EdsrLiif, dtype: str) -> None:
+    model = tmp_path / "tiny.safetensors"
+    checkpoint.save(network, model, {})
+    pixels = picture(24, 17, dtype="float32" if dtype == "float16" else dtype).astype(dtype)
+    bench = Bench(WorkerSettings(device="cpu", model=str(model)))
+    try:
+        found = bench.restore(pixels, str(model), scale=2)
+    finally:
+        bench.close()
+    wide = pixels.astype("float32") if dtype == "float16" else pixels
+    wanted = Engine(model, device="cpu").restore(wide, scale=2)
+    assert np.array_equal(found, wanted.astype(dtype))
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "words"),
+    [
+        ("crash", WorkerError, "SIGKILL, as the system does when memory runs out"),
+        ("segv", WorkerError, "SIGSEGV"),
+        ("exit", WorkerError, "exit code 3"),
+        ("hang", WorkerError, "no sign of life"),
+        ("memory", MemoryExhaustedError, "memory ran out"),
+        ("refuse", NonFiniteError, "infinities"),
+        ("bug", WorkerError, "ZeroDivisionError"),
+        ("broken", WorkerError, "no such library"),
+    ],
+)
+def test_a_fault_is_its_own_jobs_error_and_the_next_job_runs(
+    faulty: Bench, fault: str, kind: type[LiifError], words: str
+) -> None:
+    ticket = faulty.submit(PIXELS, fault)
+    error = ticket.exception(60)
+    assert type(error) is kind
+    assert words in str(error)
+    assert error.remedy
+    assert np.array_equal(faulty.restore(PIXELS, "copy"), PIXELS)
+
+
+def test_urgent_work_goes_ahead_and_the_rest_is_completed(faulty: Bench) -> None:
+    ended: list[str] = []
+    begun = threading.Event()
+    slow = faulty.submit(PIXELS, "slow:1", on_progress=lambda _: begun.set())
+    slow.add_done_callback(lambda _: ended.append("slow"))
+    assert begun.wait(30)
+    assert not faulty.workers.room(urgent=False)
+    urgent = faulty.submit(PIXELS, "copy", urgent=True)
+    urgent.add_done_callback(lambda _: ended.append("urgent"))
+    assert not faulty.workers.room(urgent=True), "a person does not interrupt a person"
+    with pytest.raises(BusyError):
+        faulty.submit(PIXELS, "copy", urgent=True)
+    wait([slow, urgent], 30)
+    assert ended == ["urgent", "slow"]
+
+
+def test_a_crash_amid_urgent_work_spares_what_waited_behind_it(faulty: Bench) -> None:
+    begun = threading.Event()
+    slow = faulty.submit(PIXELS, "slow:1", on_progress=lambda _: begun.set())
+    assert begun.wait(30)
+    urgent = faulty.submit(PIXELS, "crash", urgent=True)
+    assert isinstance(urgent.exception(30), WorkerError)
+    assert slow.result(30).model == "slow:1"
+    assert faulty.workers.status()[0]["restarts"] == 1
+
+
+def test_work_stops_where_it_is(faulty: Bench) -> None:
+    before_the_worker_is_ready = faulty.submit(PIXELS, "slow:60")
+    before_the_worker_is_ready.stop()
+    with pytest.raises(Cancelled):
+        before_the_worker_is_ready.result(30)
+    begun = threading.Event()
+    running = faulty.submit(PIXELS, "slow:60", on_progress=lambda _: begun.set())
+    assert begun.wait(30)
+    running.stop()
+    with pytest.raises(Cancelled):
+        running.result(5)
+    assert faulty.workers.room(urgent=False)
+
+
+def test_a_worker_killed_from_outside_while_idle_is_replaced(faulty: Bench) -> None:
+    faulty.restore(PIXELS, "copy")
+    os.kill(faulty.workers.status()[0]["pid"], signal.SIGKILL)
+    assert np.array_equal(faulty.restore(PIXELS, "copy"), PIXELS)
+
+
+def test_closing_ends_what_runs(faulty: Bench) -> None:
+    begun = threading.Event()
+    running = faulty.submit(PIXELS, "slow:60", on_progress=lambda _: begun.set())
+    assert begun.wait(30)
+    faulty.workers.close()
+    with pytest.raises(Cancelled):
+        running.result(5)
+    with pytest.raises(BusyError):
+        faulty.submit(PIXELS, "copy")
+
+
+def test_an_idle_worker_is_released_and_comes_back() -> None:
+    copying = "liif_engine.workers.stand_in:Copying"
+    bench = Bench(WorkerSettings(device="cpu", engine=copying, release_after_seconds=0.1))
+    try:
+        bench.restore(PIXELS, "copy")
+        released = threading.Event()
+        while bench.workers.status()[0]["state"] != "released":
+            released.wait(0.05)
+        row = bench.workers.status()[0]
+        assert row["memory_bytes"] == 0
+        assert row["restarts"] == 0
+        assert np.array_equal(bench.restore(PIXELS, "copy"), PIXELS)
+    finally:
+        bench.close()
+
+
+def test_the_least_recently_used_model_goes_first(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{name}.safetensors" for name in "abc"]
+    for seed, path in enumerate(paths):
+        checkpoint.save(tiny_network(seed), path, {})
+    two = 2 * 2 * paths[0].stat().st_size + 100
+    engines = Engines(WorkerSettings(model_bytes=two), "cpu")
+    a, b, c = map(str, paths)
+    first = engines.get(a, "fp32")
+    engines.get(b, "fp32")
+    assert engines.get(a, "fp32") is first, "loaded once"
+    engines.get(c, "fp32")
+    assert engines.names() == ("a", "c")
+    checkpoint.save(tiny_network(9), paths[0], {"note": "another file of the same name"})
+    assert engines.get(a, "fp32") is not first, "a replaced file is loaded anew"
+
+
+def test_a_segment_that_cannot_be_had_is_an_error_in_words() -> None:
+    with pytest.raises(MemoryExhaustedError, match="shared memory"):
+        Segment.create(1 << 50)
