@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import multiprocessing
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator
 from ctypes import c_char
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
@@ -62,7 +62,7 @@ class _Ring:
         return np.frombuffer(self.memory, recipe.shape.record).reshape(SLOTS, recipe.batch)
 
 
-def batches(recipe: Recipe, start: int, workers: int) -> Iterator[NDArray[Any]]:
+def batches(recipe: Recipe, start: int, workers: int) -> Generator[NDArray[Any], None, None]:
     """Batches number `start`, `start` + 1, ... without end; close the iterator to stop the workers.
 
     Args:

@@ -1,0 +1,116 @@
+"""What a training run is told. One dataclass, and the command line that fills it; no torch here."""
+
+from __future__ import annotations
+
+# ruff: noqa: RUF009 - _option only wraps dataclasses.field
+import argparse
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from liif_engine.errors import UsageError
+from liif_engine.lab.degrade import Shares
+
+
+def _option(default: Any, about: str, parse: Callable[[str], Any] | None = None) -> Any:
+    return field(default=default, metadata={"about": about, "parse": parse or type(default)})
+
+
+def _widths(text: str) -> tuple[int, ...]:
+    return tuple(int(width) for width in text.split(","))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings:
+    """A training run. What each field means is in its ``about``, which is also the command line's help.
+
+    Raises:
+        UsageError: two fields contradict each other, or one is out of range.
+    """
+
+    data: tuple[Path, ...] = field(metadata={"about": "folders of clean pictures: AVIF, PNG or lossless WebP"})
+    out: Path = _option(Path("runs/web"), "the run's folder; a run that is there goes on where it stopped", Path)
+    start: str = _option("published", "a shipped name, a checkpoint's path, or scratch")
+    name: str = _option("web", "name of the model, and of its file in the run's folder")
+    minutes: float = _option(0.0, "time budget of the whole run, over which the rate falls; 0: --steps decides")
+    steps: int = _option(0, "steps of the whole run, if there is no time budget")
+    session_minutes: float = _option(0.0, "stop after so long by the clock, start included, to go on later; 0: never")
+    seed: int = _option(0, "decides every pair; the same seed gives the same pairs in the same order")
+    batch: int = _option(8, "pairs a step")
+    patch: int = _option(48, "damaged pixels of a pair along each axis")
+    queries: int = _option(1152, "ground-truth pixels asked for in each pair")
+    rate: float = _option(2e-4, "the highest learning rate, of Adam")
+    warm_up: int = _option(100, "steps in which the rate rises")
+    average: float = _option(0.999, "decay per step of the weights' moving average, which is what is saved")
+    teacher: str = _option("", "a model whose answers are learnt beside the truth: a shipped name or a path")
+    teacher_share: float = _option(0.5, "weight of the teacher's answers against the truth, 0 to 1")
+    channels: int = _option(64, "encoder channels, from scratch only")
+    blocks: int = _option(16, "encoder blocks, from scratch only")
+    hidden: tuple[int, ...] = _option((256, 256, 256, 256), "decoder widths, from scratch only", _widths)
+    device: str = _option("auto", "auto, cpu, cuda or cuda:N")
+    precision: str = _option("auto", "auto, fp32 or bf16; auto is bf16 where the hardware has it")
+    compile: bool = _option(False, "compile the step with torch.compile; costs about a minute at the start")
+    workers: int = _option(-1, "processes that make pairs; 0: none, -1: one per core with a GPU, none without")
+    threads: int = _option(0, "threads of torch on the CPU; 0: torch's own choice")
+    log_steps: int = _option(20, "steps between two lines of the log")
+    save_minutes: float = _option(1.0, "minutes between two saved states")
+    validate_minutes: float = _option(10.0, "minutes between two validations; each may choose a new checkpoint")
+    validation_pictures: int = _option(32, "held-out pictures used for it, at most")
+    shares: Shares = field(default_factory=Shares)
+
+    def __post_init__(self) -> None:
+        if bool(self.minutes) == bool(self.steps):
+            raise UsageError("a run needs either minutes or steps", remedy="Give --minutes or --steps, not both.")
+        if min(self.batch, self.patch - 7, self.queries, self.log_steps) < 1 or self.rate <= 0:
+            raise UsageError("batch, queries, log_steps and rate must be above 0, and patch at least 8")
+        if not 0 <= self.average < 1 or not 0 <= self.teacher_share <= 1:
+            raise UsageError("average must be in [0, 1) and teacher_share in [0, 1]")
+
+
+def parse(arguments: Sequence[str] | None = None) -> TrainSettings:
+    """Settings from a command line; ``--from`` is `start`.
+
+    Raises:
+        UsageError: contradictory or out of range. An unknown option ends the program, as argparse does.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m liif_engine.lab.train",
+        description="Trains EDSR-LIIF on compressed pictures. Start the same command again to go on.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--data", nargs="+", type=Path, required=True, help="folders of clean pictures")
+    for entry in _options():
+        flag = _flag(entry.name)
+        options: dict[str, Any] = {"dest": entry.name, "default": entry.default, "help": entry.metadata["about"]}
+        if isinstance(entry.default, bool):
+            parser.add_argument(flag, action="store_true", **options)
+        else:
+            parser.add_argument(flag, type=entry.metadata["parse"], **options)
+    given = vars(parser.parse_args(arguments))
+    return TrainSettings(**{**given, "data": tuple(given["data"])})
+
+
+def command(settings: TrainSettings) -> str:
+    """The command line that gives these settings, folders and files by their last name only."""
+    words = ["python", "-m", "liif_engine.lab.train", "--data", *(folder.name for folder in settings.data)]
+    for entry in _options():
+        value = getattr(settings, entry.name)
+        if value == entry.default:
+            continue
+        if isinstance(value, bool):
+            words.append(_flag(entry.name))
+        elif isinstance(value, tuple):
+            words += [_flag(entry.name), ",".join(map(str, value))]
+        else:
+            words += [_flag(entry.name), Path(value).name if "/" in str(value) else str(value)]
+    return shlex.join(words)
+
+
+def _options() -> list[Field[Any]]:
+    return [entry for entry in fields(TrainSettings) if "parse" in entry.metadata]
+
+
+def _flag(name: str) -> str:
+    return "--from" if name == "start" else f"--{name.replace('_', '-')}"

@@ -1,0 +1,124 @@
+"""A training run on disk, so that it goes on exactly where it stopped: the same bits as if it never had.
+
+A state is a folder ``state-<step>`` of two .safetensors files, each below 16 MiB for EDSR-baseline-LIIF, which
+is what some machines let a run bring home. It appears by one rename, so a folder that has the name is complete.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from liif_engine.errors import ModelError
+
+STATE = re.compile(r"state-(\d+)")
+
+
+@dataclass
+class Progress:
+    """How far a run has come.
+
+    Attributes:
+        step: steps done.
+        seconds: spent on them, pauses left out.
+        best: the best validation mean so far [dB].
+        scores: of the checkpoint chosen so far, by column [dB].
+        chosen_step: the step of that checkpoint.
+        start_scores: what the run started from, by column [dB].
+        held_out: which pictures the scores are of; other pictures make them void.
+    """
+
+    step: int = 0
+    seconds: float = 0.0
+    best: float = float("-inf")
+    scores: dict[str, float] = field(default_factory=dict)
+    chosen_step: int = 0
+    start_scores: dict[str, float] = field(default_factory=dict)
+    held_out: str = ""
+
+
+def save_state(
+    folder: Path,
+    progress: Progress,
+    model: nn.Module,
+    average: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    settings: Mapping[str, object],
+) -> Path:
+    """Writes the run's state and then removes older ones.
+
+    Args:
+        folder: of the run.
+        progress: how far it has come.
+        model: the weights being trained.
+        average: the same network with their moving average.
+        optimizer: an Adam over ``model.parameters()``.
+        settings: of the run, kept beside for the reader.
+
+    Returns:
+        The state's folder.
+    """
+    weights = {f"model.{key}": value for key, value in model.state_dict().items()}
+    weights |= {f"average.{key}": value for key, value in average.state_dict().items()}
+    moments = {}
+    for name, parameter in model.named_parameters():
+        for key, value in optimizer.state.get(parameter, {}).items():
+            moments[f"{key}.{name}"] = value
+    target = folder / f"state-{progress.step:07d}"
+    building = folder / f".{target.name}.part"
+    shutil.rmtree(building, ignore_errors=True)
+    building.mkdir(parents=True)
+    about = {"progress": json.dumps(asdict(progress)), "settings": json.dumps(dict(settings), default=str)}
+    for name, tensors in (("weights", weights), ("moments", moments)):
+        plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+        file = building / f"{name}.safetensors"
+        save_file(plain, file, metadata=about)
+        with file.open("rb") as handle:
+            os.fsync(handle.fileno())
+    shutil.rmtree(target, ignore_errors=True)
+    building.replace(target)
+    for other in states(folder):
+        if other != target:
+            shutil.rmtree(other)
+    return target
+
+
+def states(folder: Path) -> list[Path]:
+    """The complete states in a run's folder, oldest first."""
+    return sorted(path for path in folder.glob("state-*") if STATE.fullmatch(path.name))
+
+
+def load_state(state: Path, model: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
+    """Puts a saved state into a model, its average and its optimiser, on the devices where they are.
+
+    Raises:
+        ModelError: the state is incomplete, or of a model with other sizes.
+    """
+    try:
+        weights = load_file(state / "weights.safetensors")
+        moments = load_file(state / "moments.safetensors")
+        with safe_open(state / "weights.safetensors", "pt") as file:
+            progress = Progress(**json.loads(file.metadata()["progress"]))
+        model.load_state_dict({key[6:]: value for key, value in weights.items() if key.startswith("model.")})
+        average.load_state_dict({key[8:]: value for key, value in weights.items() if key.startswith("average.")})
+        _load_moments(optimizer, model, moments)
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ModelError(f"cannot go on from this state ({error})", path=state) from error
+    return progress
+
+
+def _load_moments(optimizer: torch.optim.Optimizer, model: nn.Module, moments: Mapping[str, Tensor]) -> None:
+    entries: dict[int, dict[str, Tensor]] = {}
+    for number, (name, _) in enumerate(model.named_parameters()):
+        entries[number] = {key: moments[f"{key}.{name}"] for key in ("step", "exp_avg", "exp_avg_sq")}
+    optimizer.load_state_dict({"state": entries, "param_groups": optimizer.state_dict()["param_groups"]})
