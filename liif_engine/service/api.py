@@ -1,0 +1,257 @@
+"""The HTTP API, version 1: docs/service.md says it in words."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+import liif_engine
+from liif_engine import memory
+from liif_engine.errors import Cancelled, LiifError, ServiceError, TimeLimitError, TooLargeError, UsageError
+from liif_engine.network import card
+from liif_engine.service import client
+from liif_engine.service.answer import EventStream, refusal, result_of
+from liif_engine.service.job import Job
+from liif_engine.service.payload import FilePayload, ImagePayload, Payload, PixelPayload
+from liif_engine.service.queue import Queue
+from liif_engine.service.request import FileRequest, ImageRequest, PixelRequest, parse
+
+#: A job given as JSON alone is never longer.
+MAX_JSON_BYTES = 1 << 16
+
+#: The header that says what is to be done with the body.
+JOB_HEADER = b"liif-job"
+
+KINDS = "application/json (paths), application/octet-stream (raw pixels) or image/* (an encoded picture)"
+
+
+@dataclass(frozen=True)
+class ApiLimits:
+    """What a request may be.
+
+    Attributes:
+        max_pixels: of a picture.
+        max_image_bytes: of an encoded picture.
+        body_seconds: how long the next part of a body may take to arrive.
+    """
+
+    max_pixels: int
+    max_image_bytes: int
+    body_seconds: float
+
+
+class Api:
+    """The handlers of the routes.
+
+    Args:
+        queue: takes the jobs.
+        scratch: a private folder for encoded pictures.
+        limits: what is refused.
+        default_model: the model that is loaded at the start, for the status.
+    """
+
+    def __init__(self, queue: Queue, scratch: Path, limits: ApiLimits, default_model: str) -> None:
+        self.queue, self.scratch, self.limits, self.default_model = queue, scratch, limits, default_model
+        self.started = time.monotonic()
+
+    def app(self) -> Starlette:
+        """The routes."""
+
+        def route(path: str, handler: Callable[[Request], Awaitable[Response]], method: str) -> Route:
+            return Route(path, self._used(handler), methods=[method])
+
+        handlers: dict[Any, Any] = {
+            LiifError: lambda _, error: refusal(error),
+            HTTPException: _http_error,
+            ClientDisconnect: lambda *_: Response(status_code=400),
+            Exception: lambda *_: refusal(LiifError("a fault of the service; its log says more"), 500),
+        }
+        routes = [
+            route("/v1/jobs", self.post_job, "POST"),
+            route("/v1/jobs/{id}", self.get_job, "GET"),
+            route("/v1/jobs/{id}", self.delete_job, "DELETE"),
+            route("/v1/jobs/{id}/events", self.get_events, "GET"),
+            route("/v1/jobs/{id}/result", self.get_result, "GET"),
+            route("/v1/status", self.get_status, "GET"),
+            route("/v1/models", self.get_models, "GET"),
+        ]
+        return Starlette(routes=routes, exception_handlers=handlers)
+
+    async def post_job(self, request: Request) -> Response:
+        """Takes a job: 201 with its state, or 4xx with the reason."""
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind == "application/json":
+            job = await self._file_job(request)
+        elif kind == "application/octet-stream":
+            asked = parse(PixelRequest, _job_header(request))
+            self._check_pixels(asked)
+            held = asked.source_bytes + asked.result_bytes
+            job = await self._body_job(request, asked, held, lambda: PixelPayload(asked), asked.source_bytes)
+        elif kind.startswith("image/"):
+            image = parse(ImageRequest, _job_header(request))
+            limit = self.limits.max_image_bytes
+            job = await self._body_job(request, image, 0, lambda: ImagePayload(image, self.scratch), limit)
+        else:
+            return refusal(UsageError(f"the body's type is not one of {KINDS}"), 415)
+        self.queue.add(job)
+        return JSONResponse(job.as_dict(), 201, headers={"Location": f"/v1/jobs/{job.id}"})
+
+    async def get_job(self, request: Request) -> Response:
+        """The job's state now."""
+        job = self._job(request)
+        job.followed = time.monotonic()
+        return JSONResponse(job.as_dict())
+
+    async def get_events(self, request: Request) -> Response:
+        """The job's states as they come."""
+        return EventStream(self.queue, self._job(request))
+
+    async def get_result(self, request: Request) -> Response:
+        """The job's result."""
+        return result_of(self.queue, self._job(request))
+
+    async def delete_job(self, request: Request) -> Response:
+        """Cancels a job that is not over; forgets one that is."""
+        job = self._job(request)
+        if job.is_over:
+            self.queue.forget(job)
+            return JSONResponse(job.as_dict())
+        self.queue.stop(job, Cancelled("cancelled"))
+        return JSONResponse(job.as_dict(), 200 if job.is_over else 202)
+
+    async def get_status(self, _: Request) -> Response:
+        """What the service is and does."""
+        queue = self.queue
+        return JSONResponse(
+            {
+                "api": client.API,
+                "version": liif_engine.__version__,
+                "pid": os.getpid(),
+                "python": sys.executable,
+                "uptime_seconds": round(time.monotonic() - self.started, 1),
+                "model": self.default_model,
+                "workers": queue.workers.status(),
+                "queue": {
+                    "person": queue.waiting("person"),
+                    "backlog": queue.waiting("backlog"),
+                    "running": len(queue.running),
+                    **queue.counts,
+                },
+                "memory": {"held_bytes": queue.held_bytes, "available_bytes": memory.available_bytes()},
+                "limits": {**asdict(queue.limits), **asdict(self.limits)},
+            }
+        )
+
+    async def get_models(self, _: Request) -> Response:
+        """The models that come with the package, with their cards."""
+        loaded = {name for row in self.queue.workers.status() for name in row["models"]}
+        cards = card.shipped_models().values()
+        rows = [
+            {"name": c.name, "bytes": c.size_bytes, "loaded": c.name in loaded, "card": dict(c.card)} for c in cards
+        ]
+        return JSONResponse({"default": self.default_model, "models": rows})
+
+    def _used(self, handler: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+        """Counts a request as use, for the end when idle."""
+
+        async def handle(request: Request) -> Response:
+            self.queue.last_used = time.monotonic()
+            return await handler(request)
+
+        return handle
+
+    def _job(self, request: Request) -> Job:
+        job = self.queue.jobs.get(request.path_params["id"])
+        if job is None:
+            raise HTTPException(404, "there is no such job, or no longer")
+        return job
+
+    async def _file_job(self, request: Request) -> Job:
+        text = bytearray()
+        async for piece in self._body(request, MAX_JSON_BYTES):
+            text += piece
+        asked = parse(FileRequest, bytes(text))
+        self.queue.reserve(0)
+        return Job(asked, FilePayload(asked, self.limits.max_pixels), 0)
+
+    async def _body_job(
+        self, request: Request, asked: Any, held: int, make: Callable[[], PixelPayload | ImagePayload], limit: int
+    ) -> Job:
+        """A job from a body that goes, piece by piece, where the worker will find it."""
+        self._check_length(request, asked, limit)
+        self.queue.reserve(held)
+        payload: Payload | None = None
+        try:
+            payload = make()
+            async for piece in self._body(request, limit):
+                payload.receive(piece)
+            payload.complete()
+        except BaseException:
+            self.queue.release(held)
+            if payload is not None:
+                payload.close()
+            raise
+        return Job(asked, payload, held)
+
+    async def _body(self, request: Request, limit: int) -> AsyncIterator[bytes]:
+        """The body's pieces.
+
+        Raises:
+            TooLargeError: it is longer than `limit`.
+            TimeLimitError: the next piece did not come in time.
+        """
+        received, stream = 0, aiter(request.stream())
+        while True:
+            try:
+                piece = await asyncio.wait_for(anext(stream), self.limits.body_seconds)
+            except StopAsyncIteration:
+                return
+            except TimeoutError:
+                seconds = self.limits.body_seconds
+                raise TimeLimitError(f"no more of the body came for {seconds:g} s", remedy="Send it again.") from None
+            received += len(piece)
+            if received > limit:
+                raise TooLargeError(f"the body is longer than {memory.readable(limit)}")
+            yield piece
+
+    def _check_length(self, request: Request, asked: Any, limit: int) -> None:
+        """Refuses, before it is sent, a body whose announced length is wrong."""
+        text = request.headers.get("content-length")
+        if text is None:
+            return
+        length = int(text)
+        if isinstance(asked, PixelRequest) and length != limit:
+            raise UsageError(f"the body has {length} bytes; shape and dtype ask for {limit}")
+        if length > limit:
+            raise TooLargeError(f"the body, {memory.readable(length)}, is longer than {memory.readable(limit)}")
+
+    def _check_pixels(self, asked: PixelRequest) -> None:
+        height, width, _ = asked.shape
+        if height * width > self.limits.max_pixels:
+            limit = self.limits.max_pixels / 1e6
+            raise TooLargeError(f"{width}x{height} is more than {limit:g} megapixels")
+
+
+def _job_header(request: Request) -> bytes:
+    found = [value for name, value in request.scope["headers"] if name == JOB_HEADER]
+    if len(found) != 1:
+        raise UsageError("give one Liif-Job header, a JSON object that says what to do with the body")
+    return bytes(found[0])
+
+
+async def _http_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    kind = UsageError if error.status_code < 500 else ServiceError
+    return refusal(kind(error.detail or "not possible", remedy="See docs/service.md."), error.status_code)

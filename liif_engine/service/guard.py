@@ -1,0 +1,100 @@
+"""Who may use the service: this user's programs, and neither other users nor web pages."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import os
+import socket
+import struct
+import sys
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from liif_engine.errors import AccessError
+from liif_engine.service.answer import refusal
+
+#: The names by which a program on this machine may call the service.
+OWN_HOSTS = {"localhost", "127.0.0.1", "::1"}
+
+#: Room in the kernel for an answer on its way to the caller; the usual 200 KB cost a switch of processes each. [bytes]
+SEND_BUFFER_BYTES = 1 << 20
+
+
+class OwnerOnly(H11Protocol):
+    """HTTP/1.1 that hangs up on other users, should the modes of folder and socket ever let them in."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Looks at who calls before a byte is read."""
+        assert isinstance(transport, asyncio.Transport)  # uvicorn listens on streams only
+        one = transport.get_extra_info("socket")
+        if one is not None:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+            if peer_uid(one) not in {None, 0, os.getuid() if hasattr(os, "getuid") else None}:
+                self.transport = transport
+                body = b"this service belongs to another user\n"
+                transport.write(b"HTTP/1.1 403 Forbidden\r\nConnection: close\r\n")
+                transport.write(b"Content-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+                transport.close()
+                return
+        super().connection_made(transport)
+
+
+def peer_uid(one: Any) -> int | None:
+    """The user at the other end of a Unix socket, where the system tells.
+
+    Args:
+        one: a connected socket.
+    """
+    if not sys.platform.startswith("linux") or one.family != socket.AF_UNIX:
+        return None
+    _, uid, _ = struct.unpack("3i", one.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+    return int(uid)
+
+
+class Guard:
+    """Refuses what a web page could send, and on the loopback port whoever does not show the token.
+
+    A page that knows the port can make a browser send requests, but cannot forge Host (DNS rebinding) or leave out
+    Origin, and cannot read the token's file.
+
+    Args:
+        app: what is guarded.
+        token: of the loopback port, if there is one.
+    """
+
+    def __init__(self, app: ASGIApp, token: str | None) -> None:
+        self.app, self.token = app, token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Lets a request through, or answers it with 401 or 403."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        if _host(headers.get(b"host", b"")) not in OWN_HOSTS:
+            await refusal(AccessError("refused: the Host is not this machine"), 403)(scope, receive, send)
+        elif b"origin" in headers:
+            await refusal(AccessError("refused: web pages may not use this service"), 403)(scope, receive, send)
+        elif not self._is_known(scope, headers):
+            await refusal(AccessError("refused: the token is missing or wrong"), 401)(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+    def _is_known(self, scope: Scope, headers: dict[bytes, bytes]) -> bool:
+        """Whether the caller came through the Unix socket, or shows the token."""
+        server = scope.get("server")
+        if server is not None and server[1] is None:
+            return True
+        shown = headers.get(b"authorization", b"")
+        return self.token is not None and hmac.compare_digest(shown, b"Bearer " + self.token.encode())
+
+
+def _host(header: bytes) -> str:
+    try:
+        return urlsplit(f"//{header.decode('ascii')}").hostname or ""
+    except ValueError:
+        return ""

@@ -1,0 +1,199 @@
+"""What a job holds on to from the request until the result is fetched: shared memory, a scratch folder, or nothing."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from liif_engine.errors import UsageError
+from liif_engine.service.request import FileRequest, ImageRequest, PixelRequest, path_of
+from liif_engine.workers import Answer, FileWork, PixelWork, Segment, Work
+
+#: Results are sent in pieces of this size. [bytes]
+PIECE_BYTES = 1 << 18
+
+
+class PixelPayload:
+    """Raw pixels in shared memory, and room for the result from the moment that work begins.
+
+    Args:
+        asked: the request.
+
+    Raises:
+        MemoryExhaustedError: there is no room for the picture.
+    """
+
+    media_type = "application/octet-stream"
+
+    def __init__(self, asked: PixelRequest) -> None:
+        self.asked = asked
+        self.source = Segment.create(asked.source_bytes)
+        self.result: Segment | None = None
+        self.received = 0
+
+    def receive(self, piece: bytes) -> None:
+        """Takes the next part of the body.
+
+        Raises:
+            UsageError: it is longer than the shape says.
+        """
+        end = self.received + len(piece)
+        if end > self.source.size:
+            raise UsageError(f"the body is longer than the {self.source.size} bytes that shape and dtype ask for")
+        self.source.view[self.received : end] = piece
+        self.received = end
+
+    def complete(self) -> None:
+        """The body has ended.
+
+        Raises:
+            UsageError: it is shorter than the shape says.
+        """
+        if self.received != self.source.size:
+            raise UsageError(f"the body has {self.received} bytes; shape and dtype ask for {self.source.size}")
+
+    def work(self) -> Work:
+        """The work to be done.
+
+        Raises:
+            MemoryExhaustedError: there is no room for the result.
+        """
+        asked = self.asked
+        self.result = self.result or Segment.create(asked.result_bytes)
+        names = self.source.name, self.result.name
+        return PixelWork(
+            *names, asked.shape, asked.dtype, asked.result_size, asked.layout, asked.model, asked.precision
+        )
+
+    def describe(self, answer: Answer) -> dict[str, Any]:
+        """The result's format."""
+        return {"shape": [answer.height, answer.width, self.asked.shape[2]], "dtype": self.asked.dtype}
+
+    def pieces(self) -> Iterator[bytes | memoryview]:
+        """The result's bytes."""
+        assert self.result is not None  # the job is done
+        for start in range(0, self.result.size, PIECE_BYTES):
+            yield self.result.view[start : start + PIECE_BYTES]
+
+    def result_bytes(self) -> int:
+        """Length of the result."""
+        return self.asked.result_bytes
+
+    def let_source_go(self) -> None:
+        """The work is done: only the result is still of use."""
+        self.source.close()
+
+    def close(self) -> None:
+        """Gives everything back."""
+        self.source.close()
+        if self.result is not None:
+            self.result.close()
+
+
+class ImagePayload:
+    """An encoded picture in a scratch folder, where its result will lie too.
+
+    Args:
+        asked: the request.
+        scratch: the folder of the service's scratch folders.
+    """
+
+    media_type = "application/octet-stream"
+
+    def __init__(self, asked: ImageRequest, scratch: Path) -> None:
+        self.asked = asked
+        self.folder = Path(tempfile.mkdtemp(dir=scratch))
+        # Without suffixes: what a picture is, its first bytes say; the result's format is then the same.
+        self.source = self.folder / "picture"
+        self.destination = self.folder / (f"result.{asked.format}" if asked.format else "result")
+        self._file = self.source.open("wb")
+
+    def receive(self, piece: bytes) -> None:
+        """Takes the next part of the body."""
+        self._file.write(piece)
+
+    def complete(self) -> None:
+        """The body has ended."""
+        self._file.close()
+
+    def work(self) -> Work:
+        """The work to be done."""
+        asked = self.asked
+        return FileWork(
+            str(self.source),
+            str(self.destination),
+            asked.target,
+            quality=asked.quality,
+            overwrite=True,
+            allow_truncated=asked.allow_truncated,
+            model=asked.model,
+            precision=asked.precision,
+        )
+
+    def describe(self, answer: Answer) -> dict[str, Any]:
+        """The result's format."""
+        return {"format": answer.format, "notes": list(answer.notes)}
+
+    def pieces(self) -> Iterator[bytes | memoryview]:
+        """The result's bytes."""
+        with self.destination.open("rb") as file:
+            while piece := file.read(PIECE_BYTES):
+                yield piece
+
+    def result_bytes(self) -> int:
+        """Length of the result."""
+        return self.destination.stat().st_size
+
+    def let_source_go(self) -> None:
+        """The work is done: only the result is still of use."""
+        self.source.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Removes the files."""
+        self._file.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class FilePayload:
+    """Paths; the files are the caller's own.
+
+    Args:
+        asked: the request.
+        max_pixels: larger pictures are refused.
+    """
+
+    media_type = None
+
+    def __init__(self, asked: FileRequest, max_pixels: int) -> None:
+        self.asked, self.max_pixels = asked, max_pixels
+
+    def work(self) -> Work:
+        """The work to be done."""
+        asked = self.asked
+        return FileWork(
+            path_of(asked.source),
+            None if asked.destination is None else path_of(asked.destination),
+            asked.target,
+            quality=asked.quality,
+            overwrite=asked.overwrite,
+            allow_truncated=asked.allow_truncated,
+            max_pixels=self.max_pixels,
+            model=asked.model,
+            precision=asked.precision,
+        )
+
+    def describe(self, answer: Answer) -> dict[str, Any]:
+        """Where the result is."""
+        return {"destination": answer.destination, "format": answer.format, "notes": list(answer.notes)}
+
+    def let_source_go(self) -> None:
+        """Nothing is held."""
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+Payload = PixelPayload | ImagePayload | FilePayload

@@ -1,0 +1,270 @@
+"""The jobs: who is next, who has been left by everyone, what became of each. Lives in the event loop alone."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from liif_engine import memory
+from liif_engine.errors import BusyError, Cancelled, LiifError, ServiceError, TimeLimitError, TooLargeError, WorkerError
+from liif_engine.service.job import Job
+from liif_engine.workers import Answer, Workers
+
+log = logging.getLogger(__name__)
+
+PRIORITIES = ("person", "backlog")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the queue takes.
+
+    Attributes:
+        max_jobs: waiting at once.
+        max_held_bytes: of pictures and results held for all jobs together.
+        max_seconds: of work on one job.
+        follow_seconds: a job that nobody has followed for so long is cancelled, unless detached.
+        keep_seconds: how long an ended job and its result are kept.
+        max_ended: ended jobs beyond this many are forgotten, the oldest first.
+    """
+
+    max_jobs: int = 1000
+    max_held_bytes: int = 4 << 30
+    max_seconds: float = 4 * 3600
+    follow_seconds: float = 30
+    keep_seconds: float = 300
+    max_ended: int = 1000
+
+
+class Queue:
+    """Gives jobs to workers: persons first, equals by turns among clients, and cancels what nobody wants any more.
+
+    Args:
+        make_workers: makes the workers; it is given what they call, from any thread, when they have room.
+        limits: what is taken.
+    """
+
+    def __init__(self, make_workers: Callable[[Callable[[], None]], Workers], limits: Limits) -> None:
+        self.limits = limits
+        self.jobs: dict[str, Job] = {}
+        self.running: set[Job] = set()
+        self.counts = {"done": 0, "failed": 0, "cancelled": 0}
+        self.held_bytes = 0
+        self.last_used = time.monotonic()
+        self._waiting: dict[str, OrderedDict[str, deque[Job]]] = {name: OrderedDict() for name in PRIORITIES}
+        self._ended: deque[Job] = deque()
+        self._closing = False
+        self._loop = asyncio.get_running_loop()
+        self.workers = make_workers(lambda: self._soon(self._dispatch))
+
+    def reserve(self, size: int) -> None:
+        """Counts `size` bytes as held, from before the body arrives.
+
+        Raises:
+            TooLargeError: more than may ever be held.
+            BusyError: more than may be held now, or there are too many jobs.
+            ServiceError: the service is ending.
+        """
+        if self._closing:
+            raise ServiceError("the service is ending", remedy="Start it again.")
+        if size > self.limits.max_held_bytes:
+            raise TooLargeError(
+                f"the picture and its result take {memory.readable(size)};"
+                f" the service takes {memory.readable(self.limits.max_held_bytes)}"
+            )
+        if self.waiting() >= self.limits.max_jobs:
+            raise BusyError(f"{self.limits.max_jobs} jobs are waiting already")
+        if self.held_bytes + size > self.limits.max_held_bytes:
+            raise BusyError(f"the jobs hold {memory.readable(self.held_bytes)} already")
+        self.held_bytes += size
+
+    def release(self, size: int) -> None:
+        """Takes back `reserve`."""
+        self.held_bytes -= size
+
+    def add(self, job: Job) -> None:
+        """Queues a job, and starts it if there is room."""
+        self.jobs[job.id] = job
+        turns = self._waiting[job.asked.priority]
+        turns.setdefault(job.asked.client, deque()).append(job)
+        self._dispatch()
+
+    def waiting(self, priority: str | None = None) -> int:
+        """How many jobs wait."""
+        names = PRIORITIES if priority is None else (priority,)
+        return sum(len(jobs) for name in names for jobs in self._waiting[name].values())
+
+    async def follow(self, job: Job) -> AsyncIterator[dict[str, Any]]:
+        """The job as it is now and after each change, until it is over."""
+        while True:
+            row, over = job.as_dict(), job.is_over
+            yield row
+            if over:
+                return
+            await job.next_change()
+
+    def leave(self, job: Job) -> None:
+        """One who followed has gone; the last one to go takes an undetached job along."""
+        job.followers -= 1
+        job.followed = time.monotonic()
+        if not (job.followers or job.asked.detach):
+            self.stop(job, Cancelled("whoever followed the job has gone"))
+
+    def stop(self, job: Job, reason: LiifError) -> None:
+        """Ends a job: at once if it waits, at the next batch of tiles if it runs."""
+        if job.is_over or job.stop_reason is not None:
+            return
+        job.stop_reason = reason
+        if job.ticket is not None:
+            job.ticket.stop()
+            job.change()
+        else:
+            self._unqueue(job)
+            self._end(job, error=reason)
+
+    def forget(self, job: Job) -> None:
+        """Frees an ended job's result, once nobody reads it any more."""
+        job.is_forgotten = True
+        self.jobs.pop(job.id, None)
+        if not job.readers:
+            self._free(job)
+
+    def sweep(self) -> None:
+        """Called once in a while: ends what nobody follows or takes too long, forgets what is old."""
+        now = time.monotonic()
+        for job in list(self.jobs.values()):
+            if job.is_over:
+                continue
+            unfollowed = now - job.followed if not (job.followers or job.asked.detach) else 0
+            if unfollowed > self.limits.follow_seconds:
+                self.stop(job, Cancelled(f"nobody has followed the job for {self.limits.follow_seconds:g} s"))
+            limit = min(job.asked.timeout_seconds or self.limits.max_seconds, self.limits.max_seconds)
+            if job.started is not None and now - job.started > limit:
+                self.stop(job, TimeLimitError(f"the work took longer than {limit:g} s"))
+        while self._ended and self._is_old(self._ended[0], now):
+            self.forget(self._ended.popleft())
+
+    def is_idle(self) -> bool:
+        """Whether no job waits or runs and nobody follows or reads one."""
+        return not (self.running or self.waiting() or any(job.followers or job.readers for job in self.jobs.values()))
+
+    async def close(self) -> None:
+        """Ends every job and all workers."""
+        self._closing = True
+        reason = Cancelled("the service ended")
+        for job in list(self.jobs.values()):
+            self.stop(job, reason)
+        await asyncio.to_thread(self.workers.close)
+        await asyncio.sleep(0)  # lets the workers' last words arrive
+        for job in list(self.jobs.values()):
+            if not job.is_over:
+                self._end(job, error=reason)
+
+    def free_all(self) -> None:
+        """Gives back everything held; the last act."""
+        for job in list(self.jobs.values()):
+            job.readers = 0
+            self.forget(job)
+
+    def _dispatch(self) -> None:
+        """Starts what there is room for."""
+        for priority in PRIORITIES:
+            urgent = priority == "person"
+            while not self._closing and self._waiting[priority] and self.workers.room(urgent=urgent):
+                if not self._start(self._next(priority), urgent):
+                    return
+
+    def _next(self, priority: str) -> Job:
+        """The first job of the client whose turn it is; the client goes to the end of the line."""
+        turns = self._waiting[priority]
+        client, jobs = next(iter(turns.items()))
+        job = jobs.popleft()
+        del turns[client]
+        if jobs:
+            turns[client] = jobs
+        return job
+
+    def _start(self, job: Job, urgent: bool) -> bool:
+        """Hands a job to the workers; False if they turned out to have no room after all."""
+        try:
+            work = job.payload.work()
+            ticket = self.workers.submit(work, on_progress=self._progress_of(job), urgent=urgent)
+        except BusyError:
+            turns = self._waiting[job.asked.priority]
+            turns.setdefault(job.asked.client, deque()).appendleft(job)
+            turns.move_to_end(job.asked.client, last=False)
+            return False
+        except LiifError as error:
+            self._end(job, error=error)
+            return True
+        job.ticket, job.state, job.started = ticket, "running", time.monotonic()
+        self.running.add(job)
+        job.change()
+        ticket.add_done_callback(lambda _: self._soon(self._finish, job))
+        return True
+
+    def _progress_of(self, job: Job) -> Callable[[float], None]:
+        return lambda share: self._soon(self._advance, job, share)
+
+    def _advance(self, job: Job, share: float) -> None:
+        if not job.is_over:
+            job.share = share
+            job.change()
+
+    def _finish(self, job: Job) -> None:
+        """The workers have answered."""
+        assert job.ticket is not None  # it was started
+        error = job.ticket.exception()
+        self.running.discard(job)
+        if error is None:
+            self._end(job, answer=job.ticket.result())
+        elif isinstance(error, Cancelled) and job.stop_reason is not None:
+            self._end(job, error=job.stop_reason)
+        elif isinstance(error, LiifError):
+            self._end(job, error=error)
+        else:
+            self._end(job, error=WorkerError(f"unexpected {type(error).__name__}: {error}"))
+        self._dispatch()
+
+    def _end(self, job: Job, *, answer: Answer | None = None, error: LiifError | None = None) -> None:
+        if job.is_over:
+            return
+        job.ended = self.last_used = time.monotonic()
+        job.answer, job.error = answer, error
+        job.state = "done" if error is None else "cancelled" if isinstance(error, Cancelled) else "failed"
+        self.counts[job.state] += 1
+        if error is None:
+            job.share = 1.0
+            job.payload.let_source_go()
+        else:
+            log.info("job %s %s: %s", job.id, job.state, error)
+            self._free(job)
+        self._ended.append(job)
+        job.change()
+
+    def _free(self, job: Job) -> None:
+        job.payload.close()
+        self.held_bytes -= job.held_bytes
+        job.held_bytes = 0
+
+    def _unqueue(self, job: Job) -> None:
+        turns = self._waiting[job.asked.priority]
+        jobs = turns[job.asked.client]
+        jobs.remove(job)
+        if not jobs:
+            del turns[job.asked.client]
+
+    def _is_old(self, job: Job, now: float) -> bool:
+        age = now - (job.ended or now)
+        return job.is_forgotten or age > self.limits.keep_seconds or len(self._ended) > self.limits.max_ended
+
+    def _soon(self, call: Callable[..., None], *arguments: Any) -> None:
+        """Runs `call` in the event loop; may be called from any thread, and after the loop has ended."""
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(call, *arguments)

@@ -1,0 +1,164 @@
+"""`liif serve`: the service from its first breath to its last."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+import liif_engine
+from liif_engine import memory
+from liif_engine.errors import ExitCode
+from liif_engine.service import client
+from liif_engine.service.api import Api, ApiLimits
+from liif_engine.service.guard import Guard, OwnerOnly
+from liif_engine.service.place import Place, occupy
+from liif_engine.service.queue import Limits, Queue
+from liif_engine.workers import ProcessWorkers, Workers, WorkerSettings
+
+log = logging.getLogger(__name__)
+
+#: How often jobs that nobody follows, takes too long or is old are looked for. [s]
+SWEEP_SECONDS = 0.5
+
+#: How long callers that still read may take when the service ends. [s]
+FAREWELL_SECONDS = 3
+
+#: Header of a request, with the job in it; above it the answer is 400. [bytes]
+MAX_HEADER_BYTES = 1 << 16
+
+#: Callers at once; more are answered with 503.
+MAX_CONNECTIONS = 1000
+
+
+@dataclass(frozen=True)
+class ServeSettings:
+    """How to serve.
+
+    Attributes:
+        folder: for the socket; None for the user's runtime folder.
+        loopback: whether to listen on a loopback port, with a token, as well as on the socket.
+        exit_when_idle: end when nobody has used the service for so long; None for never. [s]
+        max_pixels: larger pictures are refused.
+        max_image_bytes: longer encoded pictures are refused.
+        body_seconds: how long the next part of a body may take to arrive.
+        limits: of the queue; None for as much memory as half of what is free now.
+        workers: how the work is done: device, model, precision, memory, release when idle.
+    """
+
+    folder: Path | None = None
+    loopback: bool = False
+    exit_when_idle: float | None = None
+    max_pixels: int = 250_000_000
+    max_image_bytes: int = 1 << 30
+    body_seconds: float = 30
+    limits: Limits | None = None
+    workers: WorkerSettings = field(default_factory=WorkerSettings)
+
+
+def serve(settings: ServeSettings) -> int:
+    """Serves until it is told to end (SIGTERM, SIGINT) or has been idle for long enough.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        ServiceError: another service runs already, or the folder is not private.
+    """
+    with occupy(settings.folder, loopback=settings.loopback) as place:
+        client.record_interpreter(sys.executable, liif_engine.__version__)
+        asyncio.run(_serve(settings, place))
+    return ExitCode.OK
+
+
+async def _serve(settings: ServeSettings, place: Place) -> None:
+    limits = settings.limits or Limits(max_held_bytes=memory.available_bytes() // 2)
+
+    def make_workers(on_room: Callable[[], None]) -> Workers:
+        return ProcessWorkers(settings.workers, on_room=on_room)
+
+    queue = Queue(make_workers, limits)
+    api = Api(
+        queue,
+        place.scratch,
+        ApiLimits(settings.max_pixels, settings.max_image_bytes, settings.body_seconds),
+        settings.workers.model,
+    )
+    server = Server(Guard(api.app(), place.token), queue, settings.exit_when_idle)
+    port = "" if place.port is None else f" and 127.0.0.1:{place.port}"
+    print(f"liif: serving in {place.folder}{port}", file=sys.stderr, flush=True)
+    try:
+        await server.serve(sockets=place.sockets)
+    finally:
+        await queue.close()
+        queue.free_all()
+
+
+class Server(uvicorn.Server):
+    """uvicorn, which here also sweeps the queue, ends when idle, and ends cleanly when told to.
+
+    Args:
+        app: what is served.
+        queue: the jobs.
+        exit_when_idle: end when nobody has used the service for so long; None for never. [s]
+    """
+
+    def __init__(self, app: Any, queue: Queue, exit_when_idle: float | None) -> None:
+        config = uvicorn.Config(
+            app,
+            http=OwnerOnly,
+            ws="none",
+            loop="asyncio",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            date_header=False,
+            limit_concurrency=MAX_CONNECTIONS,
+            h11_max_incomplete_event_size=MAX_HEADER_BYTES,
+            timeout_graceful_shutdown=FAREWELL_SECONDS,
+        )
+        super().__init__(config)
+        self.queue, self.exit_when_idle = queue, exit_when_idle
+        self._swept = 0.0
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """SIGTERM and SIGINT end the service with exit code 0; uvicorn's own way raises them again afterwards."""
+        before = {one: signal.signal(one, self.handle_exit) for one in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for one, handler in before.items():
+                signal.signal(one, handler)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Called by uvicorn ten times a second."""
+        now = time.monotonic()
+        if now - self._swept > SWEEP_SECONDS:
+            self._swept = now
+            self.queue.sweep()
+            self.should_exit |= self._is_idle(now)
+        return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: Any = None) -> None:
+        """Ends the jobs first, so that those who follow them hear of it and hang up."""
+        await self.queue.close()
+        await super().shutdown(sockets)
+
+    def _is_idle(self, now: float) -> bool:
+        after = self.exit_when_idle
+        if after is None or now - self.queue.last_used < after or not self.queue.is_idle():
+            return False
+        log.info("idle for %g s: ending", after)
+        return True
