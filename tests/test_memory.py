@@ -47,4 +47,10 @@ def test_only_a_lack_of_memory_is_one() -> None:
 
 
 def test_sizes_for_people() -> None:
-    assert [memory.readable(n) for n in (0, 999, 1e6, 2.54e9, 3e12)] == ["0 bytes", "999 bytes", "1 MB", "2.5 GB", "3000.0 GB"]
+    assert [memory.readable(n) for n in (0, 999, 1e6, 2.54e9, 3e12)] == [
+        "0 bytes",
+        "999 bytes",
+        "1 MB",
+        "2.5 GB",
+        "3000.0 GB",
+    ]

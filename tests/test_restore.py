@@ -145,7 +145,7 @@ def test_progress_rises_to_one_in_small_steps(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_what_progress_raises_ends_the_work() -> None:
-    class Stop(Exception):
+    class Stop(Exception):  # noqa: N818 - the name a caller might choose
         pass
 
     def stop(share: float) -> None:
@@ -298,4 +298,3 @@ def test_the_address_space_limit_is_respected() -> None:
 def test_nonsense_is_refused_in_words(pixels: np.ndarray, arguments: dict[str, object]) -> None:
     with pytest.raises(UsageError):
         engine().restore(pixels, **arguments)  # type: ignore[arg-type]
-

@@ -34,7 +34,9 @@ def test_sizes_are_read_off_the_tensors(tmp_path: Path, sizes: tuple[int, int, t
 
 def test_published_format_loads_with_its_mean_shift_left_out(tmp_path: Path) -> None:
     model = tiny_network()
-    state = dict(model.state_dict(), **{"encoder.sub_mean.weight": torch.eye(3), "encoder.add_mean.bias": torch.ones(3)})
+    state = dict(
+        model.state_dict(), **{"encoder.sub_mean.weight": torch.eye(3), "encoder.add_mean.bias": torch.ones(3)}
+    )
     content = {"model": {"name": "liif", "args": {}, "sd": state}, "optimizer": {"name": "adam"}, "epoch": 1000}
     torch.save(content, tmp_path / "m.pth")
     assert same(checkpoint.load(tmp_path / "m.pth"), model)

@@ -13,8 +13,8 @@ from liif_engine.network.decode import Span, axis, decode
 from liif_engine.network.device import has_bf16
 from liif_engine.network.model import EdsrLiif
 
-from . import oracle
 from ..conftest import picture, tiny_network
+from . import oracle
 
 SIZES = st.integers(1, 12)
 SCALES = st.one_of(st.sampled_from([1.0, 2.0, 3.0, 4.0]), st.floats(1, 7))
