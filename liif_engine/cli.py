@@ -52,7 +52,6 @@ def main() -> NoReturn:
         _show(error)
         code = error.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        _show(Cancelled("stopped; nothing is half-written"))
         code = ExitCode.INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has left, as `head` does.
@@ -63,6 +62,8 @@ def main() -> NoReturn:
             raise
         error.show()  # type: ignore[attr-defined]
         code = ExitCode.USAGE
+    if code == ExitCode.INTERRUPTED:  # typer turns Ctrl+C into this code too
+        _show(Cancelled("stopped; nothing is half-written"))
     sys.exit(int(code))
 
 

@@ -122,6 +122,7 @@ class Engine:
         else:
             self.model_name = checkpoint.find(model).stem
             self._original = checkpoint.load(model)
+        log.info("model %s on %s", self.model_name, self.device)
         self._networks: dict[_Place, EdsrLiif] = {}
 
     def restore(

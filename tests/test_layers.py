@@ -20,6 +20,7 @@ ENGINE_LAYERS = [
     ("liif_engine.workers",),
     ("liif_engine.lab", "liif_engine.service", "liif_engine.terminal"),
     ("liif_engine.cli",),
+    ("liif_engine.__main__",),
 ]
 DAEMON_LAYERS = [
     ("liif_daemon.settings",),

@@ -1,0 +1,287 @@
+"""The ``liif`` command as a person or a script meets it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from liif_engine import cli
+from liif_engine.errors import ExitCode
+from liif_engine.network import checkpoint
+from tests.conftest import picture, tiny_network
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
+    checkpoint.save(tiny_network(), path, {"task": "test"})
+    return path
+
+
+@pytest.fixture
+def liif(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], model: Path
+) -> Iterator[Callable[..., tuple[int, str, str]]]:
+    """Runs a command in this process: (exit code, stdout, stderr)."""
+    before = signal.getsignal(signal.SIGTERM)
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        words = [str(a) for a in arguments]
+        if words[0] == "restore" and "--model" not in words:
+            words += ["--model", str(model)]
+        monkeypatch.setattr(sys, "argv", ["liif", *words])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        out, err = capsys.readouterr()
+        assert "Traceback" not in out + err
+        return int(ended.value.code or 0), out, err
+
+    yield run
+    signal.signal(signal.SIGTERM, before)
+
+
+def jpeg(path: Path, width: int = 20, height: int = 12, **options: object) -> Path:
+    Image.fromarray(picture(height, width)).save(path, "JPEG", **options)
+    return path
+
+
+def size(path: Path) -> tuple[int, int]:
+    with Image.open(path) as image:
+        image.load()
+        return image.size
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_a_picture_is_restored_beside_itself(liif: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+    old = jpeg(tmp_path / "old.jpg")
+    before = old.read_bytes()
+    code, out, _ = liif("restore", old)
+    assert code == 0
+    assert size(tmp_path / "old@2x.jpg") == (40, 24)
+    assert names(tmp_path) == {"old.jpg", "old@2x.jpg"}
+    assert old.read_bytes() == before
+    assert "old@2x.jpg" in out
+    assert "20x12 -> 40x24" in out
+
+
+@pytest.mark.parametrize(
+    ("options", "expected", "name"),
+    [
+        (("--scale", "2.37"), (47, 28), "old@2.37x.jpg"),
+        (("--scale", "1"), (20, 12), "old@1x.jpg"),
+        (("--size", "50x36"), (50, 36), "old@50x36.jpg"),
+        (("--long-edge", "60"), (60, 36), "old@60x36.jpg"),
+        (("--megapixels", "0.00096"), (40, 24), "old@40x24.jpg"),
+    ],
+)
+def test_sizes(
+    liif: Callable[..., tuple[int, str, str]],
+    tmp_path: Path,
+    options: tuple[str, ...],
+    expected: tuple[int, int],
+    name: str,
+) -> None:
+    old = jpeg(tmp_path / "old.jpg")
+    code, _, _ = liif("restore", old, *options)
+    assert code == 0
+    assert size(tmp_path / name) == expected
+
+
+def test_out_names_a_file_whose_suffix_sets_the_format(
+    liif: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    old = jpeg(tmp_path / "old.jpg")
+    assert liif("restore", old, "--out", tmp_path / "new.png")[0] == 0
+    with Image.open(tmp_path / "new.png") as image:
+        assert (image.format, image.size) == ("PNG", (40, 24))
+
+
+def test_out_names_a_folder_for_several(liif: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+    olds = [jpeg(tmp_path / f"{n}.jpg") for n in "ab"]
+    code, _, err = liif("restore", *olds, "--out", tmp_path / "done")
+    assert code == 0
+    assert names(tmp_path / "done") == {"a@2x.jpg", "b@2x.jpg"}
+    assert "2 of 2 restored" in err
+
+
+def test_nothing_existing_is_replaced_unless_asked(liif: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+    old, taken = jpeg(tmp_path / "old.jpg"), tmp_path / "old@2x.jpg"
+    taken.write_bytes(b"precious")
+    code, _, err = liif("restore", old)
+    assert code == ExitCode.OUTPUT
+    assert taken.read_bytes() == b"precious"
+    assert "old@2x.jpg" in err
+    assert "--overwrite" in err
+    assert liif("restore", old, "--overwrite")[0] == 0
+    assert size(taken) == (40, 24)
+
+
+def test_the_original_is_never_the_destination(liif: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+    old = jpeg(tmp_path / "old.jpg")
+    before = old.read_bytes()
+    code, _, err = liif("restore", old, "--out", old, "--overwrite")
+    assert code == ExitCode.USAGE
+    assert "original" in err
+    assert old.read_bytes() == before
+
+
+def test_two_files_never_write_one_result(liif: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+    for folder in "ab":
+        (tmp_path / folder).mkdir()
+    olds = [jpeg(tmp_path / folder / "old.jpg") for folder in "ab"]
+    code, _, err = liif("restore", *olds, "--out", tmp_path / "done")
+    assert code == ExitCode.USAGE
+    assert names(tmp_path / "done") == {"old@2x.jpg"}
+    assert str(olds[1]) in err
+
+
+def test_one_bad_file_does_not_stop_the_rest(liif: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+    good = [jpeg(tmp_path / f"{n}.jpg") for n in "ab"]
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(b"this is no picture")
+    code, out, err = liif("restore", good[0], bad, tmp_path / "missing.jpg", good[1])
+    assert code == ExitCode.INPUT
+    assert {"a@2x.jpg", "b@2x.jpg"} <= names(tmp_path)
+    assert str(bad) in err
+    assert "missing.jpg" in err
+    assert "2 of 4 restored, 2 failed" in err
+    assert out.count("->") == 4  # a line per restored file, each with files and sizes
+
+
+def test_different_failures_end_with_their_own_code(liif: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+    old = jpeg(tmp_path / "old.jpg")
+    (tmp_path / "old@2x.jpg").touch()
+    assert liif("restore", old, tmp_path / "missing.jpg")[0] == ExitCode.SEVERAL
+
+
+def test_a_fault_in_one_file_does_not_stop_the_rest(
+    liif: Callable[..., tuple[int, str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from liif_engine import file as picture_file
+
+    olds = [jpeg(tmp_path / f"{n}.jpg") for n in "ab"]
+    run = picture_file.run
+
+    def faulty(engine, planned, **rest):  # type: ignore[no-untyped-def]
+        if planned.source == olds[0]:
+            raise ZeroDivisionError("division by zero")
+        return run(engine, planned, **rest)
+
+    monkeypatch.setattr(picture_file, "run", faulty)
+    code, _, err = liif("restore", *olds)
+    assert code == ExitCode.ENGINE
+    assert f"{olds[0]}: unexpected ZeroDivisionError" in err
+    assert "b@2x.jpg" in names(tmp_path)
+
+
+def test_json_is_all_there_is_on_stdout(liif: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+    old = jpeg(tmp_path / "old.jpg")
+    code, out, _ = liif("restore", old, tmp_path / "missing.jpg", "--json")
+    assert code == ExitCode.INPUT
+    failed, restored = json.loads(out)
+    assert (restored["status"], restored["out_width"], restored["out_height"]) == ("restored", 40, 24)
+    assert restored["destination"] == str(tmp_path / "old@2x.jpg")
+    assert (failed["status"], failed["exit_code"]) == ("failed", ExitCode.INPUT)
+    assert failed["remedy"]
+
+
+def test_dry_run_says_and_does_nothing(liif: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+    old = jpeg(tmp_path / "old.jpg")
+    code, out, _ = liif("restore", old, "--dry-run", "--scale", "3")
+    assert code == 0
+    assert "20x12 -> 60x36" in out
+    assert names(tmp_path) == {"old.jpg"}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--scale", "0.5"), "at least 1"),
+        (("--scale", "nan"), "at least 1"),
+        (("--scale", "2", "--long-edge", "100"), "exactly one"),
+        (("--size", "big"), "WIDTHxHEIGHT"),
+        (("--quality", "0"), "quality"),
+        (("--nonsense",), "nonsense"),
+        (("--precision", "fp8"), "fp8"),
+        (("--device", "quantum"), "quantum"),
+        (("--model", "no-such-model"), "liif models"),
+        (("--config", "/no/such/config.yaml"), "config.yaml"),
+    ],
+)
+def test_wrong_orders_are_answered_in_words(
+    liif: Callable[..., tuple[int, str, str]], tmp_path: Path, options: tuple[str, ...], words: str
+) -> None:
+    old = jpeg(tmp_path / "old.jpg")
+    code, _, err = liif("restore", old, *options)
+    assert code not in {0, ExitCode.SEVERAL}
+    assert words in err
+    assert names(tmp_path) == {"old.jpg"}
+
+
+def test_a_result_too_large_for_its_format_is_refused_before_any_work(
+    liif: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    old = jpeg(tmp_path / "old.jpg", width=700, height=2)
+    code, _, err = liif("restore", old, "--scale", "100")
+    assert code != 0
+    assert "65,5" in err
+    assert names(tmp_path) == {"old.jpg"}
+
+
+def test_settings_come_from_the_file_and_the_command_line_wins(
+    liif: Callable[..., tuple[int, str, str]], tmp_path: Path, model: Path
+) -> None:
+    old = jpeg(tmp_path / "old.jpg", 64, 64)
+    config = tmp_path / "config.yaml"
+    config.write_text(f"engine:\n  model: {model}\n  quality: 10\n")
+    assert liif("restore", old, "--config", config, "--out", tmp_path / "low.jpg")[0] == 0
+    assert liif("restore", old, "--config", config, "--quality", "95", "--out", tmp_path / "high.jpg")[0] == 0
+    assert (tmp_path / "low.jpg").stat().st_size * 2 < (tmp_path / "high.jpg").stat().st_size
+
+
+def test_models_are_listed_with_what_they_are_for(liif: Callable[..., tuple[int, str, str]]) -> None:
+    code, out, _ = liif("models")
+    assert code == 0
+    for word in ("published", "web", "2012.09161", "github.com/yinboc/liif", "trained for"):
+        assert word in out
+    cards = {card["name"]: card for card in json.loads(liif("models", "--json")[1])}
+    original = "1cf77e16f33ee17bd04049f497eaea1e06f25585dbb1919e4c7cd1d9d4d23d57"
+    assert original in cards["published"].values()
+
+
+def test_evaluate_prints_only_a_list(liif: Callable[..., tuple[int, str, str]], tmp_path: Path, model: Path) -> None:
+    (tmp_path / "truth").mkdir()
+    Image.fromarray(picture(24, 24)).save(tmp_path / "truth" / "one.png")
+    common = ("evaluate", "--images", tmp_path / "truth", "--scale", "2", "--model", model, "--json")
+    rows = json.loads(liif(*common, "--jpeg-quality", "10", "--jpeg-quality", "40")[1])
+    assert [row["quality"] for row in rows] == [10, 40]
+    assert set(rows[0]) == {"quality", "psnr_y", "psnr_rgb", "ssim", "psnr_b", "images"}
+    assert json.loads(liif(*common)[1])[0]["quality"] is None
+
+
+@pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_in_the_middle_nothing_is_half_written(tmp_path: Path, which: signal.Signals) -> None:
+    old = jpeg(tmp_path / "old.jpg", 600, 400)
+    command = [sys.executable, "-m", "liif_engine", "restore", str(old), "--scale", "4", "--model", "published"]
+    command += ["--precision", "fp32", "--verbose"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert "model published" in process.stderr.readline()  # the work begins
+        time.sleep(0.5)
+        process.send_signal(which)
+        words = process.stderr.read()
+        assert process.wait(60) == ExitCode.INTERRUPTED
+    assert "Traceback" not in words
+    assert "stopped" in words
+    assert names(tmp_path) == {"old.jpg"}
