@@ -1,0 +1,189 @@
+"""Readers see the old file or the new one, never half a file: same-folder temporary, fsync, one rename."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import secrets
+import stat
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+
+from liif_engine.errors import LiifError, OutputError, OutputExistsError
+
+#: Temporary files are named so that a watcher can skip them and a person can recognise and delete them.
+TEMPORARY_PREFIX = ".liif-"
+TEMPORARY_SUFFIX = ".tmp"
+
+#: What the system's error numbers mean to a person.
+_REASONS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EACCES: "no permission to write there",
+    errno.EPERM: "the system does not permit writing there",
+    errno.EROFS: "the disk is read-only",
+    errno.ENOENT: "its folder does not exist",
+    errno.ENOTDIR: "a part of its path is not a folder",
+    errno.EISDIR: "it is a folder",
+    errno.ENAMETOOLONG: "its name is too long for the file system",
+    errno.EFBIG: "the file would be larger than the file system allows",
+    errno.EIO: "the disk reports an input/output error",
+    errno.ELOOP: "its path holds a circle of symbolic links",
+}
+
+
+@contextlib.contextmanager
+def write_atomically(path: str | Path, *, overwrite: bool) -> Iterator[Path]:
+    """Gives a temporary file to fill and check; it takes the name `path` when the block ends without an error.
+
+    The temporary lies in the same folder, is flushed to the disk before it gets its name, and is removed if anything
+    fails, also by Ctrl+C. The folder is flushed afterwards, so that the new name survives a power loss too. Not
+    promised: that a kill -9 removes the temporary (it leaves ``.liif-*.tmp``, never a half-written `path`).
+
+    A new file's mode follows the umask; a replaced file's mode is kept. A symbolic link at `path` is not written
+    through: without `overwrite` it counts as taken, with it the link itself is replaced and its target stays as it is.
+
+    Args:
+        path: the file's final name.
+        overwrite: whether an existing file may be replaced. Without it no file is ever lost, even if one appears
+            under that name while the block runs.
+
+    Yields:
+        The temporary's path, an empty file.
+
+    Raises:
+        OutputExistsError: `path` is taken and `overwrite` is False.
+        OutputError: the system refuses; the message says why in words.
+    """
+    path = Path(path)
+    mode = _mode_of_old(path, overwrite=overwrite)
+    temporary = _create(path)
+    try:
+        with _in_words(path):
+            yield temporary
+            if mode is not None:
+                temporary.chmod(mode)
+            _flush(temporary)
+            if overwrite:
+                temporary.replace(path)
+            else:
+                _rename_if_free(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+    flush_folder(path.parent)
+
+
+def flush_folder(folder: Path) -> None:
+    """Makes names in a folder durable, where the system can; a file system that cannot is not an error."""
+    if os.name != "posix":
+        return
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _mode_of_old(path: Path, *, overwrite: bool) -> int | None:
+    """The permission bits to keep, or None if there is no old file.
+
+    Raises:
+        OutputExistsError, OutputError: the name cannot be used.
+    """
+    with _in_words(path):
+        try:
+            old = path.lstat()
+        except FileNotFoundError:
+            return None
+        if stat.S_ISDIR(old.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not overwrite:
+            raise OutputExistsError("already exists", path=path)
+        if not (stat.S_ISREG(old.st_mode) or stat.S_ISLNK(old.st_mode)):
+            raise OutputError("is a device, pipe or socket, not a file", path=path)
+        return stat.S_IMODE(old.st_mode) if stat.S_ISREG(old.st_mode) else None
+
+
+def _create(path: Path) -> Path:
+    """A new empty file beside `path`, its mode by the umask."""
+    temporary = path.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{TEMPORARY_SUFFIX}")
+    with _in_words(path):
+        # The final name is checked against the file system's limit now, not after minutes of work.
+        longest = os.pathconf(path.parent, "PC_NAME_MAX") if hasattr(os, "pathconf") else 255
+        if len(os.fsencode(path.name)) > longest:
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_CLOEXEC", 0), 0o666))
+    return temporary
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _rename_if_free(temporary: Path, path: Path) -> None:
+    """Renames unless the name is taken, in one step of the file system.
+
+    Raises:
+        FileExistsError: taken.
+    """
+    if os.name == "nt":
+        temporary.rename(path)  # refuses an existing name there
+        return
+    if _rename_noreplace(temporary, path):
+        return
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        if error.errno not in {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}:
+            raise
+        # A file system with neither call (some network shares): claim the name by creating it, then replace our claim.
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        temporary.replace(path)
+    else:
+        temporary.unlink()
+
+
+def _rename_noreplace(temporary: Path, path: Path) -> bool:
+    """Linux's renameat2 with RENAME_NOREPLACE; False where system or file system do not have it."""
+    if not sys.platform.startswith("linux"):
+        return False
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None:
+        return False
+    at_cwd, noreplace = -100, 1  # AT_FDCWD, RENAME_NOREPLACE of <linux/fs.h>
+    if rename(at_cwd, os.fsencode(temporary), at_cwd, os.fsencode(path), ctypes.c_uint(noreplace)) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM}:
+        return False
+    raise OSError(number, os.strerror(number))
+
+
+@contextlib.contextmanager
+def _in_words(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except LiifError:
+        raise
+    except OSError as error:
+        _raise_in_words(error, path)
+
+
+def _raise_in_words(error: OSError, path: Path) -> NoReturn:
+    if error.errno == errno.EEXIST:
+        raise OutputExistsError("already exists", path=path) from error
+    reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
+    raise OutputError(f"cannot be written: {reason}", path=path) from error

@@ -1,0 +1,55 @@
+"""Decompression that stops at a limit: a few bytes of zlib can claim gigabytes."""
+
+from __future__ import annotations
+
+import zlib
+
+from liif_engine.errors import TooLargeError
+
+#: No deflate stream grows more than this when unpacked (RFC 1951: 258 bytes out of 2 bits).
+MOST_GROWTH = 1032
+
+
+def inflate(data: bytes, limit: int) -> bytes | None:
+    """Unpacks a zlib stream of metadata.
+
+    Args:
+        data: the stream.
+        limit: the most bytes it may become.
+
+    Returns:
+        The content, or None if the stream is damaged or ends early.
+
+    Raises:
+        TooLargeError: it becomes more than `limit`.
+    """
+    unpack = zlib.decompressobj()
+    try:
+        content = unpack.decompress(data, limit + 1)
+    except zlib.error:
+        return None
+    if len(content) > limit:
+        raise TooLargeError(f"holds compressed metadata of more than the limit of {limit:,} bytes")
+    return content if unpack.eof else None
+
+
+def inflate_what_is_there(data: bytes, size: int) -> bytes:
+    """The first `size` bytes of a zlib stream, or as many as can be had before it ends or breaks."""
+    unpack = zlib.decompressobj()
+    parts: list[bytes] = []
+    missing = size
+    # In steps, so that what came before a broken place is not lost with it.
+    for start in range(0, len(data), 4096):
+        try:
+            part = unpack.decompress(data[start : start + 4096], missing)
+        except zlib.error:
+            break
+        parts.append(part)
+        missing -= len(part)
+        if missing <= 0 or unpack.eof:
+            break
+        while unpack.unconsumed_tail and missing > 0:
+            part = unpack.decompress(unpack.unconsumed_tail, missing)
+            parts.append(part)
+            missing -= len(part)
+    return b"".join(parts)

@@ -1,0 +1,175 @@
+"""JPEG pixels: libjpeg-turbo decodes and encodes, gray stays gray, CMYK stays CMYK, RGB-coded files stay RGB-coded."""
+
+from __future__ import annotations
+
+import io
+import struct
+from dataclasses import replace
+from typing import Any
+
+import imagecodecs
+import numpy as np
+from PIL import Image
+
+from liif_engine.errors import InputError, TruncatedError, UnsupportedError
+from liif_engine.picture.image_file import exif as exif_block
+from liif_engine.picture.image_file import jpeg_segments as segments
+from liif_engine.picture.image_file import xmp as xmp_packet
+from liif_engine.picture.image_file.contents import ANY_SIZE, Capacity, Frame, Header, Limits, Order
+
+#: XMP of a result also holds the marker; 65,500 is libjpeg's own limit.
+CAPACITY = Capacity(
+    longest_side=65_500,
+    layouts=frozenset({"L", "RGB", "CMYK"}),
+    bits=frozenset({8}),
+    animated=False,
+    carries={
+        "exif": ANY_SIZE,
+        "icc": 255 * (65533 - 14),
+        "xmp": xmp_packet.MOST_IN_JPEG - xmp_packet.ROOM_FOR_MARKER,
+        "photoshop": ANY_SIZE,
+        "density": ANY_SIZE,
+        "comments": 65533,
+        "texts": 65533 - 81,
+    },
+)
+
+_LAYOUTS = {1: "L", 3: "RGB", 4: "CMYK"}
+_MOST_SCANS = 200  # a progressive file has about ten; each costs a pass over the whole picture
+_ARITHMETIC_SOF = 0xC9  # and above: entropy coding without a least size per block
+
+
+def inspect(data: bytes, limits: Limits) -> Header:
+    """Size, layout and metadata of a JPEG file.
+
+    Args:
+        data: the file.
+        limits: what is refused as too large.
+
+    Raises:
+        InputError, UnsupportedError, TooLargeError: in words.
+    """
+    scan = segments.take_apart(data, limits)
+    frame = next((s for s in scan.segments if s.marker in segments.SOF_MARKERS), None)
+    if frame is None:
+        raise TruncatedError("the JPEG data ends before the picture's size")
+    width, height, components = _frame_header(frame)
+    adobe = next(iter(scan.named(0xEE, b"Adobe")), None)
+    transform = adobe[6] if adobe is not None and len(adobe) >= 7 else None
+    if len(components) == 4 and transform is None:
+        raise UnsupportedError("is CMYK without the Adobe marker, so it is unknown whether its inks are inverted")
+    metadata, notes = segments.read_metadata(data, scan, limits)
+    if b"XYB" in (metadata.icc or b"")[:1024]:
+        raise UnsupportedError("is stored in XYB colours, which the models were not made for")
+    coding = "RGB" if len(components) == 3 and _is_rgb(components, transform, scan) else ""
+    progressive = frame.marker in {0xC2, 0xCA}
+    metadata = replace(metadata, coding=coding, progressive=progressive, notes=tuple(notes))
+    orientation = exif_block.orientation(metadata.exif)
+    cut = _cut(data, scan, frame.marker, width, height, components)
+    if scan.scans > _MOST_SCANS:
+        raise InputError(f"holds {scan.scans} scans, more than any real JPEG file")
+    return Header(width, height, _LAYOUTS[len(components)], 8, metadata, orientation=orientation, cut=cut)
+
+
+def decode(data: bytes, header: Header, *, allow_truncated: bool = False) -> list[Frame]:
+    """The pixels as stored (not upright), (H, W, 1, 3 or 4); missing data is gray."""
+    del allow_truncated  # the header tells all
+    # With an end marker libjpeg fills in what is missing; without one some builds stop.
+    pixels: Any = imagecodecs.jpeg8_decode(data if header.cut is None else data + b"\xff\xd9")
+    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
+    if pixels.shape[:2] != (header.height, header.width) or pixels.dtype != np.uint8:
+        raise InputError("the JPEG data and its header tell different sizes")
+    # Adobe stores CMYK inverted, which is the light that `Frame` promises.
+    return [Frame(pixels)]
+
+
+def encode(order: Order) -> tuple[bytes, list[str]]:
+    """A JPEG file of the first frame: 4:4:4, because the result's colour is as fine as its light.
+
+    Raises:
+        UnsupportedError: the metadata does not fit into JPEG.
+    """
+    pixels = order.frames[0].pixels
+    image = _as_image(pixels, order.layout)
+    options = {"quality": order.quality, "subsampling": 0, "keep_rgb": order.metadata.coding == "RGB"}
+    encoded = _save(image, options)
+    if order.metadata.progressive:
+        # libjpeg writes a progressive file in one go and gives up if its buffer is too small; Pillow counts `extra`
+        # into the buffer, so comments of the missing size make room, and `assemble` leaves them out.
+        needed = len(encoded) * 5 // 4 + 65536
+        encoded = _save(image, {**options, "progressive": True, "extra": _filler(needed - image.width * image.height)})
+    return segments.assemble(encoded, order.metadata, Limits()), []
+
+
+def _frame_header(frame: segments.Segment) -> tuple[int, int, list[tuple[int, int, int]]]:
+    """Width, height and (identifier, horizontal, vertical sampling) of each component.
+
+    Raises:
+        InputError, UnsupportedError.
+    """
+    payload = frame.payload
+    if len(payload) < 6 or len(payload) < 6 + 3 * payload[5]:
+        raise InputError("the JPEG frame header is damaged")
+    precision, height, width, count = struct.unpack_from(">BHHB", payload)
+    if frame.marker in {0xC3, 0xC7, 0xCB, 0xCF}:
+        raise UnsupportedError("is lossless JPEG, which has no web picture's damage and few readers")
+    if precision != 8:
+        raise UnsupportedError(f"is a JPEG file of {precision} bits per sample; only 8 are supported")
+    if not height:
+        raise UnsupportedError("tells its height only after the pixels (DNL)")
+    if not width:
+        raise InputError("the JPEG header says a width of 0")
+    if count not in _LAYOUTS:
+        raise UnsupportedError(f"has {count} colour components; a JPEG picture has 1, 3 or 4")
+    components = [(payload[i], payload[i + 1] >> 4, payload[i + 1] & 15) for i in range(6, 6 + 3 * count, 3)]
+    if any(not (1 <= h <= 4 and 1 <= v <= 4) for _, h, v in components):
+        raise InputError("the JPEG frame header holds impossible sampling factors")
+    return width, height, components
+
+
+def _is_rgb(components: list[tuple[int, int, int]], transform: int | None, scan: segments.Scan) -> bool:
+    """libjpeg's own rule for which files hold RGB instead of YCbCr."""
+    if scan.named(0xE0, b"JFIF\0"):
+        return False
+    if transform is not None:
+        return transform == 0
+    return bytes(identifier for identifier, _, _ in components) == b"RGB"
+
+
+def _cut(
+    data: bytes, scan: segments.Scan, sof: int, width: int, height: int, components: list[tuple[int, int, int]]
+) -> str | None:
+    """Why the file counts as truncated, or None.
+
+    A Huffman code is at least one bit, so a header that claims more blocks than the data has bits lies: that is caught
+    before memory is taken for the claim.
+    """
+    _, h, v = components[0]
+    most_h, most_v = max(c[1] for c in components), max(c[2] for c in components)
+    blocks = -(-width * h // (8 * most_h)) * -(-height * v // (8 * most_v))
+    if sof < _ARITHMETIC_SOF and blocks > scan.entropy_bytes * 8:
+        share = scan.entropy_bytes * 8 / blocks
+        return f"the JPEG data ends early: {scan.entropy_bytes:,} bytes can hold at most {share:.0%} of the picture"
+    if scan.end is None:
+        return f"the JPEG data ends early, without an end marker after {len(data):,} bytes"
+    return None
+
+
+def _as_image(pixels: Any, layout: str) -> Image.Image:
+    if layout == "CMYK":
+        # Pillow inverts on writing, as Adobe does, and wants ink.
+        height, width = pixels.shape[:2]
+        return Image.frombytes("CMYK", (width, height), (255 - pixels).tobytes())
+    return Image.fromarray(pixels[..., 0] if layout == "L" else pixels)
+
+
+def _save(image: Image.Image, options: dict[str, Any]) -> bytes:
+    file = io.BytesIO()
+    image.save(file, "JPEG", **options)
+    return file.getvalue()
+
+
+def _filler(size: int) -> bytes:
+    """Comment segments of at least `size` bytes together."""
+    one = b"\xff\xfe\xff\xff" + bytes(65533)
+    return one * (max(0, size) // len(one) + 1) if size > 0 else b""

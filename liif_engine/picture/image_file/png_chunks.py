@@ -1,0 +1,295 @@
+"""The PNG container: chunks, what they say, and which of them a result carries. W3C PNG, third edition."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass, field, replace
+
+from liif_engine.errors import InputError, TooLargeError, UnsupportedError
+from liif_engine.picture.image_file.contents import Density, Limits, Metadata, Piece, Text
+from liif_engine.picture.image_file.inflate import inflate
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+XMP_TITLE = b"XML:com.adobe.xmp"
+
+#: Colour and display: they say how samples are to be understood, so they stand before the pixels, and stay.
+_COLOUR = {b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"mDCv", b"cLLI", b"cLLi", b"iCCP"}
+_KEPT = _COLOUR | {b"pHYs", b"sPLT", b"tIME", b"tEXt", b"zTXt", b"iTXt", b"oFFs", b"pCAL", b"sCAL", b"sTER"}
+#: They describe the old samples and nothing else.
+_STALE = {
+    b"sBIT": "the chunk sBIT was left out: the result's samples use all their bits",
+    b"hIST": "the chunk hIST was left out: the result has no palette",
+    b"iDOT": "the chunk iDOT was left out: it only says where the old pixel data can be split",
+    b"prVW": "the chunk prVW was left out: it is a preview of the old pixels",
+}
+#: Written anew from the pixels or from fields of `Metadata`.
+_STRUCTURE = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"acTL", b"fcTL", b"fdAT", b"bKGD"}
+_SRGB_GAMMA = 45455
+_SRGB_POINTS = (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    kind: bytes
+    data: bytes
+
+
+@dataclass
+class Chunks:
+    """A file taken apart.
+
+    Attributes:
+        all: every chunk whose data is whole, in order; the last may be a cut one if it is pixel data.
+        cut: whether the file ends before its end chunk.
+        after: what follows the end chunk.
+    """
+
+    all: list[Chunk] = field(default_factory=list)
+    cut: bool = False
+    after: bytes = b""
+
+    def first(self, kind: bytes) -> bytes | None:
+        return next((chunk.data for chunk in self.all if chunk.kind == kind), None)
+
+
+def take_apart(data: bytes, limits: Limits) -> Chunks:
+    """Finds the chunks of a file.
+
+    Raises:
+        InputError: not a PNG file, or a checksum is wrong.
+        TooLargeError: more chunks than the limit.
+    """
+    if not data.startswith(SIGNATURE):
+        raise InputError("is not a PNG file")
+    chunks, position = Chunks(), len(SIGNATURE)
+    while True:
+        if position + 8 > len(data):
+            chunks.cut = True
+            return chunks
+        size, kind = struct.unpack_from(">I4s", data, position)
+        if not kind.isalpha():
+            raise InputError(f"holds no PNG chunk at byte {position:,}: the file is damaged there")
+        start, end = position + 8, position + 8 + size
+        if end + 4 > len(data):
+            chunks.cut = True
+            if kind in {b"IDAT", b"fdAT"}:
+                chunks.all.append(Chunk(kind, data[start:end]))
+            return chunks
+        content = data[start:end]
+        if zlib.crc32(content, zlib.crc32(kind)) != int.from_bytes(data[end : end + 4]):
+            raise InputError(f"the checksum of a {kind.decode()} chunk at byte {position:,} is wrong: it is damaged")
+        chunks.all.append(Chunk(kind, content))
+        if len(chunks.all) > limits.max_pieces:
+            raise TooLargeError(f"holds more than {limits.max_pieces} chunks")
+        position = end + 4
+        if kind == b"IEND":
+            chunks.after = data[position:]
+            return chunks
+
+
+def chunk_bytes(kind: bytes, data: bytes) -> bytes:
+    """A chunk as it stands in a file."""
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(data, zlib.crc32(kind)))
+
+
+def read_metadata(chunks: Chunks, limits: Limits) -> Metadata:
+    """What the chunks beside the pixels say.
+
+    Raises:
+        UnsupportedError: a chunk is tied to the original pixels and can neither be kept nor dropped.
+        TooLargeError: more bytes of metadata than the limit.
+    """
+    reader = _Reader(limits.max_metadata_bytes)
+    late = False
+    for chunk in chunks.all:
+        late = late or chunk.kind in {b"IDAT", b"fdAT"}
+        reader.read(chunk, late=late)
+    if chunks.after.strip(b"\0\r\n "):
+        reader.pieces.append(Piece("<AFTER>", chunks.after, late=True))
+    metadata = reader.metadata()
+    return replace(metadata, bound_to_home=tuple(_bound(chunks, metadata)))
+
+
+class _Reader:
+    """Collects chunk after chunk into `Metadata`, within a budget of bytes."""
+
+    def __init__(self, budget: int) -> None:
+        self.budget = budget
+        self.pieces: list[Piece] = []
+        self.texts: list[Text] = []
+        self.notes: list[str] = []
+        self.fields: dict[str, bytes] = {}
+        self.density: Density | None = None
+
+    def metadata(self) -> Metadata:
+        return Metadata(
+            home="PNG",
+            exif=self.fields.get("<EXIF>"),
+            icc=self.fields.get("iCCP"),
+            xmp=self.fields.get("<XMP>"),
+            density=self.density,
+            texts=tuple(self.texts),
+            pieces=tuple(self.pieces),
+            lossless=True,
+            notes=tuple(self.notes),
+        )
+
+    def read(self, chunk: Chunk, *, late: bool) -> None:
+        kind, data = chunk.kind, chunk.data
+        if kind in _STRUCTURE:
+            return
+        self._spend(len(data))
+        if kind in _STALE:
+            self.notes.append(_STALE[kind])
+        elif kind == b"eXIf" and "<EXIF>" not in self.fields:
+            self._field("<EXIF>", data.removeprefix(b"Exif\0\0"), late=late)
+        elif kind == b"iTXt" and data.startswith(XMP_TITLE + b"\0") and "<XMP>" not in self.fields:
+            packet = self._international(data)
+            if packet is None:
+                self.pieces.append(Piece("iTXt", data, late))
+            else:
+                self._field("<XMP>", packet[1], late=late)
+        elif kind in _KEPT or _is_safe_to_copy(kind):
+            self.pieces.append(Piece(kind.decode("ascii"), data, late))
+            self._understand(kind, data)
+        else:
+            raise UnsupportedError(f"carries a {kind.decode('ascii')} chunk, which is tied to the original pixels")
+
+    def _field(self, name: str, data: bytes, *, late: bool) -> None:
+        self.fields[name] = data
+        self.pieces.append(Piece(name, b"", late))
+
+    def _spend(self, size: int) -> None:
+        self.budget -= size
+        if self.budget < 0:
+            raise TooLargeError("holds more metadata than the limit")
+
+    def _inflate(self, data: bytes) -> bytes | None:
+        content = inflate(data, self.budget)
+        self._spend(len(content or b""))
+        return content
+
+    def _understand(self, kind: bytes, data: bytes) -> None:
+        """What a result in another format needs of a chunk that is kept as it is."""
+        title, _, rest = data.partition(b"\0")
+        if kind == b"pHYs" and len(data) == 9:
+            x, y, unit = struct.unpack(">IIB", data)
+            self.density = Density((x, 1), (y, 1), "metre" if unit == 1 else "aspect")
+        elif kind == b"iCCP":
+            profile = self._inflate(rest[1:])
+            if profile is not None:
+                self.fields["iCCP"] = profile
+        elif kind == b"tEXt":
+            self._text(title, rest.decode("latin-1"))
+        elif kind == b"zTXt":
+            content = self._inflate(rest[1:])
+            if content is not None:
+                self._text(title, content.decode("latin-1"))
+        elif kind == b"iTXt":
+            content_of = self._international(data)
+            if content_of is not None:
+                self._text(content_of[0], content_of[1].decode("utf-8", "replace"))
+
+    def _text(self, title: bytes, text: str) -> None:
+        self.texts.append(Text(title.decode("latin-1"), text))
+
+    def _international(self, data: bytes) -> tuple[bytes, bytes] | None:
+        """Title and UTF-8 content of an iTXt chunk, None if it is damaged."""
+        title, _, rest = data.partition(b"\0")
+        parts = rest[2:].split(b"\0", 2)
+        if len(rest) < 2 or len(parts) != 3:
+            return None
+        content = self._inflate(parts[2]) if rest[0] else parts[2]
+        return None if content is None else (title, content)
+
+
+def _is_safe_to_copy(kind: bytes) -> bool:
+    """The chunk's own word that it does not depend on the pixels: its fourth letter is small."""
+    return kind[0:1].islower() and kind[3:4].islower()
+
+
+def _bound(chunks: Chunks, metadata: Metadata) -> list[str]:
+    """What says how the colours are meant and has no place outside of PNG."""
+    kinds = {chunk.kind for chunk in chunks.all}
+    bound = [f"the colour chunk {kind.decode()}" for kind in (b"cICP", b"mDCV", b"mDCv") if kind in kinds]
+    if b"iCCP" in kinds:
+        return bound if metadata.icc is not None else [*bound, "an ICC profile that cannot be read"]
+    if b"sRGB" in kinds:
+        return bound
+    gamma, points = chunks.first(b"gAMA"), chunks.first(b"cHRM")
+    if gamma is not None and abs(int.from_bytes(gamma[:4]) - _SRGB_GAMMA) > 5:
+        bound.append("a gamma (gAMA) other than sRGB's")
+    if points is not None and not _are_srgb_points(points):
+        bound.append("primary colours (cHRM) other than sRGB's")
+    return bound
+
+
+def _are_srgb_points(data: bytes) -> bool:
+    if len(data) != 32:
+        return False
+    return all(abs(a - b) <= 1000 for a, b in zip(struct.unpack(">8I", data), _SRGB_POINTS, strict=True))
+
+
+def ancillary(metadata: Metadata) -> tuple[bytes, bytes]:
+    """The chunks before the pixels and those after them, for a result.
+
+    Args:
+        metadata: already corrected for the result.
+    """
+    pieces = list(metadata.pieces) if metadata.home == "PNG" else _foreign_pieces(metadata)
+    there = {piece.kind for piece in pieces}
+    for place, value in {"<EXIF>": metadata.exif, "<XMP>": metadata.xmp}.items():
+        if value is not None and place not in there:
+            pieces.append(Piece(place))
+    early = b"".join(_piece_bytes(piece, metadata) for piece in pieces if not piece.late)
+    late = [piece for piece in pieces if piece.late and piece.kind != "<AFTER>"]
+    return early, b"".join(_piece_bytes(piece, metadata) for piece in late)
+
+
+def _piece_bytes(piece: Piece, metadata: Metadata) -> bytes:
+    if piece.kind == "<EXIF>":
+        return chunk_bytes(b"eXIf", metadata.exif or b"")
+    if piece.kind == "<XMP>":
+        return chunk_bytes(b"iTXt", XMP_TITLE + b"\0\0\0\0\0" + (metadata.xmp or b""))
+    return chunk_bytes(piece.kind.encode("ascii"), piece.data)
+
+
+def _foreign_pieces(metadata: Metadata) -> list[Piece]:
+    """Another format's metadata as PNG chunks."""
+    pieces = []
+    if metadata.icc is not None:
+        pieces.append(Piece("iCCP", b"ICC profile\0\0" + zlib.compress(metadata.icc)))
+    density = metadata.density
+    if density is not None and (per_inch := density.per_inch()) is not None:
+        x, y = (round(value / 0.0254) for value in per_inch)
+        if 0 < x < 1 << 31 and 0 < y < 1 << 31:
+            pieces.append(Piece("pHYs", struct.pack(">IIB", x, y, 1)))
+    elif density is not None and density.unit == "aspect" and density.x != density.y:
+        pieces.append(Piece("pHYs", struct.pack(">IIB", density.y[0], density.x[0], 0)))
+    pieces += [Piece("iTXt", _text_data("Comment", comment)) for comment in metadata.comments]
+    pieces += [Piece("iTXt", _text_data(text.title, text.text.encode())) for text in metadata.texts]
+    if metadata.photoshop is not None:
+        pieces.append(
+            Piece("zTXt", b"Raw profile type 8bim\0\0" + zlib.compress(_raw_profile(b"8bim", metadata.photoshop)))
+        )
+    if metadata.iptc is not None:
+        pieces.append(Piece("zTXt", b"Raw profile type iptc\0\0" + zlib.compress(_raw_profile(b"iptc", metadata.iptc))))
+    return pieces
+
+
+def _text_data(title: str, text: bytes) -> bytes:
+    """An iTXt chunk's data; comments of unknown encoding are taken for UTF-8 where they can be, else Latin-1."""
+    try:
+        text.decode("utf-8")
+    except UnicodeDecodeError:
+        text = text.decode("latin-1").encode("utf-8")
+    keyword = title.encode("latin-1", "replace")[:79] or b"Comment"
+    return keyword + b"\0\0\0\0\0" + text.replace(b"\0", b"")
+
+
+def _raw_profile(name: bytes, data: bytes) -> bytes:
+    """The form that ImageMagick introduced for what PNG has no chunk for, and exiftool reads."""
+    digits = data.hex().encode("ascii")
+    lines = b"\n".join(digits[start : start + 72] for start in range(0, len(digits), 72))
+    return b"\n" + name + b"\n%8d\n" % len(data) + lines + b"\n"

@@ -1,0 +1,225 @@
+"""From restored pixels to a file: early refusals, metadata corrected, the file decoded again before it counts.
+
+What a room need not do: check `Capacity`, correct sizes and orientation in EXIF and XMP, replace thumbnails, put in the
+marker, or note what another format's own pieces lose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from liif_engine.errors import LiifError, OutputError, TooLargeError, UnsupportedError, UsageError
+from liif_engine.picture.atomic import write_atomically
+from liif_engine.picture.image_file import exif as exif_block
+from liif_engine.picture.image_file import xmp as xmp_packet
+from liif_engine.picture.image_file.contents import (
+    Capacity,
+    Frame,
+    Limits,
+    Marker,
+    Metadata,
+    Order,
+    Picture,
+    Pixels,
+    Probe,
+)
+from liif_engine.picture.image_file.preview import thumbnail_of
+from liif_engine.picture.image_file.rooms import room_of
+from liif_engine.picture.image_file.source import decode, inspect
+
+#: A result may be larger than what is read from strangers: its size was checked before the work.
+_OUR_OWN = Limits(
+    max_pixels=1 << 50, max_frames=1 << 31, max_file_bytes=1 << 50, max_metadata_bytes=1 << 40, max_pieces=1 << 40
+)
+#: Pieces whose content a field of `Metadata` repeats, and PNG's sRGB values, which are what no profile means anyway.
+_TRANSLATED = frozenset({"COM", "tEXt", "zTXt", "iTXt", "pHYs", "iCCP", "sRGB", "gAMA", "cHRM"})
+_PLACES = frozenset({"<EXIF>", "<XMP>", "<ICC>", "<PHOTOSHOP>", "<JFIF>"})
+_NAMES = {
+    "exif": "EXIF",
+    "icc": "an ICC profile",
+    "xmp": "XMP",
+    "photoshop": "Photoshop resources (IPTC)",
+    "iptc": "an IPTC record",
+    "density": "pixels per inch",
+    "comments": "comments",
+    "texts": "texts",
+}
+_LAYOUTS = {"L": "gray", "LA": "gray with alpha", "RGB": "RGB", "RGBA": "transparency (alpha)", "CMYK": "CMYK"}
+
+
+def check_result(source: Probe | Picture, *, format: str, width: int, height: int) -> None:
+    """Refuses, before any work, a result that would lose something the source has.
+
+    Args:
+        source: what is to be restored.
+        format: of the result.
+        width, height: of the result in pixels.
+
+    Raises:
+        TooLargeError: the format holds no picture of that size.
+        UnsupportedError: the format has no place for something, or this installation has no such format.
+    """
+    capacity = room_of(format).CAPACITY
+    if max(width, height) > capacity.longest_side:
+        raise TooLargeError(
+            f"a result of {width:,} x {height:,} pixels is too large: "
+            f"{format} holds at most {capacity.longest_side:,} pixels a side",
+            remedy="Ask for a smaller scale, or for another format with --out.",
+        )
+    metadata = source.metadata
+    frames = source.frames if isinstance(source, Probe) else len(source.frames)
+    lacking = []
+    if source.layout not in capacity.layouts:
+        lacking.append(_LAYOUTS[source.layout])
+    if source.bits not in capacity.bits:
+        lacking.append(f"{source.bits} bits per sample")
+    if frames > 1 and not capacity.animated:
+        lacking.append(f"{frames} frames")
+    if metadata.home != format:
+        lacking += metadata.bound_to_home
+    lacking += _too_long(metadata, capacity)
+    if lacking:
+        raise UnsupportedError(
+            f"has {' and '.join(lacking)}, which {format} cannot hold",
+            remedy=f"Keep {source.format}, or choose another format with --out, such as PNG.",
+        )
+
+
+def write(
+    path: str | Path,
+    source: Picture,
+    frames: Sequence[Pixels],
+    *,
+    format: str,
+    quality: int,
+    marker: Marker | None,
+    overwrite: bool,
+) -> list[str]:
+    """Writes a result with everything its source carried.
+
+    The file is written under a temporary name in the same folder, read back and decoded; it takes its name only if it
+    holds what it should, so readers see the old file or the complete new one.
+
+    Args:
+        path: of the result.
+        source: where metadata and timing come from.
+        frames: the restored pixels of each of its frames, (H, W, C) of one shape, in its layout and depth.
+        format: of the result.
+        quality: of a lossy result, 1 to 100.
+        marker: what the result says of its making, where the format can say it.
+        overwrite: whether an existing file may be replaced.
+
+    Returns:
+        What the user should know: what could not be carried.
+
+    Raises:
+        OutputExistsError, OutputError: nothing was written.
+        UnsupportedError, TooLargeError: as in `check_result`.
+    """
+    if not 1 <= quality <= 100:
+        raise UsageError(f"a quality is 1 to 100, not {quality}")
+    height, width = frames[0].shape[:2]
+    dtype = np.dtype(np.uint16 if source.bits == 16 else np.uint8)
+    if len(frames) != len(source.frames) or any(
+        pixels.shape != (height, width, len(source.layout)) or pixels.dtype != dtype for pixels in frames
+    ):
+        raise UsageError(
+            f"the frames of the result are not {len(source.frames)} of {source.layout} {dtype}, all of one size"
+        )
+    check_result(source, format=format, width=width, height=height)
+    results = [
+        replace(frame, pixels=np.ascontiguousarray(pixels)) for frame, pixels in zip(source.frames, frames, strict=True)
+    ]
+    metadata, notes = _corrected(source, results, format, marker)
+    order = Order(results, source.layout, metadata, quality)
+    data, more_notes = room_of(format).encode(order)
+    with write_atomically(path, overwrite=overwrite) as temporary:
+        temporary.write_bytes(data)
+        del data
+        _verify(temporary, order, format, marker)
+    return [*source.metadata.notes, *notes, *more_notes]
+
+
+def _too_long(metadata: Metadata, capacity: Capacity) -> list[str]:
+    """The fields that have no place in a format, or one too small."""
+    lacking = []
+    for field, name in _NAMES.items():
+        value = getattr(metadata, field)
+        if value is None or value == ():
+            continue
+        most = capacity.carries.get(field)
+        if most is None:
+            lacking.append(name)
+            continue
+        sizes = {
+            "density": [0],
+            "comments": [len(comment) for comment in metadata.comments],
+            "texts": [len(text.text.encode()) for text in metadata.texts],
+        }.get(field) or [len(value)]
+        if max(sizes) > most:
+            lacking.append(f"{name} of {max(sizes):,} bytes")
+    return lacking
+
+
+def _corrected(source: Picture, results: list[Frame], format: str, marker: Marker | None) -> tuple[Metadata, list[str]]:
+    """The metadata with what the restoration made stale put right, and notes."""
+    metadata, notes = source.metadata, list[str]()
+    height, width = results[0].pixels.shape[:2]
+    if metadata.exif is not None:
+        exif, notes = exif_block.corrected(
+            metadata.exif,
+            width=width,
+            height=height,
+            upright=metadata.turned,
+            make_thumbnail=thumbnail_of(results[0], source.layout),
+        )
+        metadata = replace(metadata, exif=exif)
+    correction = xmp_packet.Correction(width, height, width / source.width, height / source.height, metadata.turned)
+    carried = marker if "xmp" in room_of(format).CAPACITY.carries else None
+    try:
+        metadata = replace(metadata, xmp=xmp_packet.edited(metadata.xmp, correction=correction, marker=carried))
+    except xmp_packet.BadPacket as error:
+        notes.append(f"the XMP packet is damaged ({error}); it was kept as it is, without a note of the restoration")
+    if metadata.home != format:
+        kinds = sorted({piece.kind for piece in metadata.pieces} - _TRANSLATED - _PLACES)
+        if kinds:
+            notes.append(f"{format} has no place for {metadata.home}'s own {', '.join(kinds)}")
+    return metadata, notes
+
+
+def _verify(path: Path, order: Order, format: str, marker: Marker | None) -> None:
+    """Reads a result as a stranger would.
+
+    Raises:
+        OutputError: it does not hold what it should.
+    """
+    wanted = order.metadata
+    try:
+        data = path.read_bytes()
+        found, header = inspect(data, _OUR_OWN)
+        frames = decode(data, found, header, allow_truncated=False)
+    except (LiifError, OSError) as error:
+        raise _broken(path, f"it cannot be read back: {error}") from error
+    if found != format or header.cut is not None or len(frames) != len(order.frames):
+        raise _broken(path, "it is not the file that was meant")
+    for frame, meant in zip(frames, order.frames, strict=True):
+        if frame.pixels.shape[:2] != meant.pixels.shape[:2]:
+            raise _broken(path, f"its size is {frame.pixels.shape[1]} x {frame.pixels.shape[0]}")
+    carries = room_of(format).CAPACITY.carries
+    for field in ("exif", "icc", "xmp"):
+        if field in carries and getattr(wanted, field) != getattr(header.metadata, field):
+            raise _broken(path, f"its {_NAMES[field]} is not what was written")
+    if marker is not None and wanted.xmp is not None and xmp_packet.find_marker(wanted.xmp) not in {None, marker}:
+        raise _broken(path, "its marker is not what was written")
+
+
+def _broken(path: Path, why: str) -> OutputError:
+    return OutputError(
+        f"the result was not kept: {why}",
+        path=path,
+        remedy="This is a fault of the program or of the disk; please report it.",
+    )
