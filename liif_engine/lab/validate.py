@@ -39,20 +39,23 @@ BATCH = 8
 Answer = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
-def validation_pairs(pool: Pool, pictures: int, shape: PairShape = SHAPE) -> dict[str, NDArray[Any]]:
+def validation_pairs(
+    pool: Pool, pictures: int, shape: PairShape = SHAPE, plans: Mapping[str, Plan] = COLUMNS
+) -> dict[str, NDArray[Any]]:
     """The fixed pairs of each column.
 
     Args:
         pool: the held-out pictures.
         pictures: at most so many are used, spread over the pool; one pair of each, from its middle.
         shape: sizes of a pair.
+        plans: what the pictures go through, by column.
 
     Returns:
         For each column a (pictures,) array of ``shape.record``; empty where no picture is large enough.
     """
     chosen = sorted({round(index) for index in np.linspace(0, len(pool) - 1, min(pictures, len(pool)))})
     columns = {}
-    for column, plan in COLUMNS.items():
+    for column, plan in plans.items():
         pairs = []
         for index in chosen:
             picture = pool[index]

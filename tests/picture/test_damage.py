@@ -1,0 +1,84 @@
+"""What the pixels alone tell of a compression, wherever its grid lies."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from liif_engine.picture import damage
+from tests.picture.photograph import decoded, jpeg, photograph
+
+PHOTO = photograph(320, 320)
+
+
+@pytest.mark.parametrize("quality", [8, 20, 35, 50, 65])
+def test_quality_and_phase_are_recovered_from_pixels_at_every_phase(quality: int) -> None:
+    pixels = decoded(jpeg(PHOTO, quality))
+    for phase in range(8):
+        down, right = phase, (3 * phase + 1) % 8
+        found = damage.estimate(pixels[down:, right:])
+        assert found.grid_phase == (-down % 8, -right % 8)
+        assert found.pixel_quality is not None
+        assert abs(found.pixel_quality - quality) <= 2
+        assert found.quality == found.pixel_quality
+        assert found.file is None
+
+
+def test_a_cropped_png_still_tells() -> None:
+    file = io.BytesIO()
+    Image.fromarray(decoded(jpeg(PHOTO, 30))[5:, 2:]).save(file, "PNG")
+    found = damage.estimate(decoded(file.getvalue()), file.getvalue())
+    assert found.file is None
+    assert found.grid_phase == (3, 6)
+    assert found.quality == 30
+
+
+def test_the_stronger_the_compression_the_stronger_the_grid() -> None:
+    strengths = [damage.estimate(decoded(jpeg(PHOTO, quality))).grid_strength for quality in (10, 30, 70)]
+    assert strengths == sorted(strengths, reverse=True)
+    assert strengths[-1] > damage.estimate(PHOTO).grid_strength
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_clean_picture_speaks_of_nothing(seed: int) -> None:
+    found = damage.estimate(photograph(320, 280, seed=seed))
+    assert found.quality is None
+    assert found.grid_phase is None
+    assert found.grid_strength < damage.VISIBLE
+
+
+@pytest.mark.parametrize(
+    "flat", [np.zeros((64, 64, 3), np.uint8), np.full((9, 300, 3), 128, np.uint8), np.ones((1, 1, 3), np.uint8)]
+)
+def test_flat_and_tiny_pictures_speak_of_nothing(flat: damage.NDArray[np.uint8]) -> None:
+    assert damage.estimate(flat).quality is None
+
+
+def test_a_jpeg_saved_again_at_high_quality_shows_the_first_pass() -> None:
+    again = jpeg(decoded(jpeg(PHOTO, 20)), 95)
+    found = damage.estimate(decoded(again), again)
+    assert found.file is not None
+    assert found.file.quality == 95
+    assert found.quality is not None
+    assert found.quality <= 25
+
+
+def test_layouts_and_depths_say_the_same() -> None:
+    pixels = decoded(jpeg(PHOTO, 25))
+    expected = damage.estimate(pixels)
+    alpha = np.random.default_rng(0).integers(0, 256, (*pixels.shape[:2], 1), np.uint8)
+    assert damage.estimate(np.concatenate([pixels, alpha], axis=-1)) == expected
+    assert damage.estimate(pixels.astype(np.uint16) * 257) == expected
+    gray = decoded(jpeg(PHOTO[..., 0], 25))
+    assert damage.estimate(gray) == damage.estimate(gray[..., None])
+    assert damage.estimate(gray).quality == 25
+
+
+def test_only_the_middle_of_a_large_picture_is_looked_at_and_the_phase_stays() -> None:
+    large = decoded(jpeg(photograph(1400, 1300), 30))[3:, 5:]
+    found = damage.estimate(large)
+    assert found.grid_phase == (5, 3)
+    assert found.quality == 30
