@@ -50,6 +50,7 @@ class Outcome:
         model: the model's name.
         precision: fp32 or bf16.
         seconds: from opening the source to the result's name.
+        source_sha256: of the file that was read, in hexadecimal.
         notes: what the result's format could not carry and the user should know.
     """
 
@@ -57,6 +58,7 @@ class Outcome:
     model: str
     precision: str
     seconds: float
+    source_sha256: str = ""
     notes: tuple[str, ...] = ()
 
 
@@ -75,13 +77,16 @@ def destination_for(source: Path, target: Target, result: tuple[int, int], out: 
     return out / named if out.is_dir() else out
 
 
-def plan(source: Path, target: Target, *, out: Path | None = None, limits: Limits | None = None) -> Plan:
+def plan(
+    source: Path, target: Target, *, out: Path | None = None, format: str | None = None, limits: Limits | None = None
+) -> Plan:
     """Looks at a file's header and refuses what cannot be done, before any work.
 
     Args:
         source: a picture file.
         target: how large the result is to be.
         out: as in `destination_for`.
+        format: of the result, a name or suffix such as ``png``; by default told from the destination's suffix.
         limits: what is refused as too large.
 
     Raises:
@@ -91,7 +96,10 @@ def plan(source: Path, target: Target, *, out: Path | None = None, limits: Limit
         probe = image_file.probe(source, limits=limits or Limits())
         width, height = target.size_of_result(probe.width, probe.height)
         destination = destination_for(source, target, (width, height), out)
-        format = probe.format if destination.suffix == source.suffix else image_file.format_for(destination)
+        if format is not None:
+            format = image_file.format_for(Path(f"result.{format.lower()}"))
+        else:
+            format = probe.format if destination.suffix == source.suffix else image_file.format_for(destination)
         image_file.check_result(probe, format=format, width=width, height=height)
     except LiifError as error:
         raise error.at(source) from error.__cause__
@@ -104,6 +112,7 @@ def restore_file(
     destination: str | Path | None = None,
     *,
     target: Target | None = None,
+    format: str | None = None,
     quality: int = 95,
     overwrite: bool = False,
     allow_truncated: bool = False,
@@ -117,6 +126,7 @@ def restore_file(
         source: a picture file.
         destination: a file, whose suffix sets the format, or a folder; by default ``name@2x.ext`` beside the source.
         target: how large; by default twice.
+        format: of the result, as in `plan`.
         quality: of a lossy result, 1 to 100.
         overwrite: whether an existing file may be replaced.
         allow_truncated: whether to restore what is there of a picture whose data ends early.
@@ -128,7 +138,7 @@ def restore_file(
     """
     started = time.monotonic()
     source = Path(source)
-    planned = plan(source, target or Target(scale=2), out=_path(destination), limits=limits)
+    planned = plan(source, target or Target(scale=2), out=_path(destination), format=format, limits=limits)
     return run(
         engine,
         planned,
@@ -191,7 +201,9 @@ def run(
     except LiifError as error:
         raise error.at(source) from error.__cause__
     precision = engine.precision_for(probe.bits)
-    return Outcome(planned, engine.model_name, precision, time.monotonic() - started, tuple(notes or ()))
+    return Outcome(
+        planned, engine.model_name, precision, time.monotonic() - started, picture.sha256, tuple(notes or ())
+    )
 
 
 def check_destination(planned: Plan, *, overwrite: bool) -> None:

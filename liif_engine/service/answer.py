@@ -14,6 +14,7 @@ from liif_engine.errors import (
     BusyError,
     LiifError,
     MemoryExhaustedError,
+    OutputError,
     ServiceError,
     TimeLimitError,
     TooLargeError,
@@ -30,6 +31,7 @@ STATUS = (
     (TooLargeError, 413),
     (MemoryExhaustedError, 429),
     (TimeLimitError, 408),
+    (OutputError, 507),
     (ServiceError, 503),
     (LiifError, 400),
 )

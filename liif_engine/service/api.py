@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,17 +20,28 @@ from starlette.routing import Route
 
 import liif_engine
 from liif_engine import memory
-from liif_engine.errors import Cancelled, LiifError, ServiceError, TimeLimitError, TooLargeError, UsageError
+from liif_engine.errors import (
+    Cancelled,
+    LiifError,
+    OutputError,
+    ServiceError,
+    TimeLimitError,
+    TooLargeError,
+    UsageError,
+)
 from liif_engine.network import card
 from liif_engine.service import client
 from liif_engine.service.answer import EventStream, refusal, result_of
 from liif_engine.service.job import Job
 from liif_engine.service.payload import FilePayload, ImagePayload, Payload, PixelPayload
 from liif_engine.service.queue import Queue
-from liif_engine.service.request import FileRequest, ImageRequest, PixelRequest, parse
+from liif_engine.service.request import Defaults, FileRequest, ImageRequest, PixelRequest, parse
 
 #: A job given as JSON alone is never longer.
 MAX_JSON_BYTES = 1 << 16
+
+#: A refused body up to this long is read all the same. [bytes]
+MAX_DRAINED_BYTES = 64 << 20
 
 #: The header that says what is to be done with the body.
 JOB_HEADER = b"liif-job"
@@ -59,11 +71,11 @@ class Api:
         queue: takes the jobs.
         scratch: a private folder for encoded pictures.
         limits: what is refused.
-        default_model: the model that is loaded at the start, for the status.
+        defaults: for what a request leaves open.
     """
 
-    def __init__(self, queue: Queue, scratch: Path, limits: ApiLimits, default_model: str) -> None:
-        self.queue, self.scratch, self.limits, self.default_model = queue, scratch, limits, default_model
+    def __init__(self, queue: Queue, scratch: Path, limits: ApiLimits, defaults: Defaults) -> None:
+        self.queue, self.scratch, self.limits, self.defaults = queue, scratch, limits, defaults
         self.started = time.monotonic()
 
     def app(self) -> Starlette:
@@ -73,10 +85,10 @@ class Api:
             return Route(path, self._used(handler), methods=[method])
 
         handlers: dict[Any, Any] = {
-            LiifError: lambda _, error: refusal(error),
+            LiifError: _refused,
             HTTPException: _http_error,
-            ClientDisconnect: lambda *_: Response(status_code=400),
-            Exception: lambda *_: refusal(LiifError("a fault of the service; its log says more"), 500),
+            ClientDisconnect: _gone,
+            Exception: _fault,
         }
         routes = [
             route("/v1/jobs", self.post_job, "POST"),
@@ -95,15 +107,11 @@ class Api:
         if kind == "application/json":
             job = await self._file_job(request)
         elif kind == "application/octet-stream":
-            asked = parse(PixelRequest, _job_header(request))
-            self._check_pixels(asked)
-            held = asked.source_bytes + asked.result_bytes
-            job = await self._body_job(request, asked, held, lambda: PixelPayload(asked), asked.source_bytes)
+            job = await self._pixel_job(request)
         elif kind.startswith("image/"):
-            image = parse(ImageRequest, _job_header(request))
-            limit = self.limits.max_image_bytes
-            job = await self._body_job(request, image, 0, lambda: ImagePayload(image, self.scratch), limit)
+            job = await self._image_job(request)
         else:
+            await self._drain(request)
             return refusal(UsageError(f"the body's type is not one of {KINDS}"), 415)
         self.queue.add(job)
         return JSONResponse(job.as_dict(), 201, headers={"Location": f"/v1/jobs/{job.id}"})
@@ -141,7 +149,7 @@ class Api:
                 "pid": os.getpid(),
                 "python": sys.executable,
                 "uptime_seconds": round(time.monotonic() - self.started, 1),
-                "model": self.default_model,
+                "model": self.defaults.model,
                 "workers": queue.workers.status(),
                 "queue": {
                     "person": queue.waiting("person"),
@@ -161,7 +169,7 @@ class Api:
         rows = [
             {"name": c.name, "bytes": c.size_bytes, "loaded": c.name in loaded, "card": dict(c.card)} for c in cards
         ]
-        return JSONResponse({"default": self.default_model, "models": rows})
+        return JSONResponse({"default": self.defaults.model, "models": rows})
 
     def _used(self, handler: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
         """Counts a request as use, for the end when idle."""
@@ -182,28 +190,68 @@ class Api:
         text = bytearray()
         async for piece in self._body(request, MAX_JSON_BYTES):
             text += piece
-        asked = parse(FileRequest, bytes(text))
+        asked = parse(FileRequest, bytes(text), self.defaults)
         self.queue.reserve(0)
         return Job(asked, FilePayload(asked, self.limits.max_pixels), 0)
+
+    async def _pixel_job(self, request: Request) -> Job:
+        async with self._before_the_body(request):
+            asked = parse(PixelRequest, _job_header(request), self.defaults)
+            self._check_pixels(asked)
+            length, held = asked.source_bytes, asked.source_bytes + asked.result_bytes
+            if _announced(request) not in {None, length}:
+                raise UsageError(f"the body has {_announced(request)} bytes; shape and dtype ask for {length}")
+            self.queue.reserve(held)
+        return await self._body_job(request, asked, held, lambda: PixelPayload(asked), length)
+
+    async def _image_job(self, request: Request) -> Job:
+        limit = self.limits.max_image_bytes
+        async with self._before_the_body(request):
+            asked = parse(ImageRequest, _job_header(request), self.defaults)
+            held = _announced(request)
+            if held is None:
+                # Room is set aside before the body comes, so its length must be known.
+                raise UsageError("give the picture's length in Content-Length")
+            if held > limit:
+                raise TooLargeError(f"the body, {memory.readable(held)}, is longer than {memory.readable(limit)}")
+            self.queue.reserve(held)
+        return await self._body_job(request, asked, held, lambda: ImagePayload(asked, self.scratch), limit)
 
     async def _body_job(
         self, request: Request, asked: Any, held: int, make: Callable[[], PixelPayload | ImagePayload], limit: int
     ) -> Job:
-        """A job from a body that goes, piece by piece, where the worker will find it."""
-        self._check_length(request, asked, limit)
-        self.queue.reserve(held)
+        """A job from a body that goes, piece by piece, where the worker will find it; `held` bytes are reserved."""
         payload: Payload | None = None
         try:
             payload = make()
             async for piece in self._body(request, limit):
                 payload.receive(piece)
             payload.complete()
-        except BaseException:
+        except BaseException as error:
             self.queue.release(held)
             if payload is not None:
                 payload.close()
+            if isinstance(error, OSError):
+                raise OutputError(f"the picture cannot be kept ({error.strerror})", path=self.scratch) from error
             raise
         return Job(asked, payload, held)
+
+    @asynccontextmanager
+    async def _before_the_body(self, request: Request) -> AsyncIterator[None]:
+        """Refuses before the body is taken; it is still read where that is quick, since few callers read first."""
+        try:
+            yield
+        except LiifError:
+            await self._drain(request)
+            raise
+
+    async def _drain(self, request: Request) -> None:
+        announced = _announced(request)
+        if announced is None or announced > MAX_DRAINED_BYTES or "expect" in request.headers:
+            return
+        with suppress(LiifError, ClientDisconnect):
+            async for _ in self._body(request, announced):
+                pass
 
     async def _body(self, request: Request, limit: int) -> AsyncIterator[bytes]:
         """The body's pieces.
@@ -226,17 +274,6 @@ class Api:
                 raise TooLargeError(f"the body is longer than {memory.readable(limit)}")
             yield piece
 
-    def _check_length(self, request: Request, asked: Any, limit: int) -> None:
-        """Refuses, before it is sent, a body whose announced length is wrong."""
-        text = request.headers.get("content-length")
-        if text is None:
-            return
-        length = int(text)
-        if isinstance(asked, PixelRequest) and length != limit:
-            raise UsageError(f"the body has {length} bytes; shape and dtype ask for {limit}")
-        if length > limit:
-            raise TooLargeError(f"the body, {memory.readable(length)}, is longer than {memory.readable(limit)}")
-
     def _check_pixels(self, asked: PixelRequest) -> None:
         height, width, _ = asked.shape
         if height * width > self.limits.max_pixels:
@@ -244,11 +281,30 @@ class Api:
             raise TooLargeError(f"{width}x{height} is more than {limit:g} megapixels")
 
 
+def _announced(request: Request) -> int | None:
+    """Length of the body, if the caller says it."""
+    text = request.headers.get("content-length")
+    return None if text is None else int(text)
+
+
 def _job_header(request: Request) -> bytes:
     found = [value for name, value in request.scope["headers"] if name == JOB_HEADER]
     if len(found) != 1:
         raise UsageError("give one Liif-Job header, a JSON object that says what to do with the body")
     return bytes(found[0])
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    assert isinstance(error, LiifError)
+    return refusal(error)
+
+
+async def _gone(_: Request, __: Exception) -> Response:
+    return Response(status_code=400)  # nobody reads it
+
+
+async def _fault(_: Request, __: Exception) -> Response:
+    return refusal(LiifError("a fault of the service; its log says more"), 500)
 
 
 async def _http_error(_: Request, error: Exception) -> Response:

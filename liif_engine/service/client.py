@@ -2,6 +2,10 @@
 
 Old GIMPs run Python 2.7, and GIMP's plug-in carries a copy of this file, so it imports nothing of ours; its types are
 in client.pyi. ``Client().restore_pixels(data, (height, width, 3), "u8", scale=2)`` is the shortest use.
+
+The names without a leading underscore are the interface. All errors are `ServiceError`s: `kind` is the engine's class
+of error and `exit_code` what `liif restore` would end with; `retryable` tells whether the same job may go well later
+(the service died, memory ran out, a worker crashed, time ran out, the disk is full) or never will (a damaged picture).
 """
 
 from __future__ import absolute_import, division, print_function, unicode_literals
@@ -40,6 +44,9 @@ IDLE_SECONDS = 900
 FOREIGN_VARIABLES = ("GI_TYPELIB_PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 FOREIGN_PREFIXES = ("PYTHON", "GIMP", "BABL_", "GEGL_")
 
+#: A log longer than this is begun anew. [bytes]
+LOG_BYTES = 1 << 20
+
 #: Starts the service, given an interpreter that has liif_engine.
 START_CODE = "from liif_engine.cli import main; main()"
 
@@ -47,13 +54,14 @@ START_CODE = "from liif_engine.cli import main; main()"
 class ServiceError(Exception):
     """The service refused, failed, or is not there.
 
-    Attributes: message, remedy, kind (the engine's name for the error), exit_code, status (of HTTP, or None).
+    Attributes: message, remedy, kind (the engine's name for the error), exit_code, status (of HTTP, or None),
+    retryable (whether the same may go well later though nothing is changed).
     """
 
-    def __init__(self, message, remedy="", kind="ServiceError", exit_code=10, status=None):
+    def __init__(self, message, remedy="", kind="ServiceError", exit_code=10, status=None, retryable=False):
         super(ServiceError, self).__init__(message)
         self.message, self.remedy, self.kind = message, remedy, kind
-        self.exit_code, self.status = exit_code, status
+        self.exit_code, self.status, self.retryable = exit_code, status, retryable
 
     def explain(self):
         """One line for people: what happened and, if known, what to do."""
@@ -61,11 +69,17 @@ class ServiceError(Exception):
 
 
 class NotRunning(ServiceError):
-    """No service answers."""
+    """No service answers, or it died on the way; what it was doing is lost and may be asked for again."""
+
+    def __init__(self, message, remedy=""):
+        super(NotRunning, self).__init__(message, remedy, "NotRunning", 10, None, True)
 
 
 class WrongVersion(ServiceError):
     """The service speaks another version of the API."""
+
+    def __init__(self, message, remedy=""):
+        super(WrongVersion, self).__init__(message, remedy, "WrongVersion")
 
 
 class Cancelled(ServiceError):
@@ -103,17 +117,26 @@ class Client(object):
             data: bytes: rows from the top, channels interleaved, little endian.
             shape: (height, width, channels), 1 to 4 channels.
             dtype: "u8", "u16", "f16" or "f32".
-            options: scale or size or long_edge or megapixels; model, precision, priority, detach, timeout_seconds.
+            options: exactly one of scale, size (width, height), long_edge and megapixels; if wanted model, precision,
+                priority ("person", or "backlog", which lets persons go first), detach, timeout_seconds.
         """
         asked = self._asked(dict(options, shape=list(shape), dtype=dtype))
         return self._post(data, {"Content-Type": "application/octet-stream", "Liif-Job": asked})
 
     def submit_image(self, data, **options):
-        """Sends a picture file's bytes; returns a `Job` whose result is a picture file's bytes."""
+        """Sends a picture file's bytes; returns a `Job` whose result is a picture file's bytes.
+
+        Options as in `submit_pixels`, and format ("png", "jpeg", ...; by default the picture's own), quality,
+        allow_truncated.
+        """
         return self._post(data, {"Content-Type": "image/*", "Liif-Job": self._asked(options)})
 
     def submit_file(self, source, destination=None, **options):
-        """Names a picture file and its result, both on the service's machine; returns a `Job`."""
+        """Names a picture file and its result, both on the service's machine; returns a `Job`.
+
+        Options as in `submit_image`, and overwrite. Without a destination the result is ``name@2x.ext`` beside the
+        source.
+        """
         options["source"] = _as_sent(source)
         if destination is not None:
             options["destination"] = _as_sent(destination)
@@ -220,7 +243,12 @@ class Client(object):
 
 
 class Job(object):
-    """A job of the service. Attributes: id, and `last`, the latest state heard."""
+    """A job of the service. Attributes: id, and `last`, the latest state heard.
+
+    A state is a dict: "state" is queued, running, done, failed or cancelled; "share" is how much is done, 0 to 1; a
+    failed one has "error" (kind, message, remedy, exit_code, retryable), a done one "result" (width, height, model,
+    precision, ...; of a file job also destination, format, source_sha256, notes).
+    """
 
     def __init__(self, client, id):
         self.client, self.id, self.last = client, id, {}
@@ -304,9 +332,13 @@ class _UnixConnection(HTTPConnection, object):
 def connect(folder, timeout=ANSWER_SECONDS):
     """(HTTPConnection, token or None) to the service in a folder: its socket, or its loopback port.
 
-    Raises NotRunning.
+    Raises NotRunning, or ServiceError for a folder that is not private to this user.
     """
     path = os.path.join(folder, "engine.sock")
+    if not os.path.lexists(folder):
+        raise NotRunning("the engine is not running (there is no folder %s)" % folder, _start_words())
+    # Who waits in a folder that another user made would be sent the user's pictures.
+    check_folder(folder)
     reason = "there is no socket in %s" % folder
     if hasattr(socket, "AF_UNIX") and os.path.exists(path):
         connection = _UnixConnection(path, timeout)
@@ -426,7 +458,8 @@ def start_service(folder, python=None, seconds=START_SECONDS):
     environment["LIIF_RUNTIME_DIR"] = folder
     command = [python, "-c", START_CODE, "serve", "--exit-when-idle", str(IDLE_SECONDS)]
     options = {"creationflags": 0x00000208} if os.name == "nt" else {"preexec_fn": os.setsid}
-    with open(os.devnull, "rb") as nothing, open(log_path, "ab") as log:
+    mode = "wb" if os.path.exists(log_path) and os.path.getsize(log_path) > LOG_BYTES else "ab"
+    with open(os.devnull, "rb") as nothing, open(log_path, mode) as log:
         try:
             child = subprocess.Popen(
                 command, stdin=nothing, stdout=log, stderr=log, env=environment, cwd=folder, close_fds=True, **options
@@ -476,7 +509,14 @@ def _refusal(response):
 def _as_error(found, status, cancelled):
     kind = Cancelled if cancelled else ServiceError
     message = found.get("message") or "the engine answered with %s" % status
-    return kind(message, found.get("remedy", ""), found.get("kind", "ServiceError"), found.get("exit_code", 10), status)
+    return kind(
+        message,
+        found.get("remedy", ""),
+        found.get("kind", "ServiceError"),
+        found.get("exit_code", 10),
+        status,
+        bool(found.get("retryable", status == 503)),
+    )
 
 
 def _read_line(response):

@@ -7,6 +7,7 @@ API: int
 ANSWER_SECONDS: int
 START_SECONDS: int
 IDLE_SECONDS: int
+LOG_BYTES: int
 FOREIGN_VARIABLES: tuple[str, ...]
 FOREIGN_PREFIXES: tuple[str, ...]
 START_CODE: str
@@ -20,13 +21,24 @@ class ServiceError(Exception):
     kind: str
     exit_code: int
     status: int | None
+    retryable: bool
     def __init__(
-        self, message: str, remedy: str = "", kind: str = "ServiceError", exit_code: int = 10, status: int | None = None
+        self,
+        message: str,
+        remedy: str = "",
+        kind: str = "ServiceError",
+        exit_code: int = 10,
+        status: int | None = None,
+        retryable: bool = False,
     ) -> None: ...
     def explain(self) -> str: ...
 
-class NotRunning(ServiceError): ...
-class WrongVersion(ServiceError): ...
+class NotRunning(ServiceError):
+    def __init__(self, message: str, remedy: str = "") -> None: ...
+
+class WrongVersion(ServiceError):
+    def __init__(self, message: str, remedy: str = "") -> None: ...
+
 class Cancelled(ServiceError): ...
 
 class Client:

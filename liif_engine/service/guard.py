@@ -20,6 +20,12 @@ from liif_engine.service.answer import refusal
 #: The names by which a program on this machine may call the service.
 OWN_HOSTS = {"localhost", "127.0.0.1", "::1"}
 
+#: How long a caller may take to say what it wants. [s]
+HEADER_SECONDS = 10.0
+
+#: What a request's scope says of the server when it came through the Unix socket.
+UNIX_SOCKET = ("unix", None)
+
 #: Room in the kernel for an answer on its way to the caller; the usual 200 KB cost a switch of processes each. [bytes]
 SEND_BUFFER_BYTES = 1 << 20
 
@@ -41,6 +47,15 @@ class OwnerOnly(H11Protocol):
                 transport.close()
                 return
         super().connection_made(transport)
+        if one is not None and one.family == getattr(socket, "AF_UNIX", None):
+            self.server = UNIX_SOCKET
+        self.loop.call_later(HEADER_SECONDS, self._hang_up_if_silent)
+
+    def _hang_up_if_silent(self) -> None:
+        """Ends a connection that never sent a request: it would keep others out."""
+        cycle: Any = self.cycle  # None, whatever its type says, before the first request
+        if cycle is None and not self.transport.is_closing():
+            self.transport.close()
 
 
 def peer_uid(one: Any) -> int | None:
@@ -86,8 +101,7 @@ class Guard:
 
     def _is_known(self, scope: Scope, headers: dict[bytes, bytes]) -> bool:
         """Whether the caller came through the Unix socket, or shows the token."""
-        server = scope.get("server")
-        if server is not None and server[1] is None:
+        if scope.get("server") == UNIX_SOCKET:
             return True
         shown = headers.get(b"authorization", b"")
         return self.token is not None and hmac.compare_digest(shown, b"Bearer " + self.token.encode())

@@ -8,13 +8,25 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from liif_engine.errors import LiifError
+from liif_engine.errors import (
+    BusyError,
+    LiifError,
+    MemoryExhaustedError,
+    OutputError,
+    OutputExistsError,
+    ServiceError,
+    TimeLimitError,
+    WorkerError,
+)
 from liif_engine.service.payload import Payload
 from liif_engine.service.request import JobRequest
 from liif_engine.workers import Answer, Ticket
 
 #: An event stream that has nothing new says so, so that both ends know of each other. [s]
 KEEPALIVE_SECONDS = 1.0
+
+#: What may go well another time though nothing is changed: it depends on the machine's state, not on the picture.
+RETRYABLE = (BusyError, MemoryExhaustedError, OutputError, ServiceError, TimeLimitError, WorkerError)
 
 
 class Job:
@@ -86,4 +98,5 @@ def error_dict(error: LiifError) -> dict[str, Any]:
         "message": str(error),
         "remedy": error.remedy,
         "exit_code": int(error.exit_code),
+        "retryable": isinstance(error, RETRYABLE) and not isinstance(error, OutputExistsError),
     }

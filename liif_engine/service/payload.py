@@ -107,8 +107,7 @@ class ImagePayload:
         self.asked = asked
         self.folder = Path(tempfile.mkdtemp(dir=scratch))
         # Without suffixes: what a picture is, its first bytes say; the result's format is then the same.
-        self.source = self.folder / "picture"
-        self.destination = self.folder / (f"result.{asked.format}" if asked.format else "result")
+        self.source, self.destination = self.folder / "picture", self.folder / "result"
         self._file = self.source.open("wb")
 
     def receive(self, piece: bytes) -> None:
@@ -126,6 +125,7 @@ class ImagePayload:
             str(self.source),
             str(self.destination),
             asked.target,
+            format=asked.format,
             quality=asked.quality,
             overwrite=True,
             allow_truncated=asked.allow_truncated,
@@ -177,6 +177,7 @@ class FilePayload:
             path_of(asked.source),
             None if asked.destination is None else path_of(asked.destination),
             asked.target,
+            format=asked.format,
             quality=asked.quality,
             overwrite=asked.overwrite,
             allow_truncated=asked.allow_truncated,
@@ -187,7 +188,12 @@ class FilePayload:
 
     def describe(self, answer: Answer) -> dict[str, Any]:
         """Where the result is."""
-        return {"destination": answer.destination, "format": answer.format, "notes": list(answer.notes)}
+        return {
+            "destination": answer.destination,
+            "format": answer.format,
+            "source_sha256": answer.source_sha256,
+            "notes": list(answer.notes),
+        }
 
     def let_source_go(self) -> None:
         """Nothing is held."""

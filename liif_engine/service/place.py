@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -19,6 +21,15 @@ from liif_engine.service import client
 
 #: sun_path of the systems in use holds 104 to 108 bytes.
 MAX_SOCKET_PATH = 103
+
+#: Of the names of folders for the pictures that are being worked at.
+SCRATCH_PREFIX = "liif-restore-"
+
+#: By these files callers find the service.
+ENTRANCES = ("engine.sock", "engine.port")
+
+#: How long to wait for a service that is about to end. [s]
+HANDOVER_SECONDS = 15
 
 HAS_UNIX_SOCKETS = hasattr(socket, "AF_UNIX") and sys.platform != "win32"
 
@@ -41,6 +52,10 @@ class Place:
     token: str | None = None
     port: int | None = None
 
+    def close(self) -> None:
+        """Nobody finds the service any more; who is connected stays so. Closing twice is allowed."""
+        _remove(self.folder)
+
 
 @contextmanager
 def occupy(folder: Path | None, *, loopback: bool) -> Iterator[Place]:
@@ -58,10 +73,12 @@ def occupy(folder: Path | None, *, loopback: bool) -> Iterator[Place]:
         client.make_folder(str(folder))
     except client.ServiceError as error:
         raise ServiceError(error.message, remedy=error.remedy) from None
-    with _lock(folder), tempfile.TemporaryDirectory(prefix="liif-restore-") as scratch:
-        place = Place(folder, Path(scratch))
+    with _lock(folder) as lock, tempfile.TemporaryDirectory(prefix=SCRATCH_PREFIX) as scratch:
         # Whoever held the lock before is gone, so what it left is stale.
         _remove(folder)
+        _remove_scratch(lock)
+        _write(lock, scratch)
+        place = Place(folder, Path(scratch))
         try:
             if HAS_UNIX_SOCKETS:
                 place.sockets.append(_bind_unix(folder / "engine.sock"))
@@ -69,27 +86,48 @@ def occupy(folder: Path | None, *, loopback: bool) -> Iterator[Place]:
                 _bind_loopback(place)
             yield place
         finally:
-            _remove(folder)
+            place.close()
             for one in place.sockets:
                 one.close()
 
 
 @contextmanager
-def _lock(folder: Path) -> Iterator[None]:
-    """Holds the folder's lock, which the system lets go of however this process ends. The file stays."""
+def _lock(folder: Path) -> Iterator[IO[str]]:
+    """Holds the folder's lock, which the system lets go of however this process ends.
+
+    The file stays: it tells who holds the lock, and where the holder's scratch folder is.
+    """
+    deadline = time.monotonic() + HANDOVER_SECONDS
     with (folder / "engine.lock").open("a+") as file:
-        try:
-            _lock_file(file)
-        except OSError:
-            file.seek(0)
-            raise ServiceError(
-                f"a service runs already in {folder} (process {file.read().strip() or 'unknown'})",
-                remedy="Use that one, or end it first.",
-            ) from None
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield
+        while True:
+            try:
+                _lock_file(file)
+                break
+            except OSError:
+                # One that is about to end has removed its socket already; the next one takes over from it.
+                if any((folder / name).exists() for name in ENTRANCES) or time.monotonic() > deadline:
+                    file.seek(0)
+                    raise ServiceError(
+                        f"a service runs already in {folder} (process {file.readline().strip() or 'unknown'})",
+                        remedy="Use that one, or end it first.",
+                    ) from None
+                time.sleep(0.05)
+        yield file
+
+
+def _write(lock: IO[str], scratch: str) -> None:
+    lock.truncate(0)
+    lock.write(f"{os.getpid()}\n{scratch}\n")
+    lock.flush()
+
+
+def _remove_scratch(lock: IO[str]) -> None:
+    """Removes what a service that was killed left of the pictures it was sent."""
+    lock.seek(0)
+    path = Path(([*lock.read().splitlines(), "", ""])[1])
+    # A link or another user's folder of that name is left alone.
+    if path.name.startswith(SCRATCH_PREFIX) and path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _lock_file(file: IO[str]) -> None:
@@ -129,13 +167,16 @@ def _bind_loopback(place: Place) -> None:
     one.bind(("127.0.0.1", 0))
     place.sockets.append(one)
     place.port, place.token = one.getsockname()[1], secrets.token_urlsafe(32)
-    path = place.folder / "engine.port"
+    # Under another name first, so that nobody reads half of it.
+    path = place.folder / "engine.port.new"
+    path.unlink(missing_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
         json.dump({"port": place.port, "token": place.token}, file)
+    path.replace(place.folder / "engine.port")
 
 
 def _remove(folder: Path) -> None:
-    for name in ("engine.sock", "engine.port"):
+    for name in ENTRANCES:
         with suppress(OSError):
             (folder / name).unlink()

@@ -157,7 +157,7 @@ class Queue:
     async def close(self) -> None:
         """Ends every job and all workers."""
         self._closing = True
-        reason = Cancelled("the service ended")
+        reason = ServiceError("the service ended", remedy="Start it again.")
         for job in list(self.jobs.values()):
             self.stop(job, reason)
         await asyncio.to_thread(self.workers.close)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 from urllib.parse import unquote_to_bytes
@@ -28,8 +29,8 @@ class JobRequest(BaseModel):
 
     Attributes:
         scale, size, long_edge, megapixels: how large the result is to be, exactly one of them, as in `Target`.
-        model: a shipped name or the absolute path of a checkpoint.
-        precision: ``auto``, ``fp32`` or ``bf16``.
+        model: a shipped name or the absolute path of a checkpoint; by default the service's own.
+        precision: ``auto``, ``fp32`` or ``bf16``; by default the service's own.
         priority: ``person`` goes ahead of ``backlog``.
         detach: whether the job goes on though nobody follows it.
         client: who asks; equals take turns by this name.
@@ -92,40 +93,51 @@ class ImageRequest(JobRequest):
     """A picture file's bytes in the body, and the result's bytes back.
 
     Attributes:
-        format: suffix of the result's format, like ``png``; by default the picture's own.
+        format: of the result, a name or suffix such as ``png``; by default the picture's own, or for a path the one
+            that the destination's suffix says.
         quality: of a lossy result.
         allow_truncated: whether to restore what is there of a picture that ends early.
     """
 
-    format: str | None = Field(default=None, pattern=r"^[a-z0-9]{1,5}$")
+    format: str | None = Field(default=None, pattern=r"^[A-Za-z0-9]{1,5}$")
     quality: int = Field(default=95, ge=1, le=100)
     allow_truncated: bool = False
 
 
-class FileRequest(JobRequest):
+class FileRequest(ImageRequest):
     """Paths on the service's machine. Each is absolute, or a ``file:`` URI where the name is not UTF-8.
 
     Attributes:
         source: a picture file.
         destination: a file, an existing folder, or None for ``name@2x.ext`` beside the source.
-        quality: of a lossy result.
         overwrite: whether an existing file may be replaced.
-        allow_truncated: whether to restore what is there of a picture that ends early.
     """
 
     source: str = Field(min_length=1, max_length=8192)
     destination: str | None = Field(default=None, min_length=1, max_length=8192)
-    quality: int = Field(default=95, ge=1, le=100)
     overwrite: bool = False
-    allow_truncated: bool = False
 
 
-def parse(kind: type[Asked], text: bytes) -> Asked:
+@dataclass(frozen=True)
+class Defaults:
+    """What holds where a request says nothing: the service's own settings.
+
+    Attributes:
+        model, precision, quality: as in the requests.
+    """
+
+    model: str = "web"
+    precision: str = "auto"
+    quality: int = 95
+
+
+def parse(kind: type[Asked], text: bytes, defaults: Defaults) -> Asked:
     """A request from JSON.
 
     Args:
         kind: of request.
         text: a JSON object in UTF-8.
+        defaults: for what it leaves open.
 
     Raises:
         UsageError: not JSON, an unknown field, a value out of range, or fields that contradict each other.
@@ -134,6 +146,8 @@ def parse(kind: type[Asked], text: bytes) -> Asked:
         asked = kind.model_validate_json(text)
     except ValidationError as error:
         raise UsageError(_in_words(error, kind), remedy=REMEDY) from None
+    unsaid = {name: value for name, value in asdict(defaults).items() if name not in asked.model_fields_set}
+    asked = asked.model_copy(update={name: value for name, value in unsaid.items() if name in kind.model_fields})
     target = asked.target
     if isinstance(asked, PixelRequest):
         target.size_of_result(asked.shape[1], asked.shape[0])

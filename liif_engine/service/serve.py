@@ -23,6 +23,7 @@ from liif_engine.service.api import Api, ApiLimits
 from liif_engine.service.guard import Guard, OwnerOnly
 from liif_engine.service.place import Place, occupy
 from liif_engine.service.queue import Limits, Queue
+from liif_engine.service.request import Defaults
 from liif_engine.workers import ProcessWorkers, Workers, WorkerSettings
 
 log = logging.getLogger(__name__)
@@ -51,6 +52,7 @@ class ServeSettings:
         max_pixels: larger pictures are refused.
         max_image_bytes: longer encoded pictures are refused.
         body_seconds: how long the next part of a body may take to arrive.
+        quality: of lossy results, where a request does not say.
         limits: of the queue; None for as much memory as half of what is free now.
         workers: how the work is done: device, model, precision, memory, release when idle.
     """
@@ -61,6 +63,7 @@ class ServeSettings:
     max_pixels: int = 250_000_000
     max_image_bytes: int = 1 << 30
     body_seconds: float = 30
+    quality: int = 95
     limits: Limits | None = None
     workers: WorkerSettings = field(default_factory=WorkerSettings)
 
@@ -91,9 +94,9 @@ async def _serve(settings: ServeSettings, place: Place) -> None:
         queue,
         place.scratch,
         ApiLimits(settings.max_pixels, settings.max_image_bytes, settings.body_seconds),
-        settings.workers.model,
+        Defaults(settings.workers.model, settings.workers.precision, settings.quality),
     )
-    server = Server(Guard(api.app(), place.token), queue, settings.exit_when_idle)
+    server = Server(Guard(api.app(), place.token), queue, settings.exit_when_idle, place.close)
     port = "" if place.port is None else f" and 127.0.0.1:{place.port}"
     print(f"liif: serving in {place.folder}{port}", file=sys.stderr, flush=True)
     try:
@@ -110,9 +113,10 @@ class Server(uvicorn.Server):
         app: what is served.
         queue: the jobs.
         exit_when_idle: end when nobody has used the service for so long; None for never. [s]
+        hide: called first when the service ends, so that nobody finds it any more.
     """
 
-    def __init__(self, app: Any, queue: Queue, exit_when_idle: float | None) -> None:
+    def __init__(self, app: Any, queue: Queue, exit_when_idle: float | None, hide: Callable[[], None]) -> None:
         config = uvicorn.Config(
             app,
             http=OwnerOnly,
@@ -129,7 +133,7 @@ class Server(uvicorn.Server):
             timeout_graceful_shutdown=FAREWELL_SECONDS,
         )
         super().__init__(config)
-        self.queue, self.exit_when_idle = queue, exit_when_idle
+        self.queue, self.exit_when_idle, self.hide = queue, exit_when_idle, hide
         self._swept = 0.0
 
     @contextlib.contextmanager
@@ -153,6 +157,7 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: Any = None) -> None:
         """Ends the jobs first, so that those who follow them hear of it and hang up."""
+        self.hide()
         await self.queue.close()
         await super().shutdown(sockets)
 

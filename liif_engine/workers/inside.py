@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from liif_engine import memory
-from liif_engine.errors import Cancelled, LiifError, MemoryExhaustedError, WorkerError
+from liif_engine.errors import Cancelled, InputError, LiifError, MemoryExhaustedError, WorkerError
 from liif_engine.network import card
 from liif_engine.workers.segment import Segment
 from liif_engine.workers.work import (
@@ -227,6 +227,9 @@ def _read(work: PixelWork) -> NDArray[Any]:
         wanted = np.float32 if work.dtype == "f16" else dtype.newbyteorder("=")
         pixels = shared.astype(wanted)
         del shared
+    # Else the network would be blamed for what came out of them.
+    if dtype.kind == "f" and not np.isfinite(pixels).all():
+        raise InputError("the pixels hold infinities or not-a-numbers", remedy="Replace them by numbers in [0, 1].")
     return pixels
 
 
@@ -250,6 +253,7 @@ def _file(engine: Any, work: FileWork, beat: Callable[[float], None]) -> Answer:
         work.source,
         work.destination,
         target=work.target,
+        format=work.format,
         quality=work.quality,
         overwrite=work.overwrite,
         allow_truncated=work.allow_truncated,
@@ -266,6 +270,7 @@ def _file(engine: Any, work: FileWork, beat: Callable[[float], None]) -> Answer:
         plan.height,
         str(plan.destination),
         plan.format,
+        outcome.source_sha256,
         outcome.notes,
     )
 

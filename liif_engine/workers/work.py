@@ -47,6 +47,7 @@ class FileWork:
         source: path of the picture.
         destination: path of the result, of a folder for it, or None for ``name@2x.ext`` beside the source.
         target: how large.
+        format: of the result, a name or suffix such as ``png``; None to tell it from the destination's suffix.
         quality: of a lossy result, 1 to 100.
         overwrite: whether an existing result may be replaced.
         allow_truncated: whether to restore what is there of a picture that ends early.
@@ -57,6 +58,7 @@ class FileWork:
     source: str
     destination: str | None
     target: Target
+    format: str | None = None
     quality: int = 95
     overwrite: bool = False
     allow_truncated: bool = False
@@ -80,6 +82,7 @@ class Answer:
         width, height: of the result in pixels.
         destination: the result's path, for files.
         format: the result's format, for files.
+        source_sha256: of the file that was read, in hexadecimal, for files.
         notes: what the result could not carry and the user should know.
     """
 
@@ -91,6 +94,7 @@ class Answer:
     height: int
     destination: str | None = None
     format: str | None = None
+    source_sha256: str = ""
     notes: tuple[str, ...] = ()
 
 

@@ -1,0 +1,353 @@
+"""The API through a real socket: results, refusals, cancelling, and every request that makes no sense."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from liif_engine import Engine
+from liif_engine.network import checkpoint
+from liif_engine.network.model import EdsrLiif
+from liif_engine.service.client import Cancelled, Client, ServiceError, connect
+
+from ..conftest import picture
+from .conftest import FAULTY, Service, Start
+
+SHAPE = (5, 7, 3)
+PIXELS = picture(*SHAPE).tobytes()
+JOB = {"shape": SHAPE, "dtype": "u8", "scale": 1}
+
+
+def asked(**changes: Any) -> str:
+    return json.dumps({**JOB, **changes})
+
+
+def post(service: Service, body: bytes = PIXELS, kind: str = "application/octet-stream", **changes: Any) -> Any:
+    return service.call("POST", "/v1/jobs", body, Content_Type=kind, Liif_Job=asked(**changes))
+
+
+def wait_for(service: Service, job: str, *states: str) -> dict[str, Any]:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        row: dict[str, Any] = service.call("GET", f"/v1/jobs/{job}")[1]
+        if row["state"] in states:
+            return row
+        time.sleep(0.02)
+    raise AssertionError(f"{row} is none of {states}")
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_the_result_is_that_of_the_engine(tmp_path: Path, start: Start, network: EdsrLiif, dtype: str) -> None:
+    model = tmp_path / "tiny.safetensors"
+    checkpoint.save(network, model, {})
+    service = start(workers={"device": "cpu", "model": str(model)})
+    pixels = picture(30, 41, 4, dtype=dtype)
+    short = {"uint8": "u8", "uint16": "u16", "float32": "f32"}[dtype]
+    shares = []
+    data, shape = service.client.restore_pixels(
+        pixels.tobytes(),
+        pixels.shape,
+        short,
+        on_progress=lambda _, share: shares.append(share),
+        scale=2.3,
+        model=str(model),
+    )
+    wanted = Engine(model, device="cpu").restore(pixels, scale=2.3)
+    assert np.array_equal(np.frombuffer(data, dtype).reshape(shape), wanted)
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+
+
+def test_a_size_may_be_given_instead_of_a_scale(service: Service) -> None:
+    data, shape = service.client.restore_pixels(PIXELS, SHAPE, "u8", size=(14, 15))
+    assert shape == (15, 14, 3)
+    assert len(data) == 15 * 14 * 3
+
+
+@pytest.mark.parametrize("fault", ["crash", "hang", "memory", "bug"])
+def test_a_fault_in_the_middle_is_words_and_the_next_job_runs(service: Service, fault: str) -> None:
+    with pytest.raises(ServiceError) as caught:
+        service.client.restore_pixels(PIXELS, SHAPE, "u8", scale=1, model=fault)
+    assert caught.value.remedy
+    assert caught.value.exit_code in {7, 10}
+    assert caught.value.retryable
+    assert service.client.restore_pixels(PIXELS, SHAPE, "u8", scale=1)[0] == PIXELS
+
+
+def test_closing_the_event_stream_cancels_the_job(service: Service) -> None:
+    job = service.client.submit_pixels(PIXELS, SHAPE, "u8", scale=1, model="slow:60")
+    events = job.events()
+    while next(events)["state"] != "running":
+        pass
+    started = time.monotonic()
+    events.close()
+    assert wait_for(service, job.id, "cancelled")["error"]["message"] == "whoever followed the job has gone"
+    assert time.monotonic() - started < 2
+
+
+def test_a_detached_job_outlives_its_followers(service: Service) -> None:
+    job = service.client.submit_pixels(PIXELS, SHAPE, "u8", scale=1, model="slow:0.5", detach=True)
+    events = job.events()
+    next(events)
+    events.close()
+    wait_for(service, job.id, "done")
+    assert job.result() == PIXELS
+    job.forget()
+
+
+def test_delete_cancels_a_waiting_and_a_running_job(service: Service) -> None:
+    running = service.client.submit_pixels(PIXELS, SHAPE, "u8", scale=1, model="slow:60")
+    waiting = service.client.submit_pixels(PIXELS, SHAPE, "u8", scale=1)
+    wait_for(service, running.id, "running")
+    assert service.call("DELETE", f"/v1/jobs/{waiting.id}")[0] == 200
+    assert service.call("DELETE", f"/v1/jobs/{running.id}")[0] == 202
+    wait_for(service, running.id, "cancelled")
+    status, row = service.call("GET", f"/v1/jobs/{running.id}/result")
+    assert status == 409
+    assert row["error"]["kind"] == "Cancelled"
+    with pytest.raises(Cancelled):
+        running.wait()
+
+
+def test_what_progress_raises_cancels(service: Service) -> None:
+    def give_up(*_: object) -> None:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        service.client.restore_pixels(PIXELS, SHAPE, "u8", give_up, scale=1, model="slow:60")
+    assert service.client.restore_pixels(PIXELS, SHAPE, "u8", scale=1)[0] == PIXELS
+
+
+def test_a_forgotten_job_is_gone_and_nothing_is_held(service: Service) -> None:
+    job = service.client.submit_pixels(PIXELS, SHAPE, "u8", scale=1)
+    job.wait()
+    assert job.cancel()["state"] == "done"
+    assert service.call("GET", f"/v1/jobs/{job.id}")[0] == 404
+    assert service.client.status()["memory"]["held_bytes"] == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"scale": 0.5}, "scale"),
+        ({"scale": None}, "exactly one"),
+        ({"size": [14, 15]}, "exactly one"),
+        ({"scale": None, "size": [3, 3]}, "smaller than the picture"),
+        ({"shape": [5, 7]}, "shape"),
+        ({"shape": [5, 7, 5]}, "shape"),
+        ({"shape": [5, 8, 3]}, "105 bytes; shape and dtype ask for 120"),
+        ({"dtype": "i8"}, "dtype"),
+        ({"layout": "CMYK"}, "four channels"),
+        ({"priority": "boss"}, "priority"),
+        ({"colour": 1}, "unknown field 'colour'"),
+        ({"model": "../web"}, "absolute path"),
+        ({"model": ""}, "model"),
+        ({"timeout_seconds": -1}, "timeout_seconds"),
+    ],
+)
+def test_a_job_that_makes_no_sense_is_refused_with_the_reason(
+    service: Service, changes: dict[str, Any], words: str
+) -> None:
+    status, answer = post(service, **changes)
+    assert status == 400
+    assert words in answer["error"]["message"]
+    assert answer["error"]["exit_code"] == 2
+
+
+def test_a_model_that_does_not_exist_is_the_jobs_error(tmp_path: Path, start: Start, network: EdsrLiif) -> None:
+    model = tmp_path / "tiny.safetensors"
+    checkpoint.save(network, model, {})
+    service = start(workers={"device": "cpu", "model": str(model)})
+    with pytest.raises(ServiceError, match="there is no model 'nothing'") as caught:
+        service.client.restore_pixels(PIXELS, SHAPE, "u8", scale=1, model="nothing")
+    assert caught.value.exit_code == 6
+
+
+def test_limits_are_refused_before_the_body_is_read(start: Start) -> None:
+    limits = {"max_jobs": 1, "max_held_bytes": 1000, "max_seconds": 0.3}
+    service = start(max_pixels=100, max_image_bytes=100, body_seconds=0.3, limits=limits)
+    assert post(service, shape=[10, 11, 3])[0] == 413
+    assert post(service, scale=4)[0] == 413
+    assert post(service, b"x" * 101, "image/png", shape=None, dtype=None)[0] in {400, 413}
+    status, answer = service.call(
+        "POST", "/v1/jobs", b"x" * 101, Content_Type="image/png", Liif_Job=json.dumps({"scale": 1})
+    )
+    assert (status, answer["error"]["exit_code"]) == (413, 7)
+    assert service.call("POST", "/v1/jobs", b" " * (1 << 17), Content_Type="application/json")[0] == 413
+
+    running = post(service, model="slow:60")[1]["id"]
+    wait_for(service, running, "running")
+    assert post(service)[0] == 201
+    status, answer = post(service)
+    assert (status, answer["error"]["kind"]) == (429, "BusyError")
+    row = wait_for(service, running, "failed")
+    assert row["error"]["message"] == "the work took longer than 0.3 s"
+
+
+def test_a_body_that_stops_coming_is_given_up(start: Start) -> None:
+    service = start(body_seconds=0.2)
+    connection, _ = connect(service.folder)
+    connection.putrequest("POST", "/v1/jobs")
+    for name, value in (("Content-Type", "application/octet-stream"), ("Liif-Job", asked()), ("Content-Length", "105")):
+        connection.putheader(name, value)
+    connection.endheaders(PIXELS[:50])
+    response = connection.getresponse()
+    assert response.status == 408
+    assert "no more of the body" in json.loads(response.read())["error"]["message"]
+    connection.close()
+    assert service.client.status()["memory"]["held_bytes"] == 0
+
+
+def test_a_caller_that_goes_away_in_the_middle_of_the_body_leaves_nothing(service: Service) -> None:
+    connection, _ = connect(service.folder)
+    connection.putrequest("POST", "/v1/jobs")
+    for name, value in (("Content-Type", "application/octet-stream"), ("Liif-Job", asked()), ("Content-Length", "105")):
+        connection.putheader(name, value)
+    connection.endheaders(PIXELS[:50])
+    connection.close()
+    deadline = time.monotonic() + 5
+    while service.client.status()["memory"]["held_bytes"] and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert service.client.status()["memory"]["held_bytes"] == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/", 404),
+        ("GET", "/v1/jobs", 405),
+        ("PUT", "/v1/status", 405),
+        ("GET", "/v1/jobs/none", 404),
+        ("GET", "/v1/jobs/none/events", 404),
+        ("DELETE", "/v1/jobs/..%2f..", 404),
+        ("GET", "/v1/status", 200),
+        ("GET", "/v1/models", 200),
+    ],
+)
+def test_paths_and_methods(service: Service, method: str, path: str, status: int) -> None:
+    found, answer = service.call(method, path)
+    assert found == status
+    assert status == 200 or answer["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Host": "evil.example"}, 403),
+        ({"Host": "localhost.evil.example:80"}, 403),
+        ({"Host": "["}, 403),
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Host": "localhost:1234"}, 200),
+    ],
+)
+def test_web_pages_are_refused(service: Service, headers: dict[str, str], status: int) -> None:
+    assert service.call("GET", "/v1/status", **headers)[0] == status
+
+
+@pytest.mark.parametrize("token", [None, "", "wrong", "right"])
+def test_the_port_asks_for_the_token(service: Service, token: str | None) -> None:
+    from http.client import HTTPConnection
+
+    path = Path(service.folder, "engine.port")
+    assert path.stat().st_mode & 0o777 == 0o600
+    found = json.loads(path.read_text())
+    connection = HTTPConnection("127.0.0.1", found["port"])
+    headers = {} if token is None else {"Authorization": f"Bearer {found['token'] if token == 'right' else token}"}
+    connection.request("GET", "/v1/status", headers=headers)
+    response = connection.getresponse()
+    response.read()
+    connection.close()
+    assert response.status == (200 if token == "right" else 401)
+
+
+def test_the_client_uses_the_port_where_there_is_no_socket(service: Service, tmp_path: Path) -> None:
+    (tmp_path / "engine.port").write_bytes(Path(service.folder, "engine.port").read_bytes())
+    client = Client(str(tmp_path), start=False)
+    assert client.restore_pixels(PIXELS, SHAPE, "u8", scale=1)[0] == PIXELS
+
+
+HEADERS = st.dictionaries(
+    st.sampled_from(["content-type", "content-length", "liif-job", "host", "origin", "transfer-encoding", "expect"]),
+    st.one_of(
+        st.sampled_from(["application/json", "application/octet-stream", "image/png", "5", "-1", "chunked", asked()]),
+        st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=30),
+    ),
+)
+JSON = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5)),
+    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(st.text(max_size=5), inner, max_size=3)),
+    max_leaves=5,
+)
+FIELDS = ["shape", "dtype", "scale", "size", "long_edge", "megapixels", "model", "priority", "detach", "client"]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    method=st.sampled_from(["GET", "POST", "DELETE", "PUT", "HEAD", "x"]),
+    path=st.one_of(
+        st.sampled_from(["/v1/jobs", "/v1/status", "/v1/jobs/0/events", "/v1/jobs/%00/result", "*", "//"]),
+        st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=20),
+    ),
+    headers=HEADERS,
+    body=st.binary(max_size=200),
+)
+def test_no_request_breaks_the_service(
+    service: Service, method: str, path: str, headers: dict[str, str], body: bytes
+) -> None:
+    assert 200 <= raw(service, method, path, {"host": "localhost", **headers}, body) < 500
+
+
+@settings(max_examples=150, deadline=None)
+@given(changes=st.dictionaries(st.sampled_from(FIELDS), JSON), body=st.binary(max_size=120))
+def test_no_job_breaks_the_service(service: Service, changes: dict[str, Any], body: bytes) -> None:
+    headers = {"host": "localhost", "content-type": "application/octet-stream", "liif-job": asked(**changes)}
+    assert 200 <= raw(service, "POST", "/v1/jobs", headers, body) < 500
+
+
+def raw(service: Service, method: str, path: str, headers: dict[str, str], body: bytes) -> int:
+    """The status of a request that need not be HTTP; 400 if the service hangs up."""
+    headers = {"content-length": str(len(body)), **headers, "connection": "close"}
+    lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+    with socket.socket(socket.AF_UNIX) as one:
+        one.settimeout(20)
+        one.connect(f"{service.folder}/engine.sock")
+        try:
+            one.sendall("\r\n".join(lines).encode("latin-1") + body)
+            one.shutdown(socket.SHUT_WR)
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+        answer = b""
+        while part := one.recv(1 << 16):
+            answer += part
+    return int(answer.split(b" ", 2)[1]) if answer.startswith(b"HTTP/1.1 ") else 400
+
+
+def test_many_at_once_all_get_their_own(service: Service) -> None:
+    """Forty callers in threads; each gets its own pixels back."""
+    wrong = []
+
+    def call(seed: int) -> None:
+        pixels = picture(20, 30, seed=seed).tobytes()
+        client = Client(service.folder, start=False, name=f"caller {seed % 5}")
+        if client.restore_pixels(pixels, (20, 30, 3), "u8", scale=1)[0] != pixels:
+            wrong.append(seed)
+
+    threads = [threading.Thread(target=call, args=(seed,)) for seed in range(40)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not wrong
+    status = service.client.status()
+    assert status["memory"]["held_bytes"] == 0
+    assert FAULTY["model"] == status["model"]
