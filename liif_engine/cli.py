@@ -117,6 +117,51 @@ def restore(
 
 
 @app.command()
+def serve(
+    model: Model = None,
+    device: Device = None,
+    precision: Precision = None,
+    exit_when_idle: Annotated[
+        float | None, typer.Option(min=0, metavar="SECONDS", help="End when nobody has used it for so long.")
+    ] = None,
+    release_when_idle: Annotated[
+        float | None, typer.Option(min=0, metavar="SECONDS", help="Free the GPU's memory when idle for so long.")
+    ] = None,
+    loopback: Annotated[
+        bool, typer.Option("--loopback", help="Also listen on a port of 127.0.0.1, which asks for a token.")
+    ] = False,
+    config: Config = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more of what happens.")] = False,
+) -> int:
+    """Keeps the engine warm for this user's programs: GIMP, the daemon, curl (docs/service.md)."""
+    settings = _settings(config, model=model, device=device, precision=precision)
+
+    from liif_engine import terminal
+    from liif_engine.service.serve import ServeSettings, serve
+    from liif_engine.workers import WorkerSettings
+
+    terminal.show_logs(verbose=verbose)
+    megabytes = settings.memory_megabytes
+    workers = WorkerSettings(
+        device=settings.device,
+        # A path stays what it is here, whatever folder the workers are in.
+        model=str(Path(settings.model).absolute()) if Path(settings.model).suffix else settings.model,
+        precision=settings.precision,
+        memory_bytes=None if megabytes is None else megabytes * 1_000_000,
+        release_after_seconds=release_when_idle,
+    )
+    return serve(
+        ServeSettings(
+            loopback=loopback,
+            exit_when_idle=exit_when_idle,
+            max_pixels=int(settings.max_megapixels * 1e6),
+            quality=settings.quality,
+            workers=workers,
+        )
+    )
+
+
+@app.command()
 def models(as_json: Json = False) -> None:
     """Lists the models that come with liif-restore."""
     from liif_engine.network import card
