@@ -19,7 +19,8 @@ from liif_engine.errors import BusyError, Cancelled, LiifError, MemoryExhaustedE
 from liif_engine.network import checkpoint
 from liif_engine.network.model import EdsrLiif
 from liif_engine.workers import PixelWork, ProcessWorkers, Segment, WorkerSettings
-from liif_engine.workers.inside import DTYPES, Engines
+from liif_engine.workers.inside import Engines
+from liif_engine.workers.pixel_work import DTYPES
 from liif_engine.workers.work import Ticket
 
 from .conftest import picture, tiny_network

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
@@ -14,20 +15,16 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from liif_engine import memory
-from liif_engine.errors import Cancelled, InputError, LiifError, MemoryExhaustedError, WorkerError
+from liif_engine.errors import Cancelled, LiifError, MemoryExhaustedError, WorkerError
 from liif_engine.network import card
-from liif_engine.workers.segment import Segment
+from liif_engine.workers import pixel_work
 from liif_engine.workers.work import (
     Answer,
     Begun,
     Broken,
     Do,
     Ended,
-    FileWork,
     PixelWork,
     Progress,
     Ready,
@@ -35,9 +32,6 @@ from liif_engine.workers.work import (
     Stop,
     WorkerSettings,
 )
-
-#: Numpy's names of the formats of raw pixels; little endian whatever the machine.
-DTYPES = {"u8": "<u1", "u16": "<u2", "f16": "<f2", "f32": "<f4"}
 
 #: Progress is sent no more often, to spare the server. [s]
 REPORT_SECONDS = 0.05
@@ -48,8 +42,9 @@ COPIES_OF_A_MODEL = 2
 
 def main(connection: Connection, settings: WorkerSettings, device: str) -> None:
     """Runs a worker until the server's process ends or closes the connection."""
-    # Ctrl+C reaches every process of a terminal; the server alone decides what ends.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ctrl+C reaches every process of a terminal, and systemd stops all of a unit; the server alone decides what ends.
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     worker = Inside(connection, settings, device)
     try:
@@ -110,13 +105,16 @@ class Inside:
         self.connection.send(Begun(do.number))
         answer, error = None, None
         try:
-            answer = self._work(do.work, self._beat(do))
+            answer = self._work(do)
         except (EOFError, BrokenPipeError, ConnectionResetError):
             raise
         except Exception as failure:
             error = _in_words(failure)
         self.stopped.discard(do.number)
         self.connection.send(Ended(do.number, self.report(), answer, error))
+        if error is not None:
+            # The failure's traceback and the work's futures hold each other, and the pictures with them.
+            gc.collect()
 
     def _beat(self, do: Do) -> Callable[[float], None]:
         """What the engine calls after each strip: a sign of life, and the moment at which others get a word in."""
@@ -129,20 +127,30 @@ class Inside:
             if now - sent >= REPORT_SECONDS or share >= 1 or last <= 0 < share:
                 self.connection.send(Progress(do.number, share))
                 sent, last = now, share
-            while self.connection.poll():
-                self._take(self.connection.recv())
-            if do.number in self.stopped:
-                raise Cancelled("stopped")
-            # In this call's own frame, so that the running work stays as it is until the urgent one is done.
-            while not do.urgent and any(one.urgent for one in self.waiting):
-                self._run(self._next())
+            self._look(do)
 
         return beat
 
-    def _work(self, work: PixelWork | FileWork, beat: Callable[[float], None]) -> Answer:
+    def _look(self, do: Do) -> None:
+        """Amid the work `do`: takes messages, runs urgent work, and raises `Cancelled` if `do` is not wanted."""
+        while self.connection.poll():
+            self._take(self.connection.recv())
+        # In this call's own frame, so that the running work stays as it is until the urgent one is done.
+        while do.number not in self.stopped and not do.urgent and any(one.urgent for one in self.waiting):
+            self._run(self._next())
+        if do.number in self.stopped:
+            raise Cancelled("stopped")
+
+    def _work(self, do: Do) -> Answer:
+        work, beat = do.work, self._beat(do)
         beat(0.0)  # so that work stopped while it waited loads no model
         engine = self.engines.get(work.model, work.precision)
-        return _pixels(engine, work, beat) if isinstance(work, PixelWork) else _file(engine, work, beat)
+        if isinstance(work, PixelWork):
+            return pixel_work.run(engine, work, on_progress=beat)
+        # It may concern no file at all, and reading files loads much.
+        from liif_engine.workers import file_work
+
+        return file_work.run(engine, work, on_progress=beat, look=lambda: self._look(do))
 
 
 class Engines:
@@ -206,73 +214,6 @@ def _size_and_stamp(model: str) -> tuple[int, object]:
     except (OSError, ValueError):
         return 0, None
     return found.st_size * COPIES_OF_A_MODEL, (found.st_mtime_ns, found.st_size, found.st_ino)
-
-
-def _pixels(engine: Any, work: PixelWork, beat: Callable[[float], None]) -> Answer:
-    started = time.monotonic()
-    pixels = _read(work)
-    result = engine.restore(pixels, size=work.size, layout=work.layout, on_progress=beat)
-    _write(work, result)
-    bits = 8 * pixels.dtype.itemsize
-    width, height = work.size
-    precision = engine.precision_for(bits)
-    return Answer(engine.model_name, precision, str(engine.device), time.monotonic() - started, width, height)
-
-
-def _read(work: PixelWork) -> NDArray[Any]:
-    """The picture as an array of this process's own, half floats widened."""
-    dtype = np.dtype(DTYPES[work.dtype])
-    with Segment.attach(work.source, int(np.prod(work.shape)) * dtype.itemsize) as segment:
-        shared = np.ndarray(work.shape, dtype, segment.view)
-        wanted = np.float32 if work.dtype == "f16" else dtype.newbyteorder("=")
-        pixels = shared.astype(wanted)
-        del shared
-    # Else the network would be blamed for what came out of them.
-    if dtype.kind == "f" and not np.isfinite(pixels).all():
-        raise InputError("the pixels hold infinities or not-a-numbers", remedy="Replace them by numbers in [0, 1].")
-    return pixels
-
-
-def _write(work: PixelWork, result: NDArray[Any]) -> None:
-    dtype = np.dtype(DTYPES[work.dtype])
-    width, height = work.size
-    shape = (height, width, work.shape[2])
-    with Segment.attach(work.result, int(np.prod(shape)) * dtype.itemsize) as segment:
-        shared = np.ndarray(shape, dtype, segment.view)
-        shared[...] = result
-        del shared
-
-
-def _file(engine: Any, work: FileWork, beat: Callable[[float], None]) -> Answer:
-    from liif_engine import file
-    from liif_engine.picture.image_file import Limits
-
-    limits = Limits() if work.max_pixels is None else Limits(max_pixels=work.max_pixels)
-    outcome = file.restore_file(
-        engine,
-        work.source,
-        work.destination,
-        target=work.target,
-        format=work.format,
-        quality=work.quality,
-        overwrite=work.overwrite,
-        allow_truncated=work.allow_truncated,
-        limits=limits,
-        on_progress=beat,
-    )
-    plan = outcome.plan
-    return Answer(
-        outcome.model,
-        outcome.precision,
-        str(engine.device),
-        outcome.seconds,
-        plan.width,
-        plan.height,
-        str(plan.destination),
-        plan.format,
-        outcome.source_sha256,
-        outcome.notes,
-    )
 
 
 def _in_words(error: Exception) -> LiifError:

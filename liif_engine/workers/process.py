@@ -225,7 +225,9 @@ class Worker:
                 return
             if self._ready:
                 self._send(Stop(ticket.number))
-                return
+                # What waits for urgent work to end need not wait to be told; the worker drops it when it comes to it.
+                if not self._is_suspended(ticket):
+                    return
             self._forget(ticket)
         ticket.set_exception(Cancelled("stopped"))
 
@@ -257,6 +259,9 @@ class Worker:
         if ticket in self._running:
             self._running.remove(ticket)
         self._heard = self._idle_since = time.monotonic()
+
+    def _is_suspended(self, ticket: Ticket) -> bool:
+        return ticket in self._running[:-1]
 
     def _hand_over(self, ticket: Ticket) -> None:
         ticket.attempts += 1

@@ -1,0 +1,119 @@
+"""Restores a file inside a worker: a thread reads and writes, so that a person's job need not wait for a large file."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from liif_engine.errors import Cancelled
+from liif_engine.file import Outcome, restore_file
+from liif_engine.picture.image_file import Limits
+from liif_engine.workers.work import Answer, FileWork
+
+#: How often the worker looks for messages while a file is read or written. [s]
+LOOK_SECONDS = 0.02
+
+OnProgress = Callable[[float], None]
+
+
+def run(engine: Any, work: FileWork, *, on_progress: OnProgress, look: Callable[[], None]) -> Answer:
+    """Does the work; the network computes in the calling thread.
+
+    Args:
+        engine: an `Engine`.
+        work: what is asked.
+        on_progress: called with the share of the computing done; what it raises ends the work.
+        look: called often while a file is read or written; it may take long. If it raises, the work ends before it
+            computes more; a result that is being written already is completed.
+
+    Raises:
+        LiifError: as `restore_file`.
+    """
+    lent = _Lent(engine)
+    done: Future[Outcome] = Future()
+    # A daemon, since a file system that hangs must not keep the process from ending.
+    threading.Thread(target=_read_and_write, args=(lent, work, on_progress, done), daemon=True).start()
+    while not done.done():
+        try:
+            lent.serve(LOOK_SECONDS)
+            look()
+        except Cancelled as cancelled:
+            lent.cancelled = cancelled
+    outcome = done.result()
+    plan = outcome.plan
+    return Answer(
+        outcome.model,
+        outcome.precision,
+        str(engine.device),
+        outcome.seconds,
+        plan.width,
+        plan.height,
+        str(plan.destination),
+        plan.format,
+        outcome.source_sha256,
+        outcome.notes,
+    )
+
+
+class _Lent:
+    """An engine for another thread: what that asks for is computed in the thread that calls `serve`."""
+
+    def __init__(self, engine: Any) -> None:
+        self.engine = engine
+        self.cancelled: Cancelled | None = None
+        self._asked: SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = SimpleQueue()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.engine, name)
+
+    def restore(self, pixels: Any, **rest: Any) -> Any:
+        """As `Engine.restore`."""
+        return self._ask(lambda: self.engine.restore(pixels, **rest))
+
+    def for_picture(self, *arguments: Any) -> _Lent:
+        """As `Engine.for_picture`; this object then stands for the chosen engine."""
+        self.engine = self._ask(lambda: self.engine.for_picture(*arguments))
+        return self
+
+    def serve(self, seconds: float) -> None:
+        """Computes what is asked for within so many seconds, if anything."""
+        try:
+            answer, call = self._asked.get(timeout=seconds)
+        except Empty:
+            return
+        try:
+            if self.cancelled is not None:
+                raise self.cancelled
+            answer.set_result(call())
+        except BaseException as error:
+            answer.set_exception(error)
+
+    def _ask(self, call: Callable[[], Any]) -> Any:
+        answer: Future[Any] = Future()
+        self._asked.put((answer, call))
+        return answer.result()
+
+
+def _read_and_write(lent: _Lent, work: FileWork, on_progress: OnProgress, done: Future[Outcome]) -> None:
+    limits = Limits() if work.max_pixels is None else Limits(max_pixels=work.max_pixels)
+    engine: Any = lent
+    try:
+        outcome = restore_file(
+            engine,
+            work.source,
+            work.destination,
+            target=work.target,
+            format=work.format,
+            quality=work.quality,
+            overwrite=work.overwrite,
+            allow_truncated=work.allow_truncated,
+            limits=limits,
+            on_progress=on_progress,
+        )
+    except BaseException as error:
+        done.set_exception(error)
+    else:
+        done.set_result(outcome)
