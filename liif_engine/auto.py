@@ -1,0 +1,50 @@
+"""The default model, `auto`: for each picture either `web`, which removes compression damage, or `published`.
+
+`web` pays for that with detail on clean pictures, so a picture without a trace of damage goes to `published`.
+Never `fast`: what replaces an original should be the best there is.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from liif_engine.picture.damage import VISIBLE, Damage
+
+#: The name that stands for the choice.
+AUTO = "auto"
+
+#: What `auto` may choose: for damaged pictures, for clean ones.
+DAMAGED, CLEAN = "web", "published"
+
+#: The highest quality at which `web` beats `published` on the held-out training pictures, at scale 1, 2 and 4 alike;
+#: docs/training.md has the curves, and the command that measures them.
+HIGHEST_QUALITY = {"jpeg": 92, "webp": 92}
+
+
+class Choice(NamedTuple):
+    """A model's name, and why it was chosen, as a clause for the log: "JPEG quality 40 by the file's own tables"."""
+
+    model: str
+    reason: str
+
+
+def choose(damage: Damage) -> Choice:
+    """The shipped model that suits a picture.
+
+    Args:
+        damage: from `liif_engine.picture.damage.estimate`.
+    """
+    file, pixels = damage.file, damage.pixel_quality
+    if pixels is not None and pixels <= HIGHEST_QUALITY["jpeg"] and (file is None or pixels < file.quality):
+        return Choice(DAMAGED, f"its pixels keep to the steps of JPEG quality {pixels}")
+    if file is not None:
+        about = f"{'JPEG' if file.codec == 'jpeg' else 'WebP'} quality {'' if file.exact else 'about '}{file.quality}"
+        if file.quality <= HIGHEST_QUALITY[file.codec]:
+            return Choice(DAMAGED, f"{about} by the file's own tables")
+    if damage.grid_strength >= VISIBLE:
+        return Choice(DAMAGED, f"8x8 blocks stand out (strength {damage.grid_strength:.2f})")
+    if file is not None:
+        return Choice(CLEAN, f"{about} by the file's own tables leaves no damage to remove")
+    if pixels is not None:
+        return Choice(CLEAN, f"its pixels keep to the steps of JPEG quality {pixels}, which leaves no damage to remove")
+    return Choice(CLEAN, "no trace of lossy compression")

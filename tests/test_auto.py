@@ -1,0 +1,74 @@
+"""Which model `auto` takes for which picture."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from liif_engine.auto import CLEAN, DAMAGED, HIGHEST_QUALITY, choose
+from liif_engine.picture.damage import Damage, estimate
+from liif_engine.picture.quantisation import FileQuality
+from tests.picture.photograph import decoded, jpeg, photograph
+
+PHOTO = photograph(256, 256)
+
+
+def saved(format: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(PHOTO).save(file, format, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("quality", [5, 10, 40, 75, HIGHEST_QUALITY["jpeg"]])
+def test_a_compressed_file_goes_to_web_and_the_log_says_why(quality: int) -> None:
+    file = jpeg(PHOTO, quality)
+    model, reason = choose(estimate(decoded(file), file))
+    assert model == DAMAGED
+    assert f"JPEG quality {quality}" in reason
+
+
+def test_a_fine_jpeg_and_a_lossless_file_go_to_published() -> None:
+    fine = jpeg(PHOTO, 98)
+    assert choose(estimate(decoded(fine), fine)).model == CLEAN
+    assert "98" in choose(estimate(decoded(fine), fine)).reason
+    png = saved("PNG")
+    assert choose(estimate(PHOTO, png)) == (CLEAN, "no trace of lossy compression")
+
+
+@pytest.mark.parametrize(("quality", "model"), [(40, DAMAGED), (99, CLEAN)])
+def test_webp_by_its_quantiser(quality: int, model: str) -> None:
+    file = saved("WEBP", quality=quality)
+    chosen = choose(estimate(decoded(file), file))
+    assert chosen.model == model
+    assert "WebP quality about" in chosen.reason
+
+
+def test_a_png_of_an_old_jpeg_goes_to_web() -> None:
+    pixels = decoded(jpeg(PHOTO, 30))[3:, 5:]
+    model, reason = choose(estimate(pixels))
+    assert model == DAMAGED
+    assert "pixels" in reason
+    assert "30" in reason
+
+
+def test_a_bad_jpeg_saved_again_finely_goes_to_web() -> None:
+    again = jpeg(decoded(jpeg(PHOTO, 15)), 98)
+    model, reason = choose(estimate(decoded(again), again))
+    assert model == DAMAGED
+    assert "pixels" in reason
+
+
+def test_visible_blocks_alone_are_enough() -> None:
+    assert choose(Damage(grid_phase=(0, 0), grid_strength=0.4)).model == DAMAGED
+    assert choose(Damage(FileQuality("jpeg", 99, True, "4:4:4"), (0, 0), 0.4)).model == DAMAGED
+
+
+def test_the_choice_is_never_fast() -> None:
+    for quality in range(1, 101):
+        file = FileQuality("jpeg", quality, True, "4:2:0")
+        assert choose(Damage(file)).model in {DAMAGED, CLEAN}
+    assert choose(Damage(pixel_quality=97)).model == CLEAN
+    assert choose(estimate(np.zeros((4, 4, 3), np.uint8))).model == CLEAN
