@@ -1,0 +1,105 @@
+"""Carries pixels to the engine and back in a thread, so that GIMP hears of progress meanwhile; Python 2.7 and 3.9+."""
+
+from __future__ import absolute_import, division, print_function, unicode_literals
+
+import threading
+
+import client
+
+#: How long the host program is left without a word at most. [s]
+BEAT_SECONDS = 0.1
+
+#: What is said for each state of a job.
+WORDS = {
+    "starting": "Starting the engine",
+    "sending": "Sending the pixels to the engine",
+    "queued": "Waiting for the engine's other jobs",
+    "running": "Restoring",
+}
+
+
+class Stopped(Exception):  # noqa: N818 - a signal inside this file
+    """The host program wants the result no more."""
+
+
+def make_client(device="auto", **options):
+    """A client of the engine, which runs afterwards.
+
+    Args:
+        device: the kind of device that the engine must work on: auto, cpu, cuda or mps.
+        options: as `client.Client` takes them.
+
+    Raises ServiceError if the engine cannot be started, or works on another device.
+    """
+    engine = client.Client(**options)
+    check_device(engine.ensure_running(), device)
+    return engine
+
+
+def check_device(status, device):
+    """Refuses an engine that works on another device than asked for. Raises ServiceError."""
+    devices = [row.get("device") or "" for row in status.get("workers") or []]
+    if device == "auto" or not any(devices) or any(one.split(":")[0] == device for one in devices):
+        return
+    raise client.ServiceError(
+        "the engine that runs works on %s, not on %s" % (" and ".join(filter(None, devices)), device),
+        "Stop it (kill %s) and run `liif serve --device %s`." % (status.get("pid"), device),
+    )
+
+
+def in_thread(call, on_beat):
+    """Returns what `call(say)` returns, or raises what it raises, while this thread calls `on_beat`.
+
+    Args:
+        call: runs in a thread of its own; it reports through say(state, share), which raises Stopped when nobody wants
+            the result any more.
+        on_beat: called here with the latest state and share, at least every BEAT_SECONDS; what it raises ends the call.
+    """
+    latest, outcome, stop = [("starting", 0.0)], {}, threading.Event()
+
+    def say(state, share):
+        latest[0] = (state, share)
+        if stop.is_set():
+            raise Stopped()
+
+    def run():
+        try:
+            outcome["result"] = call(say)
+        except BaseException as error:  # it is raised again in the other thread
+            outcome["error"] = error
+
+    thread = threading.Thread(target=run)
+    # So that the end of the plug-in is the end of the connection, at which the engine drops the job.
+    thread.daemon = True
+    thread.start()
+    try:
+        while thread.is_alive():
+            on_beat(*latest[0])
+            thread.join(BEAT_SECONDS)
+    except BaseException:
+        stop.set()
+        thread.join(10 * BEAT_SECONDS)
+        raise
+    if "error" in outcome:
+        raise outcome["error"]
+    return outcome["result"]
+
+
+def restore(data, shape, dtype, on_beat, device="auto", **options):
+    """Restores pixels and returns (bytes, (height, width, channels)).
+
+    Args:
+        data, shape, dtype, options: as `client.Client.submit_pixels` takes them.
+        on_beat: called in this thread with the job's state and the share done; what it raises cancels the job.
+        device: as in `make_client`.
+
+    Raises ServiceError in words for people.
+    """
+
+    def call(say):
+        say("starting", 0.0)
+        engine = make_client(device)
+        say("sending", 0.0)
+        return engine.restore_pixels(data, shape, dtype, on_progress=say, **options)
+
+    return in_thread(call, on_beat)

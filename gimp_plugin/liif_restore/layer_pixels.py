@@ -1,0 +1,149 @@
+"""The pixels of a layer as bytes, in the form the engine takes, and back: every precision, gray, alpha, any profile."""
+
+from __future__ import annotations
+
+from array import array
+
+from gi.repository import Babl, Gegl
+
+#: Pixels read or written between two reports of progress; 2 million take GIMP about 0.02 s.
+STRIP_PIXELS = 2_000_000
+
+
+class Encoding:
+    """How a layer's pixels are handed over.
+
+    The network learned pictures as they are in files, so it is shown gamma-encoded values, in the image's own colour
+    space: nothing is converted to sRGB, and a wide gamut stays as wide as it is. 8 and 16 bits go as they are; what is
+    wider, and everything linear, goes as 32-bit float, which loses nothing that a screen could show.
+
+    Args:
+        layer: an RGB, gray or indexed layer.
+
+    Attributes:
+        format: name of the babl format for GIMP.
+        dtype: u8, u16 or f32, for the engine.
+        channels: 1 to 4.
+        has_alpha: whether the last channel is alpha.
+        pixel_bytes: bytes of a pixel.
+    """
+
+    def __init__(self, layer):
+        own = layer.get_format()
+        kind = Babl.get_name(Babl.format_get_type(own, 0))
+        encoding = Babl.format_get_encoding(own)
+        self.has_alpha = layer.has_alpha()
+        mark = "~" if "~" in encoding else "'"
+        if layer.is_indexed():
+            kind = "u8"
+        elif "~" not in encoding and "'" not in encoding:
+            kind, mark = "float", "~"  # linear light
+        self.dtype = kind if kind in ("u8", "u16") else "f32"
+        letters = "Y" if layer.is_gray() else "RGB"
+        name = "".join(letter + mark for letter in letters) + ("A" if self.has_alpha else "")
+        name += " " + {"f32": "float"}.get(self.dtype, self.dtype)
+        # A bare name means sRGB.
+        self.format = Babl.get_name(Babl.format_with_space(name, own))
+        self.channels = len(letters) + self.has_alpha
+        self.pixel_bytes = self.channels * {"u8": 1, "u16": 2, "f32": 4}[self.dtype]
+
+
+def read(drawable, encoding, rect, on_strip):
+    """The pixels in a rectangle.
+
+    Args:
+        drawable: a layer.
+        encoding: its `Encoding`.
+        rect: (x, y, width, height) in the layer's own coordinates.
+        on_strip: called without arguments after each strip.
+
+    Returns:
+        bytes: rows from the top, channels interleaved.
+    """
+    buffer = drawable.get_buffer()
+    strips = []
+    for x, y, width, height in _strips(rect):
+        strips.append(buffer.get(Gegl.Rectangle.new(x, y, width, height), 1.0, encoding.format, Gegl.AbyssPolicy.NONE))
+        on_strip()
+    return b"".join(strips)
+
+
+def write(buffer, encoding, rect, data, on_strip):
+    """Puts pixels into a rectangle of a buffer and flushes it.
+
+    Args:
+        buffer: a layer's own buffer, which knows neither undo nor selection, or its shadow buffer.
+        encoding, rect, on_strip: as in `read`.
+        data: bytes, as `read` returns them; not a memoryview, which is a hundred times slower.
+    """
+    row_bytes = rect[2] * encoding.pixel_bytes
+    for x, y, width, height in _strips(rect):
+        start = (y - rect[1]) * row_bytes
+        strip = data[start : start + height * row_bytes]
+        buffer.set(Gegl.Rectangle.new(x, y, width, height), encoding.format, strip)
+        on_strip()
+    buffer.flush()
+
+
+class Range:
+    """Float pixels brought into 0..1, where the network sees, and back.
+
+    Out-of-gamut colours and highlights lie outside; the engine would clip them.
+
+    Args:
+        data: float32 pixels as bytes.
+        encoding: theirs.
+        on_strip: called without arguments after each strip.
+
+    Attributes:
+        low, high: the range of the colours, at least 0..1.
+    """
+
+    def __init__(self, data, encoding, on_strip):
+        self.encoding, self.low, self.high = encoding, 0.0, 1.0
+        for values in _pieces(data, encoding):
+            for channel in self._colours():
+                colour = values[channel :: encoding.channels]
+                self.low, self.high = min(self.low, min(colour)), max(self.high, max(colour))
+            on_strip()
+
+    @property
+    def is_plain(self):
+        """Whether everything lies in 0..1 already."""
+        return (self.low, self.high) == (0.0, 1.0)
+
+    def narrow(self, data, on_strip):
+        """The pixels with their range mapped to 0..1."""
+        return self._map(data, 1 / (self.high - self.low), -self.low / (self.high - self.low), on_strip)
+
+    def widen(self, data, on_strip):
+        """The way back."""
+        return self._map(data, self.high - self.low, self.low, on_strip)
+
+    def _map(self, data, factor, summand, on_strip):
+        pieces = []
+        for values in _pieces(data, self.encoding):
+            for channel in self._colours():
+                colour = values[channel :: self.encoding.channels]
+                values[channel :: self.encoding.channels] = array("f", [factor * one + summand for one in colour])
+            pieces.append(values.tobytes())
+            on_strip()
+        return b"".join(pieces)
+
+    def _colours(self):
+        return range(self.encoding.channels - self.encoding.has_alpha)
+
+
+def _strips(rect):
+    """Rectangles of full width that make up one, from the top."""
+    x, y, width, height = rect
+    rows = max(1, STRIP_PIXELS // max(width, 1))
+    for top in range(y, y + height, rows):
+        yield x, top, width, min(rows, y + height - top)
+
+
+def _pieces(data, encoding):
+    """Arrays of whole pixels, small enough for a step of Python's own."""
+    step = STRIP_PIXELS // 20 * encoding.pixel_bytes
+    for start in range(0, len(data), step):
+        yield array("f", data[start : start + step])
