@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,13 +23,13 @@ from liif_engine.errors import (
     LiifError,
     OutputError,
     ServiceError,
-    TimeLimitError,
     TooLargeError,
     UsageError,
 )
 from liif_engine.network import card
-from liif_engine.service import client
+from liif_engine.service import client, metrics
 from liif_engine.service.answer import EventStream, refusal, result_of
+from liif_engine.service.body import Body
 from liif_engine.service.job import Job
 from liif_engine.service.payload import FilePayload, ImagePayload, Payload, PixelPayload
 from liif_engine.service.queue import Queue
@@ -39,9 +37,6 @@ from liif_engine.service.request import Defaults, FileRequest, ImageRequest, Pix
 
 #: A job given as JSON alone is never longer.
 MAX_JSON_BYTES = 1 << 16
-
-#: A refused body up to this long is read all the same. [bytes]
-MAX_DRAINED_BYTES = 64 << 20
 
 #: The header that says what is to be done with the body.
 JOB_HEADER = b"liif-job"
@@ -98,6 +93,8 @@ class Api:
             route("/v1/jobs/{id}/result", self.get_result, "GET"),
             route("/v1/status", self.get_status, "GET"),
             route("/v1/models", self.get_models, "GET"),
+            # Looking at the figures is no use of the service, which may end when idle all the same.
+            Route("/metrics", self.get_metrics, methods=["GET"]),
         ]
         return Starlette(routes=routes, exception_handlers=handlers)
 
@@ -111,7 +108,7 @@ class Api:
         elif kind.startswith("image/"):
             job = await self._image_job(request)
         else:
-            await self._drain(request)
+            await self._body(request).drain()
             return refusal(UsageError(f"the body's type is not one of {KINDS}"), 415)
         self.queue.add(job)
         return JSONResponse(job.as_dict(), 201, headers={"Location": f"/v1/jobs/{job.id}"})
@@ -171,6 +168,10 @@ class Api:
         ]
         return JSONResponse({"default": self.defaults.model, "models": rows})
 
+    async def get_metrics(self, _: Request) -> Response:
+        """The figures for Prometheus."""
+        return Response(metrics.render(self.queue), media_type=metrics.MEDIA_TYPE)
+
     def _used(self, handler: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
         """Counts a request as use, for the end when idle."""
 
@@ -186,45 +187,49 @@ class Api:
             raise HTTPException(404, "there is no such job, or no longer")
         return job
 
+    def _body(self, request: Request) -> Body:
+        return Body(request, self.limits.body_seconds)
+
     async def _file_job(self, request: Request) -> Job:
         text = bytearray()
-        async for piece in self._body(request, MAX_JSON_BYTES):
+        async for piece in self._body(request).pieces(MAX_JSON_BYTES):
             text += piece
         asked = parse(FileRequest, bytes(text), self.defaults)
         self.queue.reserve(0)
         return Job(asked, FilePayload(asked, self.limits.max_pixels), 0)
 
     async def _pixel_job(self, request: Request) -> Job:
-        async with self._before_the_body(request):
+        body = self._body(request)
+        async with body.not_yet():
             asked = parse(PixelRequest, _job_header(request), self.defaults)
             self._check_pixels(asked)
             length, held = asked.source_bytes, asked.source_bytes + asked.result_bytes
-            if _announced(request) not in {None, length}:
-                raise UsageError(f"the body has {_announced(request)} bytes; shape and dtype ask for {length}")
+            if body.length not in {None, length}:
+                raise UsageError(f"the body has {body.length} bytes; shape and dtype ask for {length}")
             self.queue.reserve(held)
-        return await self._body_job(request, asked, held, lambda: PixelPayload(asked), length)
+        return await self._body_job(body, asked, held, lambda: PixelPayload(asked), length)
 
     async def _image_job(self, request: Request) -> Job:
-        limit = self.limits.max_image_bytes
-        async with self._before_the_body(request):
+        body, limit = self._body(request), self.limits.max_image_bytes
+        async with body.not_yet():
             asked = parse(ImageRequest, _job_header(request), self.defaults)
-            held = _announced(request)
+            held = body.length
             if held is None:
                 # Room is set aside before the body comes, so its length must be known.
                 raise UsageError("give the picture's length in Content-Length")
             if held > limit:
                 raise TooLargeError(f"the body, {memory.readable(held)}, is longer than {memory.readable(limit)}")
             self.queue.reserve(held)
-        return await self._body_job(request, asked, held, lambda: ImagePayload(asked, self.scratch), limit)
+        return await self._body_job(body, asked, held, lambda: ImagePayload(asked, self.scratch), limit)
 
     async def _body_job(
-        self, request: Request, asked: Any, held: int, make: Callable[[], PixelPayload | ImagePayload], limit: int
+        self, body: Body, asked: Any, held: int, make: Callable[[], PixelPayload | ImagePayload], limit: int
     ) -> Job:
         """A job from a body that goes, piece by piece, where the worker will find it; `held` bytes are reserved."""
         payload: Payload | None = None
         try:
             payload = make()
-            async for piece in self._body(request, limit):
+            async for piece in body.pieces(limit):
                 payload.receive(piece)
             payload.complete()
         except BaseException as error:
@@ -236,55 +241,11 @@ class Api:
             raise
         return Job(asked, payload, held)
 
-    @asynccontextmanager
-    async def _before_the_body(self, request: Request) -> AsyncIterator[None]:
-        """Refuses before the body is taken; it is still read where that is quick, since few callers read first."""
-        try:
-            yield
-        except LiifError:
-            await self._drain(request)
-            raise
-
-    async def _drain(self, request: Request) -> None:
-        announced = _announced(request)
-        if announced is None or announced > MAX_DRAINED_BYTES or "expect" in request.headers:
-            return
-        with suppress(LiifError, ClientDisconnect):
-            async for _ in self._body(request, announced):
-                pass
-
-    async def _body(self, request: Request, limit: int) -> AsyncIterator[bytes]:
-        """The body's pieces.
-
-        Raises:
-            TooLargeError: it is longer than `limit`.
-            TimeLimitError: the next piece did not come in time.
-        """
-        received, stream = 0, aiter(request.stream())
-        while True:
-            try:
-                piece = await asyncio.wait_for(anext(stream), self.limits.body_seconds)
-            except StopAsyncIteration:
-                return
-            except TimeoutError:
-                seconds = self.limits.body_seconds
-                raise TimeLimitError(f"no more of the body came for {seconds:g} s", remedy="Send it again.") from None
-            received += len(piece)
-            if received > limit:
-                raise TooLargeError(f"the body is longer than {memory.readable(limit)}")
-            yield piece
-
     def _check_pixels(self, asked: PixelRequest) -> None:
         height, width, _ = asked.shape
         if height * width > self.limits.max_pixels:
             limit = self.limits.max_pixels / 1e6
             raise TooLargeError(f"{width}x{height} is more than {limit:g} megapixels")
-
-
-def _announced(request: Request) -> int | None:
-    """Length of the body, if the caller says it."""
-    text = request.headers.get("content-length")
-    return None if text is None else int(text)
 
 
 def _job_header(request: Request) -> bytes:

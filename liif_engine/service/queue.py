@@ -55,7 +55,8 @@ class Queue:
         self.jobs: dict[str, Job] = {}
         self.running: set[Job] = set()
         self.counts = {"done": 0, "failed": 0, "cancelled": 0}
-        self.held_bytes = 0
+        self.work_seconds, self.result_pixels = 0.0, 0
+        self.held_bytes = self.arriving = 0
         self.last_used = time.monotonic()
         self._waiting: dict[str, OrderedDict[str, deque[Job]]] = {name: OrderedDict() for name in PRIORITIES}
         self._ended: deque[Job] = deque()
@@ -81,15 +82,20 @@ class Queue:
         if self.waiting() >= self.limits.max_jobs:
             raise BusyError(f"{self.limits.max_jobs} jobs are waiting already")
         if self.held_bytes + size > self.limits.max_held_bytes:
+            self._forget_unclaimed(size)
+        if self.held_bytes + size > self.limits.max_held_bytes:
             raise BusyError(f"the jobs hold {memory.readable(self.held_bytes)} already")
         self.held_bytes += size
+        self.arriving += 1
 
     def release(self, size: int) -> None:
         """Takes back `reserve`."""
         self.held_bytes -= size
+        self.arriving -= 1
 
     def add(self, job: Job) -> None:
-        """Queues a job, and starts it if there is room."""
+        """Queues a job for which room was reserved, and starts it if a worker is free."""
+        self.arriving -= 1
         self.jobs[job.id] = job
         turns = self._waiting[job.asked.priority]
         turns.setdefault(job.asked.client, deque()).append(job)
@@ -151,8 +157,9 @@ class Queue:
             self.forget(self._ended.popleft())
 
     def is_idle(self) -> bool:
-        """Whether no job waits or runs and nobody follows or reads one."""
-        return not (self.running or self.waiting() or any(job.followers or job.readers for job in self.jobs.values()))
+        """Whether no job arrives, waits or runs and nobody follows or reads one."""
+        attended = any(job.followers or job.readers for job in self.jobs.values())
+        return not (self.arriving or self.waiting() or self.running or attended)
 
     async def close(self) -> None:
         """Ends every job and all workers."""
@@ -239,11 +246,13 @@ class Queue:
         job.answer, job.error = answer, error
         job.state = "done" if error is None else "cancelled" if isinstance(error, Cancelled) else "failed"
         self.counts[job.state] += 1
-        if error is None:
+        if answer is not None:
             job.share = 1.0
+            self.work_seconds += answer.seconds
+            self.result_pixels += answer.width * answer.height
             job.payload.let_source_go()
         else:
-            log.info("job %s %s: %s", job.id, job.state, error)
+            log.info("job %s %s: %s", job.id, job.state, job.error)
             self._free(job)
         self._ended.append(job)
         job.change()
@@ -259,6 +268,15 @@ class Queue:
         jobs.remove(job)
         if not jobs:
             del turns[job.asked.client]
+
+    def _forget_unclaimed(self, size: int) -> None:
+        """Makes room for a new job by dropping results that nobody has come for in a while, the oldest first."""
+        latest = time.monotonic() - self.limits.follow_seconds
+        for job in self._ended:
+            if self.held_bytes + size <= self.limits.max_held_bytes:
+                return
+            if not (job.followers or job.readers) and (job.ended or 0) < latest:
+                self.forget(job)
 
     def _is_old(self, job: Job, now: float) -> bool:
         age = now - (job.ended or now)
