@@ -212,6 +212,21 @@ def evaluate(
         print(json.dumps(rows))
 
 
+@app.command(add_help_option=False, context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+def train(context: typer.Context) -> None:
+    """Trains a model on a folder of clean pictures; the same command again goes on. See `liif train --help`."""
+    from liif_engine.lab import settings
+
+    chosen = settings.parse(context.args, prog="liif train")
+
+    from liif_engine.lab import train as school
+
+    result = school.train(chosen)
+    state = "finished" if result.finished else "stopped; the same command goes on"
+    before = "" if not result.start_scores else f", started from {result.start_scores['mean']:.2f}"
+    print(f"{result.model}: {result.scores['mean']:.2f} dB on held-out pictures{before}; step {result.steps}, {state}")
+
+
 @dataclass(frozen=True)
 class _Job:
     """What `liif restore` was asked for, beyond which files and how large."""

@@ -133,11 +133,15 @@ def build_pool(
     kept = []
     for name in sorted(found):
         if keep(name):
-            with Image.open(found[name]) as image:
-                if min(image.size) >= smallest:
-                    kept.append((name, (image.height, image.width)))
+            width, height = _size(found[name])
+            if min(width, height) >= smallest:
+                kept.append((name, (height, width)))
     if not kept:
-        raise UsageError(f"no pictures to train on in {', '.join(map(str, folders))}")
+        raise UsageError(
+            f"not one picture of at least {smallest}x{smallest} pixels, of those wanted, in"
+            f" {', '.join(map(str, folders))}",
+            remedy="Give folders of AVIF, PNG or lossless WebP; one in twenty is held out, by a hash of its name.",
+        )
     names, sizes = zip(*kept, strict=True)
     starts = np.cumsum([0, *(3 * height * width for height, width in sizes)])
     pixels = np.memmap(file, np.uint8, "w+", shape=(int(starts[-1]),))
@@ -154,6 +158,14 @@ def build_pool(
         list(executor.map(decode, range(len(names))))
     pixels.flush()
     return Pool(file, names, sizes)
+
+
+def _size(path: Path) -> tuple[int, int]:
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except (OSError, ValueError, SyntaxError) as error:
+        raise InputError(f"cannot be read as a picture ({error})", path=path) from error
 
 
 def make_pair(pool: Pool, seed: int, index: int, shape: PairShape, shares: Shares) -> NDArray[Any]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import Field, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,11 @@ def _option(default: Any, about: str, parse: Callable[[str], Any] | None = None)
 
 def _widths(text: str) -> tuple[int, ...]:
     return tuple(int(width) for width in text.split(","))
+
+
+def _shares(text: str) -> Shares:
+    pairs = (word.partition("=")[::2] for word in text.split(","))
+    return Shares(**{name: float(share) for name, share in pairs})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,25 +63,33 @@ class TrainSettings:
     save_minutes: float = _option(1.0, "minutes between two saved states")
     validate_minutes: float = _option(10.0, "minutes between two validations; each may choose a new checkpoint")
     validation_pictures: int = _option(32, "held-out pictures used for it, at most")
-    shares: Shares = field(default_factory=Shares)
+    shares: Shares = _option(Shares(), "how often each kind of damage comes, as clean=0.2,webp=0.1", _shares)
 
     def __post_init__(self) -> None:
         if bool(self.minutes) == bool(self.steps):
             raise UsageError("a run needs either minutes or steps", remedy="Give --minutes or --steps, not both.")
+        if min(self.minutes, self.steps, self.session_minutes, self.blocks, self.channels - 1, *self.hidden) < 0:
+            raise UsageError("minutes, steps and sizes cannot be negative")
         if min(self.batch, self.patch - 7, self.queries, self.log_steps) < 1 or self.rate <= 0:
             raise UsageError("batch, queries, log_steps and rate must be above 0, and patch at least 8")
         if not 0 <= self.average < 1 or not 0 <= self.teacher_share <= 1:
             raise UsageError("average must be in [0, 1) and teacher_share in [0, 1]")
+        if not all(0 <= share <= 1 for share in asdict(self.shares).values()):
+            raise UsageError("each share must be in [0, 1]")
 
 
-def parse(arguments: Sequence[str] | None = None) -> TrainSettings:
+def parse(arguments: Sequence[str] | None = None, *, prog: str = "python -m liif_engine.lab.train") -> TrainSettings:
     """Settings from a command line; ``--from`` is `start`.
+
+    Args:
+        arguments: the words after the command; the process's own by default.
+        prog: the command, for its help.
 
     Raises:
         UsageError: contradictory or out of range. An unknown option ends the program, as argparse does.
     """
     parser = argparse.ArgumentParser(
-        prog="python -m liif_engine.lab.train",
+        prog=prog,
         description="Trains EDSR-LIIF on compressed pictures. Start the same command again to go on.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
@@ -101,6 +114,9 @@ def command(settings: TrainSettings) -> str:
             continue
         if isinstance(value, bool):
             words.append(_flag(entry.name))
+        elif isinstance(value, Shares):
+            changed = ((name, share) for name, share in asdict(value).items() if share != getattr(Shares(), name))
+            words += [_flag(entry.name), ",".join(f"{name}={share:g}" for name, share in changed)]
         elif isinstance(value, tuple):
             words += [_flag(entry.name), ",".join(map(str, value))]
         else:

@@ -27,7 +27,7 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 from torch import Tensor
 
-from liif_engine.errors import LiifError, NonFiniteError
+from liif_engine.errors import LiifError, NonFiniteError, OutputError
 from liif_engine.lab.card import training_card
 from liif_engine.lab.pairs import PairShape, Pool, build_pool, is_held_out
 from liif_engine.lab.plot import draw_plot
@@ -80,6 +80,7 @@ def train(settings: TrainSettings, console: Console | None = None) -> TrainResul
 
     Raises:
         UsageError: no pictures.
+        OutputError: the run's folder cannot be made.
         InputError: a picture cannot be decoded.
         ModelError: the start, the teacher or the state cannot be used.
         DeviceError: no such device or precision.
@@ -94,7 +95,7 @@ def train(settings: TrainSettings, console: Console | None = None) -> TrainResul
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = True
         torch.set_float32_matmul_precision("high")
-    settings.out.mkdir(parents=True, exist_ok=True)
+    _make_folder(settings.out)
 
     model = _place(_start_model(settings), device)
     average = copy.deepcopy(model).requires_grad_(False)
@@ -243,6 +244,13 @@ def _start_model(settings: TrainSettings) -> EdsrLiif:
         return checkpoint.load(settings.start).train().requires_grad_(True)
     torch.manual_seed(settings.seed)
     return EdsrLiif(settings.channels, settings.blocks, settings.hidden)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the run's folder ({error.strerror})", path=folder) from error
 
 
 def _place(model: EdsrLiif, device: torch.device) -> EdsrLiif:
