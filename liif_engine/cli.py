@@ -34,7 +34,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Model = Annotated[str | None, typer.Option(help="A shipped model's name (see `liif models`) or a checkpoint's path.")]
+Model = Annotated[str | None, typer.Option(help="auto, a shipped name (see `liif models`) or a checkpoint's path.")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 Precision = Annotated[str | None, typer.Option(help="auto, fp32 or bf16; auto is bf16 for 8-bit pictures if it can.")]
 Config = Annotated[Path | None, typer.Option(help="A config.yaml; its engine: section gives the defaults.")]
@@ -184,7 +184,7 @@ def evaluate(
     jpeg_quality: Annotated[
         list[int] | None, typer.Option(help="Damage the input by JPEG of this quality; may be repeated.")
     ] = None,
-    model: Annotated[str, typer.Option(help="As for restore, or `bicubic`.")] = "web",
+    model: Annotated[str, typer.Option(help="As for restore, or `bicubic`.")] = "auto",
     device: Device = None,
     precision: Precision = None,
     as_json: Json = False,

@@ -19,7 +19,7 @@ class EngineSettings(BaseModel):
     """The ``engine:`` section. Each field is a key of the same name.
 
     Attributes:
-        model: a shipped name, or the path of a checkpoint.
+        model: auto, which suits the model to each picture; a shipped name; or the path of a checkpoint.
         device: auto, cpu, cuda, cuda:N or mps.
         precision: auto, fp32 or bf16.
         quality: of JPEG, WebP and AVIF results, 1 to 100.
@@ -29,7 +29,7 @@ class EngineSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    model: str = "web"
+    model: str = "auto"
     device: str = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     quality: int = Field(default=95, ge=1, le=100)
@@ -59,10 +59,10 @@ def load(path: Path | None = None) -> EngineSettings:
         if not path.is_file():
             return EngineSettings()
     root = read_yaml(path)
-    unknown = [key for key in sections(root) if key not in {"engine", "folders"}]
+    unknown = [key for key in sections(root) if key not in {"engine", "folders", "daemon"}]
     if unknown:
         line = line_of(root, (unknown[0],))
-        raise ConfigError(f"line {line}: unknown key {unknown[0]!r}; known are engine, folders", path=path)
+        raise ConfigError(f"line {line}: unknown key {unknown[0]!r}; known are engine, folders, daemon", path=path)
     return validate(EngineSettings, root, "engine", path)
 
 

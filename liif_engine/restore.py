@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from liif_engine import memory
+from liif_engine.auto import AUTO, DAMAGED, choose
 from liif_engine.errors import MemoryExhaustedError, NonFiniteError, TooLargeError
 from liif_engine.network import checkpoint
 from liif_engine.network.decode import Axis, Span, axis, decode
 from liif_engine.network.device import DTYPE, Precision, choose_device, choose_precision
 from liif_engine.network.model import EdsrLiif
 from liif_engine.picture import planes, tiles
+from liif_engine.picture.damage import estimate
 from liif_engine.picture.tiles import Grid, Tile
 from liif_engine.target import Target
 
@@ -90,12 +92,13 @@ class _NonFiniteTile(Exception):  # noqa: N818 - a signal inside this file, not 
 
 
 class Engine:
-    """A model that restores pictures: ``Engine("web").restore(pixels, scale=2)``.
+    """A model that restores pictures: ``Engine().restore(pixels, scale=2)``.
 
     Loading is done once, by the constructor. An engine may be used by one thread at a time.
 
     Args:
-        model: a shipped name (`liif models` lists them), the path of a checkpoint, or a model.
+        model: ``auto``, which suits the model to each picture; a shipped name (`liif models` lists them); the path of
+            a checkpoint; or a model.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         precision: ``auto``, ``fp32`` or ``bf16``; ``auto`` takes bf16 for 8-bit pixels where the hardware has it.
         memory_bytes: at most this much memory for work on the CPU; by default what the system allows.
@@ -107,7 +110,7 @@ class Engine:
 
     def __init__(
         self,
-        model: str | Path | EdsrLiif = "web",
+        model: str | Path | EdsrLiif = AUTO,
         *,
         device: str = "auto",
         precision: str = "auto",
@@ -117,13 +120,40 @@ class Engine:
         self.precision = precision
         self.memory_bytes = memory_bytes
         choose_precision(precision, self.device)
+        self._choices: dict[str, Engine] = {}
         if isinstance(model, EdsrLiif):
             self.model_name, self._original = type(model).__name__, model.eval()
+        elif model == AUTO:
+            self.model_name, self._original = AUTO, self._choice(DAMAGED)._original
         else:
             self.model_name = checkpoint.find(model).stem
             self._original = checkpoint.load(model)
-        log.info("model %s on %s", self.model_name, self.device)
+            log.info("model %s on %s", self.model_name, self.device)
         self._networks: dict[_Place, EdsrLiif] = {}
+
+    def for_picture(self, pixels: Pixels, file: Path | None = None) -> Engine:
+        """The engine for this picture: of the model that suits its damage if this one's is ``auto``, else this one.
+
+        Args:
+            pixels: as for `restore`.
+            file: the picture's file, whose quantisation tables say more of the damage than pixels can.
+
+        Raises:
+            ModelError: the chosen model cannot be loaded.
+        """
+        if self.model_name != AUTO:
+            return self
+        if pixels.dtype.kind == "f":
+            pixels = (np.nan_to_num(pixels).clip(0, 1) * 255 + 0.5).astype(np.uint8)
+        choice = choose(estimate(pixels, file))
+        log.info("%smodel %s: %s", "" if file is None else f"{file}: ", choice.model, choice.reason)
+        return self._choice(choice.model)
+
+    def _choice(self, model: str) -> Engine:
+        if model not in self._choices:
+            settings: dict[str, Any] = {"precision": self.precision, "memory_bytes": self.memory_bytes}
+            self._choices[model] = Engine(model, device=str(self.device), **settings)
+        return self._choices[model]
 
     def restore(
         self,
@@ -154,6 +184,9 @@ class Engine:
             NonFiniteError: the network gave infinities even in fp32.
         """
         source, layout = planes.as_channels(pixels, layout)
+        chosen = self.for_picture(source)
+        if chosen is not self:
+            return chosen.restore(pixels, scale=scale, size=size, layout=layout, on_progress=on_progress)
         height, width, channels = source.shape
         out_width, out_height = Target(scale=scale, size=size).size_of_result(width, height)
         grid = Grid(height, width, out_height, out_width, self._original.halo)
