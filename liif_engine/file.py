@@ -172,8 +172,9 @@ def run(
         picture = image_file.read(source, limits=limits or Limits(), allow_truncated=allow_truncated)
         if (picture.width, picture.height) != (probe.width, probe.height):
             raise UsageError("the file changed while it was being read", path=source, remedy="Run it again.")
+        chosen = engine.for_picture(picture.frames[0].pixels, source)
         frames = [
-            engine.restore(
+            chosen.restore(
                 frame.pixels,
                 size=(planned.width, planned.height),
                 layout=picture.layout,
@@ -184,7 +185,7 @@ def run(
         marker = Marker(
             software="liif-restore",
             version=liif_engine.__version__,
-            model=engine.model_name,
+            model=chosen.model_name,
             scale_x=planned.width / probe.width,
             scale_y=planned.height / probe.height,
             source_sha256=picture.sha256,
