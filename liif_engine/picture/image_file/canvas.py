@@ -68,6 +68,9 @@ class Canvas:
 def over(source: Pixels, below: Pixels) -> Pixels:
     """Porter and Duff's "over" on straight alpha, rounded; exact where either is opaque or transparent."""
     full = float(np.iinfo(source.dtype).max)
+    is_opaque = source[..., -1:] == full
+    if (is_opaque | (source[..., -1:] == 0)).all():  # all of GIF, most of the rest
+        return np.where(is_opaque, source, below)
     top, bottom = source.astype(np.float64) / full, below.astype(np.float64) / full
     a, b = top[..., -1:], bottom[..., -1:]
     alpha = a + b * (1 - a)
@@ -75,4 +78,4 @@ def over(source: Pixels, below: Pixels) -> Pixels:
         colour = (top[..., :-1] * a + bottom[..., :-1] * b * (1 - a)) / alpha
     mixed = np.concatenate([np.where(alpha > 0, colour, 0), alpha], axis=2)
     rounded: Pixels = np.rint(mixed * full).astype(source.dtype)
-    return np.where(source[..., -1:] == full, source, np.where(source[..., -1:] == 0, below, rounded))
+    return np.where(is_opaque, source, np.where(source[..., -1:] == 0, below, rounded))

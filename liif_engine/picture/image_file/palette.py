@@ -1,0 +1,76 @@
+"""From many colours to the 256 of a palette: exactly where they fit, else by median cut with dithering."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from liif_engine.picture.image_file.contents import Pixels
+
+_SAMPLES = 1 << 20  # [pixels] the palette is made from; more change it no more
+
+
+@dataclass(frozen=True)
+class Indexed:
+    """A picture by palette.
+
+    Attributes:
+        indexes: (H, W) uint8.
+        palette: (N, 3) uint8, N at most 256.
+        transparent: the index of the transparent pixels, None if there is none.
+        exact: whether every colour is the picture's own.
+    """
+
+    indexes: Pixels
+    palette: Pixels
+    transparent: int | None
+    exact: bool
+
+
+def indexed(colours: Pixels, opaque: Pixels, *, transparent: bool) -> Indexed:
+    """A picture in at most 256 colours, of which transparency takes one.
+
+    Args:
+        colours: (H, W, 3) uint8.
+        opaque: (H, W) bool.
+        transparent: whether to keep an index for transparency even where every pixel is opaque.
+    """
+    transparent = transparent or not opaque.all()
+    most = 255 if transparent else 256
+    packed = colours.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)  # (H, W)
+    used = np.zeros(1 << 24, bool)
+    used[packed[opaque]] = True
+    found = np.flatnonzero(used)
+    exact = found.size <= most
+    if exact:
+        place = np.zeros(1 << 24, np.uint8)
+        place[found] = np.arange(found.size)
+        indexes = place[packed]
+        palette = np.stack([found >> 16, found >> 8 & 255, found & 255], axis=1).astype(np.uint8)
+    else:
+        palette = _median_cut(colours[opaque], most)
+        indexes = _dithered(np.where(opaque[..., None], colours, palette[0]), palette)
+    if not transparent:
+        return Indexed(indexes, palette, None, exact)
+    last = len(palette)
+    palette = np.vstack([palette, np.zeros((1, 3), np.uint8)])
+    return Indexed(np.where(opaque, indexes, np.uint8(last)), palette, last, exact)
+
+
+def _median_cut(colours: Pixels, most: int) -> Pixels:
+    """(N, 3) representative colours of (n, 3)."""
+    step = -(-len(colours) // _SAMPLES)
+    sample = Image.fromarray(np.ascontiguousarray(colours[::step])[None])
+    reduced = sample.quantize(most, Image.Quantize.MEDIANCUT)
+    return np.array(reduced.getpalette(), np.uint8).reshape(-1, 3)[:most]
+
+
+def _dithered(colours: Pixels, palette: Pixels) -> Pixels:
+    """(H, W) indexes; the error of a pixel goes to its neighbours, after Floyd and Steinberg."""
+    image = Image.new("P", (1, 1))
+    image.putpalette(palette.tobytes())
+    reduced = Image.fromarray(colours).quantize(palette=image, dither=Image.Dither.FLOYDSTEINBERG)
+    indexes: Pixels = np.minimum(np.asarray(reduced), np.uint8(len(palette) - 1))
+    return indexes
