@@ -79,11 +79,11 @@ def _global(
 @app.command()
 def restore(
     files: Annotated[list[Path], typer.Argument(help="Pictures to restore.", metavar="FILE...", show_default=False)],
-    scale: Annotated[float | None, typer.Option(help="Output per input pixel, at least 1. [default: 2]")] = None,
+    scale: Annotated[float | None, typer.Option(help="Output per input pixel, at least 1 (default: 2).")] = None,
     size: Annotated[str | None, typer.Option(help="Size of the result, WIDTHxHEIGHT.")] = None,
     long_edge: Annotated[int | None, typer.Option(help="Longer side of the result in pixels.")] = None,
     megapixels: Annotated[float | None, typer.Option(help="Size of the result in millions of pixels.")] = None,
-    out: Annotated[Path | None, typer.Option(help="A file, or a folder. [default: name@2x.ext beside FILE]")] = None,
+    out: Annotated[Path | None, typer.Option(help="A file, or a folder (default: name@2x.ext beside FILE).")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a result that exists.")] = False,
     model: Model = None,
     device: Device = None,
@@ -318,7 +318,8 @@ def _plans(
     """A plan for each file that can be restored; the others are reported. No two plans write the same file."""
     from liif_engine import file as picture_file
 
-    if out is not None and (len(files) > 1 or str(out).endswith(("/", os.sep))) and not out.is_dir():
+    # A name without a suffix says no format, so it can only be meant as a folder, even for one picture.
+    if out is not None and (len(files) > 1 or not out.suffix) and not out.is_dir():
         try:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:

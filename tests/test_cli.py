@@ -115,6 +115,11 @@ def test_out_names_a_folder_for_several(liif: Callable[..., tuple[int, str, str]
     assert "2 of 2 restored" in err
 
 
+def test_a_name_without_a_suffix_is_a_folder(liif: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+    assert liif("restore", jpeg(tmp_path / "a.jpg"), "--out", tmp_path / "done")[0] == 0
+    assert names(tmp_path / "done") == {"a@2x.jpg"}
+
+
 def test_nothing_existing_is_replaced_unless_asked(liif: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
     old, taken = jpeg(tmp_path / "old.jpg"), tmp_path / "old@2x.jpg"
     taken.write_bytes(b"precious")
