@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import struct
+import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import imagecodecs
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFile
 
 from liif_engine.errors import InputError, TruncatedError, UnsupportedError
 from liif_engine.picture.image_file import exif as exif_block
 from liif_engine.picture.image_file import jpeg_segments as segments
 from liif_engine.picture.image_file import xmp as xmp_packet
-from liif_engine.picture.image_file.contents import ANY_SIZE, Capacity, Frame, Header, Limits, Order
+from liif_engine.picture.image_file.contents import ANY_SIZE, Capacity, Frame, Header, Limits, Order, Pixels
 
 #: XMP of a result also holds the marker; 65,500 is libjpeg's own limit.
 CAPACITY = Capacity(
@@ -36,6 +39,9 @@ CAPACITY = Capacity(
 
 _LAYOUTS = {1: "L", 3: "RGB", 4: "CMYK"}
 _MOST_SCANS = 200  # a progressive file has about ten; each costs a pass over the whole picture
+_buffer_lock = threading.Lock()
+_END = b"\xff\xd9"
+_MORE_CODE = bytes(range(1, 0xFF)) * 4  # any bytes that hold no marker
 _ARITHMETIC_SOF = 0xC9  # and above: entropy coding without a least size per block
 
 
@@ -68,19 +74,30 @@ def inspect(data: bytes, limits: Limits) -> Header:
     cut = _cut(data, scan, frame.marker, width, height, components)
     if scan.scans > _MOST_SCANS:
         raise InputError(f"holds {scan.scans} scans, more than any real JPEG file")
-    return Header(width, height, _LAYOUTS[len(components)], 8, metadata, orientation=orientation, cut=cut)
+    layout = _LAYOUTS[len(components)]
+    return Header(width, height, layout, 8, metadata, orientation=orientation, cut=cut, plan=scan.entropy_end)
 
 
 def decode(data: bytes, header: Header, *, allow_truncated: bool = False) -> list[Frame]:
     """The pixels as stored (not upright), (H, W, 1, 3 or 4); missing data is gray."""
-    del allow_truncated  # the header tells all
     # With an end marker libjpeg fills in what is missing; without one some builds stop.
-    pixels: Any = imagecodecs.jpeg8_decode(data if header.cut is None else data + b"\xff\xd9")
+    pixels: Any = imagecodecs.jpeg8_decode(data if header.cut is None else data + _END)
     pixels = pixels[..., None] if pixels.ndim == 2 else pixels
     if pixels.shape[:2] != (header.height, header.width) or pixels.dtype != np.uint8:
         raise InputError("the JPEG data and its header tell different sizes")
+    if not allow_truncated and _wants_more(data, header.plan, pixels):
+        raise TruncatedError("the JPEG data ends early, although an end marker follows")
     # Adobe stores CMYK inverted, which is the light that `Frame` promises.
     return [Frame(pixels)]
+
+
+def _wants_more(data: bytes, entropy_end: int, pixels: Pixels) -> bool:
+    """Whether the coded pixels stop before the picture does: then, and only then, more code changes the picture.
+
+    libjpeg fills what is missing with gray and says so only in a warning that no binding passes on.
+    """
+    longer = imagecodecs.jpeg8_decode(data[:entropy_end] + _MORE_CODE + _END)
+    return not np.array_equal(longer.reshape(pixels.shape), pixels)
 
 
 def encode(order: Order) -> tuple[bytes, list[str]]:
@@ -94,10 +111,8 @@ def encode(order: Order) -> tuple[bytes, list[str]]:
     options = {"quality": order.quality, "subsampling": 0, "keep_rgb": order.metadata.coding == "RGB"}
     encoded = _save(image, options)
     if order.metadata.progressive:
-        # libjpeg writes a progressive file in one go and gives up if its buffer is too small; Pillow counts `extra`
-        # into the buffer, so comments of the missing size make room, and `assemble` leaves them out.
-        needed = len(encoded) * 5 // 4 + 65536
-        encoded = _save(image, {**options, "progressive": True, "extra": _filler(needed - image.width * image.height)})
+        with _buffer_of(len(encoded) * 5 // 4 + 65536):
+            encoded = _save(image, {**options, "progressive": True})
     return segments.assemble(encoded, order.metadata, Limits()), []
 
 
@@ -169,7 +184,16 @@ def _save(image: Image.Image, options: dict[str, Any]) -> bytes:
     return file.getvalue()
 
 
-def _filler(size: int) -> bytes:
-    """Comment segments of at least `size` bytes together."""
-    one = b"\xff\xfe\xff\xff" + bytes(65533)
-    return one * (max(0, size) // len(one) + 1) if size > 0 else b""
+@contextlib.contextmanager
+def _buffer_of(size: int) -> Iterator[None]:
+    """Pillow's output buffer holds at least `size` bytes inside the block.
+
+    libjpeg writes a progressive file in one go and gives up if the buffer is too small; Pillow's guess from the number
+    of pixels is, for small or noisy pictures, and its one way to ask for more is this module-wide value.
+    """
+    with _buffer_lock:
+        before, ImageFile.MAXBLOCK = ImageFile.MAXBLOCK, max(ImageFile.MAXBLOCK, size)
+        try:
+            yield
+        finally:
+            ImageFile.MAXBLOCK = before

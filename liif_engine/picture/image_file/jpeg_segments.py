@@ -56,12 +56,14 @@ class Scan:
         segments: all with a payload, in order.
         scans: how many scans of entropy-coded data there are.
         entropy_bytes: how long they are together.
+        entropy_end: where the last of them ends in the file.
         end: where the file's data ends, after the end marker; None if there is no such marker.
     """
 
     segments: list[Segment] = field(default_factory=list)
     scans: int = 0
     entropy_bytes: int = 0
+    entropy_end: int = 0
     end: int | None = None
 
     def named(self, marker: int, prefix: bytes) -> list[bytes]:
@@ -105,6 +107,7 @@ def take_apart(data: bytes, limits: Limits) -> Scan:
             end = len(data) if after is None else after.start()
             scan.scans += 1
             scan.entropy_bytes += end - position
+            scan.entropy_end = end
             position = end
     return scan
 

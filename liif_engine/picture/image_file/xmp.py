@@ -219,10 +219,11 @@ class _Scan:
     def _end(self, _: str) -> None:
         name, start, start_end, has_children = self._open.pop()
         index = self._parser.CurrentByteIndex
-        closing = self.text.find(b">", index) + 1
+        is_one_tag = self.text[start_end - 2 : start_end] == b"/>"
+        closing = start_end if is_one_tag else self.text.find(b">", index) + 1
         namespace, local, _ = _parts(name)
         if (namespace, local) == (RDF, "RDF"):
-            if index < start_end:
+            if is_one_tag:
                 raise BadPacket("an empty rdf:RDF")
             self.rdf_end = index
         value = "".join(self._characters).strip()
@@ -232,8 +233,8 @@ class _Scan:
             return
         new = self._look(namespace, local, value)
         if new == "":
-            self._replace(start, max(closing, start_end), b"")
-        elif new is not None and not has_children and index >= start_end:
+            self._replace(start, closing, b"")
+        elif new is not None and not has_children and not is_one_tag:
             self._replace(start_end, index, escape(new).encode())
 
     def _replace(self, start: int, end: int, new: bytes) -> None:

@@ -1,0 +1,139 @@
+"""EXIF in place: what a restoration changes is patched, every other byte stays."""
+
+from __future__ import annotations
+
+import io
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from liif_engine.picture.image_file import exif as exif_block
+
+from .made import ASCII, LONG, RATIONAL, SHORT, UNDEFINED, exif
+
+MAIN = {
+    0x010F: (ASCII, b"A camera maker\0"),
+    0x0112: (SHORT, 6),
+    0x011A: (RATIONAL, [300, 1]),
+    0x0100: (SHORT, 40),
+    0x0101: (SHORT, 30),
+}
+SUB = {0xA002: (SHORT, 40), 0xA003: (LONG, 30), 0x927C: (UNDEFINED, b"maker note with offsets")}
+
+
+def no_thumbnail(_: int) -> None:
+    return None
+
+
+def corrected(block: bytes, *, width: int = 80, height: int = 60, upright: bool = True) -> bytes:
+    data, notes = exif_block.corrected(block, width=width, height=height, upright=upright, make_thumbnail=no_thumbnail)
+    assert notes == []
+    return data
+
+
+def read(block: bytes) -> tuple[Image.Exif, dict[int, object]]:
+    """Pillow's reading of the main and the EXIF directory."""
+    parsed = Image.Exif()
+    parsed.load(block)
+    return parsed, parsed.get_ifd(0x8769)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_orientation_and_sizes_are_corrected_and_nothing_else(order: str) -> None:
+    block = exif(MAIN, sub=SUB, order=order)
+    assert exif_block.orientation(block) == 6
+    result = corrected(block)
+    main, sub = read(result)
+    assert (main[0x0112], main[0x0100], main[0x0101], sub[0xA002], sub[0xA003]) == (1, 80, 60, 80, 60)
+    assert (main[0x010F], sub[0x927C], main[0x011A]) == ("A camera maker", b"maker note with offsets", 300)
+    assert len(result) == len(block)
+    assert sum(a != b for a, b in zip(block, result, strict=True)) == 5
+    assert exif_block.orientation(result) == 1
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_size_too_large_for_a_short_becomes_a_long(order: str) -> None:
+    main, sub = read(corrected(exif(MAIN, sub=SUB, order=order), width=70_000, height=65_535))
+    assert (main[0x0100], main[0x0101], sub[0xA002], sub[0xA003]) == (70_000, 65_535, 70_000, 65_535)
+
+
+def test_pixels_that_were_not_turned_keep_their_orientation_tag() -> None:
+    assert exif_block.orientation(corrected(exif(MAIN), upright=False)) == 6
+
+
+@pytest.mark.parametrize("value", [0, 9, 65_535])
+def test_an_impossible_orientation_means_upright(value: int) -> None:
+    assert exif_block.orientation(exif({0x0112: (SHORT, value)})) == 1
+
+
+def test_a_stale_thumbnail_is_replaced() -> None:
+    old = b"\xff\xd8" + bytes(range(256)) * 4 + b"\xff\xd9"
+    block = exif(MAIN, sub=SUB, thumbnail=old)
+    fresh = io.BytesIO()
+    Image.new("RGB", (16, 12), (200, 10, 10)).save(fresh, "JPEG")
+    rooms: list[int] = []
+
+    def make(most: int) -> bytes:
+        rooms.append(most)
+        return fresh.getvalue()
+
+    result, notes = exif_block.corrected(block, width=80, height=60, upright=True, make_thumbnail=make)
+    assert notes == []
+    assert rooms[0] >= len(old)
+    place, length = (
+        struct.unpack_from("<I", result, result.index(struct.pack("<HHI", tag, LONG, 1)) + 8)[0]
+        for tag in (0x0201, 0x0202)
+    )
+    assert result[place : place + length] == fresh.getvalue()
+    assert old not in result
+
+
+def test_a_thumbnail_that_does_not_fit_in_front_of_other_data_is_removed_and_said() -> None:
+    old = b"\xff\xd8 old thumbnail \xff\xd9"
+    block = exif(MAIN, thumbnail=old) + b"data of the camera behind the thumbnail"
+    fresh = b"\xff\xd8" + bytes(500)
+    result, notes = exif_block.corrected(
+        block, width=80, height=60, upright=True, make_thumbnail=lambda most: fresh if most >= len(fresh) else None
+    )
+    assert notes == ["the EXIF thumbnail was removed: a fresh one does not fit in its place"]
+    assert not exif_block.has_thumbnail(result)
+    assert b"old thumbnail" not in result
+    assert result.endswith(b"data of the camera behind the thumbnail")
+
+
+def test_a_thumbnail_outside_of_the_block_is_removed_and_said() -> None:
+    block = bytearray(exif(MAIN, thumbnail=b"\xff\xd8 thumbnail"))
+    result, notes = exif_block.corrected(
+        bytes(block[:-9]), width=80, height=60, upright=True, make_thumbnail=no_thumbnail
+    )
+    assert notes == ["the EXIF thumbnail was damaged and was removed"]
+    assert not exif_block.has_thumbnail(result)
+
+
+@given(st.binary(max_size=200))
+def test_nonsense_comes_back_as_it_is(data: bytes) -> None:
+    for block in (data, b"II*\0" + data, b"MM\0*" + data):
+        assert 1 <= exif_block.orientation(block) <= 8
+        result, _ = exif_block.corrected(block, width=1, height=1, upright=True, make_thumbnail=no_thumbnail)
+        assert len(result) == len(block)
+
+
+@given(st.data())
+def test_a_broken_block_never_fails(data: st.DataObject) -> None:
+    block = bytearray(
+        exif(MAIN, sub=SUB, thumbnail=b"\xff\xd8 thumbnail \xff\xd9", order=data.draw(st.sampled_from("<>")))
+    )
+    for _ in range(data.draw(st.integers(1, 8))):
+        block[data.draw(st.integers(0, len(block) - 1))] = data.draw(st.integers(0, 255))
+    cut = bytes(block[: data.draw(st.integers(0, len(block)))])
+    exif_block.corrected(cut, width=80, height=60, upright=True, make_thumbnail=lambda most: bytes(min(most, 50)))
+
+
+def test_directories_in_a_circle_end() -> None:
+    block = bytearray(exif({0x0112: (SHORT, 6)}))
+    block[8 + 2 + 12 : 8 + 2 + 12 + 4] = (8).to_bytes(4, "little")  # the next directory is the main one again
+    assert exif_block.orientation(bytes(block)) == 6
+    corrected(bytes(block))
