@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from liif_engine.picture.image_file.contents import Pixels
 
 _LEVEL = 6
+_LEAST_CHUNK = 1 << 16  # [bytes]
 _BLOCK_BYTES = 1 << 20  # filtered at a time; seven arrays of this size live at once
 
 
@@ -38,18 +39,21 @@ def passes(width: int, height: int) -> list[Adam7]:
 
 
 def filtered(pixels: Pixels, *, interlaced: bool) -> Iterator[bytes]:
-    """The blocks of one zlib stream that holds a picture.
+    """The blocks of one zlib stream that holds a picture, each of 64 KiB at least but for the last.
 
     Args:
         pixels: (H, W, C) uint8 or uint16.
         interlaced: whether to store it in Adam7 passes.
     """
     pack = zlib.compressobj(_LEVEL)
+    block = b""
     for part in _stored_pictures(pixels, interlaced):
         for rows in _filtered_rows(part):
-            if block := pack.compress(rows):
+            block += pack.compress(rows)
+            if len(block) >= _LEAST_CHUNK:
                 yield block
-    yield pack.flush()
+                block = b""
+    yield block + pack.flush()
 
 
 def _stored_pictures(pixels: Pixels, interlaced: bool) -> list[Pixels]:
