@@ -5,7 +5,7 @@ The protocol is the field's for super-resolution, with JPEG put in the middle:
 - ground truth is cropped to a multiple of the scale (for a scale that is no integer, to the size that the scale gives
   from the reduced one);
 - the input is its reduction by Pillow's bicubic filter, then, if a quality is given, a JPEG by Pillow with its default
-  chroma subsampling; at scale 1 there is no reduction;
+  chroma subsampling (4:2:0), or what other encoders are asked for; at scale 1 there is no reduction;
 - results are rounded to 8 bits, `scale` pixels (rounded up; none at scale 1) are shaved off each side;
 - PSNR-Y, SSIM and PSNR-B are taken on BT.601 Y in 16..235, PSNR-RGB over the three channels;
 - gray pictures are shown to the model as gray, and their PSNR-RGB equals that of their gray values.
@@ -13,7 +13,6 @@ The protocol is the field's for super-resolution, with JPEG put in the middle:
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -25,6 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from liif_engine.errors import InputError, UsageError
+from liif_engine.lab.degrade import Compression, compress
 
 Pixels = NDArray[np.uint8]
 Plane = NDArray[np.float64]
@@ -100,31 +100,48 @@ def evaluate(
         raise UsageError(f"the scale must be a number of at least 1, not {scale:g}")
     if any(quality is not None and not 1 <= quality <= 100 for quality in qualities):
         raise UsageError("a JPEG quality is a number from 1 to 100")
-    paths = sorted(path for path in images.glob("*") if path.suffix.lower() in SUFFIXES)
-    if not paths:
-        raise InputError("no pictures in this folder", path=images, remedy="Give a folder of PNG files.")
+    paths = pictures_in(images)
     for quality in qualities:
-        rows = [_score(restorer, path, scale, quality) for path in paths]
+        passes = () if quality is None else (Compression("jpeg", quality),)
+        rows = []
+        for path in paths:
+            pixels, truth = degrade(read(path), scale=scale, passes=passes)
+            result = restorer.restore(pixels, size=(truth.shape[1], truth.shape[0]))
+            rows.append(score(result, truth, scale=scale, path=path))
         psnr_y, psnr_rgb, similarity, with_blocks = (float(mean) for mean in np.mean(rows, axis=0))
         yield Scores(quality, psnr_y, psnr_rgb, similarity, with_blocks, images=len(rows))
 
 
-def degrade(truth: Pixels, *, scale: float, quality: int | None) -> tuple[Pixels, Pixels]:
+def pictures_in(folder: Path) -> list[Path]:
+    """The pictures of a folder, by name.
+
+    Raises:
+        InputError: there are none.
+    """
+    paths = sorted(path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES)
+    if not paths:
+        raise InputError("no pictures in this folder", path=folder, remedy="Give a folder of PNG files.")
+    return paths
+
+
+def degrade(truth: Pixels, *, scale: float, passes: Sequence[Compression] = ()) -> tuple[Pixels, Pixels]:
     """Ground truth to (input, cropped ground truth), both (H, W, C) uint8.
 
-    The crop is the largest that the scale reaches from a whole number of input pixels.
+    The crop is the largest that the scale reaches from a whole number of input pixels, less what a shifted grid of
+    the encoders cuts off.
     """
     height, width = (math.floor(n / scale + 1e-9) for n in truth.shape[:2])
     truth = truth[: round(height * scale), : round(width * scale)]
     image = Image.fromarray(truth.squeeze(-1) if truth.shape[2] == 1 else truth)
     if scale != 1:
         image = image.resize((width, height), Image.Resampling.BICUBIC)
-    if quality is not None:
-        file = io.BytesIO()
-        image.save(file, "JPEG", quality=quality)
-        with Image.open(file) as decoded:
-            image = decoded.convert(image.mode)
-    return np.asarray(image).reshape(height, width, -1), truth
+    for step in passes:
+        image = compress(image, step)
+        down, right = step.shift
+        if (down or right) and scale != round(scale):
+            raise UsageError("a shifted grid needs a scale that is a whole number")
+        truth = truth[round(down * scale) :, round(right * scale) :]
+    return np.asarray(image).reshape(image.height, image.width, -1), truth
 
 
 def luma(pixels: Pixels) -> Plane:
@@ -172,10 +189,13 @@ def ssim(a: Plane, b: Plane) -> float:
     return float(similarity.mean())
 
 
-def _score(restorer: Restorer, path: Path, scale: float, quality: int | None) -> tuple[float, float, float, float]:
-    pixels, truth = degrade(_read(path), scale=scale, quality=quality)
+def score(result: Pixels, truth: Pixels, *, scale: float, path: Path) -> tuple[float, float, float, float]:
+    """PSNR-Y, PSNR-RGB, SSIM and PSNR-B of a result, (H, W, C) uint8 as `truth`; `path` is for the error.
+
+    Raises:
+        InputError: too small to score.
+    """
     height, width = truth.shape[:2]
-    result = restorer.restore(pixels, size=(width, height))
     shave = 0 if scale == 1 else math.ceil(scale)
     inner = slice(shave, height - shave), slice(shave, width - shave)
     result, truth = result[inner], truth[inner]
@@ -186,7 +206,12 @@ def _score(restorer: Restorer, path: Path, scale: float, quality: int | None) ->
     return psnr(result_y, truth_y), rgb, ssim(result_y, truth_y), psnr_b(result_y, truth_y)
 
 
-def _read(path: Path) -> Pixels:
+def read(path: Path) -> Pixels:
+    """A ground truth, (H, W, 3) or, if gray, (H, W, 1) uint8.
+
+    Raises:
+        InputError: not a picture.
+    """
     try:
         with Image.open(path) as image:
             gray = image.mode in {"1", "L", "I;16"}

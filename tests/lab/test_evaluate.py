@@ -11,7 +11,8 @@ from PIL import Image
 
 from liif_engine import Engine
 from liif_engine.errors import InputError, UsageError
-from liif_engine.lab.evaluate import Bicubic, degrade, evaluate, luma, psnr, psnr_b, ssim
+from liif_engine.lab.degrade import Compression
+from liif_engine.lab.evaluate import Bicubic, degrade, evaluate, luma, psnr, psnr_b, score, ssim
 
 from ..conftest import picture
 
@@ -61,10 +62,22 @@ def test_psnr_b_punishes_blocks_and_nothing_else() -> None:
 
 @pytest.mark.parametrize(("scale", "expected"), [(1, (97, 81)), (2, (48, 40)), (3, (32, 27)), (3.3, (29, 24))])
 def test_the_input_fits_the_cropped_truth(scale: float, expected: tuple[int, int]) -> None:
-    pixels, truth = degrade(photo(97, 81), scale=scale, quality=None)
+    pixels, truth = degrade(photo(97, 81), scale=scale)
     assert pixels.shape == (*expected, 3)
     assert truth.shape[:2] == tuple(round(n * scale) for n in expected)
     assert scale != 1 or (pixels == truth).all()
+
+
+def test_a_shifted_second_grid_stays_aligned_with_the_truth() -> None:
+    twice = (Compression("jpeg", 95, 0), Compression("jpeg", 95, 0, (4, 3)))
+    pixels, truth = degrade(photo(97, 81), scale=1, passes=twice)
+    assert pixels.shape == truth.shape == (93, 78, 3)
+    assert psnr(pixels.astype(float), truth.astype(float)) > 35
+    pixels, truth = degrade(photo(97, 81), scale=2, passes=twice)
+    assert truth.shape[:2] == (2 * pixels.shape[0], 2 * pixels.shape[1])
+    assert score(Bicubic().restore(pixels, size=truth.shape[1::-1]), truth, scale=2, path=Path("x"))[0] > 22
+    with pytest.raises(UsageError):
+        degrade(photo(97, 81), scale=1.5, passes=twice)
 
 
 def test_lower_quality_scores_lower(tmp_path: Path) -> None:
