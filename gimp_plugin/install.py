@@ -1,0 +1,247 @@
+"""Puts the plug-in where each GIMP of this user looks for it, tells which have it, and takes it away again.
+
+`liif-daemon gimp install | status | uninstall` calls this; it needs no GIMP, but asks one that is there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import liif_engine
+from liif_engine.errors import LiifError, OutputError
+from liif_engine.service import client
+
+#: GIMP wants the folder to be called as the file in it that it starts.
+NAME = "liif_restore"
+
+SOURCE = Path(__file__).parent / NAME
+
+#: Profiles of these GIMPs are looked for; 2.10 takes the same plug-in through gimpfu where it has Python 2.7.
+VERSION = re.compile(r"3\.\d+|2\.10")
+
+#: How long GIMP may take to answer; its first start sets up a profile. [s]
+ASK_SECONDS = 120
+
+#: Prints one line, by which the answer is told from what GIMP itself says.
+QUESTION = (
+    "from gi.repository import Gimp; "
+    "print('liif-restore:', Gimp.get_pdb().lookup_procedure('plug-in-liif-restore') is not None)"
+)
+
+#: The socket of the engine lies outside what Flatpak shows a program.
+FLATPAK_WORDS = "Once: flatpak override --user --filesystem=xdg-run/liif-restore:create org.gimp.GIMP"
+
+
+@dataclass(frozen=True)
+class Place:
+    """One GIMP's folder for plug-ins.
+
+    Attributes:
+        plug_ins: the folder, which need not be there yet.
+        gimp: which GIMP, for people: ``GIMP 3.0``, ``GIMP 3.2 (Flatpak)``.
+    """
+
+    plug_ins: Path
+    gimp: str
+
+    @property
+    def folder(self) -> Path:
+        """The plug-in's own folder."""
+        return self.plug_ins / NAME
+
+    @property
+    def is_old(self) -> bool:
+        """Whether it is a GIMP with gimpfu."""
+        return "2.10" in self.gimp
+
+    @property
+    def note(self) -> str:
+        """What else the user must do, or nothing."""
+        return FLATPAK_WORDS if "Flatpak" in self.gimp else ""
+
+
+@dataclass(frozen=True)
+class State:
+    """What there is in one place.
+
+    Attributes:
+        place: where.
+        state: ``installed``, ``outdated`` (other files than this version's), ``broken`` (incomplete, or its engine's
+            interpreter has gone), ``foreign`` (something else has the name) or ``missing``.
+        python: the interpreter that it starts the engine with, if it is recorded.
+    """
+
+    place: Place
+    state: str
+    python: str | None = None
+
+
+def places(
+    environment: Mapping[str, str] = os.environ, home: Path | None = None, platform: str = sys.platform
+) -> list[Place]:
+    """The plug-in folders of every GIMP that this user has started once; its profile is made then.
+
+    Args:
+        environment: where GIMP3_DIRECTORY, XDG_CONFIG_HOME and APPDATA are looked up.
+        home: the user's home folder.
+        platform: as `sys.platform`.
+    """
+    home = home or Path.home()
+    if given := environment.get("GIMP3_DIRECTORY"):
+        return [Place(Path(given) / "plug-ins", "GIMP 3 (GIMP3_DIRECTORY)")]
+    bases = {"": Path(environment.get("XDG_CONFIG_HOME") or home / ".config") / "GIMP"}
+    if platform == "win32":
+        bases = {"": Path(environment.get("APPDATA") or home / "AppData" / "Roaming") / "GIMP"}
+    elif platform == "darwin":
+        bases = {"": home / "Library" / "Application Support" / "GIMP"}
+    else:
+        bases[" (Flatpak)"] = home / ".var" / "app" / "org.gimp.GIMP" / "config" / "GIMP"
+        bases[" (Snap)"] = home / "snap" / "gimp" / "current" / ".config" / "GIMP"
+    return [
+        Place(profile / "plug-ins", f"GIMP {profile.name}{kind}")
+        for kind, base in bases.items()
+        for profile in sorted(base.glob("*"))
+        if VERSION.fullmatch(profile.name) and profile.is_dir()
+    ]
+
+
+def install(where: list[Place], *, python: str = sys.executable) -> list[State]:
+    """Copies the plug-in to each place, over an older one, and records the interpreter that has the engine.
+
+    Args:
+        where: as `places` finds them.
+        python: the interpreter.
+
+    Raises:
+        LiifError: there is no place.
+        OutputError: a folder cannot be written, or something else has the plug-in's name.
+    """
+    if not where:
+        raise LiifError(
+            "no GIMP of this user was found",
+            remedy="Install GIMP 3, start it once so that it makes its profile, and run this again.",
+        )
+    for place in where:
+        if state(place).state == "foreign":
+            raise OutputError("this is not liif-restore's plug-in", path=place.folder, remedy="Move it away first.")
+        try:
+            _install(place, python)
+        except OSError as error:
+            raise OutputError(f"cannot be written ({error.strerror})", path=error.filename or place.folder) from error
+    return [state(place) for place in where]
+
+
+def state(place: Place) -> State:
+    """What there is in one place now."""
+    folder = place.folder
+    if not (folder.exists() or folder.is_symlink()):
+        return State(place, "missing")
+    if not (folder / f"{NAME}.py").is_file():
+        return State(place, "foreign")
+    try:
+        python = str(json.loads((folder / "engine.json").read_text("utf-8"))["python"])
+    except (OSError, ValueError, KeyError, TypeError):
+        # A folder linked to a checkout has none, nor needs one.
+        return State(place, "broken" if not folder.is_symlink() else "outdated")
+    if not Path(python).exists() or not os.access(folder / f"{NAME}.py", os.X_OK):
+        return State(place, "broken", python)
+    try:
+        same = all((folder / name).read_text("utf-8") == text for name, text in _files(place).items())
+    except OSError:
+        same = False
+    return State(place, "installed" if same else "outdated", python)
+
+
+def uninstall(where: list[Place]) -> list[Place]:
+    """Removes the plug-in, and returns where it was.
+
+    Raises:
+        OutputError: a folder cannot be removed.
+    """
+    found = [place for place in where if state(place).state not in ("missing", "foreign")]
+    for place in found:
+        try:
+            _remove(place.folder)
+        except OSError as error:
+            raise OutputError(f"cannot be removed ({error.strerror})", path=place.folder) from error
+    return found
+
+
+def ask(place: Place, environment: Mapping[str, str] = os.environ) -> bool | None:
+    """Whether the real GIMP finds the plug-in in its folder; None where no GIMP can be asked.
+
+    Starts GIMP without a window, which takes seconds.
+    """
+    command = _console(place)
+    if command is None:
+        return None
+    given = client.clean_environment(environment)
+    # With a virtual environment first on the path, GIMP's Python plug-ins would run in it, without gi.
+    given["PATH"] = os.pathsep.join(["/usr/bin", "/bin"]) if os.name == "posix" else given.get("PATH", "")
+    given["GIMP3_DIRECTORY"] = str(place.plug_ins.parent)
+    arguments = ["-n", "-i", "--batch-interpreter=python-fu-eval", "-b", QUESTION, "--quit"]
+    try:
+        done = subprocess.run(
+            [*command, *arguments], env=given, capture_output=True, text=True, errors="replace", timeout=ASK_SECONDS
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    answer = re.search(r"liif-restore: (True|False)", done.stdout)
+    return answer[1] == "True" if answer else None
+
+
+def _console(place: Place) -> list[str] | None:
+    """The command of the GIMP that uses this place, without a window."""
+    if place.is_old:
+        return None
+    if "Flatpak" in place.gimp:
+        return ["flatpak", "run", "--command=gimp-console", "org.gimp.GIMP"] if shutil.which("flatpak") else None
+    names = (f"gimp-console-{place.plug_ins.parent.name}", "gimp-console-3", "gimp-console")
+    found = next(filter(None, map(shutil.which, names)), None)
+    return None if found is None else [found]
+
+
+def _files(place: Place) -> dict[str, str]:
+    """What is laid into the folder, by name."""
+    files = {path.name: path.read_text("utf-8") for path in sorted(SOURCE.glob("*.py"))}
+    files["client.py"] = Path(client.__file__).read_text("utf-8")
+    if place.is_old:
+        start = f"{NAME}.py"
+        files[start] = files[start].replace("#!/usr/bin/env python3", "#!/usr/bin/env python2", 1)
+    return files
+
+
+def _install(place: Place, python: str) -> None:
+    """A whole folder beside the old one first, so that GIMP never meets half of it."""
+    place.plug_ins.mkdir(parents=True, exist_ok=True)
+    new = Path(tempfile.mkdtemp(prefix=".liif-restore-", dir=place.plug_ins.parent))
+    try:
+        for name, text in _files(place).items():
+            (new / name).write_text(text, "utf-8")
+        record = {"python": python, "version": liif_engine.__version__}
+        (new / "engine.json").write_text(json.dumps(record) + "\n", "utf-8")
+        new.chmod(0o755)
+        # GIMP passes over a file that it may not run, without a word.
+        (new / f"{NAME}.py").chmod(0o755)
+        _remove(place.folder)
+        new.rename(place.folder)
+    except BaseException:
+        shutil.rmtree(new, ignore_errors=True)
+        raise
+
+
+def _remove(folder: Path) -> None:
+    """Removes a folder, or a link to one but not what it leads to."""
+    if folder.is_symlink():
+        folder.unlink()
+    elif folder.exists():
+        shutil.rmtree(folder)

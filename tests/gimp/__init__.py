@@ -1,0 +1,1 @@
+"""The GIMP plug-in in a real GIMP."""

@@ -1,0 +1,124 @@
+"""Cancelled, killed, not there: the image stays as it was, the user is told, and the next run works."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+from ..service.conftest import Service
+from .conftest import RealGimp, until
+
+SLOW = """
+image = new_image(64, 64); layer = add_layer(image)
+before = state(image)
+result = call(image, scale=2.0, model="slow:40")
+answer = [result["status"], state(image) == before]
+"""
+
+
+def test_cancel_frees_the_engine_and_leaves_the_image(gimp: RealGimp, engine: Service) -> None:
+    """Cancel makes GIMP end the plug-in, as is done here; test_gui presses the button itself."""
+    answers = _in_background(gimp, SLOW)
+    until(lambda: engine.client.status()["queue"]["running"])
+    assert _holds_pixels(engine)
+    for number in gimp.plug_ins():
+        os.kill(number, signal.SIGKILL)
+    # The figure promised is 2 s; a loaded machine is given more, the bench measures it.
+    until(lambda: not engine.client.status()["queue"]["running"], seconds=10)
+    status, unchanged = answers()
+    assert status != "success"
+    assert unchanged
+    assert engine.client.status()["memory"]["held_bytes"] == 0
+    assert not _holds_pixels(engine)
+
+
+def test_an_engine_killed_in_the_middle_is_said_and_the_next_run_starts_another(
+    gimp: RealGimp, engine: Service
+) -> None:
+    """The next run has the plug-in start the real engine by itself, as it is installed."""
+    code = """
+image = new_image(24, 24); layer = add_layer(image)
+before = state(image)
+result = call(image, scale=2.0, model="slow:40")
+unchanged = state(image) == before
+again = call(image, scale=2.0, model=path("tiny.safetensors"))
+answer = [result["status"], result.get("error"), unchanged, again["status"], again.get("error"), size(image)]
+"""
+    answers = _in_background(gimp, code)
+    until(lambda: engine.client.status()["queue"]["running"])
+    engine.process.kill()
+    engine.process.wait()
+    status, error, unchanged, again, _, size = answers()
+    _end_own_service(gimp.home)
+    assert status == "execution-error"
+    assert "engine" in error
+    assert "Try again" in error
+    assert unchanged
+    assert again == "success"
+    assert size == [48, 48]
+
+
+def test_without_an_engine_the_command_is_said(gimp: RealGimp, services: list[Service]) -> None:
+    _end(services)
+    record = gimp.home / "profile" / "plug-ins" / "liif_restore" / "engine.json"
+    kept = record.read_text()
+    record.write_text('{"python": "/nowhere/python"}')
+    try:
+        answer = gimp.do(
+            """
+image = new_image(9, 9); add_layer(image)
+result = call(image)
+answer = [result["status"], result["error"]]
+"""
+        )
+    finally:
+        record.write_text(kept)
+    assert answer[0] == "execution-error"
+    assert "The engine is not installed, or has never run" in answer[1]
+    assert "`liif serve`" in answer[1]
+
+
+def test_an_engine_of_another_version_is_said(gimp: RealGimp, engine: Service) -> None:
+    client = gimp.home / "profile" / "plug-ins" / "liif_restore" / "client.py"
+    kept = client.read_text()
+    client.write_text(kept.replace("\nAPI = 1\n", "\nAPI = 99\n"))
+    try:
+        error = gimp.do('image = new_image(9, 9); add_layer(image); answer = call(image)["error"]')
+    finally:
+        client.write_text(kept)
+    assert "version" in error
+    assert str(engine.client.status()["pid"]) in error
+
+
+def _in_background(gimp: RealGimp, code: str) -> Any:
+    """Starts code inside GIMP; returns a function that waits for its answer."""
+    found: list[Any] = []
+    thread = threading.Thread(target=lambda: found.append(gimp.do(code)))
+    thread.start()
+
+    def answer() -> Any:
+        thread.join()
+        return found[0]
+
+    return answer
+
+
+def _holds_pixels(engine: Service) -> bool:
+    """Whether the service still has shared memory of a job."""
+    return "/dev/shm/psm_" in Path(f"/proc/{engine.process.pid}/maps").read_text()
+
+
+def _end(services: list[Service]) -> None:
+    for one in services:
+        if one.process.poll() is None:
+            one.kill()
+
+
+def _end_own_service(home: Path) -> None:
+    """Ends the service that the plug-in started."""
+    text = (home / "run" / "engine.lock").read_text().splitlines()
+    os.kill(int(text[0]), signal.SIGTERM)
+    until(lambda: not (home / "run" / "engine.sock").exists())
