@@ -78,6 +78,17 @@ def estimate(pixels: NDArray[Any], file: Path | str | bytes | None = None) -> Da
     return Damage(None if file is None else quantisation.read(file), **_from_pixels(_middle(pixels)))
 
 
+def estimate_file(path: Path | str) -> Damage:
+    """The same for a file whose pixels are not at hand; of an animation the first frame is looked at.
+
+    Raises:
+        LiifError: the file cannot be read as a picture, or is larger than the usual limits.
+    """
+    from liif_engine.picture import image_file  # not needed by those who have pixels
+
+    return estimate(image_file.read(Path(path)).frames[0].pixels, path)
+
+
 def grid(luma: Plane) -> tuple[list[tuple[int, int]], float]:
     """Where an 8x8 grid is most visible, and how visible it is.
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from liif_engine.errors import LiifError
 from liif_engine.picture import damage
 from tests.picture.photograph import decoded, jpeg, photograph
 
@@ -82,3 +84,13 @@ def test_only_the_middle_of_a_large_picture_is_looked_at_and_the_phase_stays() -
     found = damage.estimate(large)
     assert found.grid_phase == (5, 3)
     assert found.quality == 30
+
+
+def test_a_file_alone_is_enough(tmp_path: Path) -> None:
+    path = tmp_path / "old.jpg"
+    path.write_bytes(jpeg(PHOTO, 33))
+    assert damage.estimate_file(path) == damage.estimate(decoded(path.read_bytes()), path)
+    assert damage.estimate_file(path).quality == 33
+    path.write_bytes(b"no picture")
+    with pytest.raises(LiifError, match=r"old\.jpg"):
+        damage.estimate_file(path)
