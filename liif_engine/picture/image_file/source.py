@@ -172,24 +172,34 @@ def _decoding(format: str) -> Iterator[None]:
 
 
 def _bytes_of(path: Path, limits: Limits) -> bytes:
-    """The whole file, if it is a plain one; its size is looked at before and while it is read, since files grow."""
+    """The whole file; its size is looked at before and while it is read, since files grow."""
+    size, most = _size_of(path), limits.max_file_bytes
+    with path.open("rb") as file:
+        data = b"" if size > most else file.read(size + 1)
+        if len(data) > size:
+            data += file.read(most + 1 - len(data))
+    if max(len(data), size) > most:
+        raise TooLargeError(f"is larger than the limit of {most:,} bytes")
+    return data
+
+
+def _size_of(path: Path) -> int:
+    """Of a plain file; merely opening a pipe could wait for ever.
+
+    Raises:
+        InputError: a device, pipe or socket.
+    """
     status = path.stat()
     if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
         raise InputError("is a device, pipe or socket, not a file", remedy="Name picture files.")
-    most = limits.max_file_bytes
-    with path.open("rb") as file:
-        data = b"" if status.st_size > most else file.read(min(most, status.st_size) + 1)
-        if len(data) > status.st_size:
-            data += file.read(most + 1 - len(data))
-    if max(len(data), status.st_size) > most:
-        raise TooLargeError(f"is larger than the limit of {most:,} bytes")
-    return data
+    return status.st_size
 
 
 def _mentions_us(path: Path) -> bool:
     """Whether the marker's name stands anywhere in the file, in any encoding of XMP."""
     words = [xmp_packet.OURS.encode(encoding) for encoding in ("utf-8", "utf-16-le", "utf-16-be")]
     overlap = max(map(len, words)) - 1
+    _size_of(path)
     with path.open("rb") as file:
         tail = b""
         while piece := file.read(_PIECE_BYTES):
