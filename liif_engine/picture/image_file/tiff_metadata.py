@@ -1,0 +1,192 @@
+"""What a TIFF file says beside its pixels, and back: every tag that does not describe how pixels are stored."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import replace
+
+from liif_engine.errors import LiifError, UnsupportedError
+from liif_engine.picture.image_file.contents import Density, Limits, Metadata, Piece
+from liif_engine.picture.image_file.jpeg_segments import without_stale_resources
+from liif_engine.picture.image_file.tiff_tags import (
+    ASCII,
+    BYTE,
+    RATIONAL,
+    SHORT,
+    UNDEFINED,
+    ByteOrder,
+    Directory,
+    Form,
+    Reader,
+    Tag,
+    bytes_tag,
+    integers,
+    number_tag,
+    serialised,
+)
+
+ORIENTATION = 274
+_X, _Y, _UNIT = 282, 283, 296
+XMP, IPTC, PHOTOSHOP, ICC = 700, 33723, 34377, 34675
+_FIELDS = {XMP: "xmp", IPTC: "iptc", PHOTOSHOP: "photoshop", ICC: "icc"}
+_FIELD_KINDS = {XMP: BYTE, IPTC: UNDEFINED, PHOTOSHOP: BYTE, ICC: UNDEFINED}
+#: How the old pixels were stored: written anew, or of no use for new ones (response curves, free space, halftones).
+_STRUCTURE = (
+    {*range(254, 260), 262, 263, 264, 265, 266, 273, 277, 278, 279, 280, 281, 284, *range(288, 294), 317}
+    | {*range(320, 331), 332, 334, 338, 339, 340, 341, 342, 347, *range(512, 522), *range(529, 533)}
+    | {0x8769, 0x8825, 0xA005}
+)
+#: Tags of the main directory that an EXIF block repeats.
+_EXIF_MAIN = {
+    270,
+    271,
+    272,
+    274,
+    282,
+    283,
+    296,
+    305,
+    306,
+    315,
+    316,
+    318,
+    319,
+    33432,
+    18246,
+    18249,
+    *range(40091, 40096),
+}
+#: Those of them that make a block worth while where there is neither EXIF nor GPS.
+_EXIF_WORDS = {270, 271, 272, 305, 306, 315, 316, 33432}
+_REFUSED = {
+    37724: "Photoshop layers",
+    50706: "a camera's raw data (DNG)",
+    33550: "map coordinates (GeoTIFF), which are bound to its pixels",
+    33922: "map coordinates (GeoTIFF), which are bound to its pixels",
+    34264: "map coordinates (GeoTIFF), which are bound to its pixels",
+    50838: "ImageJ's description of a stack",
+}
+_MAKER_NOTE = 37500
+
+
+def read_metadata(directory: Directory, reader: Reader) -> Metadata:
+    """Everything of the main directory that a result carries.
+
+    Raises:
+        UnsupportedError: a tag is tied to the original pixels and can neither be kept nor dropped.
+    """
+    for number, reason in _REFUSED.items():
+        if number in directory.tags:
+            raise UnsupportedError(f"carries {reason}", remedy="Save a flat copy of the picture first.")
+    fields = {name: directory.tags[number].data for number, name in _FIELDS.items() if number in directory.tags}
+    if "photoshop" in fields:
+        fields["photoshop"] = without_stale_resources(fields["photoshop"])
+    pieces, notes = [Piece("<FORM>", reader.order.encode() + (b"B" if reader.big else b"C"))], list[str]()
+    for number, tag in sorted(directory.tags.items()):
+        if number not in _STRUCTURE and number not in _FIELDS:
+            kind = f"<TAG {number}>" if number in _EXIF_MAIN else f"tag {number}"
+            pieces.append(Piece(kind, struct.pack("<HQ", tag.kind, tag.count) + tag.data))
+    exif = directory.below.get(0x8769)
+    if exif is not None and _MAKER_NOTE in exif.tags:
+        notes.append(
+            "the camera's maker note was moved inside the file, which the offsets in some of them do not survive"
+        )
+    return Metadata(
+        home="TIFF",
+        exif=_exif_block(directory, reader.order),
+        density=_density(directory, reader.order),
+        pieces=tuple(pieces),
+        notes=tuple(notes),
+        **fields,  # type: ignore[arg-type]
+    )
+
+
+def _exif_block(directory: Directory, order: ByteOrder) -> bytes | None:
+    """The EXIF and GPS directories as a block of their own with what of the main directory belongs to them."""
+    if not directory.below and not _EXIF_WORDS & directory.tags.keys():
+        return None
+    main = {number: tag for number, tag in directory.tags.items() if number in _EXIF_MAIN}
+    return serialised(Directory(main, directory.below), (order, False))
+
+
+def _density(directory: Directory, order: str) -> Density | None:
+    x, y = (_rational(directory.tags.get(number), order) for number in (_X, _Y))
+    if x is None or y is None:
+        return None
+    unit = integers(directory.tags.get(_UNIT), order) or (2,)
+    return Density(x, y, {2: "inch", 3: "cm"}.get(unit[0], "aspect"))
+
+
+def _rational(tag: Tag | None, order: str) -> tuple[int, int] | None:
+    if tag is None or tag.kind != RATIONAL or tag.count != 1:
+        return None
+    numerator, denominator = struct.unpack(order + "II", tag.data)
+    return numerator, denominator
+
+
+def form_of(metadata: Metadata) -> Form:
+    """Byte order and whether BigTIFF: the file's own, so that every value stays as it is."""
+    if metadata.home == "TIFF":
+        piece = next((piece for piece in metadata.pieces if piece.kind == "<FORM>"), None)
+        if piece is not None:
+            return (">" if piece.data[:1] == b">" else "<"), piece.data[1:] == b"B"
+    return (">" if (metadata.exif or b"")[:2] == b"MM" else "<"), False
+
+
+def directory_for(metadata: Metadata, order: str, notes: list[str]) -> Directory:
+    """The tags of a result, without those of its pixels.
+
+    Args:
+        metadata: already corrected for the result.
+        order: byte order of the file.
+        notes: takes what could not be carried.
+    """
+    directory = Directory()
+    exif = _parsed(metadata.exif, notes) if metadata.exif is not None else None
+    if metadata.home == "TIFF":
+        for piece in metadata.pieces:
+            if piece.kind.lower().strip("<").startswith("tag "):
+                kind, count = struct.unpack_from("<HQ", piece.data)
+                directory.tags[int(piece.kind.strip("<tagTAG >"))] = Tag(kind, count, piece.data[10:])
+        if metadata.turned and ORIENTATION in directory.tags:
+            directory.tags[ORIENTATION] = number_tag(order, 1)
+    else:
+        if exif is not None:
+            directory.tags = {n: t for n, t in exif.tags.items() if n not in _STRUCTURE and n not in _FIELDS}
+        _put_foreign(directory, metadata, order)
+    if exif is not None:
+        directory.below = exif.below
+    for number, name in _FIELDS.items():
+        if (value := getattr(metadata, name)) is not None:
+            directory.tags[number] = bytes_tag(value, _FIELD_KINDS[number])
+    return directory
+
+
+def _parsed(exif: bytes, notes: list[str]) -> Directory | None:
+    """The main directory of an EXIF block, None if it is broken."""
+    try:
+        reader = Reader(exif, Limits())
+        directory = reader.directory(reader.first)
+    except LiifError:
+        directory = None
+    if directory is None:
+        notes.append("the EXIF block is damaged, so TIFF, which takes it apart, could not hold it")
+        return None
+    return replace(directory, next=0)
+
+
+def _put_foreign(directory: Directory, metadata: Metadata, order: str) -> None:
+    """Another format's density and comments."""
+    density = metadata.density
+    if density is not None:
+        per_inch = density.per_inch()
+        unit = {"inch": 2, "cm": 3}.get(density.unit, 1 if per_inch is None else 2)
+        x, y = density.x, density.y
+        if density.unit == "metre" and per_inch is not None:
+            x, y = ((round(value * 1000), 1000) for value in per_inch)
+        if all(0 <= value < 1 << 32 for value in (*x, *y)):
+            directory.tags[_X] = Tag(RATIONAL, 1, struct.pack(order + "II", *x))
+            directory.tags[_Y] = Tag(RATIONAL, 1, struct.pack(order + "II", *y))
+            directory.tags[_UNIT] = number_tag(order, unit, kind=SHORT)
+    if metadata.comments and 270 not in directory.tags:
+        directory.tags[270] = bytes_tag(b"\n".join(metadata.comments).replace(b"\0", b"") + b"\0", ASCII)
