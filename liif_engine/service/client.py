@@ -19,6 +19,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 try:
@@ -36,6 +37,9 @@ ANSWER_SECONDS = 30
 
 #: How long the service may take to start: Python's imports on a slow disk. [s]
 START_SECONDS = 60
+
+#: How long another one may take that was started at the same moment, when ours has ended because of it. [s]
+GIVE_UP_SECONDS = 5
 
 #: A service that this file started ends when nobody has used it for so long. [s]
 IDLE_SECONDS = 900
@@ -466,7 +470,13 @@ def start_service(folder, python=None, seconds=START_SECONDS):
             )
         except EnvironmentError as error:
             raise NotRunning("%s cannot be started (%s)" % (python, error.strerror), _start_words())
-    _wait_until_it_answers(folder, child, log_path, time.time() + seconds)
+    try:
+        _wait_until_it_answers(folder, child, log_path, time.time() + seconds)
+    finally:
+        # It goes on without this process, which while it lives must still collect it when it ends.
+        collector = threading.Thread(target=child.wait)
+        collector.daemon = True
+        collector.start()
 
 
 def _wait_until_it_answers(folder, child, log_path, deadline):
@@ -479,7 +489,7 @@ def _wait_until_it_answers(folder, child, log_path, deadline):
             # Another one may have been first: then ours has ended, and the other one answers soon.
             if ended is None and child.poll() is not None:
                 ended = time.time()
-            if ended is not None and time.time() - ended > 5:
+            if ended is not None and time.time() - ended > GIVE_UP_SECONDS:
                 break
             time.sleep(0.05)
     raise NotRunning("the engine did not start: %s" % (_tail(log_path) or "it said nothing"), _start_words())

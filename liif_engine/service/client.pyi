@@ -6,6 +6,7 @@ from typing import Any
 API: int
 ANSWER_SECONDS: int
 START_SECONDS: int
+GIVE_UP_SECONDS: float
 IDLE_SECONDS: int
 LOG_BYTES: int
 FOREIGN_VARIABLES: tuple[str, ...]

@@ -20,9 +20,6 @@ from liif_engine.service.answer import refusal
 #: The names by which a program on this machine may call the service.
 OWN_HOSTS = {"localhost", "127.0.0.1", "::1"}
 
-#: How long a caller may take to say what it wants. [s]
-HEADER_SECONDS = 10.0
-
 #: What a request's scope says of the server when it came through the Unix socket.
 UNIX_SOCKET = ("unix", None)
 
@@ -31,7 +28,13 @@ SEND_BUFFER_BYTES = 1 << 20
 
 
 class OwnerOnly(H11Protocol):
-    """HTTP/1.1 that hangs up on other users, should the modes of folder and socket ever let them in."""
+    """HTTP/1.1 that hangs up on other users, should the modes of folder and socket ever let them in, and on the silent.
+
+    Attributes:
+        header_seconds: how long a caller may take to say what it wants.
+    """
+
+    header_seconds = 10.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Looks at who calls before a byte is read."""
@@ -49,7 +52,7 @@ class OwnerOnly(H11Protocol):
         super().connection_made(transport)
         if one is not None and one.family == getattr(socket, "AF_UNIX", None):
             self.server = UNIX_SOCKET
-        self.loop.call_later(HEADER_SECONDS, self._hang_up_if_silent)
+        self.loop.call_later(self.header_seconds, self._hang_up_if_silent)
 
     def _hang_up_if_silent(self) -> None:
         """Ends a connection that never sent a request: it would keep others out."""

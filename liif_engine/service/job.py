@@ -95,7 +95,8 @@ def error_dict(error: LiifError) -> dict[str, Any]:
     """An error as the API tells it."""
     return {
         "kind": type(error).__name__,
-        "message": str(error),
+        # A path that is not UTF-8 is in it with surrogates, which cannot be sent or shown.
+        "message": str(error).encode("utf-8", "surrogateescape").decode("utf-8", "replace"),
         "remedy": error.remedy,
         "exit_code": int(error.exit_code),
         "retryable": isinstance(error, RETRYABLE) and not isinstance(error, OutputExistsError),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from liif_engine.errors import UsageError
-from liif_engine.service.request import FileRequest, ImageRequest, PixelRequest, path_of
+from liif_engine.service.request import FileRequest, ImageRequest, PixelRequest, path_of, sendable
 from liif_engine.workers import Answer, FileWork, PixelWork, Segment, Work
 
 #: Results are sent in pieces of this size. [bytes]
@@ -189,7 +189,7 @@ class FilePayload:
     def describe(self, answer: Answer) -> dict[str, Any]:
         """Where the result is."""
         return {
-            "destination": answer.destination,
+            "destination": None if answer.destination is None else sendable(answer.destination),
             "format": answer.format,
             "source_sha256": answer.source_sha256,
             "notes": list(answer.notes),

@@ -7,7 +7,7 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -175,6 +175,15 @@ def path_of(text: str) -> str:
         raise UsageError("paths must be absolute: the service has a working folder of its own", remedy=REMEDY)
     if "\0" in path:
         raise UsageError("a path holds no NUL", remedy=REMEDY)
+    return path
+
+
+def sendable(path: str) -> str:
+    """A path as text, or as a ``file:`` URI where it is not UTF-8; the inverse of `path_of`."""
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        return "file://" + quote_from_bytes(os.fsencode(path))
     return path
 
 

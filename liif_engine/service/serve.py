@@ -51,6 +51,7 @@ class ServeSettings:
         exit_when_idle: end when nobody has used the service for so long; None for never. [s]
         max_pixels: larger pictures are refused.
         max_image_bytes: longer encoded pictures are refused.
+        header_seconds: how long a caller may take to say what it wants.
         body_seconds: how long the next part of a body may take to arrive.
         quality: of lossy results, where a request does not say.
         limits: of the queue; None for as much memory as half of what is free now.
@@ -62,6 +63,7 @@ class ServeSettings:
     exit_when_idle: float | None = None
     max_pixels: int = 250_000_000
     max_image_bytes: int = 1 << 30
+    header_seconds: float = 10
     body_seconds: float = 30
     quality: int = 95
     limits: Limits | None = None
@@ -96,7 +98,7 @@ async def _serve(settings: ServeSettings, place: Place) -> None:
         ApiLimits(settings.max_pixels, settings.max_image_bytes, settings.body_seconds),
         Defaults(settings.workers.model, settings.workers.precision, settings.quality),
     )
-    server = Server(Guard(api.app(), place.token), queue, settings.exit_when_idle, place.close)
+    server = Server(Guard(api.app(), place.token), queue, settings, place.close)
     port = "" if place.port is None else f" and 127.0.0.1:{place.port}"
     print(f"liif: serving in {place.folder}{port}", file=sys.stderr, flush=True)
     try:
@@ -112,14 +114,14 @@ class Server(uvicorn.Server):
     Args:
         app: what is served.
         queue: the jobs.
-        exit_when_idle: end when nobody has used the service for so long; None for never. [s]
+        settings: how to serve.
         hide: called first when the service ends, so that nobody finds it any more.
     """
 
-    def __init__(self, app: Any, queue: Queue, exit_when_idle: float | None, hide: Callable[[], None]) -> None:
+    def __init__(self, app: Any, queue: Queue, settings: ServeSettings, hide: Callable[[], None]) -> None:
         config = uvicorn.Config(
             app,
-            http=OwnerOnly,
+            http=type("Protocol", (OwnerOnly,), {"header_seconds": settings.header_seconds}),
             ws="none",
             loop="asyncio",
             lifespan="off",
@@ -133,7 +135,7 @@ class Server(uvicorn.Server):
             timeout_graceful_shutdown=FAREWELL_SECONDS,
         )
         super().__init__(config)
-        self.queue, self.exit_when_idle, self.hide = queue, exit_when_idle, hide
+        self.queue, self.exit_when_idle, self.hide = queue, settings.exit_when_idle, hide
         self._swept = 0.0
 
     @contextlib.contextmanager

@@ -74,6 +74,11 @@ class Service:
         _, said = self.process.communicate(timeout=30)
         return self.process.returncode, said
 
+    def wait(self) -> tuple[int, str]:
+        """Waits until it ends by itself; its exit code and what it said."""
+        _, said = self.process.communicate(timeout=60)
+        return self.process.returncode, said
+
     def kill(self) -> None:
         self.process.kill()
         self.process.communicate()
@@ -91,6 +96,14 @@ class Service:
             return response.status, json.loads(text) if kind.startswith("application/json") else text
         finally:
             connection.close()
+
+
+def wait_until(happens: Callable[[], bool], words: str) -> None:
+    """Returns when something is so; fails with `words` if it does not come to be."""
+    deadline = time.monotonic() + 30
+    while not happens():
+        assert time.monotonic() < deadline, words
+        time.sleep(0.02)
 
 
 Start = Callable[..., Service]

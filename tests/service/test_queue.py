@@ -1,0 +1,240 @@
+"""The queue by itself, with workers that do what the test says: turns, priorities, and who is left by everyone."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from liif_engine.errors import BusyError, Cancelled, ServiceError, TooLargeError, WorkerError
+from liif_engine.service.job import Job
+from liif_engine.service.payload import FilePayload
+from liif_engine.service.queue import Limits, Queue
+from liif_engine.service.request import Defaults, FileRequest, parse
+from liif_engine.workers import Answer, FileWork, Ticket
+
+ANSWER = Answer("copy", "fp32", "cpu", 0.5, 20, 30, "/result.png", "PNG")
+
+
+class OneWorker:
+    """Takes one ordinary work and one urgent one; the test ends them."""
+
+    def __init__(self) -> None:
+        self.tickets: list[Ticket] = []
+        self.taken: list[str] = []
+        self.stopped: list[Ticket] = []
+
+    def room(self, *, urgent: bool) -> bool:
+        return not self.tickets or (urgent and len(self.tickets) == 1 and not self.tickets[0].urgent)
+
+    def submit(self, work: Any, *, on_progress: Any = None, urgent: bool = False) -> Ticket:
+        assert isinstance(work, FileWork)
+        ticket = Ticket(work, on_progress, urgent)
+        ticket.on_stop = self.stopped.append
+        self.tickets.append(ticket)
+        self.taken.append(work.source.removeprefix("/"))
+        return ticket
+
+    def end(self, error: Exception | None = None) -> None:
+        """Ends what is at work: the latest."""
+        ticket = self.tickets.pop()
+        ticket.set_result(ANSWER) if error is None else ticket.set_exception(error)
+
+    def status(self) -> list[dict[str, Any]]:
+        return []
+
+    def close(self) -> None:
+        while self.tickets:
+            self.end(Cancelled("closed"))
+
+
+class Scene:
+    """A queue, its worker, and jobs named by their source."""
+
+    def __init__(self, **limits: Any) -> None:
+        self.worker = OneWorker()
+        self.queue = Queue(lambda _: self.worker, Limits(**limits))
+
+    def add(
+        self, name: str, *, client: str = "a", priority: str = "backlog", detach: bool = True, held: int = 0
+    ) -> Job:
+        text = f'{{"source": "/{name}", "scale": 2, "client": "{client}", "priority": "{priority}"}}'
+        asked = parse(FileRequest, text.encode(), Defaults()).model_copy(update={"detach": detach})
+        self.queue.reserve(held)
+        job = Job(asked, FilePayload(asked, 1000), held)
+        self.queue.add(job)
+        return job
+
+    async def end(self, error: Exception | None = None) -> None:
+        self.worker.end(error)
+        await settle()
+
+
+async def settle() -> None:
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
+def scene(play: Callable[[Scene], Any], **limits: Any) -> None:
+    """Runs a coroutine function with a scene inside an event loop."""
+
+    async def run() -> None:
+        await play(Scene(**limits))
+
+    asyncio.run(run())
+
+
+def test_clients_of_one_priority_take_turns() -> None:
+    async def play(s: Scene) -> None:
+        for name in ("a1", "a2", "a3"):
+            s.add(name)
+        for name in ("b1", "b2"):
+            s.add(name, client="b")
+        while s.worker.tickets:
+            await s.end()
+        assert s.worker.taken == ["a1", "a2", "b1", "a3", "b2"]
+        assert s.queue.counts["done"] == 5
+        assert s.queue.result_pixels == 5 * 600
+
+    scene(play)
+
+
+def test_a_person_starts_amid_the_backlog_and_goes_before_all_of_it() -> None:
+    async def play(s: Scene) -> None:
+        for name in ("a1", "a2"):
+            s.add(name)
+        first = s.add("p1", priority="person")
+        second = s.add("p2", priority="person")
+        assert (first.state, second.state) == ("running", "queued")
+        while s.worker.tickets:
+            await s.end()
+        assert s.worker.taken == ["a1", "p1", "p2", "a2"]
+
+    scene(play)
+
+
+def test_a_failure_is_its_jobs_own() -> None:
+    async def play(s: Scene) -> None:
+        bad, good = s.add("bad"), s.add("good")
+        await s.end(WorkerError("the worker process was killed"))
+        await s.end()
+        assert (bad.state, good.state) == ("failed", "done")
+        assert bad.as_dict()["error"]["kind"] == "WorkerError"
+        assert bad.as_dict()["error"]["retryable"]
+
+    scene(play)
+
+
+def test_a_job_that_nobody_follows_is_cancelled_in_the_end_unless_detached() -> None:
+    async def play(s: Scene) -> None:
+        kept = s.add("kept")
+        left, waiting = s.add("left", client="b", detach=False), s.add("waiting", client="c", detach=False)
+        waiting.followers = 1
+        s.queue.sweep()
+        assert left.state == "queued", "there is still time"
+        left.followed -= 10
+        waiting.followed -= 10
+        s.queue.sweep()
+        assert (kept.state, left.state, waiting.state) == ("running", "cancelled", "queued")
+        s.queue.leave(waiting)
+        assert waiting.state == "cancelled"
+        assert s.queue.waiting() == 0
+
+    scene(play, follow_seconds=5)
+
+
+def test_a_running_job_is_stopped_and_its_reason_told() -> None:
+    async def play(s: Scene) -> None:
+        job = s.add("job")
+        assert job.started is not None
+        job.started -= 10
+        s.queue.sweep()
+        s.queue.sweep()
+        assert len(s.worker.stopped) == 1
+        assert job.as_dict()["stopping"]
+        await s.end(Cancelled("stopped"))
+        assert job.state == "failed"
+        assert job.as_dict()["error"]["kind"] == "TimeLimitError"
+
+    scene(play, max_seconds=5)
+
+
+def test_a_result_that_came_first_is_not_lost_to_a_late_stop() -> None:
+    async def play(s: Scene) -> None:
+        job = s.add("job")
+        s.queue.stop(job, Cancelled("cancelled"))
+        await s.end()
+        assert job.state == "done"
+
+    scene(play)
+
+
+def test_limits_of_the_queue() -> None:
+    async def play(s: Scene) -> None:
+        s.add("runs", held=60)
+        s.add("waits")
+        with pytest.raises(BusyError, match="1 jobs are waiting"):
+            s.queue.reserve(0)
+        await s.end()
+        with pytest.raises(BusyError, match="hold 60 bytes"):
+            s.queue.reserve(50)
+        with pytest.raises(TooLargeError):
+            s.queue.reserve(101)
+        s.queue.jobs[next(iter(s.queue.jobs))].ended = time.monotonic() - 31
+        s.queue.reserve(50)  # nobody came for the first result
+        assert s.queue.held_bytes == 50
+
+    scene(play, max_jobs=1, max_held_bytes=100)
+
+
+def test_ended_jobs_are_forgotten() -> None:
+    async def play(s: Scene) -> None:
+        old, young = s.add("old"), s.add("young")
+        await s.end()
+        await s.end()
+        assert old.ended is not None
+        old.ended -= 301
+        s.queue.sweep()
+        assert list(s.queue.jobs.values()) == [young]
+        for number in range(5):
+            s.add(str(number))
+            await s.end()
+        s.queue.sweep()
+        assert len(s.queue.jobs) == 3
+
+    scene(play, max_ended=3)
+
+
+def test_the_end_of_the_service_ends_the_jobs_with_words_that_say_so() -> None:
+    async def play(s: Scene) -> None:
+        running, waiting = s.add("running"), s.add("waiting")
+        await s.queue.close()
+        for job in (running, waiting):
+            error = job.as_dict()["error"]
+            assert (job.state, error["message"], error["retryable"]) == ("failed", "the service ended", True)
+        with pytest.raises(ServiceError, match="ending"):
+            s.queue.reserve(0)
+
+    scene(play)
+
+
+def test_a_follower_sees_every_state_to_the_end() -> None:
+    async def play(s: Scene) -> None:
+        job = s.add("job")
+
+        async def follow() -> list[tuple[str, float]]:
+            return [(row["state"], row["share"]) async for row in s.queue.follow(job)]
+
+        follower = asyncio.create_task(follow())
+        await settle()
+        on_progress = s.worker.tickets[0].on_progress
+        assert on_progress is not None
+        on_progress(0.5)
+        await settle()
+        await s.end()
+        assert await follower == [("running", 0.0), ("running", 0.5), ("done", 1.0)]
+
+    scene(play)
