@@ -75,8 +75,9 @@ def save_state(
         for key, value in optimizer.state.get(parameter, {}).items():
             moments[f"{key}.{name}"] = value
     target = folder / f"state-{progress.step:07d}"
+    for torn in folder.glob(".state-*.part"):  # of a run that was killed
+        shutil.rmtree(torn, ignore_errors=True)
     building = folder / f".{target.name}.part"
-    shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True)
     about = {"progress": json.dumps(asdict(progress)), "settings": json.dumps(dict(settings), default=str)}
     for name, tensors in (("weights", weights), ("moments", moments)):

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -192,6 +192,7 @@ class _Run:
         self.model, self.average, self.optimizer = model, average, optimizer
         self.file = settings.out / f"{settings.name}.safetensors"
         self.log = settings.out / "log.jsonl"
+        _forget_after(self.log, progress.step)
         self._last_loss = math.nan
         self._speed = 0.0  # [pairs/s]
 
@@ -237,6 +238,17 @@ class _Run:
         about = {"step": self.progress.step, "seconds": round(self.progress.seconds, 2)}
         with self.log.open("a") as file:
             file.write(json.dumps(about | entry) + "\n")
+
+
+def _forget_after(log: Path, step: int) -> None:
+    """Drops what the log says of steps after the saved state: they will be made again. A torn last line goes too."""
+    if log.is_file():
+        kept = []
+        for line in log.read_text().splitlines():
+            with suppress(ValueError):
+                if json.loads(line)["step"] <= step:
+                    kept.append(f"{line}\n")
+        log.write_text("".join(kept))
 
 
 def _start_model(settings: TrainSettings) -> EdsrLiif:

@@ -308,5 +308,11 @@ def test_a_killed_run_leaves_a_state_and_a_checkpoint_that_load(data: Path, tmp_
     killed.communicate(timeout=30)
     step = int(states(tmp_path)[-1].name[6:])
     checkpoint.load(tmp_path / "web.safetensors")
+    (tmp_path / ".state-0000001.part").mkdir()  # as if killed while saving
+    with (tmp_path / "log.jsonl").open("a") as log:
+        log.write(json.dumps({"step": step + 1, "loss": 9.0}) + '\n{"step": 1, "lo')
     resumed = run(settings(data, tmp_path, steps=step + 2))
     assert resumed.steps == step + 2
+    steps = [entry["step"] for entry in log_of(tmp_path) if "loss" in entry]
+    assert steps[-3:] == [step, step + 1, step + 2]
+    assert not list(tmp_path.glob(".state-*"))
