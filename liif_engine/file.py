@@ -203,7 +203,7 @@ def run(
         raise error.at(source) from error.__cause__
     precision = engine.precision_for(probe.bits)
     return Outcome(
-        planned, engine.model_name, precision, time.monotonic() - started, picture.sha256, tuple(notes or ())
+        planned, chosen.model_name, precision, time.monotonic() - started, picture.sha256, tuple(notes or ())
     )
 
 

@@ -290,3 +290,13 @@ def test_stopped_in_the_middle_nothing_is_half_written(tmp_path: Path, which: si
     assert "Traceback" not in words
     assert "stopped" in words
     assert names(tmp_path) == {"old.jpg"}
+
+
+def test_auto_is_the_default_and_says_which_model_and_why(
+    liif: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    old = jpeg(tmp_path / "old.jpg", 48, 48, quality=30)
+    code, out, err = liif("restore", old, "--model", "auto", "--verbose", "--scale", "1")
+    assert code == 0
+    assert "web" in out
+    assert "JPEG quality 30" in err
