@@ -1,0 +1,81 @@
+"""What a file is besides its bytes - mode, owner, times, extended attributes, ACL - carried to its result."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+from liif_engine.errors import UnsupportedError
+
+#: Set by the system itself, or by nobody but root; their loss is not the user's.
+_SYSTEMS_OWN = ("security.", "trusted.", "system.nfs4_acl", "btrfs.")
+
+_NOT_THERE = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
+
+
+def carry(source: Path, target: Path, *, mtime: bool) -> None:
+    """Gives `target` the owner, extended attributes (ACLs are among them), mode and, if asked, times of `source`.
+
+    Raises:
+        UnsupportedError: something cannot be given to it, so it would be lost.
+        OSError: one of the two cannot be read or written at all.
+    """
+    found, now = source.stat(), target.stat()
+    if os.name == "posix":
+        if (found.st_uid, found.st_gid) != (now.st_uid, now.st_gid):
+            _own(source, target, found)
+        _copy_attributes(source, target)
+    # After the owner, whose change clears set-user-id bits; an ACL in the attributes has set the group's bits already.
+    target.chmod(stat.S_IMODE(found.st_mode))
+    if mtime:
+        os.utime(target, ns=(found.st_atime_ns, found.st_mtime_ns))
+
+
+def is_carried(source: Path, target: Path) -> bool:
+    """Whether `target` has the mode, owner and extended attributes of `source`."""
+    a, b = source.stat(), target.stat()
+    same = (a.st_mode, a.st_uid, a.st_gid) == (b.st_mode, b.st_uid, b.st_gid)
+    return same and _attributes(source) == _attributes(target)
+
+
+def _own(source: Path, target: Path, found: os.stat_result) -> None:
+    try:
+        os.chown(target, found.st_uid, found.st_gid)
+    except PermissionError as error:
+        raise UnsupportedError(
+            f"belongs to another user or group ({found.st_uid}:{found.st_gid}), which the result could not",
+            path=source,
+            remedy="Let the file's owner run the daemon, or make the file your own with chown.",
+        ) from error
+
+
+def _copy_attributes(source: Path, target: Path) -> None:
+    wanted, there = _attributes(source), _attributes(target)
+    for name in there.keys() - wanted.keys():
+        os.removexattr(target, name)  # type: ignore[attr-defined, unused-ignore]
+    for name, value in wanted.items():
+        if there.get(name) == value:
+            continue
+        try:
+            os.setxattr(target, name, value)  # type: ignore[attr-defined, unused-ignore]
+        except OSError as error:
+            raise UnsupportedError(
+                f"its extended attribute {name} cannot be given to the result ({error.strerror})",
+                path=source,
+                remedy="Remove the attribute with setfattr -x or setfacl -b, or restore the file to another place.",
+            ) from error
+
+
+def _attributes(path: Path) -> dict[str, bytes]:
+    """Extended attributes that are the user's; empty where the system has none."""
+    if not hasattr(os, "listxattr"):
+        return {}
+    try:
+        names = [name for name in os.listxattr(path) if not name.startswith(_SYSTEMS_OWN)]
+        return {name: os.getxattr(path, name) for name in names}
+    except OSError as error:
+        if error.errno in _NOT_THERE:
+            return {}
+        raise

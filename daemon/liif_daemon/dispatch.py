@@ -1,0 +1,259 @@
+"""The daemon itself: hints settle, settled files are looked at, jobs are claimed and done, until it is told to end."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from liif_daemon import places
+from liif_daemon.engine import Engine, Stopped
+from liif_daemon.examine import examine, record
+from liif_daemon.ledger import Glance, Job, Ledger
+from liif_daemon.names import pictures
+from liif_daemon.progress import Progress
+from liif_daemon.replace import recover
+from liif_daemon.settings import FolderSettings, Settings
+from liif_daemon.settle import Settling
+from liif_daemon.store import Store
+from liif_daemon.watcher import Watcher
+from liif_daemon.work import Bench, recover_jobs, restore_picture
+from liif_engine.errors import LiifError
+
+log = logging.getLogger(__name__)
+
+#: How often settling files and folders are looked at. [s]
+TICK_SECONDS = 0.05
+FOLDER_SECONDS = 1.0
+
+#: How long the work in progress may take to end. [s]
+FAREWELL_SECONDS = 10
+
+
+class Daemon:
+    """Watches, looks, restores.
+
+    Args:
+        settings: what to do; checked by `places.check_layout`.
+        ledger: open.
+        engine: restores files.
+        once: end when all that is there is done.
+    """
+
+    def __init__(self, settings: Settings, ledger: Ledger, engine: Engine, *, once: bool = False) -> None:
+        self.settings, self.ledger, self.engine, self.once = settings, ledger, engine, once
+        self.store = Store(settings.daemon.originals_folder)
+        self.progress = Progress(places.status_path(settings))
+        self.settling = Settling()
+        self.stopping = threading.Event()
+        self._wake = threading.Event()
+        self._scans: dict[Path, FolderSettings] = {}
+        self._active: set[int] = set()
+        self._tried: set[int] = set()
+        self._looking = True
+        self._lock = threading.Lock()
+        self._threads: list[threading.Thread] = []
+        self._faults: list[BaseException] = []
+        self._new_watcher()
+
+    def start(self) -> None:
+        """Puts in order what an earlier run left behind, then begins."""
+        self.store.sweep()
+        self.recover()
+        self._clear_workplaces()
+        self.watcher.start()
+        self._start("look", self._look_for_ever)
+        for number in range(self.settings.daemon.jobs_at_once):
+            self._start(f"job {number + 1}", self._work_for_ever)
+
+    def tick(self) -> bool:
+        """One round of the main loop; False when there is nothing more to do, or a thread has met a fault."""
+        self.watcher.tick()
+        self.progress.write(
+            folders=self.watcher.status(), settling=len(self.settling), scanning=[str(path) for path in self._scans]
+        )
+        if self._faults or self.stopping.is_set():
+            return False
+        return not (self.once and self._is_done())
+
+    def stop(self) -> None:
+        """Ends within seconds: work in progress is abandoned safely, a swap in progress is finished.
+
+        Raises:
+            BaseException: the fault that ended a thread.
+        """
+        self.stopping.set()
+        self._wake.set()
+        self.watcher.stop()
+        deadline = time.monotonic() + FAREWELL_SECONDS
+        for thread in self._threads:
+            thread.join(max(0.1, deadline - time.monotonic()))
+        self.progress.remove()
+        if self._faults:
+            raise self._faults[0]
+
+    def reload(self, settings: Settings) -> None:
+        """Goes on with other folders and settings; what is at work ends under the old ones."""
+        self.watcher.stop()
+        self.settings = settings
+        self._new_watcher()
+        self.watcher.start()
+
+    def scan(self) -> None:
+        """Asks for a look at every file of every folder."""
+        for folder in self.watcher.present():
+            self._scans[folder.path] = folder
+
+    def recover(self) -> None:
+        """Ends what was claimed by a run that was killed; a folder that is away keeps its jobs until it returns."""
+        groups: dict[tuple[Path, str], list[Job]] = {}
+        with self._lock:
+            for job in self.ledger.jobs(state="claimed"):
+                if job.id not in self._active:
+                    groups.setdefault((job.path, job.source_sha256), []).append(job)
+        for jobs in groups.values():
+            if not jobs[0].folder.is_dir():
+                continue
+            try:
+                if recover_jobs(jobs, self._bench()):
+                    self._hint(jobs[0].path, self.settings.folder_of(jobs[0].path))
+            except OSError as error:
+                log.warning("%s: cannot be put in order yet (%s)", jobs[0].path, error.strerror)
+
+    def _clear_workplaces(self) -> None:
+        """Removes temporary files of jobs that were over when their run was killed."""
+        cleared = []
+        for job in self.ledger.with_workplaces():
+            try:
+                if job.folder.is_dir():
+                    recover(job, self.store)
+                    cleared.append(job)
+            except OSError as error:
+                log.warning("%s: cannot be removed yet (%s)", job.workplace, error.strerror)
+        self.ledger.no_workplace(cleared)
+
+    def _new_watcher(self) -> None:
+        daemon = self.settings.daemon
+        self.watcher = Watcher(self.settings.folders, self.ledger, daemon.poll_seconds, self._hint, self._ask_for_scan)
+
+    def _ask_for_scan(self, folder: FolderSettings) -> None:
+        self._scans[folder.path] = folder
+
+    def _hint(self, path: Path, folder: FolderSettings | None, closed: bool = False) -> None:
+        if folder is not None:
+            self.settling.hint(path, folder.settle_seconds, closed=closed)
+
+    def _start(self, name: str, run: Callable[[], None]) -> None:
+        def guarded() -> None:
+            try:
+                run()
+            except BaseException as error:
+                log.exception("the daemon's thread %r has met a fault", name)
+                self._faults.append(error)
+
+        thread = threading.Thread(target=guarded, name=name, daemon=True)
+        thread.start()
+        self._threads.append(thread)
+
+    def _bench(self) -> Bench:
+        return Bench(self.settings, self.ledger, self.store, self.engine)
+
+    def _look_for_ever(self) -> None:
+        """Scans and looks at what has settled."""
+        last_scan = time.monotonic()
+        while not self.stopping.is_set():
+            if time.monotonic() - last_scan > self.settings.daemon.scan_seconds:
+                self.scan()
+            if self._scans:
+                last_scan = time.monotonic()
+                self._scan_all()
+            self._looking |= bool(len(self.settling))
+            paths = self.settling.settled()
+            for path in paths:
+                if self.stopping.is_set():
+                    return
+                self._look(path)
+            self._looking = bool(paths or self._scans or len(self.settling))
+            self.stopping.wait(TICK_SECONDS)
+
+    def _scan_all(self) -> None:
+        self.recover()
+        for path, folder in list(self._scans.items()):
+            for found in pictures(folder, folder.path, self.stopping.is_set):
+                try:
+                    if not self.ledger.seen(found, Glance.of(found), folder.rules):
+                        self._hint(found, folder)
+                except OSError:
+                    continue
+            self._scans.pop(path, None)
+
+    def _look(self, path: Path) -> None:
+        folder = self.settings.folder_of(path)
+        if folder is None:
+            return
+        try:
+            if self.ledger.seen(path, Glance.of(path), folder.rules):
+                return
+            verdict = examine(path, folder, self.settings, self.ledger)
+            if record(path, folder, self.settings, self.ledger, verdict):
+                self._wake.set()
+            elif verdict.kind == "failed":
+                log.warning("%s: failed: %s", path, verdict.reason)
+            else:
+                log.info("%s: left as it is: %s", path, verdict.reason)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            log.warning("%s: cannot be read (%s); looked at again at the next scan", path, error.strerror)
+        except LiifError as error:
+            log.error("%s", error.explain())
+            self.stopping.wait(1)
+
+    def _work_for_ever(self) -> None:
+        """Claims and does jobs."""
+        while not self.stopping.is_set():
+            try:
+                if not self._work():
+                    self._wake.wait(0.2)
+                    self._wake.clear()
+            except LiifError as error:
+                # The ledger's disk is full or gone: nothing is replaced until it can be written again.
+                log.error("%s", error.explain())
+                self.progress.write(error=error.explain())
+                self.stopping.wait(self.settings.daemon.retry_seconds)
+                self.recover()
+
+    def _work(self) -> bool:
+        """Does one picture; False if there is none to do."""
+        with self._lock:
+            jobs = self.ledger.claim([folder.path for folder in self.watcher.present()])
+            self._active |= {job.id for job in jobs}
+        if not jobs:
+            return False
+        try:
+            if restore_picture(jobs, self._bench(), self._on_progress):
+                self._hint(jobs[0].path, self.settings.folder_of(jobs[0].path))
+        finally:
+            with self._lock:
+                self._active -= {job.id for job in jobs}
+                self._tried |= {job.id for job in jobs}
+            self.progress.over(jobs)
+        return True
+
+    def _on_progress(self, job: Job, share: float) -> None:
+        if self.stopping.is_set():
+            raise Stopped
+        self.progress.at(job, share)
+
+    def _is_done(self) -> bool:
+        """Whether all that is there was looked at and done, or waits for something that is not the picture's fault."""
+        if self._looking or self._scans or len(self.settling):
+            return False
+        with self._lock:
+            if self._active:
+                return False
+            ours = {folder.path for folder in self.settings.folders}
+            waiting = [job for job in self.ledger.jobs(state="queued") if job.folder in ours]
+            return all(job.id in self._tried and job.reason and not job.attempts for job in waiting)

@@ -1,0 +1,128 @@
+"""The engine as the daemon sees it: a file in, a file out, and failures sorted by what to do about them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from liif_engine.service import client
+from liif_engine.target import Target
+
+#: The picture is at fault: it is not tried again until it changes.
+REFUSALS = frozenset({"InputError", "TruncatedError", "UnsupportedError", "TooLargeError", "UsageError"})
+
+#: The surroundings are at fault - disk, settings, an engine that cannot start: every picture waits, none is blamed.
+SURROUNDINGS = frozenset(
+    {"OutputError", "BusyError", "ModelError", "UnsafeCheckpointError", "DeviceError", "ConfigError", "AccessError"}
+)
+
+
+class EngineError(Exception):
+    """A picture was not restored.
+
+    Attributes:
+        reason: in words, with what to do.
+        kind: ``refused`` (for good), ``again`` (a failed try, which counts) or ``wait`` (does not count).
+    """
+
+    def __init__(self, reason: str, kind: str) -> None:
+        super().__init__(reason)
+        self.reason, self.kind = reason, kind
+
+
+class Stopped(Exception):  # noqa: N818 - what was asked for
+    """The daemon is ending."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What the engine is asked for.
+
+    Attributes:
+        source, destination: files; the destination is not there yet.
+        target: how large.
+        model: a name or an absolute path.
+        quality: of a lossy result.
+        precision: auto, fp32 or bf16.
+        seconds: the most time that the work may take.
+    """
+
+    source: Path
+    destination: Path
+    target: Target
+    model: str
+    quality: int
+    precision: str
+    seconds: float
+
+
+class Engine(Protocol):
+    """Restores files."""
+
+    def restore(self, order: Order, on_progress: Callable[[float], None]) -> str:
+        """Does what is ordered and returns the model's name.
+
+        Args:
+            order: what is asked for.
+            on_progress: called at least every second with the share done; what it raises ends the work.
+
+        Raises:
+            EngineError: there is no result.
+        """
+        ...
+
+
+class ServiceEngine:
+    """`liif serve`, found or started, and started again when it has ended.
+
+    Args:
+        folder: of its socket; None for the user's own.
+    """
+
+    def __init__(self, folder: str | None = None) -> None:
+        self.client = client.Client(folder, name="liif-daemon")
+
+    def restore(self, order: Order, on_progress: Callable[[float], None]) -> str:
+        """As `Engine.restore`."""
+        try:
+            self.client.ensure_running()
+            job = self.client.submit_file(
+                order.source,
+                order.destination,
+                quality=order.quality,
+                model=order.model,
+                precision=order.precision,
+                priority="backlog",
+                timeout_seconds=order.seconds,
+                **_size(order.target),
+            )
+        except client.ServiceError as error:
+            waits = isinstance(error, client.NotRunning | client.WrongVersion) or error.kind in SURROUNDINGS
+            raise EngineError(error.explain(), "wait" if waits else _kind(error)) from error
+        try:
+            last = job.wait(lambda _, share: on_progress(share))
+        except client.ServiceError as error:
+            raise EngineError(error.explain(), _kind(error)) from error
+        finally:
+            job.forget()
+        return str(last["result"]["model"])
+
+    def status(self) -> dict[str, Any] | None:
+        """What the service says of itself, None if it does not run; starts nothing."""
+        try:
+            return client.Client(self.client.folder, start=False).status()
+        except client.ServiceError:
+            return None
+
+
+def _kind(error: client.ServiceError) -> str:
+    if isinstance(error, client.Cancelled):
+        return "wait"  # somebody else cancelled it, or the service was told to end
+    return "refused" if error.kind in REFUSALS else "wait" if error.kind in SURROUNDINGS else "again"
+
+
+def _size(target: Target) -> dict[str, Any]:
+    found = {"scale": target.scale, "size": target.size}
+    return {**found, "long_edge": target.long_edge, "megapixels": target.megapixels}

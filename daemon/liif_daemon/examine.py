@@ -1,0 +1,144 @@
+"""What is to be done about a file that has settled: the one rule against restoring anything twice lives here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from liif_daemon.ledger import Glance, Job, Ledger
+from liif_daemon.settings import FolderSettings, Settings, target_name
+from liif_daemon.store import hash_of
+from liif_engine.errors import LiifError
+from liif_engine.picture import image_file
+from liif_engine.picture.image_file import Limits, Probe
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a look at a file found.
+
+    Attributes:
+        kind: ``job`` (queue it), ``skipped`` or ``failed`` (write that down), ``ours``, ``undone`` or ``known``
+            (nothing to do).
+        reason: in words.
+        sha256: of the file.
+        glance: what `stat` said before the content was read.
+        width, height: in pixels, where a job was found.
+    """
+
+    kind: str
+    reason: str
+    sha256: str = ""
+    glance: Glance | None = None
+    width: int = 0
+    height: int = 0
+
+
+def examine(path: Path, folder: FolderSettings, settings: Settings, ledger: Ledger) -> Verdict:
+    """Looks at a file and decides; changes nothing.
+
+    (1) Our own result, by the ledger or by the marker in its metadata: nothing to do. (2) Undone here: nothing, until
+    `retry`. (3) Anything else is a job, even if its content is known elsewhere.
+
+    Raises:
+        OSError: the file cannot be read, or is gone.
+    """
+    glance = Glance.of(path)
+    sha256 = hash_of(path)
+
+    def verdict(kind: str, reason: str, probe: Probe | None = None) -> Verdict:
+        size = (probe.width, probe.height) if probe else (0, 0)
+        return Verdict(kind, reason, sha256, glance, *size)
+
+    if ours := ledger.results(sha256):
+        return verdict("ours", f"it is our own result, of {ours[-1].path}")
+    if marker := _marker(path):
+        return verdict("ours", f"its metadata says that it is a result of {marker.software}, by {marker.model}")
+    rows = ledger.jobs(path=path, sha256=sha256)
+    for row in rows:
+        if row.state == "undone":
+            return verdict("undone", "it was undone; `liif-daemon retry` restores it again")
+        if row.state in {"queued", "claimed"}:
+            return verdict("known", "it waits for its turn" if row.state == "queued" else "it is being restored")
+        if row.state == "failed":
+            return verdict("known", f"it failed before: {row.reason}")
+    if path.lstat().st_nlink > 1 and folder.hard_links == "skip":
+        return verdict("skipped", "it has several names (hard links), and hard_links is skip")
+    try:
+        probe = image_file.probe(path, limits=Limits(max_pixels=int(settings.engine.max_megapixels * 1e6)))
+        if reason := _unwanted(probe, folder) or _undamaged(path, folder):
+            return verdict("skipped", reason, probe)
+        for target in folder.targets:
+            width, height = target.size_of_result(probe.width, probe.height)
+            image_file.check_result(probe, format=probe.format, width=width, height=height)
+    except LiifError as error:
+        return verdict("failed", _without_path(error))
+    return verdict("job", "", probe)
+
+
+def record(path: Path, folder: FolderSettings, settings: Settings, ledger: Ledger, found: Verdict) -> bool:
+    """Writes a verdict down, in one transaction; returns whether there is something to do."""
+    assert found.glance is not None  # `examine` gave it
+    row = {
+        "folder": folder.path,
+        "path": path,
+        "source_sha256": found.sha256,
+        "size": found.glance.size,
+        "mtime_ns": found.glance.mtime_ns,
+        "model": folder.model or settings.engine.model,
+        "width": found.width,
+        "height": found.height,
+    }
+    rows: list[dict[str, Any]] = [
+        {**row, "target": target_name(target), "in_place": number == 0} for number, target in enumerate(folder.targets)
+    ]
+    with ledger.together():
+        ledger.supersede(path, found.sha256)
+        if found.kind == "job":
+            ledger.queue(rows)
+        elif found.kind in {"skipped", "failed"}:
+            ledger.note(rows[0], found.kind, found.reason)
+        # What the rules of the folder decided is looked at again when they change.
+        ledger.see(path, found.glance, found.sha256, folder.rules if found.kind == "skipped" else "")
+    return found.kind == "job"
+
+
+def model_of(job: Job, folder: FolderSettings | None, settings: Settings) -> str:
+    """The model that a job is to be done with: a name, or the absolute path of a checkpoint."""
+    model = (folder.model if folder else None) or settings.engine.model or job.model
+    return str(Path(model).expanduser().absolute()) if "/" in model or "\\" in model else model
+
+
+def _marker(path: Path) -> image_file.Marker | None:
+    try:
+        return image_file.read_marker(path)
+    except LiifError:
+        return None  # the probe will say what is wrong
+
+
+def _unwanted(probe: Probe, folder: FolderSettings) -> str | None:
+    if min(probe.width, probe.height) < folder.min_side:
+        return f"{probe.width}x{probe.height} is smaller than min_side, {folder.min_side} pixels"
+    megapixels = probe.width * probe.height * probe.frames / 1e6
+    if megapixels > folder.max_megapixels:
+        return f"{megapixels:.1f} megapixels are more than max_megapixels, {folder.max_megapixels:g}"
+    return None
+
+
+def _undamaged(path: Path, folder: FolderSettings) -> str | None:
+    if folder.only_below_quality is None:
+        return None
+    from liif_engine.picture import damage  # Pillow and numpy, which most folders never need here
+
+    quality = damage.estimate_file(path).quality
+    if quality is None:
+        return "no damage of compression is visible in it, and only_below_quality is set"
+    if quality >= folder.only_below_quality:
+        return f"its quality, about {quality}, is not below only_below_quality, {folder.only_below_quality}"
+    return None
+
+
+def _without_path(error: LiifError) -> str:
+    """The error in words; the row names the file already."""
+    return f"{error.message}. {error.remedy}" if error.remedy else error.message

@@ -1,0 +1,474 @@
+"""The only truth about jobs: SQLite, all SQL here, each state change one transaction, and no row is ever deleted."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from liif_daemon.ledger_schema import MIGRATIONS
+from liif_engine.errors import LiifError, OutputError
+
+STATES = ("queued", "claimed", "done", "failed", "skipped", "undone")
+
+#: Another process (`undo`, `retry`) may hold the ledger for so long. [s]
+BUSY_SECONDS = 30
+
+#: A job never waits longer than this, also if the clock was moved while it waited. [s]
+LONGEST_WAIT = 900
+
+
+@dataclass(frozen=True)
+class Job:
+    """One row: a file's content at a path, to be restored to one size.
+
+    Attributes:
+        id: of the row.
+        folder: the watched folder.
+        path: the file.
+        source_sha256: of the original's bytes.
+        target: how large, as `settings.target_name` writes it.
+        in_place: whether the result takes the original's place; otherwise it lies beside it.
+        state: one of `STATES`.
+        reason: why it is in that state, in words.
+        attempts: tries that failed and counted.
+        not_before: when it may be tried again, Unix time.
+        size, mtime_ns: of the original.
+        model: asked for, then the one that was used.
+        workplace: the folder of its temporary files while it is claimed.
+        destination: where the result is.
+        result_sha256, result_size: of the result; known before it takes its place.
+        width, height, out_width, out_height: of the original and the result in pixels.
+        kept: whether the original is in the store.
+        seconds: how long it took.
+        created, changed: Unix time.
+    """
+
+    id: int
+    folder: Path
+    path: Path
+    source_sha256: str
+    target: str
+    in_place: bool
+    state: str
+    reason: str
+    attempts: int
+    not_before: float
+    size: int
+    mtime_ns: int
+    model: str
+    workplace: Path | None
+    destination: Path | None
+    result_sha256: str | None
+    result_size: int | None
+    width: int
+    height: int
+    out_width: int
+    out_height: int
+    kept: bool
+    seconds: float
+    created: float
+    changed: float
+
+
+@dataclass(frozen=True)
+class Glance:
+    """What `stat` says of a file: if it is the same as before, so is the content."""
+
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+
+    @classmethod
+    def of(cls, path: Path) -> Glance:
+        """A file's; a symbolic link's own."""
+        found = path.lstat()
+        return cls(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+
+
+class Ledger:
+    """One file, open in this process; its methods may be called from any thread.
+
+    Args:
+        path: the database; made if it is not there.
+
+    Raises:
+        OutputError: it cannot be opened, or a newer version wrote it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.RLock()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+            self._db.row_factory = sqlite3.Row
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=FULL")
+            self._migrate()
+        except (OSError, sqlite3.Error) as error:
+            raise OutputError(f"the ledger cannot be opened ({error})", path=path) from error
+
+    def close(self) -> None:
+        """Closes the file."""
+        with self._lock:
+            self._db.close()
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Makes the changes inside one transaction."""
+        with self._change():
+            yield
+
+    # Jobs
+
+    def queue(self, rows: Iterable[dict[str, Any]]) -> int:
+        """Queues jobs; a row that is there already for the same path, content and target is queued again.
+
+        Args:
+            rows: folder, path, source_sha256, target, in_place, size, mtime_ns, model, width, height.
+
+        Returns:
+            How many rows there were.
+        """
+        now, count = time.time(), 0
+        with self._change() as db:
+            for row in rows:
+                count += 1
+                db.execute(
+                    "INSERT INTO jobs (folder, path, source_sha256, target, in_place, state, size, mtime_ns, model,"
+                    " width, height, created, changed) VALUES (:folder, :path, :source_sha256, :target, :in_place,"
+                    " 'queued', :size, :mtime_ns, :model, :width, :height, :now, :now)"
+                    " ON CONFLICT (path, source_sha256, target) DO UPDATE SET state = 'queued', reason = '',"
+                    " attempts = 0, not_before = 0, folder = :folder, in_place = :in_place, size = :size,"
+                    " mtime_ns = :mtime_ns, model = :model, changed = :now"
+                    " WHERE state != 'claimed'",
+                    {**row, "folder": _raw(row["folder"]), "path": _raw(row["path"]), "now": now},
+                )
+        return count
+
+    def note(self, row: dict[str, Any], state: str, reason: str) -> None:
+        """Writes down a job that is over before it began: skipped or failed, and why."""
+        with self._change() as db:
+            db.execute(
+                "INSERT INTO jobs (folder, path, source_sha256, target, in_place, state, reason, size, mtime_ns, model,"
+                " width, height, created, changed) VALUES (:folder, :path, :source_sha256, :target, :in_place, :state,"
+                " :reason, :size, :mtime_ns, :model, :width, :height, :now, :now)"
+                " ON CONFLICT (path, source_sha256, target) DO UPDATE SET state = :state, reason = :reason,"
+                " changed = :now WHERE state != 'claimed'",
+                {
+                    **row,
+                    "folder": _raw(row["folder"]),
+                    "path": _raw(row["path"]),
+                    "state": state,
+                    "reason": reason,
+                    "now": time.time(),
+                },
+            )
+
+    def claim(self, folders: Iterable[Path] | None = None) -> list[Job]:
+        """Claims all due jobs of one picture, the one that takes its place last; empty if nothing is due.
+
+        Args:
+            folders: only jobs of these; None for all.
+        """
+        now = time.time()
+        due = "state = 'queued' AND (not_before <= ? OR not_before > ?)"
+        values: list[Any] = [now, now + LONGEST_WAIT]
+        if folders is not None:
+            names = [_raw(one) for one in folders]
+            due += f" AND folder IN ({', '.join('?' * len(names))})"
+            values += names
+        with self._change() as db:
+            first = db.execute(
+                f"SELECT path, source_sha256 FROM jobs WHERE {due} ORDER BY id LIMIT 1", values
+            ).fetchone()
+            if first is None:
+                return []
+            key = (first["path"], first["source_sha256"])
+            db.execute(
+                "UPDATE jobs SET state = 'claimed', changed = ?"
+                " WHERE path = ? AND source_sha256 = ? AND state = 'queued'",
+                (now, *key),
+            )
+            rows = db.execute(
+                "SELECT * FROM jobs WHERE path = ? AND source_sha256 = ? AND state = 'claimed' ORDER BY in_place, id",
+                key,
+            ).fetchall()
+        return [_job(row) for row in rows]
+
+    def begin(self, jobs: list[Job], workplace: Path) -> None:
+        """Writes down where claimed jobs' temporary files will lie, before there are any."""
+        with self._change() as db:
+            db.executemany(
+                "UPDATE jobs SET workplace = ?, result_sha256 = NULL WHERE id = ?",
+                [(_raw(workplace), job.id) for job in jobs],
+            )
+
+    def promise(
+        self,
+        job: Job,
+        *,
+        result_sha256: str,
+        result_size: int,
+        destination: Path,
+        model: str,
+        out: tuple[int, int],
+        kept: bool,
+    ) -> None:
+        """Writes down a verified result before it takes its place."""
+        with self._change() as db:
+            db.execute(
+                "UPDATE jobs SET result_sha256 = ?, result_size = ?, destination = ?, model = ?, out_width = ?,"
+                " out_height = ?, kept = ?, changed = ? WHERE id = ?",
+                (result_sha256, result_size, _raw(destination), model, *out, kept, time.time(), job.id),
+            )
+            db.execute("INSERT OR IGNORE INTO results (sha256, job) VALUES (?, ?)", (result_sha256, job.id))
+
+    def finish(
+        self, job: Job, state: str, reason: str = "", *, seconds: float = 0, glance: Glance | None = None
+    ) -> None:
+        """Ends a job; with `glance`, of the result in its place, the next scan need not read it."""
+        with self._change() as db:
+            db.execute(
+                "UPDATE jobs SET state = ?, reason = ?, seconds = ?, not_before = 0, changed = ? WHERE id = ?",
+                (state, reason, seconds, time.time(), job.id),
+            )
+            if glance is not None:
+                sha256 = db.execute("SELECT result_sha256 FROM jobs WHERE id = ?", (job.id,)).fetchone()[0]
+                self._see(db, job.path, glance, sha256, "")
+
+    def wait(self, job: Job, reason: str, seconds: float, *, counts: bool) -> None:
+        """Puts a claimed job back into the queue, not to be tried before `seconds` have passed."""
+        now = time.time()
+        with self._change() as db:
+            db.execute(
+                "UPDATE jobs SET state = 'queued', reason = ?, not_before = ?, attempts = attempts + ?, changed = ?"
+                " WHERE id = ?",
+                (reason, now + min(seconds, LONGEST_WAIT), int(counts), now, job.id),
+            )
+
+    def supersede(self, path: Path, sha256: str) -> None:
+        """Ends what waited or had failed for an older content of a path: there is something else there now."""
+        with self._change() as db:
+            db.execute(
+                "UPDATE jobs SET state = 'skipped', reason = 'the file has changed since', changed = ?"
+                " WHERE path = ? AND source_sha256 != ? AND state IN ('queued', 'failed')",
+                (time.time(), _raw(path), sha256),
+            )
+
+    def retry(self, jobs: Iterable[Job]) -> int:
+        """Queues failed, skipped and undone jobs again; returns how many."""
+        with self._change() as db:
+            return sum(
+                db.execute(
+                    "UPDATE jobs SET state = 'queued', reason = '', attempts = 0, not_before = 0, changed = ?"
+                    " WHERE id = ? AND state IN ('failed', 'skipped', 'undone', 'queued')",
+                    (time.time(), job.id),
+                ).rowcount
+                for job in jobs
+            )
+
+    def jobs(self, *, path: Path | None = None, sha256: str | None = None, state: str | None = None) -> list[Job]:
+        """Jobs of a path, of an original's content, in a state, or all that is asked together; oldest first."""
+        where, values = ["1"], []
+        for column, value in (("path", path and _raw(path)), ("source_sha256", sha256), ("state", state)):
+            if value is not None:
+                where.append(f"{column} = ?")
+                values.append(value)
+        return self._jobs(f"SELECT * FROM jobs WHERE {' AND '.join(where)} ORDER BY id", values)
+
+    def below(self, folder: Path) -> list[Job]:
+        """Jobs of all files in a folder and its subfolders."""
+        prefix = _raw(folder).rstrip(b"/") + b"/"
+        return self._jobs(
+            "SELECT * FROM jobs WHERE path >= ? AND path < ? ORDER BY id",
+            (prefix, prefix[:-1] + bytes([prefix[-1] + 1])),
+        )
+
+    def results(self, sha256: str) -> list[Job]:
+        """Jobs whose result has, or once had, this content."""
+        query = (
+            "SELECT jobs.* FROM results JOIN jobs ON jobs.id = results.job WHERE results.sha256 = ? ORDER BY jobs.id"
+        )
+        return self._jobs(query, (sha256,))
+
+    def with_workplaces(self) -> list[Job]:
+        """Jobs that are not claimed and may have left temporary files behind."""
+        return self._jobs("SELECT * FROM jobs WHERE workplace IS NOT NULL AND state != 'claimed' ORDER BY id")
+
+    def no_workplace(self, jobs: Iterable[Job]) -> None:
+        """Remembers that jobs have left nothing behind."""
+        with self._change() as db:
+            db.executemany(
+                "UPDATE jobs SET workplace = NULL WHERE id = ? AND state != 'claimed'", [(job.id,) for job in jobs]
+            )
+
+    def recent(self, state: str, count: int) -> list[Job]:
+        """The latest jobs in a state, newest first."""
+        return self._jobs("SELECT * FROM jobs WHERE state = ? ORDER BY changed DESC LIMIT ?", (state, count))
+
+    def counts(self) -> dict[str, int]:
+        """How many jobs are in each state."""
+        found = {row[0]: int(row[1]) for row in self._rows("SELECT state, count(*) FROM jobs GROUP BY state")}
+        return {state: found.get(state, 0) for state in STATES}
+
+    def waiting_megapixels(self) -> float:
+        """Input megapixels of all queued and claimed jobs."""
+        query = "SELECT coalesce(sum(1.0 * width * height), 0) FROM jobs WHERE state IN ('queued', 'claimed')"
+        return float(self._rows(query)[0][0]) / 1e6
+
+    def next_due(self) -> float | None:
+        """When the next queued job may be tried, Unix time; None if none is queued."""
+        due = self._rows("SELECT min(not_before) FROM jobs WHERE state = 'queued'")[0][0]
+        return None if due is None else float(due)
+
+    def rate(self) -> float | None:
+        """Result megapixels per second of the last hundred jobs; None if there were none."""
+        query = (
+            "SELECT sum(1.0 * out_width * out_height), sum(seconds) FROM (SELECT * FROM jobs WHERE state = 'done'"
+            " AND seconds > 0 ORDER BY changed DESC LIMIT 100)"
+        )
+        pixels, seconds = self._rows(query)[0]
+        return float(pixels / 1e6 / seconds) if seconds else None
+
+    # Files that were looked at
+
+    def seen(self, path: Path, glance: Glance, rules: str) -> bool:
+        """Whether this file was looked at as it is now, under the same rules."""
+        rows = self._rows("SELECT * FROM seen WHERE path = ?", (_raw(path),))
+        return bool(rows) and _glance(rows[0]) == glance and rows[0]["rules"] in {"", rules}
+
+    def see(self, path: Path, glance: Glance, sha256: str, rules: str) -> None:
+        """Remembers that a file was looked at. `rules` is empty where no settings could change what came of it."""
+        with self._change() as db:
+            self._see(db, path, glance, sha256, rules)
+
+    def overlook(self, path: Path) -> None:
+        """Forgets that a file was looked at."""
+        with self._change() as db:
+            db.execute("DELETE FROM seen WHERE path = ?", (_raw(path),))
+
+    # Watched folders
+
+    def folder(self, path: Path) -> tuple[str | None, bool]:
+        """The marker of a watched folder, and whether its first run was agreed to."""
+        rows = self._rows("SELECT marker, agreed FROM folders WHERE path = ?", (_raw(path),))
+        return (rows[0]["marker"], bool(rows[0]["agreed"])) if rows else (None, False)
+
+    def set_folder(self, path: Path, *, marker: str | None = None, agreed: bool | None = None) -> None:
+        """Remembers a folder's marker, or that its first run was agreed to."""
+        with self._change() as db:
+            db.execute("INSERT OR IGNORE INTO folders (path) VALUES (?)", (_raw(path),))
+            if marker is not None:
+                db.execute("UPDATE folders SET marker = ? WHERE path = ?", (marker, _raw(path)))
+            if agreed is not None:
+                db.execute("UPDATE folders SET agreed = ? WHERE path = ?", (agreed, _raw(path)))
+
+    # Originals in the store
+
+    def keep(self, sha256: str, size: int, until: float) -> None:
+        """Remembers that an original is in the store until a time (infinite: for ever); never shortens a promise."""
+        with self._change() as db:
+            db.execute(
+                "INSERT INTO originals (sha256, size, stored, until) VALUES (?, ?, ?, ?)"
+                " ON CONFLICT (sha256) DO UPDATE SET until = max(until, excluded.until), gone = 0",
+                (sha256, size, time.time(), until),
+            )
+
+    def originals(self) -> list[sqlite3.Row]:
+        """Rows of sha256, size, stored and until, of the originals in the store."""
+        return self._rows("SELECT * FROM originals WHERE NOT gone ORDER BY stored")
+
+    def let_go(self, sha256: str) -> None:
+        """Remembers that an original has left the store."""
+        with self._change() as db:
+            db.execute("UPDATE originals SET gone = 1 WHERE sha256 = ?", (sha256,))
+
+    # Inside
+
+    @contextmanager
+    def _change(self) -> Iterator[sqlite3.Connection]:
+        """One transaction; what fails inside leaves no trace."""
+        with self._lock:
+            nested = self._db.in_transaction  # inside `together`
+            if nested:
+                yield self._db
+                return
+            try:
+                self._db.execute("BEGIN IMMEDIATE")
+                yield self._db
+                self._db.execute("COMMIT")
+            except sqlite3.Error as error:
+                raise OutputError(f"the ledger cannot be written ({error})", path=self.path) from error
+            finally:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+
+    def _rows(self, query: str, values: Iterable[Any] = ()) -> list[sqlite3.Row]:
+        with self._lock:
+            try:
+                return self._db.execute(query, tuple(values)).fetchall()
+            except sqlite3.Error as error:
+                raise OutputError(f"the ledger cannot be read ({error})", path=self.path) from error
+
+    def _jobs(self, query: str, values: Iterable[Any] = ()) -> list[Job]:
+        return [_job(row) for row in self._rows(query, values)]
+
+    @staticmethod
+    def _see(db: sqlite3.Connection, path: Path, glance: Glance, sha256: str, rules: str) -> None:
+        db.execute(
+            "INSERT OR REPLACE INTO seen (path, size, mtime_ns, ctime_ns, inode, sha256, rules)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (_raw(path), glance.size, glance.mtime_ns, glance.ctime_ns, _signed(glance.inode), sha256, rules),
+        )
+
+    def _migrate(self) -> None:
+        """Brings the file up to this version, one transaction a step."""
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version > len(MIGRATIONS):
+            raise LiifError(
+                f"the ledger was written by a newer version ({version}; this one knows {len(MIGRATIONS)})",
+                path=self.path,
+                remedy="Install the newer version again.",
+            )
+        for number, script in enumerate(MIGRATIONS[version:], version + 1):
+            with self._change() as db:
+                # Somebody else may have been first.
+                if db.execute("PRAGMA user_version").fetchone()[0] < number:
+                    for statement in script.split(";"):
+                        db.execute(statement)
+                    db.execute(f"PRAGMA user_version = {number}")
+
+
+def _raw(path: Path) -> bytes:
+    """A path as the system has it: names need not be UTF-8."""
+    return os.fsencode(path)
+
+
+def _path(raw: bytes | None) -> Path | None:
+    return None if raw is None else Path(os.fsdecode(raw))
+
+
+def _signed(number: int) -> int:
+    """SQLite's integers have a sign; some file systems' inode numbers use all 64 bits."""
+    return number - (1 << 64) if number >= 1 << 63 else number
+
+
+def _glance(row: sqlite3.Row) -> Glance:
+    inode = row["inode"]
+    return Glance(row["size"], row["mtime_ns"], row["ctime_ns"], inode + (1 << 64) if inode < 0 else inode)
+
+
+def _job(row: sqlite3.Row) -> Job:
+    values = {key: row[key] for key in row.keys()}  # noqa: SIM118 - a Row iterates over its values
+    for key in ("folder", "path", "workplace", "destination"):
+        values[key] = _path(values[key])
+    return Job(**{**values, "in_place": bool(values["in_place"]), "kept": bool(values["kept"])})

@@ -1,0 +1,63 @@
+"""The ledger's tables, as steps from one version to the next; a step that has shipped is never edited."""
+
+from __future__ import annotations
+
+MIGRATIONS = (
+    """
+    CREATE TABLE jobs (
+        id INTEGER PRIMARY KEY,
+        folder BLOB NOT NULL,
+        path BLOB NOT NULL,
+        source_sha256 TEXT NOT NULL,
+        target TEXT NOT NULL,
+        in_place INTEGER NOT NULL,
+        state TEXT NOT NULL CHECK (state IN ('queued', 'claimed', 'done', 'failed', 'skipped', 'undone')),
+        reason TEXT NOT NULL DEFAULT '',
+        attempts INTEGER NOT NULL DEFAULT 0,
+        not_before REAL NOT NULL DEFAULT 0,
+        size INTEGER NOT NULL,
+        mtime_ns INTEGER NOT NULL,
+        model TEXT NOT NULL DEFAULT '',
+        workplace BLOB,
+        destination BLOB,
+        result_sha256 TEXT,
+        result_size INTEGER,
+        width INTEGER NOT NULL DEFAULT 0,
+        height INTEGER NOT NULL DEFAULT 0,
+        out_width INTEGER NOT NULL DEFAULT 0,
+        out_height INTEGER NOT NULL DEFAULT 0,
+        kept INTEGER NOT NULL DEFAULT 0,
+        seconds REAL NOT NULL DEFAULT 0,
+        created REAL NOT NULL,
+        changed REAL NOT NULL,
+        UNIQUE (path, source_sha256, target)
+    );
+    CREATE INDEX jobs_by_state ON jobs (state, not_before);
+    CREATE TABLE results (
+        sha256 TEXT NOT NULL,
+        job INTEGER NOT NULL REFERENCES jobs (id),
+        PRIMARY KEY (sha256, job)
+    ) WITHOUT ROWID;
+    CREATE TABLE seen (
+        path BLOB PRIMARY KEY,
+        size INTEGER NOT NULL,
+        mtime_ns INTEGER NOT NULL,
+        ctime_ns INTEGER NOT NULL,
+        inode INTEGER NOT NULL,
+        sha256 TEXT NOT NULL,
+        rules TEXT NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE folders (
+        path BLOB PRIMARY KEY,
+        marker TEXT,
+        agreed INTEGER NOT NULL DEFAULT 0
+    ) WITHOUT ROWID;
+    CREATE TABLE originals (
+        sha256 TEXT PRIMARY KEY,
+        size INTEGER NOT NULL,
+        stored REAL NOT NULL,
+        until REAL NOT NULL,
+        gone INTEGER NOT NULL DEFAULT 0
+    ) WITHOUT ROWID
+    """,
+)

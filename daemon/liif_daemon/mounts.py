@@ -1,0 +1,67 @@
+"""What kind of file system a path lies on: network shares tell nobody of changes and keep no promises of SQLite's."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+from pathlib import Path
+
+#: File systems whose changes inotify does not see when another machine makes them.
+NETWORK = frozenset(
+    {"nfs", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "ncpfs", "afs", "ceph", "coda", "9p", "davfs", "virtiofs"}
+    | {"glusterfs", "lustre", "gpfs", "beegfs", "orangefs"}
+)
+
+#: The same, behind FUSE.
+NETWORK_FUSE = re.compile(
+    r"fuse\.(sshfs|rclone|davfs2?|glusterfs|s3fs|gcsfuse|ceph|cephfs|curlftpfs|smbnetfs|gvfsd-fuse)"
+)
+
+
+def kind_of(path: Path) -> str:
+    """The file system's type, such as ``ext4`` or ``nfs4``; empty where the system does not tell.
+
+    A path that is not there counts as its nearest parent.
+    """
+    path = path.absolute()
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    try:
+        return _kind_of_device(path.stat().st_dev)
+    except OSError:
+        return ""
+
+
+def is_network(path: Path) -> bool:
+    """Whether a path lies on a network share."""
+    kind = kind_of(path)
+    return kind in NETWORK or NETWORK_FUSE.fullmatch(kind) is not None
+
+
+def is_mount(path: Path) -> bool:
+    """Whether something is mounted on a folder itself, so that it may be unmounted."""
+    real = os.path.realpath(path)
+    return any(point == real for _, point, _ in _mounts()) or os.path.ismount(real)
+
+
+@functools.lru_cache(maxsize=64)
+def _kind_of_device(device: int) -> str:
+    numbers = f"{os.major(device)}:{os.minor(device)}"
+    kinds = [kind for number, _, kind in _mounts() if number == numbers]
+    return kinds[-1] if kinds else ""
+
+
+def _mounts() -> list[tuple[str, str, str]]:
+    """(major:minor, mount point, type) of each mount; empty outside Linux."""
+    try:
+        lines = Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape").splitlines()
+    except OSError:
+        return []
+    rows = []
+    for line in lines:
+        left, _, right = line.partition(" - ")
+        fields = left.split()
+        point = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), fields[4])
+        rows.append((fields[2], point, right.split()[0]))
+    return rows

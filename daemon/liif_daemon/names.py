@@ -1,0 +1,79 @@
+"""Which files of a folder are pictures to look at, by their names alone, and why the others are not."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from liif_daemon.settings import FolderSettings
+
+#: Folders that belong to programs: thumbnails, versions, bins.
+PROGRAMS_OWN = frozenset(
+    {"@eaDir", ".stversions", "#recycle", "@Recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
+)
+
+#: Endings of files that somebody has not finished.
+UNFINISHED = (".part", ".partial", ".crdownload", ".download", ".opdownload", ".tmp", ".temp", ".filepart", "~")
+
+
+def why_not(path: Path, folder: FolderSettings) -> str | None:
+    """Why a file in a folder is never looked at; None if it is."""
+    relative = path.relative_to(folder.path)
+    above = relative.parts[:-1]
+    if above and not folder.recursive:
+        return "it lies in a subfolder, and recursive is false"
+    for part in above:
+        if reason := why_not_below(part):
+            return reason
+    name = relative.name
+    if name.startswith("."):
+        return "it is hidden: its name begins with a dot"
+    if name.lower().endswith(UNFINISHED):
+        return "its name is that of an unfinished file"
+    if not _matches(relative, folder.include):
+        return "its name matches none of the patterns of include"
+    if _matches(relative, folder.exclude):
+        return "its name matches a pattern of exclude"
+    return None
+
+
+def why_not_below(name: str) -> str | None:
+    """Why nothing in a folder of that name is looked at; None if it is."""
+    if name in PROGRAMS_OWN:
+        return f"it lies in {name}, which belongs to another program"
+    return f"it lies in a hidden folder, {name}" if name.startswith(".") else None
+
+
+def pictures(folder: FolderSettings, top: Path, is_stopped: Callable[[], bool] = lambda: False) -> Iterator[Path]:
+    """The files below `top`, in this folder, whose names may be pictures'; symbolic links are not followed.
+
+    Args:
+        folder: whose settings say what to look at.
+        top: the folder itself or one below it.
+        is_stopped: asked once in a while whether to end early.
+    """
+    waiting = [top]
+    while waiting and not is_stopped():
+        here = waiting.pop()
+        try:
+            with os.scandir(here) as found:
+                entries = sorted(found, key=lambda entry: entry.name)
+        except OSError:
+            continue  # gone, or not ours to read
+        for entry in entries:
+            try:
+                if entry.is_dir(follow_symlinks=False):
+                    if folder.recursive and why_not_below(entry.name) is None:
+                        waiting.append(Path(entry.path))
+                elif entry.is_file(follow_symlinks=False) and why_not(Path(entry.path), folder) is None:
+                    yield Path(entry.path)
+            except OSError:
+                continue
+
+
+def _matches(relative: Path, patterns: tuple[str, ...]) -> bool:
+    """Whether the name, or the path below the watched folder, matches a pattern; upper or lower case is no matter."""
+    name, whole = relative.name.lower(), relative.as_posix().lower()
+    return any(fnmatchcase(name, one.lower()) or fnmatchcase(whole, one.lower()) for one in patterns)

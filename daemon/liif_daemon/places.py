@@ -1,0 +1,123 @@
+"""The daemon's own files, and which layouts of them are refused because they could lose or loop something."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import combinations
+from pathlib import Path
+from typing import IO
+
+from liif_daemon import mounts
+from liif_daemon.settings import FolderSettings, Settings
+from liif_engine import config
+from liif_engine.errors import ConfigError, LiifError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+
+def ledger_path(settings: Settings) -> Path:
+    """The ledger."""
+    return settings.daemon.state_folder / "ledger.sqlite3"
+
+
+def status_path(settings: Settings) -> Path:
+    """What the running daemon says of itself."""
+    return settings.daemon.state_folder / "daemon.json"
+
+
+def log_path(settings: Settings) -> Path:
+    """The running daemon's log."""
+    return settings.daemon.state_folder / "daemon.log"
+
+
+def check_layout(settings: Settings) -> None:
+    """Refuses a layout that is not safe.
+
+    Raises:
+        ConfigError: naming the line where there is one, and what to do.
+    """
+    for number, folder in enumerate(settings.folders):
+        if folder.path.exists() and not folder.path.is_dir():
+            raise _error(settings, number, f"{folder.path} is not a folder")
+    for (first, one), (second, other) in combinations(enumerate(settings.folders), 2):
+        if _overlap(one, other):
+            message = f"{other.path} overlaps {one.path}, which is watched too"
+            inner = second if one.path in other.path.parents or one.path == other.path else first
+            raise _error(settings, inner, message, "Remove one of them, or set recursive: false on the outer one.")
+    own = {"the backup store": settings.daemon.originals_folder, "the ledger": settings.daemon.state_folder}
+    for name, place in own.items():
+        for number, folder in enumerate(settings.folders):
+            if _inside(place, folder):
+                message = f"{name}, {place}, lies inside the watched folder {folder.path}"
+                raise _error(
+                    settings, number, message, "Watch another folder, or move it: daemon.state, daemon.originals."
+                )
+    if mounts.is_network(settings.daemon.state_folder):
+        raise ConfigError(
+            f"the ledger would lie on a network share ({settings.daemon.state_folder}), where SQLite keeps no promises",
+            path=settings.path,
+            remedy="Set daemon.state to a folder on a local disk; daemon.originals may lie on the share.",
+        )
+
+
+@contextmanager
+def only_one(settings: Settings) -> Iterator[None]:
+    """Holds the ledger's lock: one daemon per ledger.
+
+    Raises:
+        LiifError: another one holds it.
+    """
+    folder = settings.daemon.state_folder
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        file: IO[str] = (folder / "daemon.lock").open("a+", encoding="ascii")
+    except OSError as error:
+        raise LiifError(f"cannot be used ({error.strerror})", path=folder, remedy="Set daemon.state.") from error
+    with file:
+        if fcntl is not None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                file.seek(0)
+                pid = file.read().strip() or "unknown"
+                raise LiifError(
+                    f"another liif-daemon works with this ledger (process {pid})",
+                    path=folder,
+                    remedy="Use `liif-daemon status` to see it, or stop it first; or give daemon.state another folder.",
+                ) from None
+        file.seek(0)
+        file.truncate()
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield
+
+
+def is_running(settings: Settings) -> bool:
+    """Whether a daemon holds the ledger's lock now."""
+    try:
+        with only_one(settings):
+            return False
+    except LiifError:
+        return True
+
+
+def _overlap(one: FolderSettings, other: FolderSettings) -> bool:
+    a, b = Path(os.path.realpath(one.path)), Path(os.path.realpath(other.path))
+    return a == b or (one.recursive and a in b.parents) or (other.recursive and b in a.parents)
+
+
+def _inside(place: Path, folder: FolderSettings) -> bool:
+    real, top = Path(os.path.realpath(place)), Path(os.path.realpath(folder.path))
+    return real == top or (folder.recursive and top in real.parents)
+
+
+def _error(settings: Settings, number: int, message: str, remedy: str | None = None) -> ConfigError:
+    if settings.path is not None:
+        root = config.read_yaml(settings.path)
+        message = f"line {config.line_of(root, ('folders', number, 'path'))}: {message}"
+    return ConfigError(message, path=settings.path, remedy=remedy)

@@ -1,0 +1,73 @@
+"""What the daemon does now, for `status`: written to one small file about once a second while something changes."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from liif_daemon.ledger import Job
+
+
+class Progress:
+    """The pictures at work and whatever else `status` shows; its methods may be called from any thread.
+
+    Args:
+        path: the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.facts: dict[str, Any] = {"pid": os.getpid(), "started": time.time()}
+        self._working: dict[int, dict[str, Any]] = {}
+        self._lock = threading.Lock()
+        self._written = ""
+
+    def at(self, job: Job, share: float) -> None:
+        """A job has come so far."""
+        with self._lock:
+            row = self._working.setdefault(
+                job.id, {"path": str(job.path), "target": job.target, "megapixels": job.width * job.height / 1e6}
+            )
+            row |= {"share": round(share, 3)}
+            row.setdefault("since", time.time())
+
+    def over(self, jobs: list[Job]) -> None:
+        """Jobs are no longer at work."""
+        with self._lock:
+            for job in jobs:
+                self._working.pop(job.id, None)
+
+    def write(self, **facts: Any) -> None:
+        """Writes the file if anything changed. A reader sees the old file or the new one; it is not worth an fsync."""
+        with self._lock:
+            self.facts |= facts
+            text = json.dumps({**self.facts, "working": list(self._working.values())}, ensure_ascii=True)
+        if text == self._written:
+            return
+        new = self.path.with_suffix(".new")
+        with suppress(OSError):  # a full disk must not end the daemon because of its status
+            new.write_text(text, "ascii")
+            new.replace(self.path)
+            self._written = text
+
+    def remove(self) -> None:
+        """The daemon ends."""
+        with suppress(OSError):
+            self.path.unlink(missing_ok=True)
+
+
+def read(path: Path) -> dict[str, Any] | None:
+    """What a running daemon last wrote; None if none runs."""
+    try:
+        found: dict[str, Any] = json.loads(path.read_text("ascii"))
+        os.kill(int(found["pid"]), 0)
+    except PermissionError:
+        return found
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return found

@@ -1,0 +1,253 @@
+"""config.yaml's ``folders:`` and ``daemon:`` sections as typed settings; each mistake is named with its line."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import re
+import sys
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from liif_engine import config
+from liif_engine.config import EngineSettings
+from liif_engine.errors import ConfigError, LiifError
+from liif_engine.target import Target, parse_size
+
+Section = TypeVar("Section", bound=BaseModel)
+
+#: What is restored unless `include` says otherwise: names of the formats that `liif restore` reads and writes.
+SUFFIXES = ("jpg", "jpeg", "jpe", "jfif", "png", "webp", "tif", "tiff", "bmp", "gif", "avif", "heic", "heif")
+PICTURES = tuple(f"*.{suffix}" for suffix in SUFFIXES)
+
+#: `keep_originals: none`, in days.
+NOTHING = 0.0
+
+
+def _size(value: Any) -> Any:
+    try:
+        return parse_size(value) if isinstance(value, str) else value
+    except LiifError as error:
+        raise ValueError(error.message) from error
+
+
+def _days(value: Any) -> Any:
+    """``forever``, ``none`` or ``30 days`` as days: infinite, 0 or a number."""
+    if value is None or value == "none":
+        return NOTHING
+    if value == "forever":
+        return math.inf
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*days?", value.strip()) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError("write forever, none or a number of days, like 30 days")
+    return float(match[1])
+
+
+def _home(value: Any) -> Any:
+    # Not resolved: a symbolic link that is watched keeps its name.
+    return Path(os.path.abspath(Path(value).expanduser())) if isinstance(value, str | Path) else value  # noqa: PTH100
+
+
+#: Absolute, with ``~`` for the home folder.
+FolderPath = Annotated[Path, BeforeValidator(_home)]
+
+
+class FolderSettings(BaseModel):
+    """One entry of ``folders:``. The shipped config.yaml says what each key means."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    path: FolderPath
+    recursive: bool = True
+    scale: float | None = Field(default=None, ge=1, le=100)
+    scales: tuple[Annotated[float, Field(ge=1, le=100)], ...] | None = Field(default=None, min_length=1)
+    size: Annotated[tuple[int, int] | None, BeforeValidator(_size)] = None
+    long_edge: int | None = Field(default=None, ge=1)
+    megapixels: float | None = Field(default=None, gt=0, le=1e6)
+    model: str | None = None
+    quality: int | None = Field(default=None, ge=1, le=100)
+    include: tuple[str, ...] = PICTURES
+    exclude: tuple[str, ...] = ()
+    min_side: int = Field(default=16, ge=1)
+    max_megapixels: float = Field(default=8, gt=0, le=1e6)
+    only_below_quality: int | None = Field(default=None, ge=1, le=100)
+    settle_seconds: float = Field(default=2, ge=0, le=86400)
+    keep_originals: Annotated[float, BeforeValidator(_days)] = math.inf
+    polling: Literal["auto"] | bool = "auto"
+    hard_links: Literal["skip", "replace"] = "skip"
+    mtime: Literal["keep", "now"] = "keep"
+
+    @model_validator(mode="after")
+    def _one_target(self) -> FolderSettings:
+        given = [
+            key for key in ("scale", "scales", "size", "long_edge", "megapixels") if getattr(self, key) is not None
+        ]
+        if len(given) > 1:
+            raise ValueError(f"give one of scale, scales, size, long_edge and megapixels, not {' and '.join(given)}")
+        if self.scales and len(set(self.scales)) < len(self.scales):
+            raise ValueError("a scale is named twice in scales")
+        return self
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """How large the results are to be: the first takes the original's place, the others lie beside it."""
+        if self.scales is not None:
+            return tuple(Target(scale=scale) for scale in self.scales)
+        if self.size or self.long_edge or self.megapixels:
+            return (Target(size=self.size, long_edge=self.long_edge, megapixels=self.megapixels),)
+        return (Target(scale=self.scale or 2),)
+
+    @property
+    def rules(self) -> str:
+        """Changes when what is skipped in this folder may change."""
+        asked = (self.min_side, self.max_megapixels, self.only_below_quality, self.hard_links)
+        return hashlib.sha256(repr(asked).encode()).hexdigest()[:16]
+
+
+class DaemonSettings(BaseModel):
+    """The ``daemon:`` section. The shipped config.yaml says what each key means."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    state: FolderPath | None = None
+    originals: FolderPath | None = None
+    jobs_at_once: int = Field(default=2, ge=1, le=64)
+    scan_seconds: float = Field(default=900, ge=1)
+    poll_seconds: float = Field(default=10, ge=0.1)
+    ask_above: int = Field(default=200, ge=0)
+    retry_seconds: float = Field(default=5, ge=0)
+    max_attempts: int = Field(default=4, ge=1)
+    job_minutes: float = Field(default=120, gt=0)
+    low_priority: bool = True
+
+    @property
+    def state_folder(self) -> Path:
+        """Where ledger, log and status lie."""
+        return self.state or default_state_folder()
+
+    @property
+    def originals_folder(self) -> Path:
+        """Where the backups of the originals lie."""
+        return self.originals or self.state_folder / "originals"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that config.yaml or the command line says.
+
+    Attributes:
+        engine: what is asked of the engine where a folder does not say otherwise.
+        daemon: the daemon's own.
+        folders: what is watched.
+        path: the file they were read from, None if there was none.
+    """
+
+    engine: EngineSettings = field(default_factory=EngineSettings)
+    daemon: DaemonSettings = field(default_factory=DaemonSettings)
+    folders: tuple[FolderSettings, ...] = ()
+    path: Path | None = None
+
+    def folder_of(self, path: Path) -> FolderSettings | None:
+        """The folder whose settings a file falls under."""
+        for one in self.folders:
+            if path.parent == one.path or (one.recursive and one.path in path.parents):
+                return one
+        return None
+
+    def with_folders(self, folders: list[FolderSettings]) -> Settings:
+        """The same with other folders."""
+        return replace(self, folders=tuple(folders))
+
+
+def load(path: Path | None = None) -> Settings:
+    """Settings from `path`, or from the default place if there is a file, or the defaults.
+
+    Raises:
+        ConfigError: no such file, not YAML, an unknown key or a bad value, with its line.
+    """
+    if path is None:
+        path = config.default_path()
+        if not path.is_file():
+            return Settings()
+    engine = config.load(path)
+    root = config.read_yaml(path)
+    daemon = config.validate(DaemonSettings, root, "daemon", path)
+    node = config.child(root, "folders")
+    entries = [] if node is None else (config.plain(node, path) or [])
+    if not isinstance(entries, list):
+        line = config.line_of(root, ("folders",))
+        raise ConfigError(f"line {line}: folders is a list; begin each folder with `- path:`", path=path)
+    folders = tuple(_folder(root, index, entry, path) for index, entry in enumerate(entries))
+    return Settings(engine, daemon, folders, path)
+
+
+def folder(values: dict[str, Any]) -> FolderSettings:
+    """A folder's settings from the command line.
+
+    Raises:
+        ConfigError: in words.
+    """
+    try:
+        return FolderSettings.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(_in_words(error, "")[1], remedy="Correct the command line.") from error
+
+
+def default_state_folder() -> Path:
+    """The platform's folder for what a program remembers."""
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Application Support"
+    else:
+        base = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    return base / "liif-restore"
+
+
+def target_name(target: Target) -> str:
+    """A target in the ledger and in words: ``2x``, ``1920x1080``, ``long edge 4000`` or ``8 megapixels``."""
+    if target.scale is not None:
+        return f"{target.scale:g}x"
+    if target.size is not None:
+        return f"{target.size[0]}x{target.size[1]}"
+    if target.long_edge is not None:
+        return f"long edge {target.long_edge}"
+    return f"{target.megapixels:g} megapixels"
+
+
+def target_of(name: str) -> Target:
+    """The target of that name; the opposite of `target_name`."""
+    if name.startswith("long edge "):
+        return Target(long_edge=int(name.removeprefix("long edge ")))
+    if name.endswith(" megapixels"):
+        return Target(megapixels=float(name.removesuffix(" megapixels")))
+    if name.endswith("x"):
+        return Target(scale=float(name[:-1]))
+    return Target(size=parse_size(name))
+
+
+def _folder(root: Any, index: int, entry: Any, path: Path) -> FolderSettings:
+    try:
+        return FolderSettings.model_validate(entry)
+    except ValidationError as error:
+        where, message = _in_words(error, f"folders.{index}")
+        line = config.line_of(root, ("folders", index, *where))
+        raise ConfigError(f"line {line}: {message}", path=path) from error
+
+
+def _in_words(error: ValidationError, prefix: str) -> tuple[tuple[str | int, ...], str]:
+    """Where in a folder's entry, and what is wrong there."""
+    first = error.errors(include_url=False)[0]
+    where = first["loc"]
+    key = ".".join([*([prefix] if prefix else []), *(str(part) for part in where)])
+    if first["type"] == "extra_forbidden":
+        return where, f"unknown key {key!r}; known are {', '.join(FolderSettings.model_fields)}"
+    message = first["msg"].removeprefix("Value error, ")
+    message = f"{key + ': ' if key else ''}{message[0].lower()}{message[1:]}"
+    if where and first["type"] != "missing":
+        message += f", not {first['input']!r}"
+    return where, message

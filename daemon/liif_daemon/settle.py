@@ -1,0 +1,86 @@
+"""Files that were hinted at wait here until they have settled: nobody writes them any more."""
+
+from __future__ import annotations
+
+import stat
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from liif_daemon.exchange import is_open_for_writing
+
+
+@dataclass
+class _Waiting:
+    settle_seconds: float
+    closed: bool
+    looks: tuple[int, int] | None = None
+    since: float = 0.0
+
+
+class Settling:
+    """Paths on their way from a hint to a look; its methods may be called from any thread."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[Path, _Waiting] = {}
+        self._lock = threading.Lock()
+
+    def hint(self, path: Path, settle_seconds: float, *, closed: bool = False) -> None:
+        """Something may have happened to a file.
+
+        Args:
+            path: the file.
+            settle_seconds: how long it has to stay as it is.
+            closed: a writer has just closed it, or it was renamed to this name: no need to wait if nobody else writes.
+        """
+        with self._lock:
+            found = self._waiting.get(path)
+            if found is None:
+                self._waiting[path] = _Waiting(settle_seconds, closed)
+            else:
+                found.closed |= closed
+
+    def settled(self) -> list[Path]:
+        """The files that have settled since the last call; those that have gone are forgotten."""
+        with self._lock:
+            waiting = list(self._waiting.items())
+        ready = []
+        for path, state in waiting:
+            verdict = _look(path, state)
+            if verdict is None:
+                continue
+            with self._lock:
+                self._waiting.pop(path, None)
+            if verdict:
+                ready.append(path)
+        return ready
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+
+def _look(path: Path, state: _Waiting) -> bool | None:
+    """True: settled; False: no file to look at; None: not yet."""
+    try:
+        found = path.lstat()
+        if not stat.S_ISREG(found.st_mode):
+            return False
+        writing = is_open_for_writing(path)
+    except PermissionError:
+        writing = None  # the look will say what is wrong
+    except OSError:
+        return False
+    now, looks = time.monotonic(), (found.st_size, found.st_mtime_ns)
+    if looks != state.looks or writing:
+        first = state.looks is None and not writing
+        state.looks, state.since = looks, now
+        if not first:
+            return None
+    if state.closed and writing is False:
+        return True
+    # A clock that was moved makes ages meaningless: only a plausible one saves the wait.
+    age = time.time() - found.st_mtime
+    if max(state.settle_seconds, 1) <= age < 1e9:
+        return True
+    return True if now - state.since >= state.settle_seconds else None

@@ -1,0 +1,109 @@
+"""The originals, uncompressed, under the SHA-256 of their content; what lies there is complete and durable."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from liif_daemon import steps
+from liif_engine.errors import LiifError
+from liif_engine.picture.atomic import TEMPORARY_PREFIX, TEMPORARY_SUFFIX, flush_folder
+
+_PIECE_BYTES = 1 << 20
+
+
+class Changed(LiifError):  # noqa: N818 - not a failure: the file is somebody's who is at work on it
+    """The file is no longer the one that was looked at; it is left alone and looked at again."""
+
+    remedy = "Nothing needs to be done: it is looked at again when it has settled."
+
+
+class Store:
+    """A folder of originals: ``ab/abcdef...`` holds the file whose SHA-256 is ``abcdef...``.
+
+    Args:
+        folder: made when the first original is kept, for this user only.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path_of(self, sha256: str) -> Path:
+        """Where an original lies, whether it is there or not."""
+        return self.folder / sha256[:2] / sha256
+
+    def holds(self, sha256: str) -> bool:
+        """Whether an original is there, complete: its bytes are read and compared with its name."""
+        try:
+            return hash_of(self.path_of(sha256)) == sha256
+        except OSError:
+            return False
+
+    def keep(self, path: Path, sha256: str) -> int:
+        """Copies a file into the store; returns its size when the copy is durable.
+
+        Args:
+            path: the file.
+            sha256: what its content must be.
+
+        Raises:
+            Changed: it is something else.
+            OSError: the system refuses; nothing is left behind.
+        """
+        final = self.path_of(sha256)
+        if self.holds(sha256):
+            return final.stat().st_size
+        final.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        temporary = final.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{TEMPORARY_SUFFIX}")
+        digest = hashlib.sha256()
+        try:
+            with path.open("rb") as source, os.fdopen(os.open(temporary, _NEW, 0o400), "wb") as copy:
+                while piece := source.read(_PIECE_BYTES):
+                    digest.update(piece)
+                    copy.write(piece)
+                copy.flush()
+                steps.reached("backup written")
+                os.fsync(copy.fileno())
+            if digest.hexdigest() != sha256:
+                raise Changed("changed while its backup was made", path=path)
+            temporary.replace(final)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+        # Also the names above it, which may be new.
+        for folder in (final.parent, self.folder, self.folder.parent):
+            flush_folder(folder)
+        return final.stat().st_size
+
+    def remove(self, sha256: str) -> None:
+        """Lets an original go."""
+        self.path_of(sha256).unlink(missing_ok=True)
+
+    def sweep(self) -> int:
+        """Removes what a killed copy left behind; returns how many. Nobody may be copying meanwhile."""
+        left = list(self.folder.glob(f"??/{TEMPORARY_PREFIX}*{TEMPORARY_SUFFIX}"))
+        for path in left:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+        return len(left)
+
+    def __iter__(self) -> Iterator[Path]:
+        return self.folder.glob("??/" + "?" * 64)
+
+
+_NEW = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
+
+def hash_of(path: Path) -> str:
+    """SHA-256 of a file's bytes in hexadecimal.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,269 @@
+"""Watched folders: events become hints, never facts; a folder that goes away and comes back is noticed."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import threading
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from watchdog.events import (
+    DirCreatedEvent,
+    DirMovedEvent,
+    FileClosedEvent,
+    FileCreatedEvent,
+    FileModifiedEvent,
+    FileMovedEvent,
+    FileSystemEvent,
+    FileSystemEventHandler,
+)
+from watchdog.observers import Observer
+from watchdog.observers.polling import PollingObserver
+
+from liif_daemon import mounts
+from liif_daemon.ledger import Ledger
+from liif_daemon.names import pictures, why_not
+from liif_daemon.settings import FolderSettings
+
+log = logging.getLogger(__name__)
+
+#: In the top of a folder that something is mounted on: tells the share from the empty folder beneath it.
+MARKER = ".liif-folder"
+
+#: Called with a file and whether a writer has just closed it.
+OnHint = Callable[[Path, FolderSettings, bool], None]
+
+_EVENTS: list[type[FileSystemEvent]] = [
+    DirCreatedEvent,
+    DirMovedEvent,
+    FileClosedEvent,
+    FileCreatedEvent,
+    FileMovedEvent,
+]
+
+
+@dataclass
+class _Watch:
+    """One folder: how it is watched now, and which folder that was."""
+
+    folder: FolderSettings
+    how: str = "away"
+    why: str = ""
+    identity: tuple[int, int] | None = None
+    observer: Any = field(default=None, repr=False)
+
+
+class Watcher:
+    """Watches folders.
+
+    Args:
+        folders: what to watch.
+        ledger: remembers markers.
+        poll_seconds: between two looks where there are no events.
+        on_hint: called from any thread.
+        on_lost: called with a folder in which events may have been missed: it is to be scanned.
+    """
+
+    def __init__(
+        self,
+        folders: tuple[FolderSettings, ...],
+        ledger: Ledger,
+        poll_seconds: float,
+        on_hint: OnHint,
+        on_lost: Callable[[FolderSettings], None],
+    ) -> None:
+        self.ledger, self.poll_seconds, self.on_hint, self.on_lost = ledger, poll_seconds, on_hint, on_lost
+        self._watches = [_Watch(folder) for folder in folders]
+        self._overflow = _OverflowHandler()
+
+    def start(self) -> None:
+        """Watches every folder that is there; asks for a scan of each."""
+        logging.getLogger("watchdog.observers").addHandler(self._overflow)
+        self.tick()
+
+    def stop(self) -> None:
+        """Ends all watching."""
+        logging.getLogger("watchdog.observers").removeHandler(self._overflow)
+        for watch in self._watches:
+            _disarm(watch)
+
+    def tick(self) -> None:
+        """Called every second or so: notices folders that went or came, and events that were dropped."""
+        for watch in self._watches:
+            identity, why = self._look(watch)
+            if identity is None:
+                if watch.how != "away" or watch.why != why:
+                    log.warning("%s: %s", watch.folder.path, why)
+                _disarm(watch)
+                watch.how, watch.why, watch.identity = "away", why, None
+            elif identity != watch.identity:
+                _disarm(watch)
+                watch.identity = identity
+                self._arm(watch)
+                self.on_lost(watch.folder)
+        if self._overflow.taken():
+            log.warning("so many files changed at once that the system dropped events: looking at all folders")
+            for watch in self._watches:
+                self.on_lost(watch.folder)
+
+    def present(self) -> list[FolderSettings]:
+        """The folders that are there."""
+        return [watch.folder for watch in self._watches if watch.how != "away"]
+
+    def status(self) -> list[dict[str, str]]:
+        """How each folder is watched: path, how (events, polling or away) and why."""
+        return [{"path": str(w.folder.path), "how": w.how, "why": w.why} for w in self._watches]
+
+    def _look(self, watch: _Watch) -> tuple[tuple[int, int] | None, str]:
+        """Which folder is there now; None and why if it is not the one that is meant."""
+        path = watch.folder.path
+        try:
+            found = path.stat()
+            os.scandir(path).close()
+        except OSError as error:
+            return None, f"the folder is not there ({error.strerror}); it is watched again when it returns"
+        known = self.ledger.folder(path)[0]
+        marker = path / MARKER
+        if known is not None and not marker.is_file() and not mounts.is_mount(path):
+            return None, f"its share seems to be unmounted: {MARKER} is missing; it is watched again when it returns"
+        if mounts.is_mount(path) and not marker.is_file():
+            self._mark(path, known)
+        return (found.st_dev, found.st_ino), ""
+
+    def _mark(self, path: Path, known: str | None) -> None:
+        """Marks a share, so that its absence can be told from its emptiness."""
+        name = known or uuid.uuid4().hex
+        try:
+            (path / MARKER).write_text(name + "\n", "ascii")
+        except OSError:
+            return  # a read-only share: nothing will be replaced there either
+        self.ledger.set_folder(path, marker=name)
+
+    def _arm(self, watch: _Watch) -> None:
+        """Begins to watch, by events if they can be had."""
+        folder = watch.folder
+        polling, watch.why = folder.polling is True, "polling is on"
+        if folder.polling == "auto" and mounts.is_network(folder.path):
+            polling, watch.why = True, f"{mounts.kind_of(folder.path)} does not tell of changes made elsewhere"
+        if not polling:
+            try:
+                watch.observer = self._observe(watch, Observer(), _EVENTS)
+                watch.how, watch.why = "events", ""
+                return
+            except OSError as error:
+                watch.why = _exhausted(error)
+                log.warning("%s: %s", folder.path, watch.why)
+        else:
+            log.info("%s: looked at every %g s, since %s", folder.path, self.poll_seconds, watch.why)
+        try:
+            observer = PollingObserver(timeout=self.poll_seconds)
+            watch.observer = self._observe(watch, observer, [*_EVENTS, FileModifiedEvent])
+            watch.how = "polling"
+        except OSError as error:
+            watch.how, watch.why = "scans", f"it cannot be watched ({error.strerror}); scans alone find what is new"
+
+    def _observe(self, watch: _Watch, observer: Any, events: list[type[FileSystemEvent]]) -> Any:
+        folder = watch.folder
+        handler = _Handler(folder, self.on_hint)
+        before = _inotify_watches()
+        try:
+            observer.schedule(handler, str(folder.path), recursive=folder.recursive, event_filter=events)
+            observer.start()
+            if folder.recursive and events is _EVENTS and not _all_watched(folder.path, before):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            _end(observer)
+            raise
+        return observer
+
+
+class _Handler(FileSystemEventHandler):
+    """Turns one folder's events into hints."""
+
+    def __init__(self, folder: FolderSettings, on_hint: OnHint) -> None:
+        self.folder, self.on_hint = folder, on_hint
+
+    def on_any_event(self, event: FileSystemEvent) -> None:
+        """Whatever happened, the file's present name is what counts."""
+        path = Path(os.fsdecode(event.dest_path or event.src_path))
+        if isinstance(event, DirCreatedEvent | DirMovedEvent):
+            # What was put into it before it was watched has no event of its own.
+            if self.folder.recursive and why_not(path / "a.jpg", self.folder.model_copy(update=_ANY)) is None:
+                for found in pictures(self.folder, path):
+                    self.on_hint(found, self.folder, False)
+        elif self.folder.path in path.parents and why_not(path, self.folder) is None:
+            self.on_hint(path, self.folder, isinstance(event, FileClosedEvent | FileMovedEvent))
+
+
+class _OverflowHandler(logging.Handler):
+    """watchdog says in its log alone that the system's queue of events has overflowed."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._seen = threading.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Looks for the word."""
+        if "overflow" in record.getMessage().lower():
+            self._seen.set()
+
+    def taken(self) -> bool:
+        """Whether it happened since the last call."""
+        seen = self._seen.is_set()
+        self._seen.clear()
+        return seen
+
+
+_ANY: dict[str, Any] = {"include": ("*",), "exclude": ()}
+
+
+def _disarm(watch: _Watch) -> None:
+    if watch.observer is not None:
+        _end(watch.observer)
+        watch.observer = None
+
+
+def _end(observer: Any) -> None:
+    observer.stop()
+    if observer.is_alive():
+        observer.join(timeout=10)
+
+
+def _exhausted(error: OSError) -> str:
+    """What it means that inotify refuses."""
+    if error.errno in {errno.ENOSPC, errno.EMFILE}:
+        return (
+            "the system has no more inotify watches, so the folder is looked at from time to time instead. For events:"
+            " sudo sysctl fs.inotify.max_user_watches=524288 fs.inotify.max_user_instances=512"
+        )
+    return f"the system does not tell of its changes ({error.strerror}), so it is looked at from time to time"
+
+
+def _all_watched(path: Path, before: int) -> bool:
+    """Whether each folder of a tree has got its inotify watch: watchdog goes on without those that are refused."""
+    have = _inotify_watches() - before
+    if have <= 0:
+        return True  # the system does not let us count
+    with os.scandir(path):
+        wanted = sum(1 for _ in os.walk(path))
+    # A folder may have come or gone meanwhile.
+    return have >= wanted - 2
+
+
+def _inotify_watches() -> int:
+    """How many inotify watches this process has; 0 where that cannot be told."""
+    count = 0
+    try:
+        for entry in os.scandir("/proc/self/fdinfo"):
+            try:
+                count += Path(entry.path).read_text().count("inotify wd:")
+            except OSError:
+                continue
+    except OSError:
+        return 0
+    return count

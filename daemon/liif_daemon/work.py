@@ -1,0 +1,262 @@
+"""One picture from claimed to done, or to a state that says why not; whatever happens, the disk is put in order."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from liif_daemon import steps
+from liif_daemon.engine import Engine, EngineError, Order, Stopped
+from liif_daemon.examine import model_of
+from liif_daemon.ledger import LONGEST_WAIT, Glance, Job, Ledger
+from liif_daemon.replace import Policy, Result, put_beside, recover, remove_workplace, replace, verify, workplace_for
+from liif_daemon.settings import FolderSettings, Settings, target_of
+from liif_daemon.store import Changed, Store, hash_of
+from liif_engine.errors import LiifError, OutputExistsError, UnsupportedError
+from liif_engine.picture import image_file
+
+log = logging.getLogger(__name__)
+
+#: Errors of the disk that pass: the job waits.
+_PASSING = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN}
+_PASSING |= {errno.ENOENT, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE, errno.EBUSY, errno.EINTR, errno.ENODEV}
+
+_WORDS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EROFS: "the disk is read-only",
+    errno.EACCES: "no permission to read or replace it; check the folder's permissions",
+    errno.EPERM: "the system does not permit replacing it; check its attributes with lsattr",
+    errno.EIO: "the disk reports an input/output error",
+}
+
+#: Progress of the picture at work: the job, the share done.
+OnProgress = Callable[[Job, float], None]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What the work needs."""
+
+    settings: Settings
+    ledger: Ledger
+    store: Store
+    engine: Engine
+
+
+def restore_picture(jobs: list[Job], bench: Bench, on_progress: OnProgress) -> bool:
+    """Restores one picture to all the sizes claimed together.
+
+    Args:
+        jobs: as `Ledger.claim` gives them.
+        bench: what the work needs.
+        on_progress: what it raises ends the work; the jobs wait for the next start.
+
+    Returns:
+        Whether the file is to be looked at again, since something else lies there now.
+
+    Raises:
+        OutputError: the ledger cannot be written; the jobs stay claimed until `recover_jobs`.
+    """
+    steps.reached("claimed")
+    workplace = workplace_for(jobs[0].path)
+    try:
+        for job in jobs:
+            if job.workplace is not None and job.workplace.is_dir():
+                recover(job, bench.store)  # of an earlier try, when the folder was out of reach
+        bench.ledger.begin(jobs, workplace)
+        source = _source_of(jobs, bench)
+        workplace.mkdir(mode=0o700)
+        steps.reached("workplace made")
+        results = [result for job in jobs if (result := _result(job, source, workplace, bench, on_progress))]
+        steps.reached("engine done")
+        for result in results:
+            _put_in_place(result, bench)
+        remove_workplace(workplace)
+    except Stopped:
+        return _give_up(jobs, bench, lambda job: bench.ledger.wait(job, "", 0, counts=False))
+    except Changed as error:
+        log.info("%s", error)
+        message, seconds = error.message, bench.settings.daemon.retry_seconds
+        return _give_up(jobs, bench, lambda job: bench.ledger.wait(job, message, seconds, counts=False))
+    except EngineError as error:
+        caught = error  # Python forgets `error` where the block ends
+        return _give_up(jobs, bench, lambda job: _after_engine_error(job, caught, bench))
+    except OSError as error:
+        reason, passing = _in_words(error)
+        return _give_up(jobs, bench, lambda job: _after_disk_error(job, reason, passing, bench))
+    except LiifError as error:
+        if error.path == bench.ledger.path:
+            raise
+        reason = f"{error.message}. {error.remedy}".removesuffix(". ")
+        final = isinstance(error, UnsupportedError | OutputExistsError)
+        failed = EngineError(reason, "refused" if final else "again")
+        return _give_up(jobs, bench, lambda job: _after_engine_error(job, failed, bench))
+    except Exception as error:
+        log.exception("%s: unexpected", jobs[0].path)
+        failed = EngineError(f"unexpected {type(error).__name__}: {error}. Please report this.", "again")
+        return _give_up(jobs, bench, lambda job: _after_engine_error(job, failed, bench))
+    return False
+
+
+def recover_jobs(jobs: list[Job], bench: Bench, otherwise: Callable[[Job], None] | None = None) -> bool:
+    """Finds out what became of one picture's claimed jobs and writes it down.
+
+    Args:
+        jobs: all claimed jobs of one path and content, as the ledger has them now.
+        bench: what is needed.
+        otherwise: what to do with a job that is not done though its original is in place; by default it waits.
+
+    Returns:
+        Whether something else lies there now, so that the file is to be looked at again.
+    """
+    ledger = bench.ledger
+    main = next((job for job in jobs if job.in_place), jobs[0])
+    here, again = recover(main, bench.store), False
+    for job in jobs:
+        if job.result_sha256 is not None and job.in_place and here == job.result_sha256:
+            ledger.finish(job, "done", "finished after an interruption", glance=Glance.of(job.path))
+        elif job.result_sha256 is not None and not job.in_place and _content(job.destination) == job.result_sha256:
+            ledger.finish(job, "done", "finished after an interruption")
+        elif here == job.source_sha256 or (here is not None and ledger.results(here)):
+            otherwise(job) if otherwise else ledger.wait(job, "interrupted", 0, counts=False)
+        else:
+            ledger.finish(job, "skipped", "the file has gone" if here is None else "the file has changed since")
+            ledger.overlook(job.path)
+            again = True
+    return again
+
+
+def _give_up(jobs: list[Job], bench: Bench, otherwise: Callable[[Job], None]) -> bool:
+    """Puts the disk in order and the jobs that are not over into their next state."""
+    ids = {job.id for job in jobs}
+    path, sha256 = jobs[0].path, jobs[0].source_sha256
+    left = [job for job in bench.ledger.jobs(path=path, sha256=sha256, state="claimed") if job.id in ids]
+    if not left:
+        return False
+    try:
+        return recover_jobs(left, bench, otherwise)
+    except OSError as error:
+        # The folder may be out of reach: the workplaces stay written down, and the start or the next try clears them.
+        reason, _ = _in_words(error)
+        log.warning("%s: %s", path, reason)
+        for job in left:
+            bench.ledger.wait(job, reason, bench.settings.daemon.retry_seconds, counts=False)
+        return False
+
+
+def _source_of(jobs: list[Job], bench: Bench) -> Path:
+    """The original: in its place or, where only results beside it are missing, in the store.
+
+    Raises:
+        Changed: it is in neither.
+        OSError: it cannot be read.
+    """
+    job = jobs[0]
+    found = _content(job.path)
+    if found == job.source_sha256:
+        return job.path
+    if not any(one.in_place for one in jobs) and found is not None and bench.ledger.results(found):
+        if bench.store.holds(job.source_sha256):
+            return bench.store.path_of(job.source_sha256)
+        raise EngineError("its original is no longer in the store", "refused")
+    raise Changed("has gone" if found is None else "has changed since", path=job.path)
+
+
+def _result(job: Job, source: Path, workplace: Path, bench: Bench, on_progress: OnProgress) -> Result | None:
+    """The verified result of one job in the workplace; None if the engine refuses this size for good.
+
+    Raises:
+        EngineError, LiifError, OSError: all jobs of the picture end or wait.
+    """
+    settings = bench.settings
+    folder = _folder_of(job, settings)
+    target = target_of(job.target)
+    started = time.monotonic()
+    probe = image_file.probe(source)
+    order = Order(
+        source,
+        workplace / f"result{job.id}{job.path.suffix}",
+        target,
+        model_of(job, folder, settings),
+        (folder.quality if folder else None) or settings.engine.quality,
+        settings.engine.precision,
+        settings.daemon.job_minutes * 60,
+    )
+    try:
+        model = bench.engine.restore(order, lambda share: on_progress(job, share))
+    except EngineError as error:
+        if error.kind != "refused" or job.in_place:
+            raise
+        bench.ledger.finish(job, "failed", error.reason)
+        return None
+    size = target.size_of_result(probe.width, probe.height)
+    seconds = time.monotonic() - started
+    return verify(job, order.destination, size=size, frames=probe.frames, model=model, seconds=seconds)
+
+
+def _put_in_place(result: Result, bench: Bench) -> None:
+    job = result.job
+    folder = _folder_of(job, bench.settings)
+    policy = Policy(folder.keep_originals, folder.mtime == "keep") if folder else Policy()
+    if job.in_place:
+        replace(result, bench.ledger, bench.store, policy)
+        log.info("%s: restored to %dx%d by %s in %.1f s", job.path, *_facts(result))
+        return
+    label = target_of(job.target).label((result.width, result.height))
+    destination = job.path.with_name(f"{job.path.stem}@{label}{job.path.suffix}")
+    try:
+        put_beside(result, destination, bench.ledger, policy)
+    except OutputExistsError as error:
+        bench.ledger.finish(job, "failed", f"{error.message}. {error.remedy}")
+        log.warning("%s", error.explain())
+    else:
+        log.info("%s: restored to %dx%d by %s in %.1f s", destination, *_facts(result))
+
+
+def _facts(result: Result) -> tuple[int, int, str, float]:
+    return result.width, result.height, result.model, result.seconds
+
+
+def _after_engine_error(job: Job, error: EngineError, bench: Bench) -> None:
+    settings, tries = bench.settings.daemon, job.attempts + 1
+    counts = error.kind == "again"
+    if error.kind == "refused" or (counts and tries >= settings.max_attempts):
+        after = f" (given up after {tries} tries)" if counts else ""
+        log.warning("%s: failed: %s%s", job.path, error.reason, after)
+        bench.ledger.finish(job, "failed", error.reason + after)
+        return
+    seconds = settings.retry_seconds * 4 ** (job.attempts if counts else 0)
+    log.warning("%s: %s Tried again in %.0f s.", job.path, error.reason, min(seconds, LONGEST_WAIT))
+    bench.ledger.wait(job, error.reason, seconds, counts=counts)
+
+
+def _after_disk_error(job: Job, reason: str, passing: bool, bench: Bench) -> None:
+    log.warning("%s: %s", job.path, reason)
+    if passing:
+        bench.ledger.wait(job, reason, bench.settings.daemon.retry_seconds, counts=False)
+    else:
+        bench.ledger.finish(job, "failed", reason)
+
+
+def _in_words(error: OSError) -> tuple[str, bool]:
+    """What happened, and whether it may pass."""
+    number = error.errno or 0
+    where = f" ({os.fsdecode(error.filename)})" if isinstance(error.filename, str | bytes) else ""
+    return _WORDS.get(number, error.strerror or str(error)) + where, number in _PASSING
+
+
+def _folder_of(job: Job, settings: Settings) -> FolderSettings | None:
+    return settings.folder_of(job.path)
+
+
+def _content(path: Path | None) -> str | None:
+    try:
+        return None if path is None or path.is_symlink() else hash_of(path)
+    except FileNotFoundError:
+        return None
