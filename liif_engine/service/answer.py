@@ -37,7 +37,20 @@ STATUS = (
 )
 
 
-def refusal(error: LiifError, status: int | None = None) -> JSONResponse:
+def to_json(content: Any) -> bytes:
+    """One line of JSON in ASCII, which any terminal and any Python shows."""
+    return json.dumps(content, separators=(",", ":")).encode("ascii") + b"\n"
+
+
+class Json(JSONResponse):
+    """An answer of one line of JSON."""
+
+    def render(self, content: Any) -> bytes:
+        """As `to_json`."""
+        return to_json(content)
+
+
+def refusal(error: LiifError, status: int | None = None) -> Json:
     """An error as an answer.
 
     Args:
@@ -46,7 +59,7 @@ def refusal(error: LiifError, status: int | None = None) -> JSONResponse:
     """
     status = status or next(code for kind, code in STATUS if isinstance(error, kind))
     # A refused body is not read to its end, so the connection cannot be used again.
-    return JSONResponse({"error": error_dict(error)}, status, headers={"Connection": "close"})
+    return Json({"error": error_dict(error)}, status, headers={"Connection": "close"})
 
 
 class EventStream(StreamingResponse):
@@ -72,7 +85,7 @@ class EventStream(StreamingResponse):
     @staticmethod
     async def _lines(queue: Queue, job: Job) -> AsyncIterator[bytes]:
         async for row in queue.follow(job):
-            yield json.dumps(row).encode() + b"\n"
+            yield to_json(row)
 
 
 class Result(StreamingResponse):
@@ -110,9 +123,9 @@ def result_of(queue: Queue, job: Job) -> Response:
     if job.state != "done":
         row: dict[str, Any] = job.as_dict()
         row.setdefault("error", error_dict(UsageError(f"the job is {job.state}", remedy="Follow its events.")))
-        return JSONResponse(row, 409)
+        return Json(row, 409)
     if isinstance(job.payload, FilePayload):
-        return JSONResponse(job.as_dict()["result"])
+        return Json(job.as_dict()["result"])
     return Result(queue, job)
 
 

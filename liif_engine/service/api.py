@@ -13,7 +13,7 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 import liif_engine
@@ -28,7 +28,7 @@ from liif_engine.errors import (
 )
 from liif_engine.network import card
 from liif_engine.service import client, metrics
-from liif_engine.service.answer import EventStream, refusal, result_of
+from liif_engine.service.answer import EventStream, Json, refusal, result_of
 from liif_engine.service.body import Body
 from liif_engine.service.job import Job
 from liif_engine.service.payload import FilePayload, ImagePayload, Payload, PixelPayload
@@ -111,13 +111,13 @@ class Api:
             await self._body(request).drain()
             return refusal(UsageError(f"the body's type is not one of {KINDS}"), 415)
         self.queue.add(job)
-        return JSONResponse(job.as_dict(), 201, headers={"Location": f"/v1/jobs/{job.id}"})
+        return Json(job.as_dict(), 201, headers={"Location": f"/v1/jobs/{job.id}"})
 
     async def get_job(self, request: Request) -> Response:
         """The job's state now."""
         job = self._job(request)
         job.followed = time.monotonic()
-        return JSONResponse(job.as_dict())
+        return Json(job.as_dict())
 
     async def get_events(self, request: Request) -> Response:
         """The job's states as they come."""
@@ -132,14 +132,14 @@ class Api:
         job = self._job(request)
         if job.is_over:
             self.queue.forget(job)
-            return JSONResponse(job.as_dict())
+            return Json(job.as_dict())
         self.queue.stop(job, Cancelled("cancelled"))
-        return JSONResponse(job.as_dict(), 200 if job.is_over else 202)
+        return Json(job.as_dict(), 200 if job.is_over else 202)
 
     async def get_status(self, _: Request) -> Response:
         """What the service is and does."""
         queue = self.queue
-        return JSONResponse(
+        return Json(
             {
                 "api": client.API,
                 "version": liif_engine.__version__,
@@ -166,7 +166,7 @@ class Api:
         rows = [
             {"name": c.name, "bytes": c.size_bytes, "loaded": c.name in loaded, "card": dict(c.card)} for c in cards
         ]
-        return JSONResponse({"default": self.defaults.model, "models": rows})
+        return Json({"default": self.defaults.model, "models": rows})
 
     async def get_metrics(self, _: Request) -> Response:
         """The figures for Prometheus."""

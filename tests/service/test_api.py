@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import socket
+import shutil
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from liif_engine import Engine
 from liif_engine.network import checkpoint
@@ -20,6 +20,7 @@ from liif_engine.network.model import EdsrLiif
 from liif_engine.service.client import Cancelled, Client, ServiceError, connect
 
 from ..conftest import picture
+from . import fuzz
 from .conftest import FAULTY, Service, Start
 
 SHAPE = (5, 7, 3)
@@ -276,60 +277,25 @@ def test_the_client_uses_the_port_where_there_is_no_socket(service: Service, tmp
     assert client.restore_pixels(PIXELS, SHAPE, "u8", scale=1)[0] == PIXELS
 
 
-HEADERS = st.dictionaries(
-    st.sampled_from(["content-type", "content-length", "liif-job", "host", "origin", "transfer-encoding", "expect"]),
-    st.one_of(
-        st.sampled_from(["application/json", "application/octet-stream", "image/png", "5", "-1", "chunked", asked()]),
-        st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=30),
-    ),
-)
-JSON = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5)),
-    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(st.text(max_size=5), inner, max_size=3)),
-    max_leaves=5,
-)
-FIELDS = ["shape", "dtype", "scale", "size", "long_edge", "megapixels", "model", "priority", "detach", "client"]
+@pytest.fixture(scope="module")
+def narrow() -> Iterator[Service]:
+    """A service with small limits, for requests that make no sense."""
+    folder = fuzz.new_folder()
+    service = Service(folder, fuzz.SETTINGS)
+    yield service
+    code, said = service.end()
+    shutil.rmtree(folder, ignore_errors=True)
+    assert (code, "Traceback" in said) == (0, False), said
 
 
-@settings(max_examples=150, deadline=None)
-@given(
-    method=st.sampled_from(["GET", "POST", "DELETE", "PUT", "HEAD", "x"]),
-    path=st.one_of(
-        st.sampled_from(["/v1/jobs", "/v1/status", "/v1/jobs/0/events", "/v1/jobs/%00/result", "*", "//"]),
-        st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=20),
-    ),
-    headers=HEADERS,
-    body=st.binary(max_size=200),
-)
-def test_no_request_breaks_the_service(
-    service: Service, method: str, path: str, headers: dict[str, str], body: bytes
-) -> None:
-    assert 200 <= raw(service, method, path, {"host": "localhost", **headers}, body) < 500
-
-
-@settings(max_examples=150, deadline=None)
-@given(changes=st.dictionaries(st.sampled_from(FIELDS), JSON), body=st.binary(max_size=120))
-def test_no_job_breaks_the_service(service: Service, changes: dict[str, Any], body: bytes) -> None:
-    headers = {"host": "localhost", "content-type": "application/octet-stream", "liif-job": asked(**changes)}
-    assert 200 <= raw(service, "POST", "/v1/jobs", headers, body) < 500
-
-
-def raw(service: Service, method: str, path: str, headers: dict[str, str], body: bytes) -> int:
-    """The status of a request that need not be HTTP; 400 if the service hangs up."""
-    headers = {"content-length": str(len(body)), **headers, "connection": "close"}
-    lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
-    with socket.socket(socket.AF_UNIX) as one:
-        one.settimeout(20)
-        one.connect(f"{service.folder}/engine.sock")
-        try:
-            one.sendall("\r\n".join(lines).encode("latin-1") + body)
-            one.shutdown(socket.SHUT_WR)
-        except (BrokenPipeError, ConnectionResetError):
-            pass
-        answer = b""
-        while part := one.recv(1 << 16):
-            answer += part
-    return int(answer.split(b" ", 2)[1]) if answer.startswith(b"HTTP/1.1 ") else 400
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(request=fuzz.REQUESTS)
+def test_no_request_breaks_the_service(narrow: Service, request: bytes) -> None:
+    """bench/service_fuzz.py sends 10,000."""
+    status, answer = fuzz.send(narrow, request)
+    assert status == 0 or 200 <= status < 500, answer
+    if status >= 400 and answer.startswith(b"{"):
+        assert json.loads(answer)["error"]["message"]
 
 
 def test_many_at_once_all_get_their_own(service: Service) -> None:
