@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import sys
@@ -13,14 +14,27 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from liif_engine import Engine
-from liif_engine.errors import BusyError, Cancelled, LiifError, MemoryExhaustedError, NonFiniteError, WorkerError
+from liif_engine.errors import (
+    BusyError,
+    Cancelled,
+    InputError,
+    LiifError,
+    MemoryExhaustedError,
+    NonFiniteError,
+    WorkerError,
+)
+from liif_engine.file import Outcome, Plan, restore_file
 from liif_engine.network import checkpoint
 from liif_engine.network.model import EdsrLiif
-from liif_engine.workers import PixelWork, ProcessWorkers, Segment, WorkerSettings
+from liif_engine.picture.image_file import Metadata, Probe
+from liif_engine.target import Target
+from liif_engine.workers import FileWork, PixelWork, ProcessWorkers, Segment, WorkerSettings, file_work
 from liif_engine.workers.inside import Engines
 from liif_engine.workers.pixel_work import DTYPES
+from liif_engine.workers.stand_in import Copying
 from liif_engine.workers.work import Ticket
 
 from .conftest import picture, tiny_network
@@ -68,6 +82,8 @@ def faulty(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
 
 
 PIXELS = picture(5, 7)
+FILE_WORK = FileWork("a", "b", Target(scale=1))
+PROBE = Probe(format="PNG", width=5, height=7, layout="RGB", bits=8, frames=1, metadata=Metadata("PNG"))
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "float16"])
@@ -133,6 +149,95 @@ def test_a_crash_amid_urgent_work_spares_what_waited_behind_it(faulty: Bench) ->
     assert isinstance(urgent.exception(30), WorkerError)
     assert slow.result(30).model == "slow:1"
     assert faulty.workers.status()[0]["restarts"] == 1
+
+
+def test_suspended_work_is_cancelled_at_once_and_the_next_one_runs(faulty: Bench) -> None:
+    begun, amid = threading.Event(), threading.Event()
+    slow = faulty.submit(PIXELS, "slow:60", on_progress=lambda _: begun.set())
+    assert begun.wait(30)
+    urgent = faulty.submit(PIXELS, "slow:1", urgent=True, on_progress=lambda _: amid.set())
+    assert amid.wait(30)
+    slow.stop()
+    with pytest.raises(Cancelled):
+        slow.result(0.5)
+    assert not urgent.done()
+    assert urgent.result(30).model == "slow:1"
+    assert np.array_equal(faulty.restore(PIXELS, "copy"), PIXELS)
+
+
+def test_a_person_goes_ahead_while_a_file_is_read_or_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The slow disk is faked: reading ends only after the worker has looked for messages, and so does writing."""
+    looks: list[str] = []
+    looked = threading.Event()
+    phase = "reading"
+
+    def slow_disk(engine: Any, *_: Any, on_progress: Any, **__: Any) -> Outcome:
+        nonlocal phase
+        for phase in ("reading", "writing"):
+            looked.clear()
+            assert looked.wait(30)
+            if phase == "reading":
+                assert engine.restore(PIXELS, scale=1, on_progress=on_progress) is not None
+        return Outcome(Plan(Path("a"), Path("b"), "PNG", PROBE, 5, 7), "copy", "fp32", 0.1)
+
+    def look() -> None:
+        looks.append(phase)
+        looked.set()
+
+    shares: list[float] = []
+    monkeypatch.setattr(file_work, "restore_file", slow_disk)
+    answer = file_work.run(Copying(), FILE_WORK, on_progress=shares.append, look=look)
+    assert {"reading", "writing"} <= set(looks)
+    assert (answer.width, answer.destination, shares[-1]) == (5, "b", 1.0)
+
+
+def test_a_file_whose_work_is_stopped_while_it_is_read_is_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped = threading.Event()
+
+    def slow_disk(engine: Any, *_: Any, **__: Any) -> Any:
+        assert stopped.wait(30)
+        engine.restore(PIXELS, scale=1)
+        raise AssertionError("it was computed")
+
+    def look() -> None:
+        stopped.set()
+        raise Cancelled("stopped")
+
+    monkeypatch.setattr(file_work, "restore_file", slow_disk)
+    with pytest.raises(Cancelled):
+        file_work.run(Copying(), FILE_WORK, on_progress=lambda _: None, look=look)
+
+
+def test_a_worker_does_what_restore_file_does(tmp_path: Path, network: EdsrLiif) -> None:
+    model, source = tmp_path / "tiny.safetensors", tmp_path / "one.png"
+    checkpoint.save(network, model, {})
+    Image.fromarray(picture(20, 31)).save(source)  # type: ignore[arg-type]
+    workers = ProcessWorkers(WorkerSettings(device="cpu", model=str(model)))
+    try:
+        work = FileWork(str(source), str(tmp_path / "x.part"), Target(scale=2), format="png", model=str(model))
+        answer = workers.submit(work).result(60)
+        assert (answer.width, answer.height, answer.format) == (62, 40, "PNG")
+        wanted = restore_file(Engine(model, device="cpu"), source, tmp_path / "wanted.png", target=Target(scale=2))
+        assert answer.source_sha256 == wanted.source_sha256 == hashlib.sha256(source.read_bytes()).hexdigest()
+        assert np.array_equal(Image.open(tmp_path / "x.part"), Image.open(tmp_path / "wanted.png"))
+        with pytest.raises(InputError, match=r"none\.png"):
+            workers.submit(FileWork(str(tmp_path / "none.png"), None, Target(scale=2), model=str(model))).result(60)
+    finally:
+        workers.close()
+
+
+def test_floats_that_are_no_numbers_are_the_pictures_fault(faulty: Bench) -> None:
+    pixels = picture(5, 7, dtype="float32")
+    pixels[2, 3, 1] = np.nan
+    assert isinstance(faulty.submit(pixels, "copy").exception(30), InputError)
+
+
+def test_sigterm_is_left_to_the_server(faulty: Bench) -> None:
+    faulty.restore(PIXELS, "copy")
+    pid = faulty.workers.status()[0]["pid"]
+    os.kill(pid, signal.SIGTERM)
+    assert np.array_equal(faulty.restore(PIXELS, "copy"), PIXELS)
+    assert faulty.workers.status()[0]["pid"] == pid
 
 
 def test_work_stops_where_it_is(faulty: Bench) -> None:

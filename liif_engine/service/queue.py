@@ -210,9 +210,8 @@ class Queue:
         except LiifError as error:
             self._end(job, error=error)
             return True
-        job.ticket, job.state, job.started = ticket, "running", time.monotonic()
+        job.ticket = ticket
         self.running.add(job)
-        job.change()
         ticket.add_done_callback(lambda _: self._soon(self._finish, job))
         return True
 
@@ -220,9 +219,13 @@ class Queue:
         return lambda share: self._soon(self._advance, job, share)
 
     def _advance(self, job: Job, share: float) -> None:
-        if not job.is_over:
-            job.share = share
-            job.change()
+        if job.is_over:
+            return
+        if job.started is None:
+            # Not before: what a worker was given may still wait for a batch of tiles to end, or for the worker to load.
+            job.state, job.started = "running", time.monotonic()
+        job.share = share
+        job.change()
 
     def _finish(self, job: Job) -> None:
         """The workers have answered."""

@@ -86,6 +86,8 @@ def serve(settings: ServeSettings) -> int:
 
 
 async def _serve(settings: ServeSettings, place: Place) -> None:
+    # Whoever reaches the port could fill the log with uvicorn's warnings about what is not HTTP.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     limits = settings.limits or Limits(max_held_bytes=memory.available_bytes() // 2)
 
     def make_workers(on_room: Callable[[], None]) -> Workers:

@@ -46,11 +46,12 @@ class Service:
         self.folder = folder
         path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
         settings = {"workers": FAULTY, **settings, "folder": folder}
+        # A file, since a pipe that nobody reads would hold the service up when it is full.
+        self._said = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the service
         self.process = subprocess.Popen(
             [sys.executable, "-c", CODE, json.dumps(settings)],
             env={**os.environ, "PYTHONPATH": path, "XDG_STATE_HOME": folder},
-            stderr=subprocess.PIPE,
-            text=True,
+            stderr=self._said,
         )
         self.client = Client(folder, start=False, name="test")
         if wait:
@@ -63,7 +64,7 @@ class Service:
                 self.client.ensure_running()
                 return
             except NotRunning:
-                assert self.process.poll() is None, self.process.communicate()[1]
+                assert self.process.poll() is None, self._closed()
                 assert time.monotonic() < deadline
                 time.sleep(0.02)
 
@@ -71,17 +72,23 @@ class Service:
         """Asks it to end; its exit code and what it said."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        _, said = self.process.communicate(timeout=30)
-        return self.process.returncode, said
+        return self.wait()
 
     def wait(self) -> tuple[int, str]:
         """Waits until it ends by itself; its exit code and what it said."""
-        _, said = self.process.communicate(timeout=60)
-        return self.process.returncode, said
+        return self.process.wait(60), self._closed()
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.communicate()
+        self.process.wait()
+        self._closed()
+
+    def _closed(self) -> str:
+        """What it said to the end; may be asked once."""
+        self._said.seek(0)
+        said = self._said.read()
+        self._said.close()
+        return said
 
     def call(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
         """(status, JSON or bytes) of a plain request."""
@@ -124,8 +131,6 @@ def start() -> Iterator[Start]:
     for service in services:
         if service.process.poll() is None:
             service.kill()
-        if service.process.stderr is not None:
-            service.process.stderr.close()
     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -105,6 +105,20 @@ def test_a_detached_job_outlives_its_followers(service: Service) -> None:
     job.forget()
 
 
+def test_a_person_does_not_wait_for_the_backlog(service: Service) -> None:
+    """bench/service_priority.py measures it with the real network."""
+    backlog = Client(service.folder, start=False, name="backlog")
+    rest: dict[str, Any] = {"scale": 1, "model": "slow:60", "priority": "backlog", "detach": True}
+    jobs = [backlog.submit_pixels(PIXELS, SHAPE, "u8", **rest) for _ in range(20)]
+    wait_for(service, jobs[0].id, "running")
+    assert service.client.restore_pixels(PIXELS, SHAPE, "u8", scale=1)[0] == PIXELS
+    assert [job.state()["state"] for job in jobs] == ["running"] + 19 * ["queued"]
+    for job in jobs[::-1]:
+        job.cancel()
+    wait_for(service, jobs[0].id, "cancelled")
+    assert service.client.status()["queue"]["backlog"] == 0
+
+
 def test_delete_cancels_a_waiting_and_a_running_job(service: Service) -> None:
     running = service.client.submit_pixels(PIXELS, SHAPE, "u8", scale=1, model="slow:60")
     waiting = service.client.submit_pixels(PIXELS, SHAPE, "u8", scale=1)

@@ -36,6 +36,7 @@ class OneWorker:
         ticket.on_stop = self.stopped.append
         self.tickets.append(ticket)
         self.taken.append(work.source.removeprefix("/"))
+        on_progress(0.0)
         return ticket
 
     def end(self, error: Exception | None = None) -> None:
@@ -108,6 +109,7 @@ def test_a_person_starts_amid_the_backlog_and_goes_before_all_of_it() -> None:
             s.add(name)
         first = s.add("p1", priority="person")
         second = s.add("p2", priority="person")
+        await settle()
         assert (first.state, second.state) == ("running", "queued")
         while s.worker.tickets:
             await s.end()
@@ -135,6 +137,7 @@ def test_a_job_that_nobody_follows_is_cancelled_in_the_end_unless_detached() -> 
         waiting.followers = 1
         s.queue.sweep()
         assert left.state == "queued", "there is still time"
+        await settle()
         left.followed -= 10
         waiting.followed -= 10
         s.queue.sweep()
@@ -149,6 +152,7 @@ def test_a_job_that_nobody_follows_is_cancelled_in_the_end_unless_detached() -> 
 def test_a_running_job_is_stopped_and_its_reason_told() -> None:
     async def play(s: Scene) -> None:
         job = s.add("job")
+        await settle()
         assert job.started is not None
         job.started -= 10
         s.queue.sweep()
