@@ -212,6 +212,11 @@ class Ledger:
                 [(_raw(workplace), job.id) for job in jobs],
             )
 
+    def set_workplace(self, job: Job, workplace: Path) -> None:
+        """Writes down where an ended job's temporary files will lie."""
+        with self._change() as db:
+            db.execute("UPDATE jobs SET workplace = ? WHERE id = ?", (_raw(workplace), job.id))
+
     def promise(
         self,
         job: Job,
@@ -331,13 +336,16 @@ class Ledger:
         return None if due is None else float(due)
 
     def rate(self) -> float | None:
-        """Result megapixels per second of the last hundred jobs; None if there were none."""
-        query = (
-            "SELECT sum(1.0 * out_width * out_height), sum(seconds) FROM (SELECT * FROM jobs WHERE state = 'done'"
-            " AND seconds > 0 ORDER BY changed DESC LIMIT 100)"
+        """Input megapixels per second of the last hundred jobs, time without any left out; None if there were none."""
+        spans = sorted(
+            (job.changed - job.seconds, job.changed) for job in (jobs := self.recent("done", 100)) if job.seconds
         )
-        pixels, seconds = self._rows(query)[0]
-        return float(pixels / 1e6 / seconds) if seconds else None
+        busy, end = 0.0, 0.0
+        for start, stop in spans:
+            busy += max(0.0, stop - max(start, end))
+            end = max(end, stop)
+        pixels = sum(job.width * job.height for job in jobs if job.seconds)
+        return pixels / 1e6 / busy if busy > 0 and pixels else None
 
     # Files that were looked at
 

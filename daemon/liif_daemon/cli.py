@@ -1,0 +1,342 @@
+"""The ``liif-daemon`` command. Heavy imports wait inside the commands, so that ``--help`` answers at once."""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+import liif_engine
+from liif_engine.errors import Cancelled, ExitCode, LiifError, UsageError, combined_exit_code
+
+if TYPE_CHECKING:
+    from liif_daemon.ledger import Ledger
+    from liif_daemon.settings import FolderSettings, Settings
+
+app = typer.Typer(
+    name="liif-daemon",
+    help="Watches folders and restores the pictures that are dropped there, in place; originals are kept.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+service = typer.Typer(help="The systemd user unit.", no_args_is_help=True)
+app.add_typer(service, name="service")
+
+Config = Annotated[Path | None, typer.Option(help="A config.yaml; by default the one in the platform's place.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else there.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
+Files = Annotated[list[Path], typer.Argument(help="Files or folders.", metavar="FILE...", show_default=False)]
+
+
+def main() -> NoReturn:
+    """The entry point: one place turns errors into words and exit codes."""
+    try:
+        code = app(standalone_mode=False) or ExitCode.OK
+    except LiifError as error:
+        _show(error)
+        code = error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        _show(Cancelled("stopped; nothing is half-written"))
+        code = ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = ExitCode.OK
+    except OSError as error:
+        _show(LiifError(error.strerror or str(error), path=error.filename, remedy=""))
+        code = ExitCode.OUTPUT
+    except Exception as error:
+        if not (hasattr(error, "show") and hasattr(error, "exit_code")):
+            raise
+        error.show()
+        code = ExitCode.USAGE
+    sys.exit(int(code))
+
+
+@app.callback(invoke_without_command=True)
+def _global(version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
+    if version:
+        print(f"liif-restore {liif_engine.__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def run(
+    folders: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Folders, or single files; by default config.yaml's.", metavar="FOLDER..."),
+    ] = None,
+    scale: Annotated[
+        list[float] | None, typer.Option(help="At least 1; repeated: the first in place, the others beside it.")
+    ] = None,
+    size: Annotated[str | None, typer.Option(help="Size of the results, WIDTHxHEIGHT.")] = None,
+    long_edge: Annotated[int | None, typer.Option(help="Longer side of the results in pixels.")] = None,
+    megapixels: Annotated[float | None, typer.Option(help="Size of the results in millions of pixels.")] = None,
+    model: Annotated[str | None, typer.Option(help="A model's name or a checkpoint's path.")] = None,
+    quality: Annotated[int | None, typer.Option(min=1, max=100, help="Of JPEG, WebP and AVIF results.")] = None,
+    keep_originals: Annotated[str | None, typer.Option(help="forever, none, or like `30 days`.")] = None,
+    recursive: Annotated[bool, typer.Option(help="Whether subfolders are watched too.")] = True,
+    once: Annotated[bool, typer.Option("--once", help="Restore what is there, then end.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Agree to a first run on many pictures.")] = False,
+    config: Config = None,
+) -> int:
+    """Watches folders and restores what is there and what comes."""
+    from liif_daemon.run import run as run_daemon
+
+    asked = {"size": size, "long_edge": long_edge, "megapixels": megapixels, "model": model, "quality": quality}
+    asked |= {"keep_originals": keep_originals, "recursive": recursive, "scales": scale or None}
+    given = {key: value for key, value in asked.items() if value is not None}
+    if not folders and set(given) - {"recursive"}:
+        raise UsageError("options of folders need a FOLDER", remedy="Name one, or write them into config.yaml.")
+
+    def load() -> Settings:
+        settings = _settings(config)
+        return settings.with_folders(_folders(folders, given)) if folders else settings
+
+    def ask(question: str) -> bool:
+        return yes or typer.confirm(question, err=True)
+
+    return run_daemon(load(), load, once=once, ask=ask if yes or sys.stdin.isatty() else None)
+
+
+@app.command()
+def status(
+    live: Annotated[
+        bool | None, typer.Option(help="Keep showing it. [default: on a terminal]", show_default=False)
+    ] = None,
+    as_json: Json = False,
+    config: Config = None,
+) -> None:
+    """Shows what the daemon does, what it did, and what failed and why."""
+    from rich.console import Console
+    from rich.live import Live
+
+    from liif_daemon.status import gather, render
+
+    with _ledger(config) as (settings, ledger):
+        if as_json:
+            print(json.dumps(gather(settings, ledger), indent=2))
+            return
+        console = Console(highlight=False)
+        if not (console.is_terminal if live is None else live):
+            console.print(render(gather(settings, ledger)), soft_wrap=True)
+            return
+        with Live(console=console, auto_refresh=False) as screen:
+            while True:
+                screen.update(render(gather(settings, ledger)), refresh=True)
+                time.sleep(1)
+
+
+@app.command()
+def why(files: Files, config: Config = None) -> None:
+    """Says why files were restored, or were not."""
+    from liif_daemon.store import Store
+    from liif_daemon.why import why as reasons
+
+    with _ledger(config) as (settings, ledger):
+        for file in files:
+            said = reasons(_absolute(file), settings, ledger, Store(settings.daemon.originals_folder))
+            print(f"{file}\n" + "\n".join(f"  {line}" for line in said or ["Nothing is known of it."]))
+
+
+@app.command()
+def undo(
+    files: Annotated[list[Path] | None, typer.Argument(help="Files or folders.", metavar="FILE...")] = None,
+    since: Annotated[
+        str | None, typer.Option(help="What was restored since: `2 hours`, `3 days`, or a date like 2026-01-31.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Also files changed since; these are stored first.")] = False,
+    dry_run: DryRun = False,
+    config: Config = None,
+) -> int:
+    """Brings originals back; they stay until `retry`."""
+    from liif_daemon.store import Store
+    from liif_daemon.undo import undo as undo_one
+    from liif_daemon.undo import undoable
+
+    if not files and since is None:
+        raise UsageError("say what to undo", remedy="Name files or folders, or give --since.")
+    failures: list[LiifError] = []
+    with _ledger(config) as (settings, ledger):
+        after = 0.0 if since is None else _time(since)
+        store = Store(settings.daemon.originals_folder)
+        for path in [_absolute(file) for file in files or []] or [Path(os.sep)]:
+            jobs = undoable(path, ledger, since=after)
+            if not jobs and files:
+                failures.append(
+                    LiifError("there is nothing of ours to undo", path=path, remedy="Try `liif-daemon why`.")
+                )
+                _show(failures[-1])
+            for job in jobs:
+                try:
+                    if not dry_run:
+                        undo_one(job, ledger, store, force=force)
+                    print(f"{job.path}{' (dry run)' if dry_run else ': the original is back'}")
+                except LiifError as error:
+                    failures.append(error.at(job.path))
+                    _show(error)
+                except OSError as error:
+                    failures.append(LiifError(error.strerror or str(error), path=job.path, remedy=""))
+                    _show(failures[-1])
+    return combined_exit_code(failures)
+
+
+@app.command()
+def retry(
+    files: Annotated[list[Path] | None, typer.Argument(help="Files or folders.", metavar="FILE...")] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Everything that failed.")] = False,
+    config: Config = None,
+) -> None:
+    """Queues again what failed, was left as it is, or was undone."""
+    if not files and not failed:
+        raise UsageError("say what to try again", remedy="Name files or folders, or give --failed.")
+    with _ledger(config) as (_, ledger):
+        jobs = ledger.jobs(state="failed") if failed else []
+        for path in [_absolute(file) for file in files or []]:
+            jobs += ledger.below(path) if path.is_dir() else ledger.jobs(path=path)
+        print(f"{ledger.retry(jobs)} queued")
+
+
+@app.command()
+def scan(
+    folders: Annotated[list[Path] | None, typer.Argument(help="Folders; by default config.yaml's.")] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Also redo, from the originals, what other settings made.")
+    ] = False,
+    dry_run: DryRun = False,
+    config: Config = None,
+) -> None:
+    """Looks at every file of the folders now, and queues what is to be restored."""
+    from liif_daemon.scan import scan as scan_all
+
+    with _ledger(config) as (settings, ledger):
+        if folders:
+            chosen = {_absolute(folder) for folder in folders}
+            known = [folder for folder in settings.folders if folder.path in chosen]
+            settings = settings.with_folders(known or _folders(folders, {}))
+        counts = scan_all(settings, ledger, again=again, dry_run=dry_run, say=print)
+    print(", ".join(f"{count} {kind}" for kind, count in counts.items()) or "nothing new")
+
+
+@app.command()
+def prune(
+    older_than: Annotated[str | None, typer.Option(help="Also originals kept for longer than, like `90 days`.")] = None,
+    dry_run: DryRun = False,
+    config: Config = None,
+) -> None:
+    """Lets go of originals whose time is over."""
+    from liif_daemon.prune import prune as prune_all
+    from liif_daemon.status import as_bytes
+    from liif_daemon.store import Store
+
+    with _ledger(config) as (settings, ledger):
+        days = None if older_than is None else (time.time() - _time(older_than)) / 86400
+        gone = prune_all(ledger, Store(settings.daemon.originals_folder), older_than_days=days, dry_run=dry_run)
+    print(f"{gone.count} originals, {as_bytes(gone.size)}{' (dry run)' if dry_run else ''}")
+
+
+@app.command()
+def check(config: Config = None) -> int:
+    """Looks for what could keep the daemon from working here."""
+    from rich.console import Console
+
+    from liif_daemon.check import check as check_all
+    from liif_daemon.engine import ServiceEngine
+
+    console, worst = Console(highlight=False), ExitCode.OK
+    for finding in check_all(_settings(config), ServiceEngine()):
+        style = {"ok": "green", "warning": "yellow", "error": "red"}[finding.level]
+        console.print(f"{finding.level:8}{finding.words}", style=style, markup=False, soft_wrap=True)
+        worst = ExitCode.SEVERAL if finding.level == "error" else worst
+    return worst
+
+
+@service.command("install")
+def service_install(
+    start: Annotated[bool, typer.Option(help="Whether to enable and start it too.")] = True,
+) -> None:
+    """Installs the systemd user unit, and starts it."""
+    from liif_daemon import unit
+
+    print("\n".join(unit.install(start=start)))
+
+
+@service.command("uninstall")
+def service_uninstall() -> None:
+    """Stops the unit and removes it; ledger and originals stay."""
+    from liif_daemon import unit
+
+    print("\n".join(unit.uninstall()))
+
+
+@contextmanager
+def _ledger(config: Path | None) -> Iterator[tuple[Settings, Ledger]]:
+    """The settings and the open ledger."""
+    from liif_daemon import places
+    from liif_daemon.ledger import Ledger
+
+    settings = _settings(config)
+    ledger = Ledger(places.ledger_path(settings))
+    try:
+        yield settings, ledger
+    finally:
+        ledger.close()
+
+
+def _settings(config: Path | None) -> Settings:
+    from liif_daemon import settings
+
+    return settings.load(config)
+
+
+def _folders(paths: list[Path], given: dict[str, Any]) -> list[FolderSettings]:
+    """Settings of folders from the command line; files of one folder are that folder with their names alone."""
+    from liif_daemon.settings import folder
+
+    names: dict[Path, list[str]] = {}
+    for path in map(_absolute, paths):
+        if path.is_dir():
+            names.setdefault(path, [])
+        elif path.is_file():
+            names.setdefault(path.parent, []).append(glob.escape(path.name))
+        else:
+            raise UsageError("there is no such file or folder", path=path)
+    return [
+        folder({**given, "path": path, **({"include": tuple(found), "recursive": False} if found else {})})
+        for path, found in names.items()
+    ]
+
+
+def _absolute(path: Path) -> Path:
+    # Not resolved: a symbolic link to a folder keeps its name.
+    return Path(os.path.abspath(path.expanduser()))  # noqa: PTH100
+
+
+def _time(text: str) -> float:
+    """``2 hours`` ago, ``3 days`` ago or a date, as Unix time."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(second|minute|hour|day|week)s?", text.strip())
+    if match is not None:
+        seconds = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 604800}[match[2]]
+        return time.time() - float(match[1]) * seconds
+    try:
+        return datetime.fromisoformat(text.strip()).timestamp()
+    except ValueError:
+        message = f"write a time like `2 hours`, `3 days` or 2026-01-31, not {text!r}"
+        raise UsageError(message) from None
+
+
+def _show(error: LiifError) -> None:
+    from liif_engine.terminal import show_error
+
+    show_error(error)

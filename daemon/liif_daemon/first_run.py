@@ -1,0 +1,116 @@
+"""Before the first replacement in a folder: how many pictures, how long, how much disk; and a question if it is much."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from liif_daemon.engine import EngineError, ServiceEngine
+from liif_daemon.ledger import Glance, Ledger
+from liif_daemon.names import pictures
+from liif_daemon.settings import FolderSettings, Settings, target_name
+from liif_daemon.status import as_bytes, as_time
+from liif_engine.errors import LiifError, UsageError
+from liif_engine.picture import image_file
+
+#: Headers that are read for the mean size of a picture.
+SAMPLE = 20
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """What a folder's first run would look at.
+
+    Attributes:
+        count: of files whose names are pictures' and that were not looked at yet.
+        size: of these files in bytes.
+        sample: some of them, evenly spread.
+    """
+
+    count: int
+    size: int
+    sample: tuple[Path, ...]
+
+
+def agree(settings: Settings, ledger: Ledger, engine: ServiceEngine | None, ask: Callable[[str], bool] | None) -> None:
+    """Returns when the first run of every folder is agreed to.
+
+    Args:
+        settings: the folders.
+        ledger: remembers what was agreed to.
+        engine: measures how fast it is, for the estimate; None for no estimate of time.
+        ask: asks a person; None if there is nobody to ask.
+
+    Raises:
+        UsageError: it is much, and nobody agreed.
+    """
+    new = [folder for folder in settings.folders if not ledger.folder(folder.path)[1]]
+    waiting = [(folder, count(folder, ledger)) for folder in new]
+    total = sum(found.count for _, found in waiting)
+    if total > settings.daemon.ask_above:
+        lines = [_line(folder, found, settings, engine) for folder, found in waiting if found.count]
+        lines.append(_disk(sum(found.size for folder, found in waiting if folder.keep_originals > 0), settings))
+        said = "\n".join(line for line in lines if line)
+        if ask is None:
+            raise UsageError(
+                f"{total:,} pictures wait to be replaced for the first time:\n{said}",
+                remedy="If that is meant, run it again with --yes; try a small folder first if in doubt.",
+            )
+        if not ask(f"{said}\nReplace these {total:,} pictures in place, where their content and settings allow?"):
+            raise UsageError("not agreed to; nothing was changed", remedy="Try `liif-daemon scan --dry-run` first.")
+    for folder in new:
+        ledger.set_folder(folder.path, agreed=True)
+
+
+def count(folder: FolderSettings, ledger: Ledger) -> Waiting:
+    """Counts what was not looked at yet, by names and `stat` alone."""
+    paths, size = [], 0
+    for path in pictures(folder, folder.path):
+        try:
+            glance = Glance.of(path)
+            if not ledger.seen(path, glance, folder.rules):
+                paths.append(path)
+                size += glance.size
+        except OSError:
+            continue
+    return Waiting(len(paths), size, tuple(paths[:: max(1, len(paths) // SAMPLE)][:SAMPLE]))
+
+
+def _line(folder: FolderSettings, found: Waiting, settings: Settings, engine: ServiceEngine | None) -> str:
+    sizes = " and ".join(target_name(target) for target in folder.targets)
+    line = f"  {folder.path}: {found.count:,} pictures, {as_bytes(found.size)}, to be restored to {sizes}"
+    return f"{line}; {_time(folder, found, settings, engine)}"
+
+
+def _time(folder: FolderSettings, found: Waiting, settings: Settings, engine: ServiceEngine | None) -> str:
+    """An estimate from what is measured now: the engine on a small patch, the size of some of the pictures."""
+    if engine is None:
+        return "how long that takes was not measured"
+    sizes = []
+    for path in found.sample:
+        try:
+            probe = image_file.probe(path)
+            sizes.append(probe.width * probe.height * probe.frames / 1e6)
+        except LiifError:
+            continue
+    usable = [size for size in sizes if size <= folder.max_megapixels]
+    if not usable:
+        return "how long that takes is unknown: none of the files tried is a picture of a size to be restored"
+    try:
+        rate = engine.rate(folder.model or settings.engine.model, folder.targets, sum(usable) / len(usable))
+    except EngineError as error:
+        return f"how long that takes is unknown: {error.reason}"
+    seconds = found.count * len(usable) / len(sizes) * sum(usable) / len(usable) / rate
+    return f"about {as_time(seconds)} by the engine's speed now ({rate:.2f} megapixels/s of input)"
+
+
+def _disk(size: int, settings: Settings) -> str:
+    place = settings.daemon.originals_folder
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    return (
+        f"  The originals take up to {as_bytes(size)} in {settings.daemon.originals_folder}; {as_bytes(free)} are free."
+    )

@@ -1,0 +1,52 @@
+"""Originals leave the store when the time that was promised to them is over, and never earlier."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+
+from liif_daemon.ledger import Ledger
+from liif_daemon.store import Store
+
+log = logging.getLogger(__name__)
+
+_SECONDS_PER_DAY = 86400
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """What left the store, or would: how many originals, how many bytes."""
+
+    count: int
+    size: int
+
+
+def prune(ledger: Ledger, store: Store, *, older_than_days: float | None = None, dry_run: bool = False) -> Pruned:
+    """Lets originals go.
+
+    Args:
+        ledger: open.
+        store: of the originals.
+        older_than_days: also those whose time is not over, if they lie there for longer than this; None for only those
+            whose time is over.
+        dry_run: only counts.
+    """
+    now, count, size = time.time(), 0, 0
+    for row in ledger.originals():
+        over = row["until"] <= now
+        if older_than_days is not None:
+            over |= now - row["stored"] > older_than_days * _SECONDS_PER_DAY
+        # A time in the future means that the clock was moved: nothing is let go by such a clock.
+        if not over or row["stored"] > now or _is_needed(ledger, row["sha256"]):
+            continue
+        count, size = count + 1, size + row["size"]
+        if not dry_run:
+            # First the ledger: a kill in between leaves a file too many, never a promise without a file.
+            ledger.let_go(row["sha256"])
+            store.remove(row["sha256"])
+    return Pruned(count, size)
+
+
+def _is_needed(ledger: Ledger, sha256: str) -> bool:
+    return any(job.state in {"queued", "claimed"} for job in ledger.jobs(sha256=sha256))

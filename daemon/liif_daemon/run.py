@@ -1,0 +1,189 @@
+"""`liif-daemon run`: from the first check to the last word, with signals, reloads, the log and systemd in between."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import platform
+import signal
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from types import FrameType
+
+from liif_daemon import places, unit
+from liif_daemon.dispatch import FOLDER_SECONDS, Daemon
+from liif_daemon.engine import ServiceEngine
+from liif_daemon.first_run import agree
+from liif_daemon.ledger import Ledger
+from liif_daemon.prune import prune
+from liif_daemon.settings import Settings
+from liif_engine.errors import ExitCode, LiifError, OutputError, UsageError
+from liif_engine.terminal import show_error
+
+log = logging.getLogger("liif_daemon")
+
+#: How often originals whose time is over are looked for. [s]
+PRUNE_SECONDS = 3600
+
+#: A clock that moves by more than this against the time since boot was set, not worn. [s]
+CLOCK_SECONDS = 3600
+
+_LOG_BYTES, _LOGS = 5_000_000, 3
+
+
+class Signals:
+    """What the system asked for since the last look."""
+
+    def __init__(self) -> None:
+        self.ends = self.reloads = False
+        signal.signal(signal.SIGTERM, self._end)
+        signal.signal(signal.SIGINT, self._end)
+        if hasattr(signal, "SIGHUP"):
+            signal.signal(signal.SIGHUP, self._reload)
+
+    def _end(self, _: int, __: FrameType | None) -> None:
+        self.ends = True
+
+    def _reload(self, _: int, __: FrameType | None) -> None:
+        self.reloads = True
+
+
+def run(settings: Settings, load: Callable[[], Settings], *, once: bool, ask: Callable[[str], bool] | None) -> ExitCode:
+    """Runs the daemon until it is told to end or, with `once`, until all that is there is done.
+
+    Args:
+        settings: what to do.
+        load: reads the settings again.
+        once: end when done.
+        ask: agrees to a large first run; None if there is nobody to ask.
+
+    Returns:
+        OK; with `once`, SEVERAL if anything failed or has to wait.
+
+    Raises:
+        LiifError: it cannot run like this.
+    """
+    if not settings.folders:
+        raise UsageError("there is no folder to watch", remedy="Name one: `liif-daemon run FOLDER --scale 2`.")
+    places.check_layout(settings)
+    signals = Signals()
+    with places.only_one(settings):
+        write_log(settings)
+        ledger = Ledger(places.ledger_path(settings))
+        engine = ServiceEngine()
+        try:
+            agree(settings, ledger, engine, ask)
+            if settings.daemon.low_priority:
+                step_back()
+            started = time.time()
+            daemon = Daemon(settings, ledger, engine, once=once)
+            daemon.start()
+            unit.notify(READY="1")
+            try:
+                _loop(daemon, load, signals)
+            finally:
+                unit.notify(STOPPING="1")
+                daemon.stop()
+            return _summary(ledger, settings, started) if once else ExitCode.OK
+        finally:
+            ledger.close()
+
+
+def write_log(settings: Settings) -> None:
+    """Sends the log to a file that is rotated, and to stderr."""
+    path = places.log_path(settings)
+    words = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
+    try:
+        file: logging.Handler = RotatingFileHandler(path, maxBytes=_LOG_BYTES, backupCount=_LOGS, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"cannot be written ({error.strerror})", path=path) from error
+    file.setFormatter(words)
+    said = logging.StreamHandler(sys.stderr)
+    said.setFormatter(logging.Formatter("%(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[file, said], force=True)
+    # A full disk under the log is no reason for a traceback with each line.
+    logging.raiseExceptions = False
+
+
+def step_back() -> None:
+    """Lowers this process's claim to CPU and disk, and that of the engine it starts; where the system lets it."""
+    with suppress(OSError, AttributeError):
+        os.nice(10)
+    number = {"x86_64": 251, "aarch64": 30}.get(platform.machine())
+    if sys.platform.startswith("linux") and number is not None:
+        who_process, best_effort, lowest = 1, 2, 7  # of <linux/ioprio.h>
+        ctypes.CDLL(None, use_errno=True).syscall(number, who_process, 0, best_effort << 13 | lowest)
+
+
+def _loop(daemon: Daemon, load: Callable[[], Settings], signals: Signals) -> None:
+    read = _written(daemon.settings.path)
+    pruned, clock = 0.0, time.time() - time.monotonic()
+    while not signals.ends and daemon.tick():
+        unit.notify(WATCHDOG="1")
+        now = _written(daemon.settings.path)
+        if signals.reloads or now != read:
+            signals.reloads, read = False, now
+            _reload(daemon, load)
+        if time.monotonic() - pruned > PRUNE_SECONDS or not pruned:
+            pruned = time.monotonic()
+            if abs(time.time() - time.monotonic() - clock) > CLOCK_SECONDS:
+                log.warning("the clock was moved: no original is let go until the next start")
+            else:
+                gone = prune(daemon.ledger, daemon.store)
+                if gone.count:
+                    log.info("let go of %d originals whose time was over", gone.count)
+        _pause(daemon, signals)
+
+
+def _pause(daemon: Daemon, signals: Signals) -> None:
+    """Waits for the next round; a signal, or the end of a run with `once`, does not wait for all of it."""
+    deadline = time.monotonic() + FOLDER_SECONDS
+    while time.monotonic() < deadline and not (signals.ends or signals.reloads):
+        if daemon.once and not daemon.tick():
+            return
+        time.sleep(0.05)
+
+
+def _reload(daemon: Daemon, load: Callable[[], Settings]) -> None:
+    try:
+        settings = load()
+        places.check_layout(settings)
+        if settings.daemon != daemon.settings.daemon:
+            raise UsageError("the daemon: section has changed", remedy="Restart the daemon to use it.")
+        agree(settings, daemon.ledger, None, None)
+    except LiifError as error:
+        log.error("the new settings are not used: %s", error.explain())
+        daemon.progress.write(config_error=f"The new settings are not used: {error.explain()}")
+        return
+    if settings != daemon.settings:
+        daemon.reload(settings)
+        log.info("the new settings are used")
+    daemon.progress.write(config_error=None)
+
+
+def _written(path: Path | None) -> int:
+    try:
+        return 0 if path is None else path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _summary(ledger: Ledger, settings: Settings, started: float) -> ExitCode:
+    """Says what a run with `once` did."""
+    ours = {folder.path for folder in settings.folders}
+    found = {
+        state: [job for job in ledger.jobs(state=state) if job.folder in ours and job.changed >= started]
+        for state in ("done", "skipped", "failed")
+    }
+    waiting = [job for job in ledger.jobs(state="queued") if job.folder in ours]
+    for job in [*found["failed"], *waiting]:
+        show_error(LiifError(f"{'waits: ' if job.state == 'queued' else ''}{job.reason}", path=job.path))
+    words = [f"{len(found['done'])} restored", f"{len(found['skipped'])} left as they are"]
+    words += [f"{len(found['failed'])} failed", f"{len(waiting)} waiting"]
+    print(", ".join(words))
+    return ExitCode.SEVERAL if found["failed"] or waiting else ExitCode.OK

@@ -1,0 +1,82 @@
+"""`liif-daemon scan`: every file of the folders looked at now; with `--again`, results of other settings are redone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from liif_daemon.examine import Verdict, examine, record
+from liif_daemon.ledger import Glance, Job, Ledger
+from liif_daemon.names import pictures
+from liif_daemon.settings import FolderSettings, Settings, target_name
+from liif_daemon.store import Store
+from liif_daemon.undo import undo, undoable
+from liif_engine.errors import LiifError
+
+
+def scan(
+    settings: Settings, ledger: Ledger, *, again: bool, dry_run: bool, say: Callable[[str], None]
+) -> dict[str, int]:
+    """Looks at all files and queues what is to be restored; a running daemon does the rest.
+
+    Args:
+        settings: whose folders to look at.
+        ledger: open.
+        again: puts back, and queues, originals whose results other settings made.
+        dry_run: changes nothing.
+        say: takes one line for each file that something is to be done about.
+
+    Returns:
+        How many files were found of each kind.
+    """
+    store, counts = Store(settings.daemon.originals_folder), Counter[str]()
+    for folder in settings.folders:
+        for path in pictures(folder, folder.path):
+            try:
+                kind, reason = _look(path, folder, settings, ledger, store, again=again, dry_run=dry_run)
+            except (OSError, LiifError) as error:
+                kind, reason = "failed", str(error)
+            counts[_WORDS[kind]] += 1
+            if kind in {"job", "failed", "skipped"}:
+                say(f"{path}: {'to be restored' if kind == 'job' else reason}{' (dry run)' if dry_run else ''}")
+    return dict(counts)
+
+
+_WORDS = {
+    "job": "to be restored",
+    "skipped": "left as they are",
+    "failed": "failed",
+    "ours": "restored already",
+    "undone": "undone",
+    "known": "known",
+}
+
+
+def _look(
+    path: Path, folder: FolderSettings, settings: Settings, ledger: Ledger, store: Store, *, again: bool, dry_run: bool
+) -> tuple[str, str]:
+    if again and (job := _made_otherwise(path, folder, settings, ledger)):
+        if dry_run:
+            return "job", ""
+        undo(job, ledger, store)
+        row = {"path": path, "width": job.width, "height": job.height, "source_sha256": job.source_sha256}
+        verdict = Verdict("job", "", row["source_sha256"], Glance.of(path), job.width, job.height)
+        record(path, folder, settings, ledger, verdict)
+        return "job", ""
+    if not again and ledger.seen(path, Glance.of(path), folder.rules):
+        rows = ledger.jobs(path=path)
+        return ("ours", "") if rows and rows[-1].state == "done" else ("known", "")
+    verdict = examine(path, folder, settings, ledger)
+    if not dry_run:
+        record(path, folder, settings, ledger, verdict)
+    return verdict.kind, verdict.reason
+
+
+def _made_otherwise(path: Path, folder: FolderSettings, settings: Settings, ledger: Ledger) -> Job | None:
+    """The job whose result lies here, if the settings now ask for another size or model."""
+    for job in undoable(path, ledger):
+        wanted = (target_name(folder.targets[0]), folder.model or settings.engine.model)
+        if job.state == "done" and (job.target, job.model) != wanted:
+            return job
+    return None

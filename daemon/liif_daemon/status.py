@@ -1,0 +1,130 @@
+"""What the daemon does and did, for people and for programs: read from the ledger and from the daemon's own small file."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from liif_daemon import places, progress
+from liif_daemon.ledger import Job, Ledger
+from liif_daemon.settings import Settings
+
+#: Rows of last results and of failures.
+ROWS = 8
+
+
+def gather(settings: Settings, ledger: Ledger) -> dict[str, Any]:
+    """The state of things as plain values; docs/daemon.md says what each key means."""
+    running = progress.read(places.status_path(settings))
+    rate, waiting = ledger.rate(), ledger.waiting_megapixels()
+    originals = ledger.originals()
+    return {
+        "running": running is not None,
+        "pid": running["pid"] if running else None,
+        "jobs": ledger.counts(),
+        "working": running.get("working", []) if running else [],
+        "folders": running.get("folders", []) if running else [{"path": str(f.path)} for f in settings.folders],
+        "scanning": running.get("scanning", []) if running else [],
+        "settling": running.get("settling", 0) if running else 0,
+        "config_error": running.get("config_error") if running else None,
+        "error": running.get("error") if running else None,
+        "waiting_megapixels": round(waiting, 3),
+        "megapixels_per_second": None if rate is None else round(rate, 4),
+        "seconds_left": None if not rate else round(waiting / rate, 1),
+        "originals": {"count": len(originals), "bytes": sum(row["size"] for row in originals)},
+        "last_results": [_row(job) for job in ledger.recent("done", ROWS)],
+        "failures": [_row(job) for job in ledger.recent("failed", ROWS)],
+        "waiting": [_row(job) for job in ledger.recent("queued", ROWS) if job.reason],
+    }
+
+
+def render(found: dict[str, Any]) -> RenderableType:
+    """The same as a picture for a terminal."""
+    parts: list[RenderableType] = [_head(found)]
+    for text in (found["config_error"], found["error"]):
+        if text:
+            parts.append(Text(text, style="red"))
+    for folder in found["folders"]:
+        how = f"{folder['how']}{': ' + folder['why'] if folder.get('why') else ''}" if "how" in folder else ""
+        parts.append(Text(f"  {folder['path']}  {how}", style="yellow" if folder.get("how") == "away" else ""))
+    if found["working"]:
+        parts.append(_working(found["working"]))
+    parts.append(_figures(found))
+    tables: tuple[tuple[str, str, Callable[[dict[str, Any]], str]], ...] = (
+        ("failures", "Failed", lambda row: row["reason"]),
+        ("waiting", "Waiting", lambda row: row["reason"]),
+        ("last_results", "Last results", lambda row: f"{row['size']} by {row['model']}, {row['seconds']:.1f} s"),
+    )
+    for key, title, say in tables:
+        if found[key]:
+            parts += [Text(f"\n{title}", style="bold"), _rows(found[key], say)]
+    return Group(*parts)
+
+
+def as_bytes(count: float) -> str:
+    """A size for people."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def as_time(seconds: float) -> str:
+    """A duration for people."""
+    return str(timedelta(seconds=round(seconds)))
+
+
+def _head(found: dict[str, Any]) -> Text:
+    if not found["running"]:
+        return Text("The daemon is not running; `liif-daemon run` starts it.", style="yellow")
+    busy = f", looking at {len(found['scanning'])} folders" if found["scanning"] else ""
+    return Text(f"The daemon runs (process {found['pid']}{busy}).", style="green")
+
+
+def _figures(found: dict[str, Any]) -> Text:
+    jobs = ", ".join(f"{count} {state}" for state, count in found["jobs"].items())
+    line = f"\n{jobs}"
+    if found["jobs"]["queued"]:
+        line += f"\n{found['waiting_megapixels']:.1f} megapixels wait"
+        if found["seconds_left"] is not None:
+            pace = found["megapixels_per_second"]
+            line += f"; at {pace:.2f} megapixels/s that takes {as_time(found['seconds_left'])}"
+    kept = found["originals"]
+    return Text(f"{line}\n{kept['count']} originals are kept, {as_bytes(kept['bytes'])}")
+
+
+def _working(rows: list[dict[str, Any]]) -> Table:
+    table = Table.grid(padding=(0, 1))
+    for row in rows:
+        bar = ProgressBar(total=1, completed=row["share"], width=30)
+        since = as_time(max(0, time.time() - row["since"]))
+        table.add_row(Text(row["path"]), row["target"], bar, f"{row['share']:.0%}", since)
+    return table
+
+
+def _rows(rows: list[dict[str, Any]], say: Callable[[dict[str, Any]], str]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    for row in rows:
+        table.add_row(row["when"][:16].replace("T", " "), Text(row["path"]), Text(say(row)))
+    return table
+
+
+def _row(job: Job) -> dict[str, Any]:
+    return {
+        "path": str(job.path if job.in_place else job.destination or job.path),
+        "target": job.target,
+        "when": datetime.fromtimestamp(job.changed).astimezone().isoformat(timespec="seconds"),
+        "reason": job.reason,
+        "attempts": job.attempts,
+        "size": f"{job.width}x{job.height} -> {job.out_width}x{job.out_height}",
+        "model": job.model,
+        "seconds": round(job.seconds, 3),
+    }

@@ -1,0 +1,116 @@
+"""The way back: an original returns to its place, by the same swap that took it away, and stays until `retry`."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import shutil
+from pathlib import Path
+
+from liif_daemon.carry import carry
+from liif_daemon.exchange import rename_if_free
+from liif_daemon.ledger import Glance, Job, Ledger
+from liif_daemon.replace import flush, recover, remove_workplace, swap, workplace_for
+from liif_daemon.store import Store, hash_of
+from liif_engine.errors import InputError, LiifError, OutputError
+
+
+def undoable(path: Path, ledger: Ledger, *, since: float = 0) -> list[Job]:
+    """The jobs whose originals `undo` would bring back.
+
+    Args:
+        path: a file, also one that was renamed since, or a folder.
+        ledger: open.
+        since: only what was restored after this Unix time.
+    """
+    found = ledger.below(path) if path.is_dir() else ledger.jobs(path=path)
+    if not found and path.is_file():
+        # Renamed or copied since: its content tells which original it came from.
+        found = [dataclasses.replace(job, path=path) for job in ledger.results(hash_of(path))]
+    latest = {
+        job.path: job for job in found if job.in_place and job.state in {"done", "undone"} and job.changed >= since
+    }
+    return [job for job in latest.values() if job.state == "done" or _is_half_undone(job)]
+
+
+def undo(job: Job, ledger: Ledger, store: Store, *, force: bool = False) -> None:
+    """Brings one original back.
+
+    Args:
+        job: done, in place.
+        ledger: open.
+        store: of the originals.
+        force: also if the file was changed since it was restored; the changed file goes into the store first.
+
+    Raises:
+        LiifError: refused; nothing was changed.
+        OSError: the system refuses; the file is as it was.
+    """
+    path, original = job.path, store.path_of(job.source_sha256)
+    if ledger.jobs(path=path, state="claimed"):
+        raise LiifError("is being restored right now", path=path, remedy="Try again in a moment.")
+    here = hash_of(path) if path.is_file() else None
+    if here == job.source_sha256:
+        _note(job, ledger)
+        return
+    if not store.holds(job.source_sha256):
+        remedy = "It was let go when its time was over, or keep_originals was none."
+        raise InputError("its original is not in the store", path=path, remedy=remedy)
+    if here is not None and here != job.result_sha256:
+        if not force:
+            remedy = "Use --force: the file as it is now goes into the store, then the original returns."
+            raise OutputError("was changed since it was restored", path=path, remedy=remedy)
+        ledger.keep(here, store.keep(path, here), math.inf)
+    workplace = workplace_for(path)
+    ledger.set_workplace(job, workplace)
+    workplace.mkdir(mode=0o700)
+    try:
+        copy = workplace / f"original{path.suffix}"
+        shutil.copyfile(original, copy)
+        if hash_of(copy) != job.source_sha256:
+            raise OutputError("its original could not be copied whole", path=path)
+        if here is not None:
+            carry(path, copy, mtime=False)
+        os.utime(copy, ns=(job.mtime_ns, job.mtime_ns))
+        flush(copy)
+        # First the ledger: a kill in between must not leave an original that looks like a new picture.
+        _note(job, ledger)
+        try:
+            if here is None:
+                rename_if_free(copy, path)
+            else:
+                swap(copy, path, here)
+        except BaseException:
+            ledger.finish(job, "done", job.reason, seconds=job.seconds)
+            raise
+        ledger.see(path, Glance.of(path), job.source_sha256, "")
+    finally:
+        recover(dataclasses.replace(job, workplace=workplace), store)
+        if workplace.is_dir():
+            remove_workplace(workplace)
+
+
+def _note(job: Job, ledger: Ledger) -> None:
+    """Writes down that this content is not to be restored at this path."""
+    row = {
+        "folder": job.folder,
+        "path": job.path,
+        "source_sha256": job.source_sha256,
+        "target": job.target,
+        "in_place": True,
+        "size": job.size,
+        "mtime_ns": job.mtime_ns,
+        "model": job.model,
+        "width": job.width,
+        "height": job.height,
+    }
+    ledger.note(row, "undone", "undone")
+
+
+def _is_half_undone(job: Job) -> bool:
+    """Whether an `undo` was killed between the ledger and the swap."""
+    try:
+        return hash_of(job.path) == job.result_sha256
+    except OSError:
+        return False

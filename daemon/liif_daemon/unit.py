@@ -1,0 +1,82 @@
+"""The systemd user unit: installed, removed, asked about; and the few words that systemd wants to hear from a service."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from liif_engine.errors import LiifError, OutputError
+
+NAME = "liif-daemon.service"
+
+
+def text() -> str:
+    """The unit for this interpreter."""
+    here = Path(__file__)
+    # Inside the package when installed, one level up in a checkout.
+    template = next(path for path in (here.with_name(NAME), here.parents[1] / NAME) if path.is_file())
+    return template.read_text("utf-8").replace("@PYTHON@", sys.executable)
+
+
+def path() -> Path:
+    """Where the unit is installed."""
+    base = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    return base / "systemd" / "user" / NAME
+
+
+def install(*, start: bool) -> list[str]:
+    """Writes the unit and, if there is a systemd to talk to, enables it; says what was done.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    target = path()
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text(), "utf-8")
+    except OSError as error:
+        raise OutputError(f"cannot be written ({error.strerror})", path=target) from error
+    said = [f"wrote {target}"]
+    if not start:
+        return said
+    if _systemctl("daemon-reload") and _systemctl("enable", "--now", NAME):
+        return [*said, "enabled and started; `loginctl enable-linger` keeps it running while you are logged out"]
+    return [*said, f"systemd did not answer: run `systemctl --user enable --now {NAME}` when you are logged in"]
+
+
+def uninstall() -> list[str]:
+    """Stops and removes the unit.
+
+    Raises:
+        LiifError: there is none.
+    """
+    target = path()
+    if not target.is_file():
+        raise LiifError("there is no such unit", path=target, remedy="")
+    _systemctl("disable", "--now", NAME)
+    target.unlink()
+    _systemctl("daemon-reload")
+    return [f"removed {target}"]
+
+
+def notify(**facts: str) -> None:
+    """Tells systemd, if it started this process: READY="1", STOPPING="1", WATCHDOG="1", STATUS="..."."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address or not hasattr(socket, "AF_UNIX"):
+        return
+    address = f"\0{address[1:]}" if address.startswith("@") else address
+    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as one:
+        one.sendto("\n".join(f"{key}={value}" for key, value in facts.items()).encode(), address)
+
+
+def _systemctl(*arguments: str) -> bool:
+    program = shutil.which("systemctl")
+    if program is None:
+        return False
+    done = subprocess.run([program, "--user", *arguments], capture_output=True, check=False, timeout=60)
+    return done.returncode == 0

@@ -1,0 +1,67 @@
+"""Why a file was restored, or was not: the names' rules, the ledger's rows, and what a fresh look would decide."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+from liif_daemon.examine import examine
+from liif_daemon.ledger import Job, Ledger
+from liif_daemon.names import why_not
+from liif_daemon.settings import Settings, target_name
+from liif_daemon.store import Store
+
+
+def why(path: Path, settings: Settings, ledger: Ledger, store: Store) -> list[str]:
+    """Sentences about a file, the most telling first.
+
+    Args:
+        path: absolute; the file need not be there.
+        settings: whose folders and rules count.
+        ledger: open.
+        store: of the originals.
+    """
+    lines = [_of_now(path, settings, ledger)]
+    for job in ledger.jobs(path=path):
+        lines.append(_of_job(job, store))
+    if not path.exists():
+        lines.append("There is no such file now.")
+    return [line for line in lines if line]
+
+
+def _of_now(path: Path, settings: Settings, ledger: Ledger) -> str:
+    if path.is_symlink():
+        return "It is a symbolic link, and those are not followed."
+    if not path.is_file():
+        return ""
+    folder = settings.folder_of(path)
+    if folder is None:
+        known = ledger.jobs(path=path)
+        if not known:
+            return "It lies in none of the watched folders."
+        return f"It lies in none of the folders of the settings; it was met when {known[-1].folder} was watched."
+    if reason := why_not(path, folder):
+        return f"It is not looked at: {reason}."
+    verdict = examine(path, folder, settings, ledger)
+    if verdict.kind == "job":
+        sizes = " and ".join(target_name(target) for target in folder.targets)
+        return f"It is to be restored ({sizes}), but the daemon has not got to it yet."
+    words = {"failed": "It cannot be restored", "skipped": "It is left as it is", "ours": "It is left as it is"}
+    return f"{words.get(verdict.kind, 'It is known')}: {verdict.reason}."
+
+
+def _of_job(job: Job, store: Store) -> str:
+    when = datetime.fromtimestamp(job.changed).astimezone().strftime("%Y-%m-%d %H:%M")
+    size = f"{job.width}x{job.height}"
+    because = f": {job.reason}" if job.reason and job.reason != job.state else ""
+    if job.state == "done":
+        kept = ""
+        if job.in_place:
+            kept = "; its original is kept" if store.holds(job.source_sha256) else "; its original is no longer kept"
+        result = f"{size} to {job.out_width}x{job.out_height} by {job.model}"
+        where = "" if job.in_place else f" as {job.destination}"
+        return f"{when}: restored from {result}{where} in {job.seconds:.1f} s{kept}{because}."
+    if job.state == "queued":
+        return f"{when}: waits for its turn ({job.target}, {job.attempts} failed tries){because}."
+    words = {"claimed": "is being restored", "failed": "failed", "skipped": "left as it was", "undone": "undone"}
+    return f"{when}: {words[job.state]} ({job.target}){because}."
