@@ -31,8 +31,10 @@ DAEMON_LAYERS = [
     ("liif_daemon.watcher", "liif_daemon.replace", "liif_daemon.status", "liif_daemon.examine"),
     ("liif_daemon.undo", "liif_daemon.prune", "liif_daemon.work"),
     ("liif_daemon.dispatch",),
-    ("liif_daemon.run", "liif_daemon.why", "liif_daemon.check", "liif_daemon.unit"),
+    ("liif_daemon.why", "liif_daemon.check", "liif_daemon.unit", "liif_daemon.scan", "liif_daemon.first_run"),
+    ("liif_daemon.run",),
     ("liif_daemon.cli",),
+    ("liif_daemon.__main__",),
 ]
 
 

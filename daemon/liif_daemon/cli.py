@@ -94,7 +94,13 @@ def run(
     """Watches folders and restores what is there and what comes."""
     from liif_daemon.run import run as run_daemon
 
-    asked = {"size": size, "long_edge": long_edge, "megapixels": megapixels, "model": model, "quality": quality}
+    asked: dict[str, Any] = {
+        "size": size,
+        "long_edge": long_edge,
+        "megapixels": megapixels,
+        "model": model,
+        "quality": quality,
+    }
     asked |= {"keep_originals": keep_originals, "recursive": recursive, "scales": scale or None}
     given = {key: value for key, value in asked.items() if value is not None}
     if not folders and set(given) - {"recursive"}:

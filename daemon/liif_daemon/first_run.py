@@ -1,4 +1,4 @@
-"""Before the first replacement in a folder: how many pictures, how long, how much disk; and a question if it is much."""
+"""Before the first replacement in a folder: how many, how long, how much disk; and a question if it is much."""
 
 from __future__ import annotations
 

@@ -337,14 +337,13 @@ class Ledger:
 
     def rate(self) -> float | None:
         """Input megapixels per second of the last hundred jobs, time without any left out; None if there were none."""
-        spans = sorted(
-            (job.changed - job.seconds, job.changed) for job in (jobs := self.recent("done", 100)) if job.seconds
-        )
+        jobs = [job for job in self.recent("done", 100) if job.seconds]
+        spans = sorted((job.changed - job.seconds, job.changed) for job in jobs)
         busy, end = 0.0, 0.0
         for start, stop in spans:
             busy += max(0.0, stop - max(start, end))
             end = max(end, stop)
-        pixels = sum(job.width * job.height for job in jobs if job.seconds)
+        pixels = sum(job.width * job.height for job in jobs)
         return pixels / 1e6 / busy if busy > 0 and pixels else None
 
     # Files that were looked at

@@ -60,8 +60,8 @@ def _look(
         if dry_run:
             return "job", ""
         undo(job, ledger, store)
-        row = {"path": path, "width": job.width, "height": job.height, "source_sha256": job.source_sha256}
-        verdict = Verdict("job", "", row["source_sha256"], Glance.of(path), job.width, job.height)
+        ledger.finish(job, "skipped", "redone with other settings")
+        verdict = Verdict("job", "", job.source_sha256, Glance.of(path), job.width, job.height)
         record(path, folder, settings, ledger, verdict)
         return "job", ""
     if not again and ledger.seen(path, Glance.of(path), folder.rules):
@@ -75,8 +75,9 @@ def _look(
 
 def _made_otherwise(path: Path, folder: FolderSettings, settings: Settings, ledger: Ledger) -> Job | None:
     """The job whose result lies here, if the settings now ask for another size or model."""
+    model = folder.model or settings.engine.model
     for job in undoable(path, ledger):
-        wanted = (target_name(folder.targets[0]), folder.model or settings.engine.model)
-        if job.state == "done" and (job.target, job.model) != wanted:
+        same_model = model == "auto" or job.model in {model, Path(model).stem}
+        if job.state == "done" and not (job.target == target_name(folder.targets[0]) and same_model):
             return job
     return None

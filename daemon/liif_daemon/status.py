@@ -1,4 +1,4 @@
-"""What the daemon does and did, for people and for programs: read from the ledger and from the daemon's own small file."""
+"""What the daemon does and did, for people and programs: from the ledger and from the daemon's own small file."""
 
 from __future__ import annotations
 
@@ -48,9 +48,7 @@ def gather(settings: Settings, ledger: Ledger) -> dict[str, Any]:
 def render(found: dict[str, Any]) -> RenderableType:
     """The same as a picture for a terminal."""
     parts: list[RenderableType] = [_head(found)]
-    for text in (found["config_error"], found["error"]):
-        if text:
-            parts.append(Text(text, style="red"))
+    parts += [Text(text, style="red") for text in (found["config_error"], found["error"]) if text]
     for folder in found["folders"]:
         how = f"{folder['how']}{': ' + folder['why'] if folder.get('why') else ''}" if "how" in folder else ""
         parts.append(Text(f"  {folder['path']}  {how}", style="yellow" if folder.get("how") == "away" else ""))

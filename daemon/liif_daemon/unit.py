@@ -1,4 +1,4 @@
-"""The systemd user unit: installed, removed, asked about; and the few words that systemd wants to hear from a service."""
+"""The systemd user unit: installed and removed; and the few words that systemd wants to hear from a service."""
 
 from __future__ import annotations
 

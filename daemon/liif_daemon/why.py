@@ -22,8 +22,7 @@ def why(path: Path, settings: Settings, ledger: Ledger, store: Store) -> list[st
         store: of the originals.
     """
     lines = [_of_now(path, settings, ledger)]
-    for job in ledger.jobs(path=path):
-        lines.append(_of_job(job, store))
+    lines += [_of_job(job, store) for job in ledger.jobs(path=path)]
     if not path.exists():
         lines.append("There is no such file now.")
     return [line for line in lines if line]
