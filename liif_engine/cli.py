@@ -136,11 +136,14 @@ def serve(
     """Keeps the engine warm for this user's programs: GIMP, the daemon, curl (docs/service.md)."""
     settings = _settings(config, model=model, device=device, precision=precision)
 
-    from liif_engine import terminal
+    import logging
+
     from liif_engine.service.serve import ServeSettings, serve
     from liif_engine.workers import WorkerSettings
 
-    terminal.show_logs(verbose=verbose)
+    # Plain lines with their time: this is read in a log file days later, not on a terminal.
+    level = logging.INFO if verbose else logging.WARNING
+    logging.basicConfig(level=level, format="liif: %(asctime)s %(message)s", force=True)
     megabytes = settings.memory_megabytes
     workers = WorkerSettings(
         device=settings.device,

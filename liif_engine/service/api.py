@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,6 @@ from liif_engine.errors import (
     Cancelled,
     LiifError,
     OutputError,
-    ServiceError,
     TooLargeError,
     UsageError,
 )
@@ -33,7 +33,7 @@ from liif_engine.service.body import Body
 from liif_engine.service.job import Job
 from liif_engine.service.payload import FilePayload, ImagePayload, Payload, PixelPayload
 from liif_engine.service.queue import Queue
-from liif_engine.service.request import Defaults, FileRequest, ImageRequest, PixelRequest, parse
+from liif_engine.service.request import REMEDY, Defaults, FileRequest, ImageRequest, PixelRequest, parse
 
 #: A job given as JSON alone is never longer.
 MAX_JSON_BYTES = 1 << 16
@@ -109,7 +109,7 @@ class Api:
             job = await self._image_job(request)
         else:
             await self._body(request).drain()
-            return refusal(UsageError(f"the body's type is not one of {KINDS}"), 415)
+            return refusal(UsageError(f"the body's type is not one of {KINDS}", remedy=REMEDY), 415)
         self.queue.add(job)
         return Json(job.as_dict(), 201, headers={"Location": f"/v1/jobs/{job.id}"})
 
@@ -216,7 +216,7 @@ class Api:
             held = body.length
             if held is None:
                 # Room is set aside before the body comes, so its length must be known.
-                raise UsageError("give the picture's length in Content-Length")
+                raise UsageError("give the picture's length in Content-Length", remedy=REMEDY)
             if held > limit:
                 raise TooLargeError(f"the body, {memory.readable(held)}, is longer than {memory.readable(limit)}")
             self.queue.reserve(held)
@@ -251,7 +251,7 @@ class Api:
 def _job_header(request: Request) -> bytes:
     found = [value for name, value in request.scope["headers"] if name == JOB_HEADER]
     if len(found) != 1:
-        raise UsageError("give one Liif-Job header, a JSON object that says what to do with the body")
+        raise UsageError("give one Liif-Job header, a JSON object that says what to do with the body", remedy=REMEDY)
     return bytes(found[0])
 
 
@@ -270,5 +270,7 @@ async def _fault(_: Request, __: Exception) -> Response:
 
 async def _http_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    kind = UsageError if error.status_code < 500 else ServiceError
-    return refusal(kind(error.detail or "not possible", remedy="See docs/service.md."), error.status_code)
+    words = {404: "there is nothing at this path", 405: "this path does not take this method"}
+    standard = HTTPStatus(error.status_code).phrase
+    message = words.get(error.status_code, error.detail) if error.detail == standard else error.detail
+    return refusal(UsageError(message, remedy=REMEDY), error.status_code)

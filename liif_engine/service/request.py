@@ -19,7 +19,7 @@ Asked = TypeVar("Asked", bound="JobRequest")
 #: Bytes of one value, by the name of its format.
 ITEM_BYTES = {"u8": 1, "u16": 2, "f16": 2, "f32": 4}
 
-REMEDY = "See docs/service.md for what a job may hold."
+REMEDY = "See docs/service.md."
 
 Pixel = Annotated[int, Field(ge=1, le=1_000_000)]
 

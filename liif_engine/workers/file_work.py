@@ -74,8 +74,11 @@ class _Lent:
         return self._ask(lambda: self.engine.restore(pixels, **rest))
 
     def for_picture(self, *arguments: Any) -> _Lent:
-        """As `Engine.for_picture`; this object then stands for the chosen engine."""
-        self.engine = self._ask(lambda: self.engine.for_picture(*arguments))
+        """As `Engine.for_picture`; this object then stands for the chosen engine.
+
+        Not in the other thread: looking at a large picture takes a while, in which that has something better to do.
+        """
+        self.engine = self.engine.for_picture(*arguments)
         return self
 
     def serve(self, seconds: float) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from liif_engine import memory
+from liif_engine.auto import AUTO, CLEAN, DAMAGED
 from liif_engine.errors import Cancelled, LiifError, MemoryExhaustedError, WorkerError
 from liif_engine.network import card
 from liif_engine.workers import pixel_work
@@ -206,6 +207,8 @@ class Engines:
 
 def _size_and_stamp(model: str) -> tuple[int, object]:
     """Bytes that a model takes, about, and what tells that its file was replaced by another."""
+    if model == AUTO:
+        return sum(_size_and_stamp(name)[0] for name in (DAMAGED, CLEAN)), None
     path = Path(model)
     if not path.is_absolute():
         path = card.SHIPPED / f"{model}.safetensors"

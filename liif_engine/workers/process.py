@@ -154,6 +154,8 @@ class Worker:
             ours.close()
         if not (self._closing or self._released):
             self._bury(reason or WorkerError(f"the worker process {_how_it_ended(process.exitcode)}"), was_ready)
+            # Its successor starts now rather than with the next job; but one that cannot start is not tried for ever.
+            self._warm = was_ready
 
     def _listen(self, process: SpawnProcess, connection: Connection) -> LiifError | None:
         """Takes messages until the process ends; the reason, if it is known better than by the exit code."""
