@@ -37,7 +37,9 @@ _OUR_OWN = Limits(
 )
 #: Pieces whose content a field of `Metadata` repeats, and PNG's sRGB values, which are what no profile means anyway.
 _TRANSLATED = frozenset({"COM", "tEXt", "zTXt", "iTXt", "pHYs", "iCCP", "sRGB", "gAMA", "cHRM"})
-_PLACES = frozenset({"<EXIF>", "<XMP>", "<ICC>", "<PHOTOSHOP>", "<JFIF>", "<LOOP>", "<BACKGROUND>", "<FORM>"})
+_PLACES = frozenset(
+    {"<EXIF>", "<XMP>", "<ICC>", "<PHOTOSHOP>", "<JFIF>", "<LOOP>", "<BACKGROUND>", "<FORM>", "<COLOUR>", "<CICP>"}
+)
 _NAMES = {
     "exif": "EXIF",
     "icc": "an ICC profile",

@@ -1,0 +1,131 @@
+"""HEIC: pixels through the extra, turns, the filling of blocks, metadata, an installation without the extra."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import struct
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from liif_engine.errors import TruncatedError, UnsupportedError
+from liif_engine.picture.image_file import heic, isobmff
+from liif_engine.picture.image_file.contents import Frame, Limits, Metadata, Order, Piece, Pixels
+
+LIMITS = Limits()
+pillow_heif = pytest.importorskip("pillow_heif", reason="needs the extra: pip install 'liif-restore[heic]'")
+
+
+def smooth(height: int, width: int, channels: int) -> Pixels:
+    y, x = np.mgrid[0:height, 0:width]
+    planes = [x * 255 // width, y * 255 // height, (x + y) * 255 // (width + height), 200 - x * 200 // width]
+    picked = {1: [0], 2: [0, 3], 3: [0, 1, 2], 4: [0, 1, 2, 3]}[channels]
+    return np.stack([planes[i] for i in picked], axis=2).astype(np.uint8)
+
+
+def written(pixels: Pixels, *, quality: int = 95, **fields: object) -> bytes:
+    layout = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[pixels.shape[2]]
+    metadata = replace(Metadata("HEIC"), **fields)
+    return heic.encode(Order([Frame(pixels)], layout, metadata, quality))[0]
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("shape", [(1, 1), (64, 96), (63, 97), (70, 129)])
+def test_results_are_close_at_any_size(channels: int, shape: tuple[int, int]) -> None:
+    pixels = smooth(*shape, channels)
+    data = written(pixels)
+    header = heic.inspect(data, LIMITS)
+    [frame] = heic.decode(data, header, allow_truncated=False)
+    wanted = pixels[..., [0, 0, 0, 1]] if channels == 2 else pixels
+    assert (header.height, header.width, len(header.layout)) == wanted.shape
+    assert frame.pixels.shape == wanted.shape
+    assert np.abs(frame.pixels.astype(int) - wanted).mean() < 2
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_turns_of_the_header_are_done(orientation: int) -> None:
+    pixels = smooth(64, 128, 3)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = io.BytesIO()
+    pillow_heif.from_pillow(Image.fromarray(pixels)).save(file, quality=95, chroma=444, exif=exif.tobytes())
+    data = file.getvalue()
+    header = heic.inspect(data, LIMITS)
+    [frame] = heic.decode(data, header)
+    turned = Image.fromarray(pixels)
+    turned.getexif()[0x0112] = orientation
+    stored = io.BytesIO()
+    turned.save(stored, "PNG", exif=turned.getexif())
+    from PIL import ImageOps
+
+    upright = np.asarray(ImageOps.exif_transpose(Image.open(stored)))
+    assert header.orientation == 1
+    assert header.metadata.turned
+    assert frame.pixels.shape == upright.shape
+    assert np.abs(frame.pixels.astype(int) - upright).mean() < 2
+
+
+def test_metadata_is_kept_byte_for_byte() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 1
+    exif[0x010F] = "Maker"
+    fields = {
+        "exif": exif.tobytes().removeprefix(b"Exif\0\0"),
+        "xmp": b"<x/>",
+        "icc": b"\0\0\0\x80" + bytes(124),
+        "pieces": (Piece("<CICP>", struct.pack(">HH", 12, 13)),),
+    }
+    data = written(smooth(64, 64, 3), **fields)
+    metadata = heic.inspect(data, LIMITS).metadata
+    assert {name: getattr(metadata, name) for name in ("exif", "xmp", "icc")} == {
+        name: fields[name] for name in ("exif", "xmp", "icc")
+    }
+    other = pillow_heif.open_heif(io.BytesIO(data))
+    assert other.info["exif"].removeprefix(b"Exif\0\0") == fields["exif"]
+    assert other.info["xmp"] == b"<x/>"
+    plain = written(smooth(64, 64, 3), pieces=fields["pieces"])
+    assert heic.inspect(plain, LIMITS).metadata.pieces == fields["pieces"]
+
+
+def test_cropping_is_refused() -> None:
+    data = written(smooth(63, 97, 3))
+    at = data.index(b"clap") + 4
+    crop = struct.pack(">IIIIiIiI", 50, 1, 40, 1, 0, 1, 0, 1)
+    with pytest.raises(UnsupportedError, match="cropped"):
+        heic.inspect(data[:at] + crop + data[at + 32 :], LIMITS)
+
+
+def test_more_bits_are_refused() -> None:
+    deep = pillow_heif.from_bytes("RGB;16", (64, 64), bytes(64 * 64 * 6))
+    file = io.BytesIO()
+    deep.save(file, quality=90)
+    with pytest.raises(UnsupportedError, match="bits per sample"):
+        heic.inspect(file.getvalue(), LIMITS)
+
+
+def test_cut_files_are_refused() -> None:
+    data = written(smooth(64, 64, 3))[:-10]
+    header = heic.inspect(data, LIMITS)
+    assert "ends early" in str(header.cut)
+    with pytest.raises(TruncatedError, match="no part"):
+        heic.decode(data, header, allow_truncated=True)
+
+
+def test_without_the_extra_the_file_is_still_told_and_the_extra_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = written(smooth(64, 64, 3))
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "pillow_heif" else find(name))
+    header = heic.inspect(data, LIMITS)
+    assert (header.width, header.height) == (64, 64)
+    with pytest.raises(UnsupportedError, match="extra") as caught:
+        heic.decode(data, header)
+    assert "liif-restore[heic]" in caught.value.remedy
+
+
+def test_the_stand_in_is_as_long_as_the_block() -> None:
+    for length in (1, 8, 14, 15, 400):
+        exif = bytes(range(1, 256)) * 2
+        assert len(isobmff.stand_in(exif[:length]) or b"") == length
