@@ -13,14 +13,16 @@ import argparse
 import json
 import math
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from liif_engine.auto import choose
+from liif_engine.auto import DAMAGED, choose
 from liif_engine.lab.degrade import Compression
 from liif_engine.lab.evaluate import Bicubic, Pixels, degrade, pictures_in, read, score
 from liif_engine.network import checkpoint
@@ -75,18 +77,21 @@ def webps(scale: float, *qualities: int) -> tuple[Condition, ...]:
 CLEAN = tuple(Condition(f"x{scale}, clean", scale) for scale in (2, 3, 4))
 SCALED_JPEG = (*jpegs(2, 10, 20, 30, 40, 75), *jpegs(4, 10, 20, 30, 40, 75))
 
-#: In the order of their worth, should the time be short.
+LIVE1_JPEG = jpegs(1, 10, 20, 30, 40)
+
+#: The quick ones first, should the time be short.
 TABLES = (
-    Table("JPEG, artifact removal alone: LIVE1, colour", "LIVE1", jpegs(1, 10, 20, 30, 40), (PSNR_RGB, PSNR_B, SSIM)),
+    Table("JPEG, artifact removal alone: Set5", "Set5", jpegs(1, 10, 20, 40), (PSNR_Y, PSNR_RGB, SSIM)),
     Table("JPEG, then enlarged: Set5", "Set5", SCALED_JPEG, (PSNR_Y, SSIM)),
     Table("Clean, enlarged: Set5", "Set5", CLEAN, (PSNR_Y, PSNR_RGB, SSIM)),
-    Table("JPEG, artifact removal alone: Set5", "Set5", jpegs(1, 10, 20, 40), (PSNR_Y, PSNR_RGB, SSIM)),
+    Table("WebP: Set5", "Set5", (*webps(1, 10, 30, 50, 75), *webps(2, 10, 50, 75)), (PSNR_RGB, SSIM)),
+    Table("JPEG twice, the second grid 4 px off: Set5", "Set5", (twice(10, 50), twice(50, 10)), (PSNR_RGB, SSIM)),
+    Table("JPEG, artifact removal alone: LIVE1, colour", "LIVE1", LIVE1_JPEG, (PSNR_RGB, PSNR_B, SSIM)),
     Table(
         "JPEG, artifact removal alone: Classic5, gray", "Classic5", jpegs(1, 10, 20, 30, 40), (PSNR_RGB, PSNR_B, SSIM)
     ),
-    Table("JPEG twice, the second grid 4 px off: LIVE1", "LIVE1", (twice(10, 50), twice(50, 10)), (PSNR_RGB, SSIM)),
-    Table("WebP: Set5", "Set5", (*webps(1, 10, 30, 50, 75), *webps(2, 10, 50, 75)), (PSNR_RGB, SSIM)),
     Table("Clean, enlarged: Set14", "Set14", CLEAN, (PSNR_Y, PSNR_RGB, SSIM)),
+    Table("JPEG twice, the second grid 4 px off: LIVE1", "LIVE1", (twice(10, 50), twice(50, 10)), (PSNR_RGB, SSIM)),
     Table("JPEG, then enlarged: LIVE1", "LIVE1", SCALED_JPEG, (PSNR_Y, SSIM)),
 )
 
@@ -94,8 +99,9 @@ TABLES = (
 class Judge:
     """Scores pictures, and remembers."""
 
-    def __init__(self, data: Path, cache: Path, models: Sequence[str]) -> None:
+    def __init__(self, data: Path, cache: Path, models: Sequence[str], minutes: float) -> None:
         self.data, self.cache = data, cache
+        self.deadline = time.monotonic() + 60 * minutes
         self.known: dict[str, Any] = json.loads(cache.read_text()) if cache.is_file() else {}
         self.engines: dict[str, Any] = {"bicubic": Bicubic()}
         self.versions = {"bicubic": "bicubic"}
@@ -104,35 +110,42 @@ class Judge:
             precision = self.engines[model].precision_for(8)
             self.versions[model] = f"{checkpoint.sha256_of(checkpoint.find(model))[:16]} {precision}"
 
-    def row(self, table: Table, condition: Condition) -> dict[str, Any]:
-        """Mean scores by model, and how many pictures `auto` gave to `web`."""
-        rows: dict[str, list[list[float]]] = {name: [] for name in (*self.engines, "auto")}
-        to_web = 0
-        for path in pictures_in(self.data / table.folder):
-            scores, chosen = self.picture(path, condition)
-            for name in self.engines:
-                rows[name].append(scores[name])
-            rows["auto"].append(scores[chosen])
-            to_web += chosen == "web"
-        means: dict[str, Any] = {name: np.mean(values, axis=0) for name, values in rows.items()}
-        return means | {"to web": to_web, "pictures": len(rows["auto"])}
+    def row(self, table: Table, condition: Condition) -> tuple[dict[str, NDArray[Any] | None], str]:
+        """Mean scores by model, None where the time was over before; how many pictures `auto` gave to `web`."""
+        paths = pictures_in(self.data / table.folder)
+        chosen = [self.choice(path, condition) for path in paths]
+        scores = {name: [self.score(name, path, condition) for path in paths] for name in self.engines}
+        scores["auto"] = [scores[name][index] for index, name in enumerate(chosen)]
+        means = {
+            name: None if any(one is None for one in rows) else np.mean(np.array(rows, float), axis=0)
+            for name, rows in scores.items()
+        }
+        return means, f"{chosen.count(DAMAGED)} of {len(chosen)}"
 
-    def picture(self, path: Path, condition: Condition) -> tuple[dict[str, list[float]], str]:
-        """One picture's scores by model, and what `auto` chooses for it."""
-        about = f"{path.parent.name}/{path.name} {condition}"
-        keys = {name: f"{about} {version}" for name, version in self.versions.items()}
-        choice_key = f"{about} auto"
-        if not all(key in self.known for key in (*keys.values(), choice_key)):
+    def choice(self, path: Path, condition: Condition) -> str:
+        """What `auto` takes for a picture."""
+        key = f"{path.parent.name}/{path.name} {condition} auto"
+        if key not in self.known:
+            pixels, _ = degrade(read(path), scale=condition.scale, passes=condition.passes)
+            self._keep(key, choose(look(pixels, condition)).model)
+        return str(self.known[key])
+
+    def score(self, model: str, path: Path, condition: Condition) -> list[float] | None:
+        """A model's scores on a picture, in the order of `NAMES`."""
+        key = f"{path.parent.name}/{path.name} {condition} {self.versions[model]}"
+        if key not in self.known:
+            if model != "bicubic" and time.monotonic() > self.deadline:
+                return None
             pixels, truth = degrade(read(path), scale=condition.scale, passes=condition.passes)
-            self.known[choice_key] = choose(look(pixels, condition)).model
-            for name, key in keys.items():
-                if key not in self.known:
-                    result = self.engines[name].restore(pixels, size=(truth.shape[1], truth.shape[0]))
-                    self.known[key] = score(result, truth, scale=condition.scale, path=path)
-            part = self.cache.with_suffix(".part")
-            part.write_text(json.dumps(self.known))
-            part.replace(self.cache)
-        return {name: self.known[key] for name, key in keys.items()}, self.known[choice_key]
+            result = self.engines[model].restore(pixels, size=(truth.shape[1], truth.shape[0]))
+            self._keep(key, score(result, truth, scale=condition.scale, path=path))
+        return list(self.known[key])
+
+    def _keep(self, key: str, value: Any) -> None:
+        self.known[key] = value
+        part = self.cache.with_suffix(".part")
+        part.write_text(json.dumps(self.known))
+        part.replace(self.cache)
 
 
 def look(pixels: Pixels, condition: Condition) -> Damage:
@@ -146,7 +159,7 @@ def look(pixels: Pixels, condition: Condition) -> Damage:
     return Damage(file, found.grid_phase, found.grid_strength, found.pixel_quality)
 
 
-def report(judge: Judge, tables: Sequence[Table]) -> Iterator[str]:
+def report(judge: Judge) -> Iterator[str]:
     """The page, paragraph by paragraph; each table is measured when it is asked for."""
     models = [*judge.engines, "auto"]
     yield (
@@ -159,19 +172,22 @@ def report(judge: Judge, tables: Sequence[Table]) -> Iterator[str]:
         f"| `{name}` | {sha} | {precision} | {shipped_models()[name].card.get('training', 'as published')} |"
         for name, (sha, precision) in ((n, v.split()) for n, v in judge.versions.items() if n != "bicubic")
     )
-    for table in tables:
+    for table in TABLES:
         shown = " / ".join(NAMES[metric] for metric in table.metrics)
         lines = [f"## {table.title}", "", f"{shown}; the last column is how many pictures `auto` gave to `web`.", ""]
         lines += ["| | " + " | ".join(models) + " | to `web` |", "|---" * (len(models) + 2) + "|"]
         for condition in table.conditions:
-            row = judge.row(table, condition)
-            cells = [" / ".join(shown_as(row[m][metric], metric) for metric in table.metrics) for m in models]
-            count = f"{row['to web']} of {row['pictures']}"
+            row, count = judge.row(table, condition)
+            cells = [cell(row[model], table.metrics) for model in models]
             lines.append(f"| {condition.label} | " + " | ".join(cells) + f" | {count} |")
-        if table is TABLES[0]:
+        if table.folder == "LIVE1" and table.conditions == LIVE1_JPEG:
             lines += ["", "Published, RGB PSNR at quality 10 / 20 / 30 / 40:", ""]
             lines += [f"- {who}: {' / '.join(f'{x:.2f}' for x in row)}" for who, row in PUBLISHED_LIVE1.items()]
         yield "\n".join(lines)
+
+
+def cell(means: NDArray[Any] | None, metrics: Sequence[int]) -> str:
+    return "not measured" if means is None else " / ".join(shown_as(means[metric], metric) for metric in metrics)
 
 
 def shown_as(value: float, metric: int) -> str:
@@ -185,11 +201,11 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="the folder of the test sets")
     parser.add_argument("--out", type=Path, default=Path("docs/quality.md"))
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "liif-quality.json")
-    parser.add_argument("--tables", type=int, default=len(TABLES), help="only so many, the most important first")
+    parser.add_argument("--minutes", type=float, default=1e6, help="what is not measured by then is said so")
     options = parser.parse_args()
-    models = [path.stem for path in sorted(SHIPPED.glob("*.safetensors"))]
+    models = sorted((path.stem for path in SHIPPED.glob("*.safetensors")), key=lambda name: (name != DAMAGED, name))
     page = []
-    for paragraph in report(Judge(options.data, options.cache, models), TABLES[: options.tables]):
+    for paragraph in report(Judge(options.data, options.cache, models, options.minutes)):
         print(paragraph, end="\n\n", flush=True)
         page.append(paragraph)
     part = options.out.with_suffix(".part")
