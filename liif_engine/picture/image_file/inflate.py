@@ -10,6 +10,9 @@ from liif_engine.errors import TooLargeError
 MOST_GROWTH = 1032
 
 
+_STEP = 1 << 18  # [bytes]
+
+
 def inflate(data: bytes, limit: int) -> bytes | None:
     """Unpacks a zlib stream of metadata.
 
@@ -53,3 +56,16 @@ def inflate_what_is_there(data: bytes, size: int) -> bytes:
             parts.append(part)
             missing -= len(part)
     return b"".join(parts)
+
+
+def holds_exactly(data: bytes, size: int) -> bool:
+    """Whether data is one sound zlib stream of `size` bytes, its checksum included; takes no memory for them."""
+    unpack, there, rest = zlib.decompressobj(), 0, data
+    try:
+        while there <= size and not unpack.eof and rest:
+            there += len(unpack.decompress(rest, _STEP))
+            rest = unpack.unconsumed_tail
+        there += len(unpack.decompress(b"", _STEP)) if not unpack.eof else 0
+    except zlib.error:
+        return False
+    return unpack.eof and there == size and not unpack.unused_data

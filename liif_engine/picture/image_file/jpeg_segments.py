@@ -200,9 +200,9 @@ def _exif(scan: Scan) -> bytes | None:
 
 def _icc(scan: Scan) -> bytes | None:
     """The profile put together from its numbered parts, or None if there is none or a part is missing."""
-    parts = {}
+    parts: dict[int, bytes] = {}
     for chunk in scan.named(0xE2, ICC_PREFIX):
-        if len(chunk) < 2 or chunk[0] in parts:
+        if len(chunk) < 2 or parts.get(chunk[0], chunk) != chunk:  # the same part twice does no harm
             return None
         parts[chunk[0]] = chunk
     if not parts or any(chunk[1] != len(parts) for chunk in parts.values()):

@@ -1,25 +1,27 @@
-"""PNG pixels: 8 and 16 bits, palettes, key colours, interlace and animation (APNG).
+"""PNG: what its header promises, and stills and animations (APNG) in and out.
 
-Decoders get a minimal file of header and pixel data alone, so no hostile text or profile ever reaches them.
+Kept: every chunk that does not depend on the pixels, as it is and in its place; 8 and 16 bits, alpha, interlace; every
+frame of an animation with its time, the loop count, the hidden still. Palettes and transparent colours become RGB and
+alpha, since a restored picture has more colours. Left out with a note: sBIT, hIST, iDOT, prVW and a suggested palette.
+Refused: chunks that depend on the pixels and are not known, Apple's CgBI, animations that contradict themselves.
 """
 
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
-import imagecodecs
 import numpy as np
 
-from liif_engine.errors import InputError, LiifError, TruncatedError, UnsupportedError
+from liif_engine.errors import InputError, TruncatedError, UnsupportedError
 from liif_engine.picture.image_file import exif as exif_block
 from liif_engine.picture.image_file import png_chunks as chunks_of
 from liif_engine.picture.image_file.canvas import Blend, Canvas, Disposal
 from liif_engine.picture.image_file.contents import Capacity, Frame, Header, Limits, Order, Piece, Pixels
-from liif_engine.picture.image_file.inflate import MOST_GROWTH, inflate_what_is_there
+from liif_engine.picture.image_file.inflate import MOST_GROWTH
 from liif_engine.picture.image_file.png_chunks import Chunks, chunk_bytes
-from liif_engine.picture.image_file.png_filter import Adam7, filtered, passes
+from liif_engine.picture.image_file.png_filter import filtered
+from liif_engine.picture.image_file.png_pixels import SAMPLES, Part, Plan, decode_part, unpacked_size, with_layout
 
 #: The standard allows 2**31 - 1 pixels a side; libpng, and with it most viewers, refuses more than a million.
 CAPACITY = Capacity(
@@ -32,37 +34,8 @@ CAPACITY = Capacity(
     ),
 )
 
-_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _COLOUR_TYPES = {"L": 0, "LA": 4, "RGB": 2, "RGBA": 6}
 _DEPTHS = {0: {1, 2, 4, 8, 16}, 2: {8, 16}, 3: {1, 2, 4, 8}, 4: {8, 16}, 6: {8, 16}}
-
-
-@dataclass(frozen=True)
-class _Part:
-    """One coded picture of the file: the still, or a frame of an animation at its place on the canvas."""
-
-    data: tuple[bytes, ...]
-    width: int
-    height: int
-    x: int = 0
-    y: int = 0
-    duration: tuple[int, int] = (0, 1000)
-    disposal: Disposal = Disposal.KEEP
-    blend: Blend = Blend.REPLACE
-    hidden: bool = False
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """How the pixels are coded."""
-
-    depth: int
-    colour_type: int
-    interlaced: bool
-    palette: Pixels | None  # (entries, 3 or 4) uint8
-    key: tuple[int, ...] | None  # the transparent colour, in samples of `depth`
-    parts: tuple[_Part, ...]
-    layout: str
 
 
 def inspect(data: bytes, limits: Limits) -> Header:
@@ -83,7 +56,7 @@ def inspect(data: bytes, limits: Limits) -> Header:
         raise TruncatedError("the PNG data ends before the first pixel")
     metadata = chunks_of.read_metadata(chunks, limits)
     layout = _layout(colour_type, palette, key, parts, has_profile=metadata.icc is not None)
-    plan = _Plan(depth, colour_type, interlaced, palette, key, parts, layout)
+    plan = Plan(depth, colour_type, interlaced, palette, key, parts, layout)
     pieces = metadata.pieces + tuple(_background(chunks, plan))
     notes = metadata.notes
     if colour_type in {2, 6} and chunks.first(b"PLTE") is not None:
@@ -109,17 +82,17 @@ def decode(data: bytes, header: Header, *, allow_truncated: bool = False) -> lis
         TruncatedError, InputError.
     """
     del data  # the plan holds what is needed of it
-    plan: _Plan = header.plan
+    plan: Plan = header.plan
     dtype = np.dtype(np.uint16 if header.bits == 16 else np.uint8)
     canvas = Canvas(header.height, header.width, header.layout, dtype)
     animated = header.metadata.loop is not None
     frames = []
     for part in plan.parts:
-        pixels = _decode_part(part, plan, allow_truncated=allow_truncated)
+        pixels = decode_part(part, plan, allow_truncated=allow_truncated)
         if not animated or part.hidden:
-            frames.append(Frame(_with_layout(pixels, header.layout), part.duration, hidden=part.hidden))
+            frames.append(Frame(with_layout(pixels, header.layout), part.duration, hidden=part.hidden))
             continue
-        shown = canvas.draw(_with_layout(pixels, header.layout), part.y, part.x, part.blend, part.disposal)
+        shown = canvas.draw(with_layout(pixels, header.layout), part.y, part.x, part.blend, part.disposal)
         frames.append(Frame(shown, part.duration))
     return frames
 
@@ -196,12 +169,12 @@ def _key(chunks: Chunks, colour_type: int) -> tuple[int, ...] | None:
     data = chunks.first(b"tRNS")
     if data is None or colour_type not in {0, 2}:
         return None
-    if len(data) != 2 * _SAMPLES[colour_type]:
+    if len(data) != 2 * SAMPLES[colour_type]:
         raise InputError("the PNG transparency chunk has the wrong length")
-    return struct.unpack(f">{_SAMPLES[colour_type]}H", data)
+    return struct.unpack(f">{SAMPLES[colour_type]}H", data)
 
 
-def _parts(chunks: Chunks, width: int, height: int) -> list[_Part]:
+def _parts(chunks: Chunks, width: int, height: int) -> list[Part]:
     """The coded pictures, in order.
 
     Raises:
@@ -209,10 +182,13 @@ def _parts(chunks: Chunks, width: int, height: int) -> list[_Part]:
     """
     still = tuple(chunk.data for chunk in chunks.all if chunk.kind == b"IDAT")
     control = chunks.first(b"acTL")
+    kinds = [chunk.kind for chunk in chunks.all if chunk.kind in {b"acTL", b"IDAT"}]
+    if kinds.count(b"acTL") > 1 or (control is not None and kinds[0] != b"acTL"):
+        raise InputError("the header of its animation stands twice, or after the pixels")
     if control is None:
-        return [_Part(still, width, height)] if still else []
-    parts: list[_Part] = []
-    pending: _Part | None = None
+        return [Part(still, width, height)] if still else []
+    parts: list[Part] = []
+    pending: Part | None = None
     sequence = 0
     data: list[bytes] = []
     for chunk in chunks.all:
@@ -222,7 +198,7 @@ def _parts(chunks: Chunks, width: int, height: int) -> list[_Part]:
             sequence += 1
         if chunk.kind == b"IDAT":
             if pending is None and not parts and not data:
-                parts.append(_Part(still, width, height, hidden=True))
+                parts.append(Part(still, width, height, hidden=True))
             elif pending is not None and not data:
                 data = list(still)
         elif chunk.kind == b"fdAT":
@@ -239,13 +215,13 @@ def _parts(chunks: Chunks, width: int, height: int) -> list[_Part]:
     return parts
 
 
-def _filled(part: _Part, data: list[bytes]) -> _Part:
+def _filled(part: Part, data: list[bytes]) -> Part:
     if not data:
         raise InputError("holds a frame without pixels")
     return replace(part, data=tuple(data))
 
 
-def _frame_of(data: bytes, width: int, height: int) -> _Part:
+def _frame_of(data: bytes, width: int, height: int) -> Part:
     if len(data) != 26:
         raise InputError("the header of an animation's frame has the wrong length")
     w, h, x, y, numerator, denominator, disposal, blend = struct.unpack(">IIIIHHBB", data[4:])
@@ -253,14 +229,14 @@ def _frame_of(data: bytes, width: int, height: int) -> _Part:
         raise InputError("a frame of the animation lies outside of the picture")
     if disposal > 2 or blend > 1:
         raise InputError("a frame of the animation names a way of drawing that does not exist")
-    return _Part((), w, h, x, y, (numerator, denominator or 100), Disposal(disposal), Blend(blend))
+    return Part((), w, h, x, y, (numerator, denominator or 100), Disposal(disposal), Blend(blend))
 
 
 def _layout(
     colour_type: int,
     palette: Pixels | None,
     key: tuple[int, ...] | None,
-    parts: tuple[_Part, ...],
+    parts: tuple[Part, ...],
     *,
     has_profile: bool,
 ) -> str:
@@ -278,86 +254,17 @@ def _layout(
     return ("L" if is_gray else "RGB") + ("A" if has_alpha else "")
 
 
-def _cut(chunks: Chunks, plan: _Plan) -> str | None:
+def _cut(chunks: Chunks, plan: Plan) -> str | None:
     """Why the file counts as truncated; a header that claims more than its data can unpack to is caught here too."""
     for part in plan.parts:
-        packed, needed = sum(map(len, part.data)), _unpacked_size(part, plan)
+        packed, needed = sum(map(len, part.data)), unpacked_size(part, plan)
         if packed * MOST_GROWTH < needed:
             share = packed * MOST_GROWTH / needed
             return f"the PNG data ends early: {packed:,} bytes can hold at most {share:.0%} of the picture"
     return "the PNG data ends early, without its end chunk" if chunks.cut else None
 
 
-def _unpacked_size(part: _Part, plan: _Plan) -> int:
-    """Bytes of the filtered rows of a part."""
-    bits = plan.depth * _SAMPLES[plan.colour_type]
-    sizes = passes(part.width, part.height) if plan.interlaced else [Adam7(0, 0, 1, 1, part.width, part.height)]
-    return sum((1 + -(-p.width * bits // 8)) * p.height for p in sizes if p.width and p.height)
-
-
-def _decode_part(part: _Part, plan: _Plan, *, allow_truncated: bool) -> Pixels:
-    """(H, W, C) of one coded picture, with alpha if the palette or a key colour has it."""
-    packed = b"".join(part.data)
-    try:
-        samples = _samples(part, plan, packed)
-    except LiifError:
-        raise
-    except Exception as error:
-        needed = _unpacked_size(part, plan)
-        there = inflate_what_is_there(packed, needed)
-        if len(there) >= needed:
-            raise InputError(f"the PNG pixel data is damaged ({error})") from error
-        if not allow_truncated:
-            share = len(there) / needed
-            raise TruncatedError(f"the PNG data ends or breaks after {share:.0%} of the pixels") from error
-        import zlib
-
-        samples = _samples(part, plan, zlib.compress(there.ljust(needed, b"\0"), 1))
-    return _coloured(samples, plan)
-
-
-def _samples(part: _Part, plan: _Plan, packed: bytes) -> Pixels:
-    """(H, W, C) samples as coded: palette indexes, or colours in the full range of their dtype."""
-    # A palette's indexes are read as gray, which libpng does not look up; 1, 2 and 4 bits it scales to 8.
-    colour_type = 0 if plan.colour_type == 3 else plan.colour_type
-    head = struct.pack(">IIBBBBB", part.width, part.height, plan.depth, colour_type, 0, 0, int(plan.interlaced))
-    file = [chunks_of.SIGNATURE, chunk_bytes(b"IHDR", head), chunk_bytes(b"IDAT", packed), chunk_bytes(b"IEND", b"")]
-    samples: Any = imagecodecs.png_decode(b"".join(file))
-    if samples.ndim == 2:
-        samples = samples[..., None]
-    if samples.shape != (part.height, part.width, _SAMPLES[colour_type]):
-        raise InputError("the PNG data and its header tell different sizes")
-    if plan.colour_type == 3 and plan.depth < 8:
-        samples = samples // (255 // ((1 << plan.depth) - 1))
-    return np.ascontiguousarray(samples)
-
-
-def _coloured(samples: Pixels, plan: _Plan) -> Pixels:
-    if plan.palette is not None:
-        colours: Pixels = plan.palette[samples[..., 0]]
-        return colours
-    if plan.key is None:
-        return samples
-    scale = 255 // ((1 << plan.depth) - 1) if plan.depth < 8 else 1
-    full = np.iinfo(samples.dtype).max
-    key = np.array(plan.key, np.int64) * scale
-    alpha = np.where((samples == key).all(axis=2), 0, full).astype(samples.dtype)
-    return np.dstack([samples, alpha])
-
-
-def _with_layout(pixels: Pixels, layout: str) -> Pixels:
-    """Drops equal colour channels of a gray palette, and adds opaque alpha where the animation needs it."""
-    channels = pixels.shape[2]
-    if layout in {"L", "LA"} and channels >= 3:
-        pixels = pixels[..., [0, 3]] if channels == 4 else pixels[..., :1]
-    wanted = len(layout)
-    if pixels.shape[2] < wanted:
-        opaque = np.full((*pixels.shape[:2], 1), np.iinfo(pixels.dtype).max, pixels.dtype)
-        pixels = np.dstack([pixels, opaque])
-    return np.ascontiguousarray(pixels)
-
-
-def _background(chunks: Chunks, plan: _Plan) -> list[Piece]:
+def _background(chunks: Chunks, plan: Plan) -> list[Piece]:
     """The background colour (bKGD), converted to the samples of the result."""
     data = chunks.first(b"bKGD")
     if data is None:

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import logging
 import stat
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -162,7 +163,9 @@ def in_words(path: str | Path) -> Iterator[None]:
 def _decoding(format: str) -> Iterator[None]:
     """Whatever a decoder makes of hostile bytes is the file's fault, and said so; our own errors pass."""
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"PIL\.")  # of metadata that rooms read for themselves
+            yield
     except (LiifError, MemoryError):
         raise
     except Exception as error:
