@@ -37,6 +37,7 @@ def main(number: int) -> None:
             status, answer = fuzz.send(service, request)
             statuses[status] += 1
             assert status < 500, answer
+            assert status or not request.partition(b"\r\n")[0].endswith(b" HTTP/1.1"), "it hung up without a word"
 
         each()
         time.sleep(3)  # longer than anything is kept

@@ -50,7 +50,7 @@ class Service:
         self._said = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the service
         self.process = subprocess.Popen(
             [sys.executable, "-c", CODE, json.dumps(settings)],
-            env={**os.environ, "PYTHONPATH": path, "XDG_STATE_HOME": folder},
+            env={**os.environ, "PYTHONPATH": path, "XDG_STATE_HOME": folder, "TMPDIR": folder},
             stderr=self._said,
         )
         self.client = Client(folder, start=False, name="test")

@@ -24,7 +24,7 @@ SETTINGS: dict[str, Any] = {
     "limits": {"max_jobs": 50, "max_held_bytes": 1 << 20, "keep_seconds": 1, "follow_seconds": 1, "max_seconds": 5},
 }
 
-PIXEL_JOB = {"shape": [5, 7, 3], "dtype": "u8", "scale": 1, "client": "fuzz"}
+PIXEL_JOB: dict[str, Any] = {"shape": [5, 7, 3], "dtype": "u8", "scale": 1, "client": "fuzz"}
 
 PRINTABLE = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=30)
 JSON = st.recursive(
@@ -57,7 +57,14 @@ NEARLY = {
     ),
     "destination": st.sampled_from(["/", "", "x", "/no/such/folder/x.png", "file:///%ff/x.png"]),
 }
-CHANGES = st.fixed_dictionaries({}, optional={key: value | JSON for key, value in NEARLY.items()})
+#: One or two fields changed, or any number.
+CHANGES = st.one_of(
+    st.sampled_from(sorted(NEARLY)).flatmap(lambda key: st.fixed_dictionaries({key: NEARLY[key]})),
+    st.lists(st.sampled_from(sorted(NEARLY)), max_size=2, unique=True).flatmap(
+        lambda keys: st.fixed_dictionaries({key: NEARLY[key] | JSON for key in keys})
+    ),
+    st.fixed_dictionaries({}, optional={key: value | JSON for key, value in NEARLY.items()}),
+)
 
 METHODS = st.sampled_from(["GET", "POST", "DELETE", "PUT", "HEAD", "OPTIONS", "TRACE", "x", "GET GET"])
 PATHS = st.one_of(
@@ -95,11 +102,12 @@ def jobs(draw: st.DrawFn) -> bytes:
         text = json.dumps({"source": "/no", "scale": 2, **changes})
         return _request("POST", "/v1/jobs", {"content-type": kind}, text.encode())
     asked = {**PIXEL_JOB, **changes} if kind == "application/octet-stream" else {"scale": 2, **changes}
-    body = draw(st.sampled_from([bytes(105), bytes(210), bytes(420)]) | st.binary(max_size=120))
+    right = math.prod(PIXEL_JOB["shape"]) * {"u16": 2, "f16": 2, "f32": 4}.get(str(asked.get("dtype")), 1)
+    body = draw(st.just(bytes(right)) | st.binary(max_size=120))
     return _request("POST", "/v1/jobs", {"content-type": kind, "liif-job": json.dumps(asked)}, body)
 
 
-REQUESTS = jobs() | plain_requests() | st.binary(max_size=300)
+REQUESTS = jobs() | jobs() | plain_requests() | st.binary(max_size=300)
 
 
 def _request(method: str, path: str, headers: dict[str, str], body: bytes) -> bytes:
