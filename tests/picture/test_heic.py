@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from liif_engine.errors import TruncatedError, UnsupportedError
-from liif_engine.picture.image_file import heic, isobmff
+from liif_engine.picture.image_file import heic, heif_still
 from liif_engine.picture.image_file.contents import Frame, Limits, Metadata, Order, Piece, Pixels
 
 LIMITS = Limits()
@@ -128,4 +128,4 @@ def test_without_the_extra_the_file_is_still_told_and_the_extra_named(monkeypatc
 def test_the_stand_in_is_as_long_as_the_block() -> None:
     for length in (1, 8, 14, 15, 400):
         exif = bytes(range(1, 256)) * 2
-        assert len(isobmff.stand_in(exif[:length]) or b"") == length
+        assert len(heif_still.stand_in(exif[:length]) or b"") == length

@@ -46,7 +46,7 @@ def raw(samples: Pixels, photometric: int, *, order: str = "<", big: bool = Fals
         }
         | {int(name[1:]): tag for name, tag in more.items()}
     )
-    return tiff._file(directory, (order, big), [samples.astype(samples.dtype.newbyteorder(order)).tobytes()])
+    return tiff_tags.whole_file(directory, (order, big), [samples.astype(samples.dtype.newbyteorder(order)).tobytes()])
 
 
 def read(data: bytes) -> Pixels:
@@ -124,7 +124,7 @@ def test_tiles_and_planes(planar: bool) -> None:
     numbers = {256: 40, 257: 20, 262: 2, 277: 3, 284: 2 if planar else 1, 322: 16, 323: 16}
     tags = {number: number_tag("<", value) for number, value in numbers.items()}
     tags |= {258: number_tag("<", 8, 8, 8), 325: number_tag("<", *map(len, tiles), kind=4)}
-    data = tiff._file(Directory(tags), ("<", False), tiles, tiled=True)
+    data = tiff_tags.whole_file(Directory(tags), ("<", False), tiles, tiled=True)
     np.testing.assert_array_equal(read(data), samples)
     np.testing.assert_array_equal(read(again(data)), samples)
 
@@ -136,7 +136,7 @@ def test_few_bits_become_eight(bits: int, white_is_zero: bool) -> None:
     packed = np.packbits((values[..., None] >> np.arange(bits - 1, -1, -1) & 1).reshape(5, -1), axis=1)
     numbers = {256: 8, 257: 5, 258: bits, 262: int(not white_is_zero)}
     tags = {number: number_tag("<", value) for number, value in numbers.items()}
-    data = tiff._file(Directory(tags | {279: number_tag("<", packed.size)}), ("<", False), [packed.tobytes()])
+    data = tiff_tags.whole_file(Directory(tags | {279: number_tag("<", packed.size)}), ("<", False), [packed.tobytes()])
     light = values.astype(int) * 255 // ((1 << bits) - 1)
     np.testing.assert_array_equal(read(data)[..., 0], 255 - light if white_is_zero else light)
     assert "became 8" in tiff.inspect(data, LIMITS).metadata.notes[0]
@@ -220,7 +220,7 @@ def file_with_everything(order: str) -> bytes:
         277: number_tag(order, 3),
         279: number_tag(order, samples.nbytes),
     }
-    return tiff._file(directory, (order, False), [samples.tobytes()])
+    return tiff_tags.whole_file(directory, (order, False), [samples.tobytes()])
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -370,7 +370,7 @@ def test_random_metadata_comes_back(
     if exif:
         directory = tags_of(data)
         directory.below[0x8769] = Directory({n: Tag(7, len(v), v) for n, v in exif.items()})
-        data = tiff._file(directory, (order, big), [PLAIN.tobytes()])
+        data = tiff_tags.whole_file(directory, (order, big), [PLAIN.tobytes()])
     metadata = tiff.inspect(data, LIMITS).metadata
     assert {name: getattr(metadata, name) for name in fields} == fields
     result = again(data)

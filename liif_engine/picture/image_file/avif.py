@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, features
 
 from liif_engine.errors import InputError, TruncatedError, UnsupportedError
-from liif_engine.picture.image_file import isobmff
+from liif_engine.picture.image_file import heif_still
 from liif_engine.picture.image_file.contents import Capacity, Frame, Header, Limits, Metadata, Order
 
 _MOST = (1 << 31) - 1
@@ -42,7 +42,7 @@ def inspect(data: bytes, limits: Limits) -> Header:
     Raises:
         InputError, UnsupportedError, TooLargeError: in words.
     """
-    still = isobmff.read_still(data, limits, home="AVIF", codec=b"av01", configuration=b"av1C")
+    still = heif_still.read_still(data, limits, home="AVIF", codec=b"av01", configuration=b"av1C")
     layout = ("L" if still.colours == 1 else "RGB") + ("A" if still.has_alpha else "")
     return Header(
         still.width, still.height, layout, 8, still.metadata, 1, still.orientation, still.cut, still.orientation
@@ -85,9 +85,9 @@ def encode(order: Order) -> tuple[bytes, list[str]]:
         speed=_SPEED,
         icc_profile=metadata.icc or b"",
         xmp=metadata.xmp or b"",
-        exif=isobmff.stand_in(metadata.exif) or b"",
+        exif=heif_still.stand_in(metadata.exif) or b"",
     )
-    data = isobmff.put_in(file.getvalue(), metadata.exif)
+    data = heif_still.put_in(file.getvalue(), metadata.exif)
     notes = ["AVIF codes with loss: the pixels are close to those of the result, not the same"] * metadata.lossless
     return _with_colours(data, metadata), notes
 
@@ -99,7 +99,7 @@ def _require() -> None:
 
 def _with_colours(data: bytes, metadata: Metadata) -> bytes:
     """The file with the numbers of its source's colour space in place of sRGB's."""
-    numbers, place = isobmff.colour_numbers(metadata), data.find(b"colrnclx")
+    numbers, place = heif_still.colour_numbers(metadata), data.find(b"colrnclx")
     if numbers is None or place < 0:
         return data
     return data[: place + 8] + struct.pack(">HH", *numbers) + data[place + 12 :]

@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from liif_engine.errors import InputError, TruncatedError, UnsupportedError
-from liif_engine.picture.image_file import isobmff
+from liif_engine.picture.image_file import heif_still
 from liif_engine.picture.image_file.contents import Capacity, Frame, Header, Limits, Order
 
 _MOST = (1 << 31) - 1
@@ -42,7 +42,7 @@ def inspect(data: bytes, limits: Limits) -> Header:
     Raises:
         InputError, UnsupportedError, TooLargeError: in words.
     """
-    still = isobmff.read_still(data, limits, home="HEIC", codec=b"hvc1", configuration=b"hvcC")
+    still = heif_still.read_still(data, limits, home="HEIC", codec=b"hvc1", configuration=b"hvcC")
     layout = ("L" if still.colours == 1 else "RGB") + ("A" if still.has_alpha else "")
     # libheif turns the pixels itself, so what is stored is taken as turned.
     width, height = (still.height, still.width) if still.orientation >= 5 else (still.width, still.height)
@@ -86,19 +86,19 @@ def encode(order: Order) -> tuple[bytes, list[str]]:
     file = library.from_bytes(mode=mode, size=(order.width, order.height), data=pixels.tobytes())
     if metadata.icc is not None:
         file.info["icc_profile"], file.info["icc_profile_type"] = metadata.icc, "prof"
-    numbers = isobmff.colour_numbers(metadata)
+    numbers = heif_still.colour_numbers(metadata)
     options = {} if numbers is None else {"color_primaries": numbers[0], "transfer_characteristic": numbers[1]}
     output = io.BytesIO()
     file.save(
         output,
         quality=order.quality,
         chroma=444 if order.quality >= _FINE_COLOUR else 420,
-        exif=isobmff.stand_in(metadata.exif),
+        exif=heif_still.stand_in(metadata.exif),
         xmp=metadata.xmp,
         **options,
     )
     notes = ["HEIC codes with loss: the pixels are close to those of the result, not the same"] * metadata.lossless
-    return isobmff.put_in(output.getvalue(), metadata.exif), notes
+    return heif_still.put_in(output.getvalue(), metadata.exif), notes
 
 
 def _library() -> Any:

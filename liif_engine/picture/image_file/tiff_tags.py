@@ -186,3 +186,17 @@ def serialised(directory: Directory, form: Form, *, start: int | None = None) ->
         at += len(content)
     count = struct.pack(order + ("Q" if big else "H"), len(numbers))
     return b"".join([header, count, *entries, bytes(inline), *values])
+
+
+def whole_file(directory: Directory, form: Form, strips: list[bytes], *, tiled: bool = False) -> bytes:
+    """The whole file: header, directory, values, pixels."""
+    order, big = form
+    kind, number = (LONG8 if big else LONG), (324 if tiled else 273)
+    directory.tags[number] = number_tag(order, *[0] * len(strips), kind=kind)
+    at = len(serialised(directory, form))
+    offsets = []
+    for strip in strips:
+        offsets.append(at)
+        at += len(strip) + len(strip) % 2
+    directory.tags[number] = number_tag(order, *offsets, kind=kind)
+    return b"".join([serialised(directory, form), *(strip + bytes(len(strip) % 2) for strip in strips)])
