@@ -71,21 +71,21 @@ class LiifRestore(Gimp.PlugIn):
 def add_arguments(procedure):
     """Declares every option; GIMP remembers the last values and checks ranges."""
     flags = GObject.ParamFlags.READWRITE
-    procedure.add_double_argument("scale", "_Scale", "Result per input pixel along each side", 1, 16, 2, flags)
+    procedure.add_double_argument("scale", "Scale", "Result per input pixel along each side", 1, 16, 2, flags)
     procedure.add_int_argument(
-        "width", "_Width", "Of the result in pixels; 0: as scale or height say", 0, 524288, 0, flags
+        "width", "Width", "Of the result in pixels; 0: as scale or height say", 0, 524288, 0, flags
     )
     procedure.add_int_argument(
-        "height", "_Height", "Of the result in pixels; 0: as scale or width say", 0, 524288, 0, flags
+        "height", "Height", "Of the result in pixels; 0: as scale or width say", 0, 524288, 0, flags
     )
     procedure.add_boolean_argument(
-        "only-artifacts", "_Only remove artifacts", "Keep the size, and change only what is selected", False, flags
+        "only-artifacts", "Only remove artifacts", "Keep the size, and change only what is selected", False, flags
     )
-    procedure.add_string_argument("model", "_Model", MODELS, "auto", flags)
+    procedure.add_string_argument("model", "Model", MODELS, "auto", flags)
     blurbs = {
-        "result": ("_Result", "Where the result goes"),
-        "layers": ("_Layers", "What is restored"),
-        "device": ("_Device", "What the engine must work on"),
+        "result": ("Result", "Where the result goes"),
+        "layers": ("Layers", "What is restored"),
+        "device": ("Device", "What the engine must work on"),
     }
     for name, (nick, blurb) in blurbs.items():
         choice = Gimp.Choice.new()
@@ -113,7 +113,7 @@ def run(procedure, run_mode, image, drawables, config, _data):
         # Imported here, since GimpUi needs a display.
         import dialog
 
-        if not dialog.ask(procedure, config, image, drawables, TITLE):
+        if not dialog.ask(procedure, config, image, drawables, order_of, TITLE):
             return procedure.new_return_values(Gimp.PDBStatusType.CANCEL, GLib.Error())
     try:
         result, layers, notes = restore_image.restore(image, drawables, order_of(config), Progress())

@@ -1,0 +1,112 @@
+"""The dialog: GIMP's own widgets for the arguments, the models to choose from, the size of the result, a preview."""
+
+from __future__ import annotations
+
+import gi
+
+gi.require_version("GimpUi", "3.0")
+gi.require_version("Gtk", "3.0")
+
+import restore_image  # noqa: E402
+from gi.repository import Gimp, GimpUi, GObject, Gtk  # noqa: E402
+from preview import Preview  # noqa: E402
+
+MODELS = ("auto", "web", "fast", "published")
+
+#: Arguments in the order in which the dialog has them; the model has a widget of its own.
+BEFORE_MODEL = ("only-artifacts", "scale", "width", "height")
+AFTER_MODEL = ("result", "layers", "device")
+
+
+def ask(procedure, config, image, drawables, order_of, title):
+    """Shows the dialog until it is answered.
+
+    Args:
+        procedure, config, image, drawables: as GIMP gives them; the config takes the answers.
+        order_of: makes an `Order` of the config.
+        title: of the window.
+
+    Returns:
+        Whether to go on.
+    """
+    GimpUi.init("liif_restore")
+    dialog = GimpUi.ProcedureDialog.new(procedure, config, title)
+    dialog.set_ok_label("_Restore")
+    content = dialog.get_content_area()
+    layer = _shown(image, drawables)
+    if layer is not None:
+        preview = Preview(layer, lambda: order_of(config))
+        preview.set_border_width(12)
+        content.pack_start(preview, False, False, 0)
+    dialog.fill_box("size", list(BEFORE_MODEL))
+    dialog.fill(["size"])
+    label, row = _model_row(config)
+    content.pack_start(row, False, False, 0)
+    dialog.fill_box("where", list(AFTER_MODEL))
+    dialog.fill(["where"])
+    content.pack_start(_result_words(config, image, order_of), False, False, 6)
+    labels = Gtk.SizeGroup.new(Gtk.SizeGroupMode.HORIZONTAL)
+    labels.add_widget(label)
+    for name in (*BEFORE_MODEL[1:], *AFTER_MODEL):
+        labels.add_widget(dialog.get_widget(name, GObject.TYPE_NONE).get_label())
+    for name in BEFORE_MODEL[1:]:
+        dialog.set_sensitive(name, True, config, "only-artifacts", True)
+    if layer is not None:
+        for name in (*BEFORE_MODEL, "model", "device"):
+            config.connect("notify::" + name, lambda *_: preview.refresh())
+    content.show_all()
+    try:
+        return dialog.run()
+    finally:
+        dialog.destroy()
+
+
+def _shown(image, drawables):
+    """The layer that the preview shows: the active one, or the uppermost."""
+    every = restore_image.flat(image.get_layers())
+    active = [one for one in drawables if one.is_layer()]
+    return next((one for one in active + every if restore_image.takes_pixels(one)), None)
+
+
+def _model_row(config):
+    """A list of the models that also takes the path of a checkpoint; its label and the row of both."""
+    row = Gtk.Box(spacing=6)
+    choice = Gtk.ComboBoxText.new_with_entry()
+    for name in MODELS:
+        choice.append_text(name)
+    choice.set_tooltip_text(
+        "auto: by the damage of the picture; web: for pictures from the web; fast: less work, for slow machines; "
+        "published: for pictures without damage; or the path of a checkpoint"
+    )
+    flags = GObject.BindingFlags.BIDIRECTIONAL | GObject.BindingFlags.SYNC_CREATE
+    config.bind_property("model", choice.get_child(), "text", flags)
+    label = Gtk.Label(label="Model", xalign=0)
+    row.pack_start(label, False, False, 0)
+    row.pack_start(choice, True, True, 0)
+    return label, row
+
+
+def _result_words(config, image, order_of):
+    """A line that says how large the result will be, or why it cannot be."""
+    label = Gtk.Label(xalign=0)
+    label.set_line_wrap(True)
+    label.set_max_width_chars(60)
+
+    def refresh(*_):
+        try:
+            width, height = order_of(config).size(image.get_width(), image.get_height())
+        except restore_image.Refusal as refusal:
+            label.set_text(str(refusal))
+            return
+        words = f"{image.get_width()} × {image.get_height()} becomes {width} × {height} pixels."  # noqa: RUF001
+        if order_of(config).only_artifacts:
+            part = "the image" if Gimp.Selection.is_empty(image) else "the selection"
+            words = f"The size stays; {part} is restored."
+        if image.get_base_type() == Gimp.ImageBaseType.INDEXED:
+            words += " The image has a palette, which cannot hold the result: it becomes RGB."
+        label.set_text(words)
+
+    for name in BEFORE_MODEL:
+        config.connect("notify::" + name, refresh)
+    refresh()
+    return label

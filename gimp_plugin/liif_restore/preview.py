@@ -1,0 +1,160 @@
+"""A piece of the layer before and after, in the dialog; drag it to see another piece."""
+
+from __future__ import annotations
+
+import threading
+
+import client
+import courier
+from gi.repository import Babl, Gdk, GdkPixbuf, Gegl, GLib, Gtk
+
+#: Side of each picture on the screen; so small that the engine needs about a second without a GPU. [pixels]
+SIDE = 240
+
+#: How long the options must be left alone before the engine is asked. [ms]
+SETTLE_MS = 300
+
+#: Two grays under transparent pixels, and the side of their squares.
+CHECKS = 8, 0x999999, 0x666666
+
+
+class Preview(Gtk.Box):
+    """Two pictures side by side, of the same piece.
+
+    Args:
+        layer: whose pixels are shown.
+        order: called for the present `restore_image.Order`.
+    """
+
+    def __init__(self, layer, order):
+        super().__init__(orientation=Gtk.Orientation.VERTICAL, spacing=6)
+        self.layer, self.order = layer, order
+        self.centre = [layer.get_width() / 2, layer.get_height() / 2]
+        # Results of older questions than this one are of no use.
+        self.question, self._timer, self._dragged_from = 0, 0, None
+        self.before, self.after, self.words = Gtk.Image(), Gtk.Image(), Gtk.Label()
+        pictures = Gtk.Box(spacing=12, halign=Gtk.Align.CENTER)
+        for caption, picture in (("Before", self.before), ("After", self.after)):
+            pictures.pack_start(self._framed(caption, picture), False, False, 0)
+        self.words.set_line_wrap(True)
+        self.words.set_max_width_chars(60)
+        self.pack_start(pictures, False, False, 0)
+        self.pack_start(self.words, False, False, 0)
+        self.connect("destroy", self._close)
+        self.refresh()
+
+    def refresh(self):
+        """Shows the piece as it is now, and asks the engine soon."""
+        self.question += 1
+        x, y, width, height, shown = self._crop()
+        sent = self._read(x, y, width, height)
+        self.before.set_from_pixbuf(_picture(sent, width, height, shown))
+        if self._timer:
+            GLib.source_remove(self._timer)
+        self._timer = GLib.timeout_add(SETTLE_MS, self._ask, sent, (height, width, 4), shown)
+
+    def _framed(self, caption, picture):
+        box = Gtk.Box(orientation=Gtk.Orientation.VERTICAL, spacing=3)
+        box.pack_start(Gtk.Label(label=caption), False, False, 0)
+        ground = Gtk.EventBox()
+        ground.add(picture)
+        picture.set_size_request(SIDE, SIDE)
+        mask = Gdk.EventMask
+        ground.add_events(mask.BUTTON_PRESS_MASK | mask.BUTTON_RELEASE_MASK)
+        ground.set_tooltip_text("Drag to see another piece")
+        ground.connect("button-press-event", self._press)
+        ground.connect("button-release-event", self._release)
+        frame = Gtk.Frame()
+        frame.add(ground)
+        box.pack_start(frame, False, False, 0)
+        return box
+
+    def _press(self, _widget, event):
+        self._dragged_from = event.x, event.y
+        return True
+
+    def _release(self, _widget, event):
+        if self._dragged_from is None:
+            return False
+        across, down = self._scale()
+        self.centre[0] -= (event.x - self._dragged_from[0]) / across
+        self.centre[1] -= (event.y - self._dragged_from[1]) / down
+        self._dragged_from = None
+        self.refresh()
+        return True
+
+    def _scale(self):
+        """Result per input pixel, across and down; 1 where the order is not possible."""
+        image = self.layer.get_image()
+        before = image.get_width(), image.get_height()
+        try:
+            after = self.order().size(*before)
+        except Exception:  # the dialog says it in words
+            return 1.0, 1.0
+        return after[0] / before[0], after[1] / before[1]
+
+    def _crop(self):
+        """(x, y, width, height) in the layer, and the (width, height) at which it is shown."""
+        found = []
+        for place, (scale, whole) in enumerate(
+            zip(self._scale(), (self.layer.get_width(), self.layer.get_height()), strict=True)
+        ):
+            length = max(1, min(whole, round(SIDE / scale)))
+            start = int(min(max(self.centre[place] - length / 2, 0), whole - length))
+            self.centre[place] = start + length / 2
+            found.append((start, length, max(length, min(SIDE, round(length * scale)))))
+        (x, width, shown_width), (y, height, shown_height) = found
+        return x, y, width, height, (shown_width, shown_height)
+
+    def _read(self, x, y, width, height):
+        rect = Gegl.Rectangle.new(x, y, width, height)
+        name = Babl.get_name(Babl.format("R'G'B'A u8"))
+        return bytes(self.layer.get_buffer().get(rect, 1.0, name, Gegl.AbyssPolicy.NONE))
+
+    def _ask(self, sent, shape, shown):
+        """Has the engine restore the piece, in a thread: the dialog must not wait."""
+        self._timer = 0
+        order, question = self.order(), self.question
+        self.words.set_text("Asking the engine…")
+
+        def say(_state, _share):
+            if question != self.question:
+                raise courier.Stopped
+
+        def run():
+            try:
+                engine = courier.make_client(order.device)
+                data, (height, width, _) = engine.restore_pixels(
+                    sent, shape, "u8", on_progress=say, size=shown, **order.engine_options()
+                )
+                GLib.idle_add(self._show, question, _picture(data, width, height, shown), "")
+            except courier.Stopped:
+                return
+            except client.ServiceError as error:
+                GLib.idle_add(self._show, question, None, error.explain())
+
+        threading.Thread(target=run, daemon=True).start()
+        return GLib.SOURCE_REMOVE
+
+    def _show(self, question, picture, words):
+        if question == self.question:
+            if picture is None:
+                self.after.clear()
+            else:
+                self.after.set_from_pixbuf(picture)
+            self.words.set_text(words[:1].upper() + words[1:])
+        return GLib.SOURCE_REMOVE
+
+    def _close(self, _widget):
+        self.question += 1
+        if self._timer:
+            GLib.source_remove(self._timer)
+            self._timer = 0
+
+
+def _picture(data, width, height, shown):
+    """A pixbuf of RGBA bytes at the size shown, transparent parts on a chequerboard."""
+    raw = GdkPixbuf.Pixbuf.new_from_bytes(
+        GLib.Bytes.new(data), GdkPixbuf.Colorspace.RGB, True, 8, width, height, 4 * width
+    )
+    return raw.composite_color_simple(*shown, GdkPixbuf.InterpType.BILINEAR, 255, *CHECKS)
