@@ -102,11 +102,11 @@ class ServiceEngine:
             )
         except client.ServiceError as error:
             waits = isinstance(error, client.NotRunning | client.WrongVersion) or error.kind in SURROUNDINGS
-            raise EngineError(error.explain(), "wait" if waits else _kind(error)) from error
+            raise EngineError(_words(error, order), "wait" if waits else _kind(error)) from error
         try:
             last = job.wait(lambda _, share: on_progress(share))
         except client.ServiceError as error:
-            raise EngineError(error.explain(), _kind(error)) from error
+            raise EngineError(_words(error, order), _kind(error)) from error
         finally:
             job.forget()
         return str(last["result"]["model"])
@@ -138,6 +138,13 @@ class ServiceEngine:
             return client.Client(self.client.folder, start=False).status()
         except client.ServiceError:
             return None
+
+
+def _words(error: client.ServiceError, order: Order) -> str:
+    """The error without the paths, which its reader knows, and without advice that only the command line can follow."""
+    message = error.message.removeprefix(f"{order.source}: ").removeprefix(f"{order.destination}: ")
+    remedy = "Fetch the file again." if error.kind == "TruncatedError" else error.remedy
+    return f"{message}. {remedy}" if remedy else message
 
 
 def _kind(error: client.ServiceError) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from liif_daemon.ledger import Glance, Job, Ledger
 from liif_daemon.settings import FolderSettings, Settings, target_name
 from liif_daemon.store import hash_of
-from liif_engine.errors import LiifError
+from liif_engine.errors import LiifError, TruncatedError
 from liif_engine.picture import image_file
 from liif_engine.picture.image_file import Limits, Probe
 
@@ -141,4 +141,6 @@ def _undamaged(path: Path, folder: FolderSettings) -> str | None:
 
 def _without_path(error: LiifError) -> str:
     """The error in words; the row names the file already."""
-    return f"{error.message}. {error.remedy}" if error.remedy else error.message
+    # What the command line could do about it, a daemon cannot.
+    remedy = "Fetch the file again." if isinstance(error, TruncatedError) else error.remedy
+    return f"{error.message}. {remedy}" if remedy else error.message

@@ -46,13 +46,13 @@ def _of_now(path: Path, settings: Settings, ledger: Ledger) -> str:
         sizes = " and ".join(target_name(target) for target in folder.targets)
         return f"It is to be restored ({sizes}), but the daemon has not got to it yet."
     words = {"failed": "It cannot be restored", "skipped": "It is left as it is", "ours": "It is left as it is"}
-    return f"{words.get(verdict.kind, 'It is known')}: {verdict.reason}."
+    return f"{words.get(verdict.kind, 'It is known')}: {verdict.reason.removesuffix('.')}."
 
 
 def _of_job(job: Job, store: Store) -> str:
     when = datetime.fromtimestamp(job.changed).astimezone().strftime("%Y-%m-%d %H:%M")
     size = f"{job.width}x{job.height}"
-    because = f": {job.reason}" if job.reason and job.reason != job.state else ""
+    because = f": {job.reason.removesuffix('.')}" if job.reason and job.reason != job.state else ""
     if job.state == "done":
         kept = ""
         if job.in_place:

@@ -66,7 +66,7 @@ class Copying:
             kind = (
                 "refused" if type(error).__name__ in {"InputError", "TruncatedError", "UnsupportedError"} else "again"
             )
-            raise EngineError(error.explain(), kind) from error
+            raise EngineError(error.message, kind) from error
         on_progress(1.0)
         return "copy"
 

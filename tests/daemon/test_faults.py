@@ -1,0 +1,343 @@
+"""Disks that fill, files that change, permissions that go, engines that die, clocks that jump: nothing is lost."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from liif_daemon import exchange, ledger, replace, steps
+from liif_daemon.engine import EngineError, Order, ServiceEngine
+
+from liif_engine.service.client import ServiceError
+
+from .workshop import Copying, Workshop, draw, sha, size_of, wait_until
+
+
+@pytest.fixture
+def on_step(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Callable[[], object]], None]:
+    """Does something once, when a step is reached."""
+
+    def at(step: str, action: Callable[[], object]) -> None:
+        left = [action]
+
+        def reached(name: str) -> None:
+            if name == step and left:
+                left.pop()()
+
+        monkeypatch.setattr(steps, "on_step", reached)
+
+    return at
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 400 kB."""
+    place = tmp_path / "small"
+    place.mkdir()
+    mounted = shutil.which("mount") and subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=400k", "liif-test", place], capture_output=True, check=False
+    )
+    if not mounted or mounted.returncode:
+        pytest.skip("mounting is not permitted here: run as root to fill a real disk; the injected form runs anyway")
+    yield place
+    subprocess.run(["umount", "-l", place], check=True)
+
+
+def fill(place: Path, leave: int) -> Path:
+    """Fills a disk but for `leave` bytes."""
+    ballast = place / "ballast.bin"
+    with ballast.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(4096))
+        except OSError:
+            pass
+    os.truncate(ballast, ballast.stat().st_size - leave)
+    return ballast
+
+
+def check_whole(workshop: Workshop, path: Path, original: bytes) -> None:
+    """Promise 1 and 2, and no temporaries."""
+    assert path.read_bytes() == original
+    assert workshop.leftovers() == []
+
+
+@pytest.mark.parametrize("full", ["the folder", "the store"])
+def test_a_full_disk_is_waited_out(workshop: Workshop, small_disk: Path, full: str) -> None:
+    if full == "the folder":
+        workshop.folder = small_disk / "pictures"
+        workshop.folder.mkdir()
+        workshop.folder_values["path"] = workshop.folder
+    else:
+        workshop.daemon_values["originals"] = small_disk / "originals"
+    path = workshop.folder / "a.png"
+    data = draw(path, 1, 90, 90)
+    ballast = fill(small_disk, 12_000)
+    with workshop.running():
+        wait_until(lambda: any("full" in job.reason for job in workshop.ledger().jobs(state="queued")))
+        assert path.read_bytes() == data
+        ballast.unlink()
+        wait_until(lambda: workshop.counts() == {"done": 1})
+    assert workshop.leftovers() == []
+    assert workshop.store.path_of(sha(data)).read_bytes() == data
+
+
+@pytest.mark.parametrize("step", ["workplace made", "backup durable", "metadata carried", "about to swap", "swapped"])
+@pytest.mark.parametrize("number", [28, 122, 5])  # no space, quota, input/output
+def test_an_error_of_the_disk_at_each_step_is_waited_out(
+    workshop: Workshop, on_step: Callable[..., None], step: str, number: int
+) -> None:
+    def fail() -> None:
+        raise OSError(number, os.strerror(number))
+
+    data = draw(workshop.folder / "a.jpg", 1)
+    on_step(step, fail)
+    with workshop.running():
+        wait_until(lambda: workshop.counts() == {"done": 1})
+    assert workshop.store.path_of(sha(data)).read_bytes() == data
+    assert size_of(workshop.folder / "a.jpg") == (40, 32)
+    assert workshop.leftovers() == []
+
+
+@pytest.mark.parametrize("how", ["written", "renamed over"])
+@pytest.mark.parametrize("step", ["engine done", "about to swap"])
+def test_a_file_that_changes_during_the_work_is_not_overwritten(
+    workshop: Workshop, on_step: Callable[..., None], step: str, how: str
+) -> None:
+    path = workshop.folder / "a.jpg"
+    draw(path, 1)
+    edited = draw(workshop.base / "b.jpg", 2, 24, 20)
+
+    def edit() -> None:
+        if how == "written":
+            path.write_bytes(edited)
+        else:
+            (workshop.base / "b.jpg").replace(path)
+
+    on_step(step, edit)
+    with workshop.running():
+        wait_until(lambda: workshop.counts().get("done") == 1)
+    # The newer version was restored itself, and is kept.
+    assert workshop.store.path_of(sha(edited)).read_bytes() == edited
+    assert size_of(path) == (48, 40)
+    assert workshop.leftovers() == []
+
+
+def test_a_file_that_is_still_open_for_writing_is_left_alone(workshop: Workshop) -> None:
+    path = workshop.folder / "a.jpg"
+    data = draw(path, 1)
+    with path.open("r+b") as writer:
+        if exchange.is_open_for_writing(path) is None:
+            pytest.skip("this file system does not tell who writes a file")
+        with workshop.running() as daemon:
+            wait_until(lambda: len(daemon.settling) == 1)
+            assert workshop.counts() == {}
+            assert path.read_bytes() == data
+            writer.close()
+            wait_until(lambda: workshop.counts() == {"done": 1})
+
+
+@pytest.mark.parametrize("step", ["workplace made", "engine done", "about to swap"])
+def test_a_file_that_is_deleted_during_the_work_stays_deleted(
+    workshop: Workshop, on_step: Callable[..., None], step: str
+) -> None:
+    path = workshop.folder / "a.jpg"
+    draw(path, 1)
+    on_step(step, path.unlink)
+    assert workshop.once() == {"skipped": 1}
+    assert not path.exists()
+    assert workshop.leftovers() == []
+    data = draw(path, 1)
+    assert workshop.once() == {"done": 1}
+    assert workshop.store.path_of(sha(data)).read_bytes() == data
+
+
+def test_where_names_cannot_be_exchanged_files_are_replaced(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replace, "exchange", lambda *_: False)
+    data = draw(workshop.folder / "a.jpg", 1)
+    assert workshop.once() == {"done": 1}
+    assert workshop.store.path_of(sha(data)).read_bytes() == data
+    path = workshop.folder / "b.jpg"
+    draw(path, 2)
+    edited = draw(workshop.base / "c.jpg", 3, 24, 20)
+    writers: list[int] = []
+
+    def write_into_the_old_file(step: str) -> None:
+        if step == "engine done" and not writers:
+            writers.append(os.open(path, os.O_RDWR))
+        if step == "swapped" and len(writers) == 1:
+            os.ftruncate(writers[0], 0)
+            os.pwrite(writers[0], edited, 0)
+            os.close(writers[0])
+            writers.append(-1)
+
+    monkeypatch.setattr(replace, "is_open_for_writing", lambda _: False)
+    monkeypatch.setattr(steps, "on_step", write_into_the_old_file)
+    workshop.once()
+    assert workshop.store.path_of(sha(edited)).read_bytes() == edited
+    assert size_of(path) == (48, 40)
+    assert workshop.leftovers() == []
+
+
+def test_a_result_that_is_not_what_it_should_be_is_never_put_in_place(workshop: Workshop) -> None:
+    path = workshop.folder / "a.jpg"
+    data = draw(path, 1)
+
+    class Lying(Copying):
+        def restore(self, order: Order, on_progress: Callable[[float], None]) -> str:
+            super().restore(order, on_progress)
+            whole = order.destination.read_bytes()
+            lie = (whole[: len(whole) // 2], whole, b"")[len(self.orders) % 3]
+            if lie == whole:
+                draw(order.destination, 5, 39, 32)  # a picture, but of another size
+            else:
+                order.destination.write_bytes(lie)
+            return "lying"
+
+    workshop.engine = Lying()
+    assert workshop.once() == {"failed": 1}
+    check_whole(workshop, path, data)
+    assert len(workshop.engine.orders) == 4
+
+
+def test_a_failing_engine_is_tried_again_and_then_given_up(workshop: Workshop) -> None:
+    path = workshop.folder / "a.jpg"
+    data = draw(path, 1)
+
+    def fail(_: Order) -> None:
+        raise EngineError("the process that did the work crashed", "again")
+
+    workshop.engine = Copying(before=fail)
+    assert workshop.once() == {"failed": 1}
+    assert len(workshop.engine.orders) == 4
+    check_whole(workshop, path, data)
+    job = workshop.ledger().jobs()[0]
+    assert "crashed" in job.reason
+    assert "4 tries" in job.reason
+    workshop.engine = Copying()
+    assert workshop.once() == {"failed": 1}  # not tried again until it changes
+    draw(path, 2)
+    assert workshop.once() == {"done": 1, "skipped": 1}
+
+
+def test_an_engine_that_is_not_there_blames_no_picture(workshop: Workshop) -> None:
+    data = draw(workshop.folder / "a.jpg", 1)
+    away = [True]
+
+    def fail(_: Order) -> None:
+        if away[0]:
+            raise EngineError("the engine does not answer", "wait")
+
+    workshop.engine = Copying(before=fail)
+    with workshop.running():
+        wait_until(lambda: len(workshop.engine.orders) > 6)
+        assert workshop.counts() == {"queued": 1} or workshop.counts() == {"claimed": 1}
+        away[0] = False
+        wait_until(lambda: workshop.counts() == {"done": 1})
+    assert workshop.store.holds(sha(data))
+
+
+def test_the_real_engine_is_started_and_outlived(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    from liif_engine.network.checkpoint import save
+    from tests.conftest import tiny_network
+
+    save(tiny_network(), workshop.base / "tiny.safetensors", {})
+    workshop.model = str(workshop.base / "tiny.safetensors")
+    runtime = tempfile.mkdtemp(prefix="liif-")
+    monkeypatch.setenv("XDG_STATE_HOME", str(workshop.base))
+    engine = ServiceEngine(runtime)
+    workshop.engine = engine
+    killed = []
+    originals = [draw(workshop.folder / f"{n}.jpg", n) for n in range(6)]
+    try:
+        with workshop.running():
+            for target in (1, 3):
+                wait_until(lambda target=target: workshop.counts().get("done", 0) >= target)
+                pid = engine.status()
+                if pid is not None:
+                    os.kill(pid["pid"], signal.SIGKILL)
+                    killed.append(pid["pid"])
+            wait_until(lambda: workshop.counts() == {"done": 6})
+        assert killed
+    finally:
+        with contextlib.suppress(ServiceError, OSError):
+            os.kill(engine.client.ensure_running()["pid"], signal.SIGTERM)
+        shutil.rmtree(runtime, ignore_errors=True)
+    assert workshop.leftovers() == []
+    assert all(workshop.store.holds(sha(data)) for data in originals)
+
+
+def test_a_clock_that_jumps_leaves_nobody_waiting(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = workshop.folder / "a.jpg"
+    draw(path, 1)
+    os.utime(path, (time.time() + 1e7, time.time() + 1e7))  # a file from the future
+    fails = [True]
+
+    def fail_once(_: Order) -> None:
+        if fails.pop() if fails else False:
+            # The job is told to wait in a time that will not come for months: the clock goes back.
+            monkeypatch.setattr(ledger.time, "time", lambda real=time.time: real() - 1e7)
+            raise EngineError("crashed", "again")
+
+    real = time.time
+    monkeypatch.setattr(ledger.time, "time", lambda: real() + 1e7)
+    workshop.engine = Copying(before=fail_once)
+    assert workshop.once() == {"done": 1}
+
+
+NOBODY = """
+import os, sys, tempfile
+sys.path[:0] = {path!r}
+from pathlib import Path
+from tests.daemon.workshop import Workshop, draw
+with tempfile.TemporaryDirectory() as first:
+    # The interpreter's own files may be root's alone: whatever is imported late is imported now.
+    workshop = Workshop(Path(first))
+    draw(workshop.folder / "a.jpg", 1)
+    workshop.once()
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+print(Workshop(Path({base!r})).once())
+"""
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="needs root, to become uid 65534")
+@pytest.mark.parametrize(
+    ("lost", "state", "reason"),
+    [("folder", "failed", "permission"), ("file", None, ""), ("owner", "failed", "another user"), ("none", "done", "")],
+)
+def test_lost_permission_is_said_and_nothing_is_touched(lost: str, state: str | None, reason: str) -> None:
+    base = Path(tempfile.mkdtemp(prefix="liif-nobody-"))
+    try:
+        workshop = Workshop(base)
+        path = workshop.folder / "a.jpg"
+        data = draw(path, 1)
+        for one in (base, workshop.folder, path):
+            os.chown(one, 65534, 65534)
+        base.chmod(0o755)
+        if lost == "folder":
+            workshop.folder.chmod(0o555)
+        elif lost == "file":
+            path.chmod(0)
+        elif lost == "owner":
+            os.chown(path, 0, 0)
+        code = NOBODY.format(path=[str(Path(__file__).parents[2])], base=str(base))
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.strip() == str({state: 1} if state else {})
+        assert (path.read_bytes() == data) == (lost != "none")
+        assert workshop.leftovers() == []
+        if state:
+            assert reason in workshop.ledger().jobs()[0].reason
+    finally:
+        shutil.rmtree(base)

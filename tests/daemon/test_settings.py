@@ -1,0 +1,149 @@
+"""config.yaml: every key documented and read, each mistake named with its line, unsafe layouts refused at the start."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from liif_daemon import mounts, places, settings
+from liif_daemon.settings import DaemonSettings, FolderSettings
+
+from liif_engine.config import EngineSettings
+from liif_engine.errors import ConfigError, LiifError
+from liif_engine.target import Target
+
+SHIPPED = Path(__file__).parents[2] / "config.yaml"
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "config.yaml"
+    path.write_text(text, "utf-8")
+    return path
+
+
+def with_example() -> dict[str, Any]:
+    """The shipped file with its example folder uncommented, one kind of target left."""
+    text = SHIPPED.read_text("utf-8").replace("folders: []", "folders:")
+    text = re.sub(r"^#(  [- ] \w+:)", r"\1", text, flags=re.MULTILINE)
+    found: dict[str, Any] = yaml.safe_load(text)
+    return found
+
+
+def test_the_shipped_file_is_valid_and_says_the_defaults() -> None:
+    found = settings.load(SHIPPED)
+    assert found.engine == EngineSettings()
+    assert found.daemon == DaemonSettings()
+    assert found.folders == ()
+
+
+def test_the_shipped_file_documents_every_key_with_its_default() -> None:
+    found = with_example()
+    assert set(found["engine"]) >= set(EngineSettings.model_fields)
+    assert set(found["daemon"]) == set(DaemonSettings.model_fields)
+    example = found["folders"][0]
+    assert set(example) == set(FolderSettings.model_fields)
+    for key in ("scales", "size", "long_edge", "megapixels"):
+        del example[key]
+    example["path"] = "/tmp"
+    assert FolderSettings.model_validate(example).model_dump(exclude={"scale"}) == FolderSettings(
+        path=Path("/tmp")
+    ).model_dump(exclude={"scale"})
+    for line in SHIPPED.read_text("utf-8").splitlines():
+        if re.match(r"#?\s+(- )?\w+:", line) and "include" not in line:
+            assert "#" in line.lstrip("#"), f"not documented: {line}"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("folders:\n  - path: /a\n    scael: 2\n", "line 3: unknown key 'folders.0.scael'"),
+        ("folders:\n  - scale: 2\n", "line 2: folders.0.path: field required"),
+        ("folders:\n  - path: /a\n    scale: 0.5\n", "line 3: folders.0.scale"),
+        ("folders:\n  - path: /a\n    scale: 2\n    long_edge: 9\n", "give one of scale"),
+        ("folders:\n  - path: /a\n    scales: [2, 2]\n", "named twice"),
+        ("folders:\n  - path: /a\n  - path: /b\n    keep_originals: a while\n", "line 4: folders.1.keep_originals"),
+        ("folders:\n  - path: /a\n    size: large\n", "line 3: folders.0.size"),
+        ("folders:\n  - path: /a\n    polling: sometimes\n", "line 3: folders.0.polling"),
+        ("folders: /a\n", "line 1: folders is a list"),
+        ("daemon:\n  scan_minutes: 4\n", "line 2: unknown key 'daemon.scan_minutes'"),
+        ("daemon:\n  jobs_at_once: 0\n", "line 2: daemon.jobs_at_once"),
+        ("folder:\n  - path: /a\n", "line 1: unknown key 'folder'"),
+    ],
+)
+def test_mistakes_are_named_with_their_line(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        settings.load(written(tmp_path, text))
+    assert message in str(caught.value)
+    assert caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("values", "targets"),
+    [
+        ({}, (Target(scale=2),)),
+        ({"scale": 1}, (Target(scale=1),)),
+        ({"scales": [2, 4]}, (Target(scale=2), Target(scale=4))),
+        ({"size": "640x480"}, (Target(size=(640, 480)),)),
+        ({"long_edge": 900}, (Target(long_edge=900),)),
+        ({"megapixels": 1.5}, (Target(megapixels=1.5),)),
+    ],
+)
+def test_targets(values: dict[str, Any], targets: tuple[Target, ...]) -> None:
+    found = settings.folder({"path": "/a", **values}).targets
+    assert found == targets
+    assert tuple(settings.target_of(settings.target_name(target)) for target in found) == targets
+
+
+@pytest.mark.parametrize(("text", "days"), [("forever", math.inf), ("30 days", 30), ("1 day", 1), ("none", 0)])
+def test_how_long_originals_are_kept(text: str, days: float) -> None:
+    assert settings.folder({"path": "/a", "keep_originals": text}).keep_originals == days
+
+
+def layout(tmp_path: Path, folders: str, daemon: str = "") -> settings.Settings:
+    for name in ("a", "a/b", "c"):
+        (tmp_path / name).mkdir(exist_ok=True)
+    daemon = daemon or f"state: {tmp_path}/state"
+    text = f"daemon:\n  {daemon}\nfolders:\n{folders}".replace("BASE", str(tmp_path))
+    return settings.load(written(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("folders", "daemon", "message"),
+    [
+        ("  - path: BASE/a\n  - path: BASE/a/b\n", "", "line 5: BASE/a/b overlaps"),
+        ("  - path: BASE/a/b\n  - path: BASE/a\n", "", "line 4: BASE/a overlaps"),
+        ("  - path: BASE/a\n  - path: BASE/a\n", "", "overlaps"),
+        ("  - path: BASE/link\n  - path: BASE/a\n", "", "overlaps"),
+        ("  - path: BASE/a\n", "originals: BASE/a/kept", "the backup store"),
+        ("  - path: BASE/a\n", "state: BASE/a/state", "lies inside the watched folder"),
+        ("  - path: BASE/config.yaml\n", "", "is not a folder"),
+    ],
+)
+def test_unsafe_layouts_are_refused(tmp_path: Path, folders: str, daemon: str, message: str) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    found = layout(tmp_path, folders, daemon)
+    with pytest.raises(ConfigError) as caught:
+        places.check_layout(found)
+    assert message.replace("BASE", str(tmp_path)) in str(caught.value)
+    assert caught.value.remedy
+
+
+def test_a_folder_inside_one_that_is_not_recursive_is_no_overlap(tmp_path: Path) -> None:
+    places.check_layout(layout(tmp_path, "  - path: BASE/a\n    recursive: false\n  - path: BASE/a/b\n"))
+
+
+def test_a_ledger_on_a_network_share_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mounts, "kind_of", lambda _: "cifs")
+    with pytest.raises(ConfigError, match="network share"):
+        places.check_layout(layout(tmp_path, "  - path: BASE/a\n"))
+
+
+def test_one_daemon_for_each_ledger(tmp_path: Path) -> None:
+    found = layout(tmp_path, "  - path: BASE/a\n")
+    with places.only_one(found), pytest.raises(LiifError, match="another liif-daemon"), places.only_one(found):
+        pass
+    assert not places.is_running(found)

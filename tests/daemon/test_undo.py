@@ -1,0 +1,243 @@
+"""Promise 7: undo brings every original back. Promise 6: a result carries what its original carried."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from liif_daemon.prune import prune
+from liif_daemon.status import gather
+from liif_daemon.undo import undo, undoable
+from liif_daemon.why import why
+
+from liif_engine.errors import LiifError, OutputError
+
+from .workshop import Workshop, draw, sha, size_of
+
+
+def undo_all(workshop: Workshop, path: Path, **options: bool) -> int:
+    ledger = workshop.ledger()
+    jobs = undoable(path, ledger)
+    try:
+        for job in jobs:
+            undo(job, ledger, workshop.store, **options)
+    finally:
+        ledger.close()
+    return len(jobs)
+
+
+def test_undo_brings_originals_back_and_they_stay_until_retry(workshop: Workshop) -> None:
+    originals = {workshop.folder / "deep" / f"{n}.jpg": b"" for n in range(3)}
+    for number, path in enumerate(originals):
+        originals[path] = draw(path, number)
+        path.chmod(0o604)
+        os.utime(path, (1e9, 1e9))
+    workshop.once()
+    assert undo_all(workshop, workshop.folder) == 3
+    for path, data in originals.items():
+        assert path.read_bytes() == data
+        assert path.stat().st_mtime == 1e9
+        assert path.stat().st_mode & 0o777 == 0o604
+    assert workshop.once() == {"undone": 3}
+    assert undo_all(workshop, workshop.folder) == 0
+    ledger = workshop.ledger()
+    assert ledger.retry(ledger.jobs(path=next(iter(originals)))) == 1
+    ledger.close()
+    assert workshop.once() == {"done": 1, "undone": 2}
+    assert workshop.leftovers() == []
+
+
+def test_undo_refuses_what_was_changed_since_unless_forced(workshop: Workshop) -> None:
+    path = workshop.folder / "a.jpg"
+    data = draw(path, 1)
+    workshop.once()
+    edited = draw(path, 2, 44, 44)
+    with pytest.raises(OutputError, match="changed since"):
+        undo_all(workshop, path)
+    assert path.read_bytes() == edited
+    assert undo_all(workshop, path, force=True) == 1
+    assert path.read_bytes() == data
+    assert workshop.store.path_of(sha(edited)).read_bytes() == edited
+
+
+def test_undo_finds_a_renamed_result_and_replaces_a_deleted_one(workshop: Workshop) -> None:
+    data = draw(workshop.folder / "a.jpg", 1)
+    gone = draw(workshop.folder / "b.jpg", 2)
+    workshop.once()
+    (workshop.folder / "a.jpg").rename(workshop.folder / "c.jpg")
+    (workshop.folder / "b.jpg").unlink()
+    assert undo_all(workshop, workshop.folder / "c.jpg") == 1
+    assert (workshop.folder / "c.jpg").read_bytes() == data
+    assert undo_all(workshop, workshop.folder / "b.jpg") == 1
+    assert (workshop.folder / "b.jpg").read_bytes() == gone
+    assert workshop.once().get("queued") is None
+    assert (workshop.folder / "c.jpg").read_bytes() == data
+
+
+KILLED_UNDO = """
+import os, sys
+sys.path.insert(0, {root!r})
+from pathlib import Path
+from tests.daemon.test_undo import Workshop, undo_all
+steps.on_step = lambda name: os.kill(os.getpid(), 9) if name == {step!r} else None
+workshop = Workshop(Path({base!r}))
+undo_all(workshop, workshop.folder / "a.jpg")
+"""
+
+
+@pytest.mark.parametrize("step", ["about to swap", "swapped", "folders flushed", "swap verified"])
+def test_an_undo_that_is_killed_loses_nothing(workshop: Workshop, step: str) -> None:
+    path = workshop.folder / "a.jpg"
+    data = draw(path, 1)
+    workshop.once()
+    result = path.read_bytes()
+    code = KILLED_UNDO.format(root=str(Path(__file__).parents[2]), base=str(workshop.base), step=step)
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == -9
+    assert path.read_bytes() in {data, result}
+    assert workshop.store.holds(sha(data))
+    assert workshop.once() == {"undone": 1}  # it is not restored a second time
+    assert workshop.leftovers() == []
+    undo_all(workshop, path)
+    assert path.read_bytes() == data
+
+
+def test_what_a_file_carried_its_result_carries(workshop: Workshop) -> None:
+    path = workshop.folder / "a.jpg"
+    draw(path, 1)
+    path.chmod(0o640)
+    os.utime(path, (1e9, 1e9))
+    attributes = {"user.tag": b"holiday", "user.note": b"\0\1"}
+    try:
+        for name, value in attributes.items():
+            os.setxattr(path, name, value)
+    except OSError:
+        attributes = {}
+    if os.geteuid() == 0:
+        os.chown(path, 1234, 4321)
+    before = path.stat()
+    assert workshop.once() == {"done": 1}
+    after = path.stat()
+    assert after.st_size != before.st_size
+    for key in ("st_mode", "st_uid", "st_gid", "st_mtime_ns"):
+        assert getattr(after, key) == getattr(before, key)
+    assert {name: os.getxattr(path, name) for name in os.listxattr(path) if name in attributes} == attributes
+
+
+def test_mtime_now(workshop: Workshop) -> None:
+    path = workshop.folder / "a.jpg"
+    draw(path, 1)
+    os.utime(path, (1e9, 1e9))
+    workshop.once(mtime="now")
+    assert path.stat().st_mtime > 1.5e9
+
+
+def test_hard_links_are_left_alone_or_parted_as_set(workshop: Workshop) -> None:
+    path, other = workshop.folder / "a.jpg", workshop.base / "other.jpg"
+    data = draw(path, 1)
+    os.link(path, other)
+    assert workshop.once() == {"skipped": 1}
+    assert path.read_bytes() == data
+    assert workshop.once(hard_links="replace") == {"done": 1}
+    assert other.read_bytes() == data
+    assert size_of(path) == (40, 32)
+
+
+def test_several_scales_come_from_the_original(workshop: Workshop) -> None:
+    path = workshop.folder / "a.jpg"
+    data = draw(path, 1)
+    assert workshop.once(scales=[2, 4, 3]) == {"done": 3}
+    sizes = {one.name: size_of(one) for one in workshop.folder.iterdir()}
+    assert sizes == {"a.jpg": (40, 32), "a@4x.jpg": (80, 64), "a@3x.jpg": (60, 48)}
+    assert workshop.once(scales=[2, 4, 3]) == {"done": 3}
+    assert workshop.store.holds(sha(data))
+
+
+def test_a_taken_name_beside_the_original_is_not_overwritten(workshop: Workshop) -> None:
+    draw(workshop.folder / "a.jpg", 1)
+    (workshop.folder / "a@4x.jpg").write_bytes(b"somebody's")
+    counts = workshop.once(scales=[2, 4])
+    assert counts["failed"] >= 1
+    assert counts["done"] == 1
+    assert (workshop.folder / "a@4x.jpg").read_bytes() == b"somebody's"
+    (workshop.folder / "a@4x.jpg").unlink()
+    ledger = workshop.ledger()
+    ledger.retry(ledger.jobs(path=workshop.folder / "a.jpg", state="failed"))
+    ledger.close()
+    workshop.once(scales=[2, 4])  # from the original in the store
+    assert size_of(workshop.folder / "a@4x.jpg") == (80, 64)
+    assert size_of(workshop.folder / "a.jpg") == (40, 32)
+
+
+def test_what_is_too_small_too_large_or_undamaged_is_left_alone_with_the_reason(workshop: Workshop) -> None:
+    draw(workshop.folder / "small.jpg", 1, 10, 40)
+    draw(workshop.folder / "large.jpg", 2, 400, 300)
+    rules = {"max_megapixels": 0.1, "only_below_quality": 90}
+    draw(workshop.folder / "fine.png", 3, 64, 64)
+    assert workshop.once(**rules) == {"skipped": 3}
+    ledger, settings = workshop.ledger(), workshop.settings(**rules)
+    for name, word in (("small", "min_side"), ("large", "max_megapixels"), ("fine", "only_below_quality")):
+        path = next(workshop.folder.glob(f"{name}.*"))
+        assert word in " ".join(why(path, settings, ledger, workshop.store))
+    ledger.close()
+    assert workshop.once(min_side=1) == {"done": 3}  # other rules: looked at again
+
+
+def test_originals_are_kept_as_long_as_promised(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = draw(workshop.folder / "for-ever.jpg", 1)
+    workshop.once()
+    let_go = draw(workshop.folder / "a-month.jpg", 2)
+    workshop.once(keep_originals="30 days")
+    draw(workshop.folder / "never.jpg", 3)
+    workshop.once(keep_originals="none")
+    ledger, store, now = workshop.ledger(), workshop.store, time.time()
+    assert sorted(path.name for path in store) == sorted([sha(kept), sha(let_go)])
+    assert prune(ledger, store).count == 0
+    monkeypatch.setattr("liif_daemon.prune.time.time", lambda: now + 29 * 86400)
+    assert prune(ledger, store).count == 0
+    monkeypatch.setattr("liif_daemon.prune.time.time", lambda: now - 3 * 86400)  # a clock that was moved
+    assert prune(ledger, store, older_than_days=1).count == 0
+    monkeypatch.setattr("liif_daemon.prune.time.time", lambda: now + 31 * 86400)
+    assert prune(ledger, store, dry_run=True).count == 1
+    assert prune(ledger, store).count == 1
+    assert [path.name for path in store] == [sha(kept)]
+    assert gather(workshop.settings(), ledger)["originals"] == {"count": 1, "bytes": len(kept)}
+    for name in ("a-month.jpg", "never.jpg"):
+        with pytest.raises(LiifError, match="not in the store"):
+            undo(ledger.jobs(path=workshop.folder / name)[0], ledger, store)
+    ledger.close()
+
+
+def test_the_order_of_what_is_made_durable(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Power loss: result and backup are flushed, and the ledger has the result's hash, before the names change."""
+    said: list[str] = []
+    real_fsync, real_exchange = os.fsync, __import__("liif_daemon.replace").replace.exchange
+
+    def fsync(descriptor: int) -> None:
+        name = str(Path(f"/proc/self/fd/{descriptor}").readlink())
+        real_fsync(descriptor)
+        name = name.replace(str(workshop.base), "")
+        place = "store" if "/originals" in name else "workplace" if ".liif-" in name else "folder"
+        said.append(f"fsync {place}{' file' if Path(name).suffix in {'.jpg', '.tmp'} and place != 'folder' else ''}")
+
+    def exchange(one: Path, other: Path) -> bool:
+        ledger = workshop.ledger()
+        job = ledger.jobs()[0]
+        assert job.result_sha256 == sha(one)
+        assert workshop.store.holds(job.source_sha256)
+        ledger.close()
+        said.append("swap")
+        return bool(real_exchange(one, other))
+
+    draw(workshop.folder / "a.jpg", 1)
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr("liif_daemon.replace.exchange", exchange)
+    workshop.once()
+    swap = said.index("swap")
+    before, after = said[:swap], said[swap + 1 :]
+    assert before.index("fsync store file") < before.index("fsync store")
+    assert before[-2:] == ["fsync workplace file", "fsync workplace file"] or "fsync workplace file" in before[-3:]
+    assert "fsync folder" in after

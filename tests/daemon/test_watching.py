@@ -1,0 +1,217 @@
+"""What is seen, when it has settled, and what is never looked at."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from liif_daemon import mounts, names, watcher
+from liif_daemon.ledger import LONGEST_WAIT
+from liif_daemon.settings import FolderSettings
+from liif_daemon.settle import Settling
+
+from .workshop import Copying, Workshop, draw, sha, size_of, wait_until
+
+
+def test_a_file_that_is_written_slowly_is_taken_when_it_is_whole(workshop: Workshop) -> None:
+    data = draw(workshop.base / "elsewhere.png", 1, 60, 60)
+    path = workshop.folder / "a.png"
+    with workshop.running(settle_seconds=30), path.open("wb", buffering=0) as file:
+        for start in range(0, len(data), 1000):
+            file.write(data[start : start + 1000])
+            time.sleep(0.03)  # what is tested is the pace of a slow writer
+        assert workshop.counts() == {}
+        file.close()
+        wait_until(lambda: workshop.counts() == {"done": 1})
+    assert workshop.store.holds(sha(data))
+
+
+def test_a_file_renamed_while_and_after_it_is_written_is_taken_under_its_last_name(workshop: Workshop) -> None:
+    data = draw(workshop.base / "elsewhere.png", 1, 60, 60)
+    with workshop.running(settle_seconds=30):
+        first, second = workshop.folder / "a.png.part", workshop.folder / "b.crdownload"
+        with first.open("wb", buffering=0) as file:
+            file.write(data[:2000])
+            first.rename(second)
+            file.write(data[2000:])
+        second.rename(workshop.folder / "c.png")
+        wait_until(lambda: workshop.counts() == {"done": 1})
+    assert [path.name for path in workshop.folder.iterdir()] == ["c.png"]
+    assert workshop.store.holds(sha(data))
+
+
+def test_a_file_whose_name_changes_while_it_is_restored_is_restored_under_the_new_one(workshop: Workshop) -> None:
+    data = draw(workshop.folder / "a.jpg", 1)
+    renamed = workshop.folder / "b.jpg"
+
+    def rename(_: object) -> None:
+        if not renamed.exists():
+            (workshop.folder / "a.jpg").rename(renamed)
+
+    workshop.engine = Copying(before=rename)
+    with workshop.running():
+        wait_until(lambda: workshop.counts().get("done") == 1)
+    assert size_of(renamed) == (40, 32)
+    assert [path.name for path in workshop.folder.iterdir()] == ["b.jpg"]
+    assert workshop.store.holds(sha(data))
+
+
+def test_settled_means_unchanged_for_the_time_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr("liif_daemon.settle.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("liif_daemon.settle.is_open_for_writing", lambda _: None)
+    path, settling = tmp_path / "a.jpg", Settling()
+    path.write_bytes(b"one")
+    settling.hint(path, 5)
+    assert settling.settled() == []
+    clock[0] += 4
+    path.write_bytes(b"three")
+    assert settling.settled() == []
+    clock[0] += 4
+    assert settling.settled() == []
+    clock[0] += 2
+    assert settling.settled() == [path]
+    assert len(settling) == 0
+
+
+def test_an_old_file_has_settled_and_one_from_the_future_is_watched(tmp_path: Path) -> None:
+    old, future, settling = tmp_path / "old.jpg", tmp_path / "future.jpg", Settling()
+    for path, age in ((old, 3600), (future, -3600)):
+        path.write_bytes(b"x")
+        os.utime(path, (time.time() - age,) * 2)
+        settling.hint(path, 60)
+    assert settling.settled() == [old]
+    assert len(settling) == 1
+
+
+def test_a_link_a_folder_and_a_missing_file_are_forgotten(tmp_path: Path) -> None:
+    settling = Settling()
+    (tmp_path / "link.jpg").symlink_to(tmp_path)
+    (tmp_path / "folder.jpg").mkdir()
+    for name in ("link.jpg", "folder.jpg", "missing.jpg"):
+        settling.hint(tmp_path / name, 0)
+    assert settling.settled() == []
+    assert len(settling) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "looked_at"),
+    [
+        ("a.jpg", True),
+        ("deep/er/A.JPEG", True),
+        ("a.txt", False),
+        (".a.jpg", False),
+        (".hidden/a.jpg", False),
+        ("@eaDir/a.jpg", False),
+        ("x/.stversions/a.jpg", False),
+        ("a.jpg.part", False),
+        ("a.jpg~", False),
+        (".liif-0123456789abcdef.tmp/result1.jpg", False),
+        ("raw/a.jpg", False),
+        ("a@4x.jpg", False),
+    ],
+)
+def test_names(tmp_path: Path, name: str, looked_at: bool) -> None:
+    folder = FolderSettings(path=tmp_path, exclude=("raw/*", "*@4x.*"))
+    reason = names.why_not(tmp_path / name, folder)
+    assert (reason is None) == looked_at
+    path = tmp_path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"")
+    assert (path in list(names.pictures(folder, tmp_path))) == looked_at
+
+
+def test_links_are_not_followed_out_of_the_folder(workshop: Workshop) -> None:
+    outside = draw(workshop.base / "outside" / "a.jpg", 1)
+    (workshop.folder / "way").symlink_to(workshop.base / "outside")
+    (workshop.folder / "b.jpg").symlink_to(workshop.base / "outside" / "a.jpg")
+    with workshop.running():
+        draw(workshop.folder / "c.jpg", 2)
+        draw(workshop.base / "outside" / "d.jpg", 3)
+        wait_until(lambda: workshop.counts() == {"done": 1})
+    assert workshop.once() == {"done": 1}
+    assert (workshop.base / "outside" / "a.jpg").read_bytes() == outside
+
+
+def test_a_folder_that_is_moved_in_is_looked_at_whole(workshop: Workshop) -> None:
+    for n in range(3):
+        draw(workshop.base / "album" / "deep" / f"{n}.jpg", n)
+    with workshop.running():
+        (workshop.base / "album").rename(workshop.folder / "album")
+        wait_until(lambda: workshop.counts() == {"done": 3})
+
+
+def test_polling_sees_what_comes(workshop: Workshop) -> None:
+    workshop.daemon_values["poll_seconds"] = 0.1
+    with workshop.running(polling=True) as daemon:
+        assert daemon.watcher.status()[0]["how"] == "polling"
+        draw(workshop.folder / "a.jpg", 1)
+        wait_until(lambda: workshop.counts() == {"done": 1})
+
+
+def test_a_network_share_is_polled_and_it_is_said(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mounts, "kind_of", lambda _: "nfs4")
+    with workshop.running() as daemon:
+        status = daemon.watcher.status()[0]
+        assert status["how"] == "polling"
+        assert "nfs4" in status["why"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EMFILE])
+def test_without_inotify_watches_it_polls_and_says_what_to_do(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    class Exhausted:
+        def schedule(self, *_: object, **__: object) -> None:
+            raise OSError(number, os.strerror(number))
+
+        def stop(self) -> None: ...
+
+        def is_alive(self) -> bool:
+            return False
+
+    monkeypatch.setattr(watcher, "Observer", Exhausted)
+    workshop.daemon_values["poll_seconds"] = 0.1
+    with workshop.running() as daemon:
+        status = daemon.watcher.status()[0]
+        assert status["how"] == "polling"
+        assert "sysctl" in status["why"]
+        draw(workshop.folder / "a.jpg", 1)
+        wait_until(lambda: workshop.counts() == {"done": 1})
+
+
+def test_watches_refused_for_subfolders_alone_are_noticed(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    for n in range(9):
+        (workshop.folder / str(n)).mkdir()
+    real = watcher._inotify_watches
+    monkeypatch.setattr(watcher, "_inotify_watches", lambda: min(real(), 3))
+    with workshop.running() as daemon:
+        assert daemon.watcher.status()[0]["how"] == "polling"
+
+
+def test_an_overflow_of_events_leads_to_a_scan(workshop: Workshop) -> None:
+    with workshop.running() as daemon:
+        wait_until(lambda: not daemon._scans)
+        asked = threading.Event()
+        daemon.watcher.on_lost = lambda _: asked.set()
+        logging.getLogger("watchdog.observers.inotify_c").warning(
+            "Inotify queue overflowed; filesystem events were lost"
+        )
+        assert asked.wait(30)
+
+
+def test_what_events_missed_the_next_scan_finds(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watcher._Handler, "on_any_event", lambda *_: None)
+    workshop.daemon_values["scan_seconds"] = 1
+    with workshop.running():
+        draw(workshop.folder / "a.jpg", 1)
+        wait_until(lambda: workshop.counts() == {"done": 1})
+
+
+def test_a_wait_is_never_longer_than_stated() -> None:
+    assert LONGEST_WAIT == 900
