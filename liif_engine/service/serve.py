@@ -37,6 +37,9 @@ FAREWELL_SECONDS = 3
 #: Header of a request, with the job in it; above it the answer is 400. [bytes]
 MAX_HEADER_BYTES = 1 << 16
 
+#: Open files, for that many callers and as many jobs as may wait.
+MAX_FILES = 8192
+
 #: Callers at once; more are answered with 503.
 MAX_CONNECTIONS = 1000
 
@@ -79,10 +82,23 @@ def serve(settings: ServeSettings) -> int:
     Raises:
         ServiceError: another service runs already, or the folder is not private.
     """
+    _raise_file_limit()
     with occupy(settings.folder, loopback=settings.loopback) as place:
         client.record_interpreter(sys.executable, liif_engine.__version__)
         asyncio.run(_serve(settings, place))
     return ExitCode.OK
+
+
+def _raise_file_limit() -> None:
+    """Lets this process open as many files as it may: each caller is one, and each waiting picture two."""
+    if sys.platform != "win32":
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = MAX_FILES if hard == resource.RLIM_INFINITY else min(MAX_FILES, hard)
+        with contextlib.suppress(OSError, ValueError):
+            if soft != resource.RLIM_INFINITY and soft < wanted:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def _serve(settings: ServeSettings, place: Place) -> None:

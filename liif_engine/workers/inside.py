@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import sys
 import threading
 import time
 from collections import OrderedDict
@@ -203,6 +204,10 @@ class Engines:
     def _make_room(self, size: int) -> None:
         while self._kept and sum(kept for _, kept in self._kept.values()) + size > self.settings.model_bytes:
             self._kept.popitem(last=False)
+            torch = sys.modules.get("torch")
+            if torch is not None and torch.cuda.is_initialized():
+                # Its memory would stay with torch, for work to come, and be missing from other programs.
+                torch.cuda.empty_cache()
 
 
 def _size_and_stamp(model: str) -> tuple[int, object]:

@@ -205,6 +205,8 @@ class Worker:
                 self._patience = patience
             else:
                 self._forget(ticket)
+                # What it interrupted may be reading or writing a file.
+                self._patience = self.settings.slow_patience_seconds
         if isinstance(message, Progress):
             if ticket.on_progress is not None:
                 ticket.on_progress(message.share)
