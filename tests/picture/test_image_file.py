@@ -16,6 +16,8 @@ from PIL import Image, ImageOps
 
 from liif_engine.errors import (
     InputError,
+    LiifError,
+    MemoryExhaustedError,
     OutputError,
     OutputExistsError,
     TooLargeError,
@@ -164,18 +166,29 @@ def test_limits_come_from_the_header(tmp_path: Path) -> None:
         image_file.read(path, limits=Limits(max_file_bytes=100))
 
 
-def test_what_a_decoder_did_not_foresee_comes_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("error", "kind", "words"),
+    [
+        (IndexError("index out of range"), InputError, "JPEG data is damaged"),
+        (RuntimeError(), InputError, "JPEG data is damaged"),
+        (NameError("a slip"), LiifError, "fault in this program"),
+        (MemoryError(), MemoryExhaustedError, "not enough memory"),
+    ],
+)
+@pytest.mark.parametrize("name", ["inspect", "decode"])
+def test_what_nobody_foresaw_comes_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, error: Exception, kind: type, words: str
+) -> None:
     path = saved(tmp_path / "a.jpg", jpeg(gradient(4, 4)))
 
     def fail(*_: object, **__: object) -> None:
-        raise IndexError("list index out of range")
+        raise error
 
-    for name in ("inspect", "decode"):
-        with monkeypatch.context() as patch:
-            patch.setattr(jpeg_room, name, fail)
-            with pytest.raises(InputError, match="JPEG data is damaged") as caught:
-                image_file.read(path)
-        assert caught.value.path == path
+    monkeypatch.setattr(jpeg_room, name, fail)
+    with pytest.raises(LiifError, match=words) as caught:
+        image_file.read(path)
+    assert type(caught.value) is kind
+    assert caught.value.path == path
 
 
 # What a result cannot hold

@@ -46,6 +46,7 @@ def test_all_is_kept_or_the_file_is_refused(path: Path, tmp_path: Path, network:
     except LiifError as error:
         refusal = error
     if refusal is not None:
+        assert type(refusal) is not LiifError  # a fault in this program, in words
         assert refusal.path == path
         assert refusal.message
         assert refusal.remedy

@@ -24,6 +24,9 @@ from liif_engine.picture.image_file.rooms import format_of, room_of
 
 log = logging.getLogger(__name__)
 
+#: No bytes of a file lead to these, only mistakes in code.
+_SLIPS = (NameError, AttributeError, TypeError, AssertionError, ImportError, NotImplementedError)
+_REPORT = "Please report it, with the file if you can."
 _PIECE_BYTES = 1 << 20
 
 
@@ -161,13 +164,16 @@ def in_words(path: str | Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _decoding(format: str) -> Iterator[None]:
-    """Whatever a decoder makes of hostile bytes is the file's fault, and said so; our own errors pass."""
+    """What a decoder makes of hostile bytes is the file's fault, and said so; a slip of this program is not."""
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"PIL\.")  # of metadata that rooms read for themselves
             yield
     except (LiifError, MemoryError):
         raise
+    except _SLIPS as error:
+        log.exception("the %s room failed", format)
+        raise LiifError(f"cannot be read because of a fault in this program ({error!r})", remedy=_REPORT) from error
     except Exception as error:
         log.debug("%s decoder failed", format, exc_info=True)
         detail = (str(error).splitlines() or [type(error).__name__])[0]
