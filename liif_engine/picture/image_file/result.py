@@ -14,6 +14,7 @@ import numpy as np
 
 from liif_engine.errors import LiifError, OutputError, TooLargeError, UnsupportedError, UsageError
 from liif_engine.picture.atomic import write_atomically
+from liif_engine.picture.image_file import density
 from liif_engine.picture.image_file import exif as exif_block
 from liif_engine.picture.image_file import xmp as xmp_packet
 from liif_engine.picture.image_file.contents import (
@@ -151,7 +152,7 @@ def _too_long(metadata: Metadata, capacity: Capacity) -> list[str]:
     lacking = []
     for field, name in _NAMES.items():
         value = getattr(metadata, field)
-        if value is None or value == ():
+        if value is None or value == () or (field == "density" and density.has_place(metadata, capacity)):
             continue
         most = capacity.carries.get(field)
         if most is None:
@@ -170,6 +171,7 @@ def _too_long(metadata: Metadata, capacity: Capacity) -> list[str]:
 def _corrected(source: Picture, results: list[Frame], format: str, marker: Marker | None) -> tuple[Metadata, list[str]]:
     """The metadata with what the restoration made stale put right, and notes."""
     metadata, notes = source.metadata, list[str]()
+    metadata = replace(metadata, exif=density.put_into_exif(metadata, room_of(format).CAPACITY))
     height, width = results[0].pixels.shape[:2]
     if metadata.exif is not None:
         exif, notes = exif_block.corrected(

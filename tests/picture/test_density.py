@@ -1,0 +1,62 @@
+"""Pixels per inch, where a format can say them only in EXIF."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from liif_engine.errors import UnsupportedError
+from liif_engine.picture.image_file import read
+from liif_engine.picture.image_file.result import write
+
+
+def saved(folder: Path, name: str, **options: object) -> Path:
+    path = folder / name
+    Image.fromarray(np.full((6, 8, 3), 99, np.uint8)).save(path, **options)
+    return path
+
+
+def written(source: Path, name: str, format: str) -> Path:
+    picture = read(source)
+    pixels = [frame.pixels for frame in picture.frames]
+    write(source.parent / name, picture, pixels, format=format, quality=90, marker=None, overwrite=False)
+    return source.parent / name
+
+
+def exif_of(path: Path) -> Image.Exif:
+    with Image.open(path) as image:
+        return image.getexif()
+
+
+@pytest.mark.parametrize(("name", "dots"), [("a.jpg", (300, 200)), ("a.png", (300, 200)), ("a.tif", (300.5, 72))])
+def test_it_goes_into_exif(tmp_path: Path, name: str, dots: tuple[float, float]) -> None:
+    exif = exif_of(written(saved(tmp_path, name, dpi=dots), "b.webp", "WEBP"))
+    assert (exif[282], exif[283], exif[296]) == (pytest.approx(dots[0], abs=0.02), pytest.approx(dots[1], abs=0.02), 2)
+
+
+def test_exif_that_says_it_stays_as_it_is(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[282], exif[283], exif[271] = 144.0, 144.0, "Maker"
+    kept = exif_of(written(saved(tmp_path, "a.jpg", dpi=(72, 72), exif=exif), "b.webp", "WEBP"))
+    assert (kept[282], kept[271]) == (144, "Maker")
+
+
+def test_exif_that_does_not_say_it_has_no_room(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[271] = "Maker"
+    with pytest.raises(UnsupportedError, match="pixels per inch"):
+        written(saved(tmp_path, "a.jpg", dpi=(72, 72), exif=exif), "b.webp", "WEBP")
+
+
+def test_square_pixels_need_no_place_and_others_do(tmp_path: Path) -> None:
+    path = saved(tmp_path, "a.jpg")
+    data = bytearray(path.read_bytes())
+    assert data[6:11] == b"JFIF\0"
+    written(path, "b.gif", "GIF")
+    data[13:18] = b"\0\0\x02\0\x01"  # no unit, 2 to 1
+    path.write_bytes(data)
+    with pytest.raises(UnsupportedError, match="pixels per inch"):
+        written(path, "b.webp", "WEBP")
