@@ -80,7 +80,7 @@ def command(chroot: Path, shared: Path, arguments: list[str], environment: dict[
     inside.mkdir(parents=True, exist_ok=True)
     # The mounts are seen by this program alone and end with it.
     script = 'mount --rbind /proc "$0/proc" && mount --rbind /dev "$0/dev" && mount --bind "$1" "$0$1" && shift'
-    script += ' && exec chroot "$0" /usr/bin/env -i "$@"'
+    script += ' && exec /usr/sbin/chroot "$0" /usr/bin/env -i "$@"'
     given = [f"{key}={value}" for key, value in {"PATH": SEARCH_PATH, "LC_ALL": "C.UTF-8", **environment}.items()]
     return ["unshare", "-m", "sh", "-c", script, str(chroot), str(shared), *given, *arguments]
 

@@ -1,0 +1,144 @@
+"""A person at the screen: menu, dialog with its preview, progress, undo, and Cancel."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from ..service.conftest import Service
+from .conftest import WORKERS, until
+from .screen import Screen
+
+TITLE = "Restore and Enlarge"
+
+#: Width of the image, and what GIMP's window is then called: its title ends with the size.
+BEFORE, AFTER = "320x240", "640x480"
+
+#: The Cancel button in the status bar, from the window's left and lower edge. [pixels]
+CANCEL = 646, 17
+
+OPEN = """
+image = new_image(320, 240)
+layer = add_layer(image)
+Gimp.Display.new(image)
+answer = hash(pixels(layer, None))
+"""
+
+LOOK = "image = Gimp.get_images()[0]; answer = [size(image), hash(pixels(image.get_layers()[0], None))]"
+
+
+@pytest.fixture(scope="module")
+def gui_home() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="liif-gui-"))
+    (folder / "run").mkdir(mode=0o700)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def engine_of(gui_home: Path) -> Iterator[Callable[[str], Service]]:
+    """Starts the engine that this GIMP finds, with a model of the faulty stand-in by default."""
+    started: list[Service] = []
+
+    def start(model: str) -> Service:
+        started.append(Service(str(gui_home / "run"), {"workers": {**WORKERS, "model": model}}))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.kill()
+        if one.process.stderr is not None:
+            one.process.stderr.close()
+
+
+@pytest.fixture(scope="module")
+def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where screenshots are left: $LIIF_SCREENSHOTS, or the temporary folder."""
+    given = os.environ.get("LIIF_SCREENSHOTS")
+    folder = Path(given) if given else tmp_path_factory.mktemp("screenshots")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def screen(gimp_folder: Path, gui_home: Path, shots: Path) -> Iterator[Screen]:
+    """A GIMP with an image open."""
+    one = Screen(gui_home, gimp_folder, shots)
+    yield one
+    one.end()
+
+
+def test_menu_dialog_progress_result_and_undo(screen: Screen, engine_of: Callable[[str], Service], shots: Path) -> None:
+    # Two seconds a picture leave time for a look at the progress.
+    engine = engine_of("slow:2")
+    before = screen.gimp.do(OPEN, images="keep")
+    until(lambda: screen.windows(BEFORE))
+    screen.dismiss("Welcome to GIMP")
+    _open_dialog(screen)
+    screen.shot("menu-and-dialog")
+    # The preview is a job of its own.
+    until(lambda: engine.client.status()["queue"]["done"] == 1)
+    dialog = screen.shot("dialog", TITLE)
+    assert len(Image.open(dialog).convert("RGB").getcolors(1 << 24)) > 100
+    _accept(screen)
+    until(lambda: engine.client.status()["queue"]["running"])
+    screen.shot("progress")
+    until(lambda: screen.windows(AFTER))
+    screen.shot("result")
+    size, after = screen.gimp.do(LOOK, images="keep")
+    assert size == [640, 480]
+    screen.focus(AFTER)
+    screen.key("ctrl+z")
+    until(lambda: screen.windows(BEFORE))
+    assert screen.gimp.do(LOOK, images="keep") == [[320, 240], before]
+    screen.key("ctrl+y")
+    until(lambda: screen.windows(AFTER))
+    assert screen.gimp.do(LOOK, images="keep") == [[640, 480], after]
+    screen.key("ctrl+z")
+    until(lambda: screen.windows(BEFORE))
+    assert {path.stem for path in shots.glob("*.png")} >= {"menu-and-dialog", "dialog", "progress", "result"}
+
+
+def test_cancel_stops_the_engine_and_leaves_the_image(screen: Screen, engine_of: Callable[[str], Service]) -> None:
+    engine = engine_of("slow:60")
+
+    def jobs(state: str) -> int:
+        return int(engine.client.status()["queue"][state])
+
+    unchanged = screen.gimp.do(LOOK, images="keep")
+    _open_dialog(screen)
+    until(lambda: jobs("running"))
+    _accept(screen)
+    # The preview's job ends with the dialog, and the image's begins.
+    until(lambda: jobs("cancelled") == 1)
+    until(lambda: jobs("running"))
+    x, y, _, height = screen.place(BEFORE)
+    screen.click(x + CANCEL[0], y + height - CANCEL[1])
+    until(lambda: jobs("cancelled") == 2)
+    until(lambda: not screen.gimp.plug_ins())
+    assert jobs("done") == 0
+    assert engine.client.status()["memory"]["held_bytes"] == 0
+    assert screen.gimp.do(LOOK, images="keep") == unchanged
+    assert unchanged[0] == [320, 240]
+
+
+def _open_dialog(screen: Screen) -> None:
+    """Filters > Enhance > Restore and Enlarge (LIIF)..., by the keys that are underlined."""
+    screen.focus(BEFORE)
+    screen.key("alt+r")
+    screen.key("h")
+    screen.shot("menu")
+    screen.key("l")
+    until(lambda: screen.windows(TITLE))
+
+
+def _accept(screen: Screen) -> None:
+    screen.focus(TITLE)
+    screen.key("Return")
+    until(lambda: not screen.windows(TITLE))

@@ -1,0 +1,169 @@
+"""The installer, without a GIMP: where it looks, what it lays down, what it refuses; then with the real one."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gimp_plugin import install
+from liif_engine.errors import LiifError, OutputError
+
+from . import chroot
+
+
+def profile(base: Path, *parts: str) -> Path:
+    folder = base.joinpath(*parts)
+    folder.mkdir(parents=True)
+    return folder
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> install.Place:
+    return install.Place(profile(tmp_path, "GIMP", "3.0") / "plug-ins", "GIMP 3.0")
+
+
+@pytest.mark.parametrize(
+    ("platform", "variables", "parts", "name"),
+    [
+        ("linux", {}, (".config", "GIMP", "3.0"), "GIMP 3.0"),
+        ("linux", {}, (".config", "GIMP", "3.2"), "GIMP 3.2"),
+        ("linux", {}, (".config", "GIMP", "2.10"), "GIMP 2.10"),
+        ("linux", {"XDG_CONFIG_HOME": "{home}/x"}, ("x", "GIMP", "3.0"), "GIMP 3.0"),
+        ("linux", {}, (".var", "app", "org.gimp.GIMP", "config", "GIMP", "3.2"), "GIMP 3.2 (Flatpak)"),
+        ("linux", {}, ("snap", "gimp", "current", ".config", "GIMP", "3.0"), "GIMP 3.0 (Snap)"),
+        ("win32", {"APPDATA": "{home}/r"}, ("r", "GIMP", "3.0"), "GIMP 3.0"),
+        ("darwin", {}, ("Library", "Application Support", "GIMP", "3.0"), "GIMP 3.0"),
+    ],
+)
+def test_every_kind_of_profile_is_found(
+    tmp_path: Path, platform: str, variables: dict[str, str], parts: tuple[str, ...], name: str
+) -> None:
+    folder = profile(tmp_path, *parts)
+    profile(folder.parent, "2.8")  # too old
+    given = {key: value.format(home=tmp_path) for key, value in variables.items()}
+    assert install.places(given, tmp_path, platform) == [install.Place(folder / "plug-ins", name)]
+
+
+def test_the_users_own_folder_goes_before_all(tmp_path: Path) -> None:
+    profile(tmp_path, ".config", "GIMP", "3.0")
+    found = install.places({"GIMP3_DIRECTORY": str(tmp_path / "own")}, tmp_path, "linux")
+    assert [one.folder for one in found] == [tmp_path / "own" / "plug-ins" / "liif_restore"]
+
+
+def test_install_lays_down_what_gimp_wants(place: install.Place) -> None:
+    (state,) = install.install([place])
+    assert state == install.State(place, "installed", sys.executable)
+    start = place.folder / "liif_restore.py"
+    assert start.stat().st_mode & stat.S_IXUSR
+    assert start.read_text().startswith("#!/usr/bin/env python3\n")
+    assert json.loads((place.folder / "engine.json").read_text())["python"] == sys.executable
+    assert list(place.plug_ins.iterdir()) == [place.folder]
+    assert list(place.plug_ins.parent.iterdir()) == [place.plug_ins]
+
+
+def test_the_copied_client_finds_the_recorded_interpreter(place: install.Place) -> None:
+    install.install([place])
+    code = "import client; print(client.find_interpreter())"
+    clean = {key: value for key, value in os.environ.items() if key != "LIIF_PYTHON"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=place.folder, env=clean, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.strip() == sys.executable, done.stderr
+
+
+def test_gimp_2_10_gets_its_own_python(tmp_path: Path) -> None:
+    old = install.Place(profile(tmp_path, "2.10") / "plug-ins", "GIMP 2.10")
+    install.install([old])
+    assert (old.folder / "liif_restore.py").read_text().startswith("#!/usr/bin/env python2\n")
+    assert install.state(old).state == "installed"
+
+
+def test_states_are_told_apart(place: install.Place, tmp_path: Path) -> None:
+    assert install.state(place).state == "missing"
+    install.install([place])
+    (place.folder / "courier.py").write_text("# older\n")
+    assert install.state(place).state == "outdated"
+    install.install([place])
+    assert install.state(place).state == "installed"
+    (place.folder / "liif_restore.py").chmod(0o644)
+    assert install.state(place).state == "broken"
+    gone = tmp_path / "python"
+    gone.touch()
+    install.install([place], python=str(gone))
+    assert install.state(place).state == "installed"
+    gone.unlink()
+    assert install.state(place) == install.State(place, "broken", str(gone))
+
+
+def test_uninstall_removes_it_and_nothing_else(place: install.Place) -> None:
+    other = profile(place.plug_ins, "other")
+    install.install([place])
+    assert install.uninstall([place]) == [place]
+    assert list(place.plug_ins.iterdir()) == [other]
+    assert install.uninstall([place]) == []
+
+
+def test_a_foreign_folder_is_left_alone(place: install.Place) -> None:
+    mine = profile(place.plug_ins, "liif_restore") / "mine.txt"
+    mine.touch()
+    with pytest.raises(OutputError, match="not liif-restore's plug-in") as caught:
+        install.install([place])
+    assert caught.value.remedy
+    assert install.uninstall([place]) == []
+    assert mine.exists()
+
+
+def test_a_link_is_replaced_and_what_it_leads_to_stays(place: install.Place, tmp_path: Path) -> None:
+    checkout = tmp_path / "checkout"
+    shutil.copytree(install.SOURCE, checkout)
+    place.plug_ins.mkdir()
+    place.folder.symlink_to(checkout)
+    assert install.state(place).state == "outdated"
+    install.install([place])
+    assert not place.folder.is_symlink()
+    assert (checkout / "liif_restore.py").exists()
+
+
+def test_without_a_gimp_there_are_words() -> None:
+    with pytest.raises(LiifError, match="no GIMP of this user") as caught:
+        install.install([])
+    assert "start it once" in caught.value.remedy
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "3.0").write_text("a file")
+    with pytest.raises(OutputError, match="cannot be written"):
+        install.install([install.Place(tmp_path / "3.0" / "plug-ins", "GIMP 3.0")])
+
+
+def test_flatpak_needs_one_command_more(tmp_path: Path) -> None:
+    profile(tmp_path, ".var", "app", "org.gimp.GIMP", "config", "GIMP", "3.0")
+    (place,) = install.places({}, tmp_path, "linux")
+    assert "flatpak override --user --filesystem=xdg-run/liif-restore" in place.note
+
+
+def test_no_gimp_to_ask_is_no_answer(place: install.Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert install.ask(place) is None
+
+
+def test_the_real_gimp_is_asked(gimp_folder: Path, home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A stand-in for /usr/bin/gimp-console goes into the chroot; what answers is the real one."""
+    place = install.Place(profile(home, "asked", "3.0") / "plug-ins", "GIMP 3.0")
+    script = tmp_path / "gimp-console"
+    inside = chroot.command(gimp_folder, home, ["gimp-console"], {"HOME": str(home)})
+    words = " ".join("'" + word.replace("'", "'\\''") + "'" for word in inside)
+    words = words.replace("'gimp-console'", 'GIMP3_DIRECTORY="$GIMP3_DIRECTORY" gimp-console')
+    script.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert install.ask(place) is False
+    install.install([place])
+    assert install.ask(place) is True
