@@ -106,14 +106,20 @@ def encode(order: Order) -> tuple[bytes, list[str]]:
     Raises:
         UnsupportedError: the metadata does not fit into JPEG.
     """
-    pixels = order.frames[0].pixels
-    image = _as_image(pixels, order.layout)
-    options = {"quality": order.quality, "subsampling": 0, "keep_rgb": order.metadata.coding == "RGB"}
-    encoded = _save(image, options)
+    pixels, layout = order.frames[0].pixels, order.layout
+    as_rgb = order.metadata.coding == "RGB" and layout == "RGB"
+    encoded = imagecodecs.jpeg8_encode(
+        pixels[..., 0] if layout == "L" else pixels,
+        level=order.quality,
+        colorspace={"L": "GRAYSCALE"}.get(layout, layout),
+        outcolorspace={"L": "GRAYSCALE", "RGB": "RGB" if as_rgb else "YCBCR"}.get(layout, layout),
+        subsampling="444",
+        optimize=True,
+    )
     if order.metadata.progressive:
         with _buffer_of(len(encoded) * 5 // 4 + 65536):
-            encoded = _save(image, {**options, "progressive": True})
-    return segments.assemble(encoded, order.metadata, Limits()), []
+            encoded = _progressive(_as_image(pixels, layout), quality=order.quality, keep_rgb=as_rgb)
+    return segments.assemble(bytes(encoded), order.metadata, Limits()), []
 
 
 def _frame_header(frame: segments.Segment) -> tuple[int, int, list[tuple[int, int, int]]]:
@@ -178,9 +184,10 @@ def _as_image(pixels: Any, layout: str) -> Image.Image:
     return Image.fromarray(pixels[..., 0] if layout == "L" else pixels)
 
 
-def _save(image: Image.Image, options: dict[str, Any]) -> bytes:
+def _progressive(image: Image.Image, *, quality: int, keep_rgb: bool) -> bytes:
+    """A progressive file; imagecodecs writes none."""
     file = io.BytesIO()
-    image.save(file, "JPEG", **options)
+    image.save(file, "JPEG", quality=quality, subsampling=0, progressive=True, keep_rgb=keep_rgb)
     return file.getvalue()
 
 
