@@ -1,8 +1,8 @@
 """Hours of work in minutes: pictures come without end, the daemon's memory and descriptors must stay as they are.
 
-``python bench/daemon_soak.py --minutes 20``: a real `liif-daemon run` with a real `liif serve` and a tiny random network
-(the daemon's own work is what is looked at), a folder to which pictures come, some of them broken, some changed while
-they are restored; originals are taken back now and then. Every half minute a row; at the end the slope of memory.
+``python bench/daemon_soak.py --minutes 20``: a real `liif-daemon run` with a real `liif serve` and a tiny random
+network (the daemon's own work is what is looked at), a folder to which pictures come, some of them broken, some changed
+while they are restored; originals are taken back now and then. Every half minute a row; at the end the slope of memory.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def soak(folder: Path, pid: int, seconds: float, per_second: float) -> list[dict
             rows.append({"minutes": now / 60, "dropped": number, **look(pid), **counts()})
             print(json.dumps({key: round(value, 2) for key, value in rows[-1].items()}), flush=True)
         time.sleep(1 / per_second)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while counts()["waiting"] and time.monotonic() < deadline:
         time.sleep(1)
     rows.append({"minutes": (time.monotonic() - started) / 60, "dropped": number, **look(pid), **counts()})
