@@ -86,19 +86,31 @@ FILE_WORK = FileWork("a", "b", Target(scale=1))
 PROBE = Probe(format="PNG", width=5, height=7, layout="RGB", bits=8, frames=1, metadata=Metadata("PNG"))
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "float16"])
-def test_workers_give_what_the_engine_gives(tmp_path: Path, network: EdsrLiif, dtype: str) -> None:
-    model = tmp_path / "tiny.safetensors"
+def test_workers_give_what_the_engine_gives(tmp_path: Path, network: EdsrLiif) -> None:
+    """Pixels of every kind and a file; one worker for all cases, since loading torch takes seconds."""
+    model, source = tmp_path / "tiny.safetensors", tmp_path / "one.png"
     checkpoint.save(network, model, {})
-    pixels = picture(24, 17, dtype="float32" if dtype == "float16" else dtype).astype(dtype)
+    engine = Engine(model, device="cpu")
     bench = Bench(WorkerSettings(device="cpu", model=str(model)))
     try:
-        found = bench.restore(pixels, str(model), scale=2)
+        for dtype in ("uint8", "uint16", "float32", "float16"):
+            pixels = picture(24, 17, dtype="float32" if dtype == "float16" else dtype).astype(dtype)
+            found = bench.restore(pixels, str(model), scale=2)
+            wide = pixels.astype("float32") if dtype == "float16" else pixels
+            assert np.array_equal(found, engine.restore(wide, scale=2).astype(dtype)), dtype
+
+        Image.fromarray(picture(20, 31)).save(source)  # type: ignore[arg-type]
+        work = FileWork(str(source), str(tmp_path / "x.part"), Target(scale=2), format="png", model=str(model))
+        answer = bench.workers.submit(work).result(60)
+        assert (answer.width, answer.height, answer.format) == (62, 40, "PNG")
+        wanted = restore_file(engine, source, tmp_path / "wanted.png", target=Target(scale=2))
+        assert answer.source_sha256 == wanted.source_sha256 == hashlib.sha256(source.read_bytes()).hexdigest()
+        assert np.array_equal(Image.open(tmp_path / "x.part"), Image.open(tmp_path / "wanted.png"))
+        missing = FileWork(str(tmp_path / "none.png"), None, Target(scale=2), model=str(model))
+        with pytest.raises(InputError, match=r"none\.png"):
+            bench.workers.submit(missing).result(60)
     finally:
         bench.close()
-    wide = pixels.astype("float32") if dtype == "float16" else pixels
-    wanted = Engine(model, device="cpu").restore(wide, scale=2)
-    assert np.array_equal(found, wanted.astype(dtype))
 
 
 @pytest.mark.parametrize(
@@ -206,24 +218,6 @@ def test_a_file_whose_work_is_stopped_while_it_is_read_is_not_computed(monkeypat
     monkeypatch.setattr(file_work, "restore_file", slow_disk)
     with pytest.raises(Cancelled):
         file_work.run(Copying(), FILE_WORK, on_progress=lambda _: None, look=look)
-
-
-def test_a_worker_does_what_restore_file_does(tmp_path: Path, network: EdsrLiif) -> None:
-    model, source = tmp_path / "tiny.safetensors", tmp_path / "one.png"
-    checkpoint.save(network, model, {})
-    Image.fromarray(picture(20, 31)).save(source)  # type: ignore[arg-type]
-    workers = ProcessWorkers(WorkerSettings(device="cpu", model=str(model)))
-    try:
-        work = FileWork(str(source), str(tmp_path / "x.part"), Target(scale=2), format="png", model=str(model))
-        answer = workers.submit(work).result(60)
-        assert (answer.width, answer.height, answer.format) == (62, 40, "PNG")
-        wanted = restore_file(Engine(model, device="cpu"), source, tmp_path / "wanted.png", target=Target(scale=2))
-        assert answer.source_sha256 == wanted.source_sha256 == hashlib.sha256(source.read_bytes()).hexdigest()
-        assert np.array_equal(Image.open(tmp_path / "x.part"), Image.open(tmp_path / "wanted.png"))
-        with pytest.raises(InputError, match=r"none\.png"):
-            workers.submit(FileWork(str(tmp_path / "none.png"), None, Target(scale=2), model=str(model))).result(60)
-    finally:
-        workers.close()
 
 
 def test_floats_that_are_no_numbers_are_the_pictures_fault(faulty: Bench) -> None:

@@ -46,26 +46,34 @@ def wait_for(service: Service, job: str, *states: str) -> dict[str, Any]:
     raise AssertionError(f"{row} is none of {states}")
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
-def test_the_result_is_that_of_the_engine(tmp_path: Path, start: Start, network: EdsrLiif, dtype: str) -> None:
-    model = tmp_path / "tiny.safetensors"
-    checkpoint.save(network, model, {})
-    service = start(workers={"device": "cpu", "model": str(model)})
-    pixels = picture(30, 41, 4, dtype=dtype)
-    short = {"uint8": "u8", "uint16": "u16", "float32": "f32"}[dtype]
-    shares = []
-    data, shape = service.client.restore_pixels(
-        pixels.tobytes(),
-        pixels.shape,
-        short,
-        on_progress=lambda _, share: shares.append(share),
-        scale=2.3,
-        model=str(model),
-    )
-    wanted = Engine(model, device="cpu").restore(pixels, scale=2.3)
-    assert np.array_equal(np.frombuffer(data, dtype).reshape(shape), wanted)
-    assert shares == sorted(shares)
-    assert shares[-1] == 1
+def test_the_result_is_that_of_the_engine(tmp_path: Path, start: Start, network: EdsrLiif) -> None:
+    """`liif restore` uses the same `Engine`; one service for all cases, since loading torch takes seconds."""
+    tiny = str(tmp_path / "tiny.safetensors")
+    checkpoint.save(network, Path(tiny), {})
+    service = start(workers={"device": "cpu", "model": tiny})
+    for dtype, short, model in (
+        ("uint8", "u8", tiny),
+        ("uint16", "u16", tiny),
+        ("float32", "f32", tiny),
+        ("uint8", "u8", "auto"),
+    ):
+        pixels = picture(30, 41, 4, dtype=dtype)
+        shares: list[float] = []
+        data, shape = service.client.restore_pixels(
+            pixels.tobytes(),
+            pixels.shape,
+            short,
+            on_progress=lambda _, share, to=shares: to.append(share),  # type: ignore[misc]
+            scale=2.3,
+            model=model,
+        )
+        wanted = Engine(model, device="cpu").restore(pixels, scale=2.3)
+        assert np.array_equal(np.frombuffer(data, dtype).reshape(shape), wanted), (dtype, model)
+        assert shares == sorted(shares)
+        assert shares[-1] == 1
+    with pytest.raises(ServiceError, match="there is no model 'nothing'") as caught:
+        service.client.restore_pixels(PIXELS, SHAPE, "u8", scale=1, model="nothing")
+    assert (caught.value.exit_code, caught.value.retryable) == (6, False)
 
 
 def test_a_size_may_be_given_instead_of_a_scale(service: Service) -> None:
@@ -176,15 +184,6 @@ def test_a_job_that_makes_no_sense_is_refused_with_the_reason(
     assert status == 400
     assert words in answer["error"]["message"]
     assert answer["error"]["exit_code"] == 2
-
-
-def test_a_model_that_does_not_exist_is_the_jobs_error(tmp_path: Path, start: Start, network: EdsrLiif) -> None:
-    model = tmp_path / "tiny.safetensors"
-    checkpoint.save(network, model, {})
-    service = start(workers={"device": "cpu", "model": str(model)})
-    with pytest.raises(ServiceError, match="there is no model 'nothing'") as caught:
-        service.client.restore_pixels(PIXELS, SHAPE, "u8", scale=1, model="nothing")
-    assert caught.value.exit_code == 6
 
 
 def test_limits_are_refused_before_the_body_is_read(start: Start) -> None:
