@@ -149,8 +149,7 @@ def _run_lengths(data: bytes, plan: BmpHeader, *, allow_truncated: bool) -> Pixe
         TruncatedError: the data ends before the picture does.
     """
     width, height, nibbles = plan.width, plan.height, plan.compression == headers.RLE4
-    indexes = np.zeros((height, width), np.uint8)
-    flat = indexes.reshape(-1)
+    flat = bytearray(width * height)
     at = x = y = steps = 0
     # Each step draws, ends a row or skips ahead; more of them than pixels and rows lead nowhere.
     most_steps = width * height + 2 * height + 1000
@@ -158,35 +157,35 @@ def _run_lengths(data: bytes, plan: BmpHeader, *, allow_truncated: bool) -> Pixe
         steps += 1
         if at + 2 > len(data):
             if allow_truncated:
-                return indexes
+                break
             raise TruncatedError(f"the BMP data ends early, in row {y + 1:,} of {height:,}")
         count, value = data[at], data[at + 1]
         at += 2
         if count:
-            pair = np.array([value >> 4, value & 15] if nibbles else [value, value], np.uint8)
-            run = np.tile(pair, (count + 1) // 2)[:count]
+            run = bytes((value >> 4, value & 15)) * (count // 2 + 1) if nibbles else bytes((value,)) * count
+            run = run[:count]
         elif value == 0:
             x, y = 0, y + 1
             continue
         elif value == 1:
-            return indexes
+            break
         elif value == 2:
             x, y = x + int.from_bytes(data[at : at + 1]), y + int.from_bytes(data[at + 1 : at + 2])
             at += 2
             continue
         else:
             size = (value + 1) // 2 if nibbles else value
-            run = _nibbles(data[at : at + size], nibbles)[:value]
+            run = data[at : at + size]
+            run = _nibbles(run)[:value] if nibbles else run
             at += size + size % 2
         room = max(0, min(len(run), width - x))  # what runs over the end of the row is not drawn
         flat[y * width + x : y * width + x + room] = run[:room]
         x += len(run)
-    if y < height:
+    if steps == most_steps:
         raise InputError("holds run lengths that lead nowhere")
-    return indexes
+    return np.frombuffer(flat, np.uint8).reshape(height, width)
 
 
-def _nibbles(data: bytes, nibbles: bool) -> Pixels:
-    """Palette indexes of literal data, two in a byte or one."""
-    values = np.frombuffer(data, np.uint8)
-    return np.stack([values >> 4, values & 15], axis=1).reshape(-1) if nibbles else values
+def _nibbles(data: bytes) -> bytes:
+    """Two palette indexes out of each byte."""
+    return bytes(index for value in data for index in (value >> 4, value & 15))

