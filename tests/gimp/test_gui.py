@@ -20,8 +20,8 @@ TITLE = "Restore and Enlarge"
 #: Width of the image, and what GIMP's window is then called: its title ends with the size.
 BEFORE, AFTER = "320x240", "640x480"
 
-#: The Cancel button in the status bar, from the window's left and lower edge. [pixels]
-CANCEL = 646, 17
+#: The Cancel button in the status bar, from the window's right and lower edge. [pixels]
+CANCEL = 277, 17
 
 OPEN = """
 image = new_image(320, 240)
@@ -118,9 +118,13 @@ def test_cancel_stops_the_engine_and_leaves_the_image(screen: Screen, engine_of:
     # The preview's job ends with the dialog, and the image's begins.
     until(lambda: jobs("cancelled") == 1)
     until(lambda: jobs("running"))
-    x, y, _, height = screen.place(BEFORE)
-    screen.click(x + CANCEL[0], y + height - CANCEL[1])
-    until(lambda: jobs("cancelled") == 2)
+
+    def press_cancel() -> bool:
+        x, y, width, height = screen.place(BEFORE)
+        screen.click(x + width - CANCEL[0], y + height - CANCEL[1])
+        return jobs("cancelled") == 2
+
+    until(press_cancel)
     until(lambda: not screen.gimp.plug_ins())
     assert jobs("done") == 0
     assert engine.client.status()["memory"]["held_bytes"] == 0
