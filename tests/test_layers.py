@@ -32,6 +32,7 @@ DAEMON_LAYERS = [
     ("liif_daemon.undo", "liif_daemon.prune", "liif_daemon.work"),
     ("liif_daemon.dispatch",),
     ("liif_daemon.why", "liif_daemon.check", "liif_daemon.unit", "liif_daemon.scan", "liif_daemon.first_run"),
+    ("liif_daemon.gimp",),
     ("liif_daemon.run",),
     ("liif_daemon.cli",),
     ("liif_daemon.__main__",),

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 import liif_engine
+from liif_daemon import gimp
 from liif_engine.errors import Cancelled, ExitCode, LiifError, UsageError, combined_exit_code
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ app = typer.Typer(
 )
 service = typer.Typer(help="The systemd user unit.", no_args_is_help=True)
 app.add_typer(service, name="service")
+app.add_typer(gimp.app, name="gimp")
 
 Config = Annotated[Path | None, typer.Option(help="A config.yaml; by default the one in the platform's place.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else there.")]
