@@ -153,6 +153,19 @@ def test_animation_keeps_frames_times_loop_and_background(lossless: bool) -> Non
             np.testing.assert_array_equal(frame.pixels, before.pixels)
 
 
+def test_an_animation_of_both_kinds_is_said_to_become_lossy() -> None:
+    chunk, triple = webp_chunks.chunk_bytes, webp_chunks.triple
+    frames = b""
+    for lossless in (True, False):
+        image = webp_chunks.take_apart(saved(smooth(4, 4, 3), lossless=lossless), LIMITS).all[0]
+        head = triple(0) + triple(0) + triple(3) + triple(3) + triple(10) + b"\2"
+        frames += chunk(b"ANMF", head + chunk(image.kind, image.data))
+    head = webp_chunks.extended_header(4, 4, webp_chunks.ANIMATION_FLAG)
+    metadata = webp.inspect(webp_chunks.riff(head + chunk(b"ANIM", bytes(6)) + frames), LIMITS).metadata
+    assert not metadata.lossless
+    assert "become lossy" in metadata.notes[0]
+
+
 def test_a_cleared_frame_leaves_transparency() -> None:
     chunk, triple = webp_chunks.chunk_bytes, webp_chunks.triple
     images = [webp_chunks.take_apart(saved(smooth(4, 4, 3, seed=s), lossless=True), LIMITS).all[0] for s in (1, 2)]

@@ -13,12 +13,13 @@ from __future__ import annotations
 import io
 import itertools
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
 
-from liif_engine.errors import InputError, TooLargeError, TruncatedError
+from liif_engine.errors import InputError, TooLargeError, TruncatedError, UnsupportedError
 from liif_engine.picture.image_file import gif_blocks as blocks_of
 from liif_engine.picture.image_file.canvas import Blend, Canvas, Disposal
 from liif_engine.picture.image_file.change import Box, changed_box, whole
@@ -100,11 +101,15 @@ def decode(data: bytes, header: Header, *, allow_truncated: bool = False) -> lis
 
 
 def encode(order: Order) -> tuple[bytes, list[str]]:
-    """A GIF file of all frames, each with a palette of its own."""
+    """A GIF file of all frames, each with a palette of its own.
+
+    Raises:
+        UnsupportedError: gray pixels with a profile, which readers would take for RGB.
+    """
+    if order.layout in {"L", "LA"} and order.metadata.icc is not None:
+        raise UnsupportedError("GIF cannot hold gray with a profile", remedy="Choose PNG or TIFF.")
     notes: list[str] = []
-    frames = [frame for frame in order.frames if not frame.hidden]
-    if len(frames) < len(order.frames):
-        notes.append("the still that viewers without animation show was left out")
+    frames = order.frames
     animated = len(frames) > 1
     before, behind, after = blocks_of.around(order.metadata, animated=animated)
     drawings = _drawings(frames, order.layout)
@@ -203,7 +208,7 @@ def _is_soft(alpha: Pixels) -> bool:
     return bool(((alpha != 0) & (alpha != 255)).any())
 
 
-def _drawings(frames: list[Frame], layout: str) -> list[_Drawing]:
+def _drawings(frames: Sequence[Frame], layout: str) -> list[_Drawing]:
     """What each frame has to draw: what changed, or all of it where pixels have to vanish."""
     has_alpha = layout.endswith("A")
     opaque = [f.pixels[..., -1] >= _HALF if has_alpha else np.ones(f.pixels.shape[:2], bool) for f in frames]

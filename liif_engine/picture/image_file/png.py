@@ -62,8 +62,10 @@ def inspect(data: bytes, limits: Limits) -> Header:
     if colour_type in {2, 6} and chunks.first(b"PLTE") is not None:
         notes += ("the suggested palette (PLTE) was left out: it was made from the old pixels",)
     loop = chunks.first(b"acTL")
+    hidden = ("a picture for viewers without animation",) if any(part.hidden for part in parts) else ()
     metadata = replace(
         metadata,
+        bound_to_home=metadata.bound_to_home + hidden,
         pieces=pieces,
         notes=notes,
         progressive=interlaced,
