@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 from dataclasses import replace
+from pathlib import Path
 
 import imagecodecs
 import numpy as np
@@ -14,8 +15,10 @@ from hypothesis import strategies as st
 from PIL import Image, TiffImagePlugin
 
 from liif_engine.errors import InputError, LiifError, TooLargeError, TruncatedError, UnsupportedError
+from liif_engine.picture import image_file
 from liif_engine.picture.image_file import tiff, tiff_tags
 from liif_engine.picture.image_file.contents import Density, Frame, Limits, Metadata, Order, Pixels
+from liif_engine.picture.image_file.result import write
 from liif_engine.picture.image_file.tiff_tags import Directory, Tag, number_tag
 
 LIMITS = Limits()
@@ -272,6 +275,15 @@ def test_another_formats_exif_is_taken_apart() -> None:
     assert (image.size, image.getexif()[271], image.getexif()[270]) == ((5, 4), "Maker", "one\ntwo")
     assert image.getexif().get_ifd(0x8769)[33434] == 0.5
     assert image.info["dpi"] == pytest.approx((300, 300), abs=0.01)
+
+
+def test_sizes_in_exif_are_put_right(tmp_path: Path) -> None:
+    (tmp_path / "a.tif").write_bytes(file_with_everything(">"))
+    source = image_file.read(tmp_path / "a.tif")
+    pixels = [source.frames[0].pixels.repeat(3, axis=0).repeat(3, axis=1)]
+    write(tmp_path / "b.tif", source, pixels, format="TIFF", quality=90, marker=None, overwrite=False)
+    exif = tags_of((tmp_path / "b.tif").read_bytes()).below[0x8769]
+    assert tiff_tags.integers(exif.tags[40962], ">") == (24,)
 
 
 def test_orientation_is_reported_and_reset_once_turned() -> None:

@@ -132,9 +132,12 @@ def _channel(values: Pixels, mask: int) -> Pixels:
     """(H, W) uint8: the bits of a mask, scaled to the full range."""
     shift, most = (mask & -mask).bit_length() - 1, mask >> (mask & -mask).bit_length() - 1
     bits: Pixels = (values & values.dtype.type(mask)) >> values.dtype.type(shift)
-    if most != 255:
-        bits = np.rint(bits * (255 / most))
-    return bits.astype(np.uint8)
+    if most == 255:
+        return bits.astype(np.uint8)
+    if most < 1 << 16:
+        scaled: Pixels = np.rint(np.arange(most + 1) * (255 / most)).astype(np.uint8)[bits]
+        return scaled
+    return np.rint(bits * (255 / most)).astype(np.uint8)
 
 
 def _coloured(indexes: Pixels, plan: BmpHeader, layout: str) -> Pixels:
