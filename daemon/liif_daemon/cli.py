@@ -18,7 +18,7 @@ import typer
 
 import liif_engine
 from liif_daemon import gimp
-from liif_engine.errors import Cancelled, ExitCode, LiifError, UsageError, combined_exit_code
+from liif_engine.errors import Cancelled, ConfigError, ExitCode, LiifError, UsageError, combined_exit_code
 
 if TYPE_CHECKING:
     from liif_daemon.ledger import Ledger
@@ -132,7 +132,7 @@ def status(
 
     from liif_daemon.status import gather, render
 
-    with _ledger(config) as (settings, ledger):
+    with _ledger(config, forgiving=True) as (settings, ledger):
         if as_json:
             print(json.dumps(gather(settings, ledger), indent=2))
             return
@@ -289,12 +289,19 @@ def service_uninstall() -> None:
 
 
 @contextmanager
-def _ledger(config: Path | None) -> Iterator[tuple[Settings, Ledger]]:
-    """The settings and the open ledger."""
+def _ledger(config: Path | None, *, forgiving: bool = False) -> Iterator[tuple[Settings, Ledger]]:
+    """The settings and the open ledger; `forgiving` finds the ledger even if a folder's settings are wrong now."""
     from liif_daemon import places
     from liif_daemon.ledger import Ledger
+    from liif_daemon.settings import load_daemon
 
-    settings = _settings(config)
+    try:
+        settings = _settings(config)
+    except ConfigError as error:
+        if not forgiving:
+            raise
+        _show(error)
+        settings = load_daemon(config)
     ledger = Ledger(places.ledger_path(settings))
     try:
         yield settings, ledger

@@ -111,6 +111,4 @@ def _disk(size: int, settings: Settings) -> str:
     while not place.exists():
         place = place.parent
     free = shutil.disk_usage(place).free
-    return (
-        f"  The originals take up to {as_bytes(size)} in {settings.daemon.originals_folder}; {as_bytes(free)} are free."
-    )
+    return f"  The originals take up to {as_bytes(size)} in {settings.daemon.originals_folder}; {as_bytes(free)} are free there"

@@ -185,6 +185,16 @@ def load(path: Path | None = None) -> Settings:
     return Settings(engine, daemon, folders, path)
 
 
+def load_daemon(path: Path | None = None) -> Settings:
+    """The ``daemon:`` section alone, whatever is wrong with the others.
+
+    Raises:
+        ConfigError: as `load`.
+    """
+    path = path or config.default_path()
+    return Settings(daemon=config.validate(DaemonSettings, config.read_yaml(path), "daemon", path), path=path)
+
+
 def folder(values: dict[str, Any]) -> FolderSettings:
     """A folder's settings from the command line.
 

@@ -108,11 +108,9 @@ def _working(rows: list[dict[str, Any]]) -> Table:
     return table
 
 
-def _rows(rows: list[dict[str, Any]], say: Callable[[dict[str, Any]], str]) -> Table:
-    table = Table.grid(padding=(0, 2))
-    for row in rows:
-        table.add_row(row["when"][:16].replace("T", " "), Text(row["path"]), Text(say(row)))
-    return table
+def _rows(rows: list[dict[str, Any]], say: Callable[[dict[str, Any]], str]) -> Text:
+    """A line each; paths are shown whole, however narrow the terminal."""
+    return Text("\n".join(f"{row['when'][:16].replace('T', ' ')}  {row['path']}  {say(row)}" for row in rows))
 
 
 def _row(job: Job) -> dict[str, Any]:

@@ -248,6 +248,7 @@ def test_an_engine_that_is_not_there_blames_no_picture(workshop: Workshop) -> No
     assert workshop.store.holds(sha(data))
 
 
+@pytest.mark.timeout(300)
 def test_the_real_engine_is_started_and_outlived(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
     from liif_engine.network.checkpoint import save
     from tests.conftest import tiny_network

@@ -75,7 +75,7 @@ def play(base: Path, rounds: list[Any], **plan: Any) -> list[dict[str, Any]]:
     """Plays a plan in a zygote of its own; one row for each process that lived and died."""
     plan = {"base": str(base), "first": 1, "rounds": rounds, **plan}
     done = subprocess.run(
-        [sys.executable, str(ZYGOTE), json.dumps(plan)], capture_output=True, text=True, timeout=110, check=False
+        [sys.executable, str(ZYGOTE), json.dumps(plan)], capture_output=True, text=True, timeout=280, check=False
     )
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in done.stdout.splitlines()]
@@ -109,6 +109,7 @@ def rounds_for(steps: tuple[str, ...], times: int) -> list[Any]:
     return [*rounds, [[], None, 1]]
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("part", [0, 1])
 def test_killed_at_each_step_with_pixels_copied(tmp_path: Path, part: int, record_property: Any) -> None:
     rounds = rounds_for(STEPS[part::2], COPIED)
@@ -119,6 +120,7 @@ def test_killed_at_each_step_with_pixels_copied(tmp_path: Path, part: int, recor
     print(f"\n{kills} kills -9 with pixels copied (steps: {', '.join(STEPS[part::2])}); 0 originals lost")
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("part", [0, 1])
 def test_killed_at_each_step_in_jobs_of_the_real_engine(
     tmp_path: Path, part: int, service: str, checkpoint: Path, record_property: Any

@@ -25,7 +25,7 @@ from liif_engine.picture import image_file
 from liif_engine.picture.image_file import Frame, Marker
 
 #: Generous, for a machine that does much else. [s]
-PATIENCE = 60
+PATIENCE = 90
 
 
 def draw(path: Path, seed: int, width: int = 20, height: int = 16) -> bytes:
