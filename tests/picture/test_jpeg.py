@@ -15,7 +15,7 @@ from PIL import Image, ImageCms, ImageOps
 
 from liif_engine.errors import InputError, LiifError, TooLargeError, TruncatedError, UnsupportedError
 from liif_engine.picture import image_file
-from liif_engine.picture.image_file import Limits, jpeg_segments
+from liif_engine.picture.image_file import Limits, photoshop
 
 from .made import (
     ASCII,
@@ -357,7 +357,7 @@ def test_damaged_files_end_in_words(tmp_path_factory: pytest.TempPathFactory, da
 
 def test_stale_resources_only() -> None:
     kept = resource(1005, b"resolution") + resource(1028, b"odd")
-    assert jpeg_segments.without_stale_resources(kept) == kept
-    assert jpeg_segments.without_stale_resources(resource(1033, b"bgr") + kept) == kept
+    assert photoshop.without_stale_resources(kept) == kept
+    assert photoshop.without_stale_resources(resource(1033, b"bgr") + kept) == kept
     broken = kept + b"8BIM\x04\x0c\0\0\xff\xff\xff\xff"
-    assert jpeg_segments.without_stale_resources(broken) == broken
+    assert photoshop.without_stale_resources(broken) == broken

@@ -19,6 +19,8 @@ from liif_engine.picture.image_file import exif as exif_block
 from liif_engine.picture.image_file import jpeg_segments as segments
 from liif_engine.picture.image_file import xmp as xmp_packet
 from liif_engine.picture.image_file.contents import ANY_SIZE, Capacity, Frame, Header, Limits, Order, Pixels
+from liif_engine.picture.image_file.jpeg_assembly import assemble
+from liif_engine.picture.image_file.jpeg_metadata import read_metadata
 
 #: XMP of a result also holds the marker; 65,500 is libjpeg's own limit.
 CAPACITY = Capacity(
@@ -64,7 +66,7 @@ def inspect(data: bytes, limits: Limits) -> Header:
     transform = adobe[6] if adobe is not None and len(adobe) >= 7 else None
     if len(components) == 4 and transform is None:
         raise UnsupportedError("is CMYK without the Adobe marker, so it is unknown whether its inks are inverted")
-    metadata, notes = segments.read_metadata(data, scan, limits)
+    metadata, notes = read_metadata(data, scan, limits)
     if b"XYB" in (metadata.icc or b"")[:1024]:
         raise UnsupportedError("is stored in XYB colours, which the models were not made for")
     coding = "RGB" if len(components) == 3 and _is_rgb(components, transform, scan) else ""
@@ -119,7 +121,7 @@ def encode(order: Order) -> tuple[bytes, list[str]]:
     if order.metadata.progressive:
         with _buffer_of(len(encoded) * 5 // 4 + 65536):
             encoded = _progressive(_as_image(pixels, layout), quality=order.quality, keep_rgb=as_rgb)
-    return segments.assemble(bytes(encoded), order.metadata, Limits()), []
+    return assemble(bytes(encoded), order.metadata, Limits()), []
 
 
 def _frame_header(frame: segments.Segment) -> tuple[int, int, list[tuple[int, int, int]]]:

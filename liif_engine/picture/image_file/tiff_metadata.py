@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from liif_engine.errors import LiifError, UnsupportedError
 from liif_engine.picture.image_file.contents import Density, Limits, Metadata, Piece
-from liif_engine.picture.image_file.jpeg_segments import without_stale_resources
+from liif_engine.picture.image_file.photoshop import without_stale_resources
 from liif_engine.picture.image_file.tiff_tags import (
     ASCII,
     BYTE,
