@@ -111,4 +111,5 @@ def _disk(size: int, settings: Settings) -> str:
     while not place.exists():
         place = place.parent
     free = shutil.disk_usage(place).free
-    return f"  The originals take up to {as_bytes(size)} in {settings.daemon.originals_folder}; {as_bytes(free)} are free there"
+    where = settings.daemon.originals_folder
+    return f"  The originals take up to {as_bytes(size)} in {where}; {as_bytes(free)} are free there"
