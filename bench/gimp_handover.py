@@ -123,7 +123,7 @@ def backlog(files: int = 20) -> None:
         def person() -> None:
             code = CODE.replace('model="copy"', 'model="web"').replace("work_seconds", "waited_seconds_")
             code = code.replace('last["result"]["waited_seconds_"]', 'last["waited_seconds"]')
-            total, waited, *_ = gimp.do(code.format(width=1000, height=1000, scale=1.0))
+            total, waited, *_ = gimp.do(code.format(width=1000, height=1000, scale=1.0), seconds=1800)
             found.extend((total, waited))
 
         thread = threading.Thread(target=person)

@@ -81,8 +81,9 @@ def write(buffer, encoding, rect, data, on_strip):
         start = (y - rect[1]) * row_bytes
         strip = data[start : start + height * row_bytes]
         buffer.set(Gegl.Rectangle.new(x, y, width, height), encoding.format, strip)
+        # At once, since to flush a large layer takes GIMP half a second.
+        buffer.flush()
         on_strip()
-    buffer.flush()
 
 
 class Range:

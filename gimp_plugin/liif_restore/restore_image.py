@@ -295,6 +295,7 @@ def _put_image(image, parts: list[Part], order: Order, on_strip) -> list:
             write(layer.get_shadow_buffer(), part.encoding, part.rect, part.data, on_strip)
             # Within the selection, and with a step of undo.
             layer.merge_shadow(True)
+            on_strip()
             layer.update(*part.rect)
         return targets
     bare = [layer for layer in targets if layer.get_mask() is None and not layer.get_filters()]

@@ -79,15 +79,16 @@ class RealGimp:
                 start_new_session=True,
             )
 
-    def do(self, code: str, *, images: str = "delete") -> Any:
+    def do(self, code: str, *, images: str = "delete", seconds: float = PATIENCE_SECONDS) -> Any:
         """Runs code inside GIMP and returns what it leaves in `answer`; tests/gimp/inside.py has its vocabulary.
 
         Args:
             code: Python.
             images: ``keep`` leaves the images for the next call.
+            seconds: how long it may take.
         """
         with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(PATIENCE_SECONDS)
+            connection.settimeout(seconds)
             self._connect(connection)
             text = f"keep = {images == 'keep'}\n{code}"
             with connection.makefile("rwb") as file:
