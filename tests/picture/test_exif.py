@@ -12,7 +12,7 @@ from PIL import Image
 
 from liif_engine.picture.image_file import exif as exif_block
 
-from .made import ASCII, LONG, RATIONAL, SHORT, UNDEFINED, exif
+from .made import ASCII, LONG, RATIONAL, SHORT, UNDEFINED, Tags, exif
 
 MAIN = {
     0x010F: (ASCII, b"A camera maker\0"),
@@ -130,6 +130,32 @@ def test_a_broken_block_never_fails(data: st.DataObject) -> None:
         block[data.draw(st.integers(0, len(block) - 1))] = data.draw(st.integers(0, 255))
     cut = bytes(block[: data.draw(st.integers(0, len(block)))])
     exif_block.corrected(cut, width=80, height=60, upright=True, make_thumbnail=lambda most: bytes(min(most, 50)))
+
+
+values = st.one_of(
+    st.tuples(st.just(ASCII), st.binary(min_size=1, max_size=30)),
+    st.tuples(st.just(UNDEFINED), st.binary(min_size=1, max_size=30)),
+    st.tuples(st.just(SHORT), st.lists(st.integers(0, 65_535), min_size=1, max_size=5)),
+    st.tuples(st.just(LONG), st.integers(0, (1 << 32) - 1)),
+    st.tuples(st.just(RATIONAL), st.lists(st.integers(0, 1 << 31), min_size=2, max_size=2)),
+)
+pointers = {0x8769, 0x8825, 0xA005}
+corrected_tags = {0x0112} | exif_block.WIDTH_TAGS | exif_block.HEIGHT_TAGS
+others = st.integers(1, 65_535).filter(lambda tag: tag not in pointers | corrected_tags)
+
+
+@given(st.dictionaries(others, values, min_size=1), st.dictionaries(others, values, min_size=1), st.sampled_from("<>"))
+def test_any_other_tags_stay_byte_for_byte(main: Tags, sub: Tags, order: str) -> None:
+    block = exif(main, sub=sub, order=order)
+    assert corrected(block) == block
+
+
+@given(st.dictionaries(others, values), st.dictionaries(others, values), st.sampled_from("<>"), st.integers(1, 8))
+def test_any_other_tags_stay_beside_corrected_ones(main: Tags, sub: Tags, order: str, orientation: int) -> None:
+    before = exif({**main, 0x0112: (SHORT, orientation)}, sub={**sub, 0xA002: (SHORT, 31)}, order=order)
+    after = exif({**main, 0x0112: (SHORT, 1)}, sub={**sub, 0xA002: (SHORT, 80)}, order=order)
+    assert exif_block.orientation(before) == orientation
+    assert corrected(before) == after
 
 
 def test_directories_in_a_circle_end() -> None:

@@ -8,12 +8,13 @@ import os
 import struct
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from liif_engine import file
 from liif_engine.errors import (
     InputError,
     LiifError,
@@ -21,6 +22,7 @@ from liif_engine.errors import (
     OutputError,
     OutputExistsError,
     TooLargeError,
+    TruncatedError,
     UnsupportedError,
     UsageError,
 )
@@ -28,7 +30,9 @@ from liif_engine.picture import image_file
 from liif_engine.picture.image_file import Limits, Picture, rooms, source, xmp
 from liif_engine.picture.image_file import jpeg as jpeg_room
 from liif_engine.picture.image_file.contents import Frame, Metadata, Probe, Text
+from liif_engine.target import Target
 
+from .losses import Repeater
 from .made import ASCII, MARKER, SHORT, XMP, exif, gradient, icc_segments, jpeg, png, repeated, resource, restored
 
 
@@ -269,6 +273,24 @@ def test_jpeg_into_png_and_back(tmp_path: Path) -> None:
     assert back.info["dpi"] == pytest.approx((300, 150), abs=1)
     assert back.getexif()[0x010F] == "Maker"
     assert image_file.read_marker(tmp_path / "c.jpg") == MARKER
+
+
+# A whole restoration of what is there
+
+
+@pytest.mark.parametrize("make", [jpeg, png])
+def test_a_cut_file_is_restored_only_on_request(tmp_path: Path, make: Any) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (32, 40, 3), np.uint8)
+    data = make(noise)
+    source, stand_in = saved(tmp_path / "cut", data[: len(data) // 2]), cast(Any, Repeater())
+    with pytest.raises(TruncatedError) as caught:
+        file.restore_file(stand_in, source, tmp_path / "result", target=Target(scale=2))
+    assert caught.value.path == source
+    assert names(tmp_path) == ["cut"]
+    file.restore_file(stand_in, source, tmp_path / "result", target=Target(scale=2), allow_truncated=True)
+    whole = image_file.read(tmp_path / "result")
+    assert (whole.width, whole.height) == (80, 64)
+    assert np.abs(whole.frames[0].pixels[:16:2, ::2].astype(int) - noise[:8]).mean() < 12
 
 
 # Writing
