@@ -192,6 +192,12 @@ def test_limits_hold_before_pixels() -> None:
         avif.inspect(changed(data, b"ispe\0\0\0\0" + size, b"ispe\0\0\0\0" + bytes(8)), LIMITS)
 
 
+def test_pillows_own_limit_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1)
+    data = written(smooth(8, 8, 3))
+    assert avif.decode(data, avif.inspect(data, LIMITS))[0].pixels.shape == (8, 8, 3)
+
+
 def test_a_damaged_box_is_told() -> None:
     with pytest.raises(InputError, match="damaged box"):
         avif.inspect(b"\0\0\0\x04ftyp", LIMITS)

@@ -235,6 +235,12 @@ def test_cut_files(interlace: int) -> None:
         gif.decode(data, header, allow_truncated=False)
 
 
+def test_pillows_own_limit_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = again(saved(flat(RED)))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1)
+    assert read(data)[0].pixels.shape == (6, 8, 3)
+
+
 def test_the_slow_decoder_agrees_with_the_fast_one() -> None:
     for seed, levels in enumerate([2, 4, 16, 256]):
         pixels = np.random.default_rng(seed).integers(0, levels, (50, 61), np.uint8)

@@ -14,7 +14,7 @@ import io
 import struct
 
 import numpy as np
-from PIL import Image, features
+from PIL import AvifImagePlugin, Image, features
 
 from liif_engine.errors import InputError, TruncatedError, UnsupportedError
 from liif_engine.picture.image_file import heif_still
@@ -60,7 +60,8 @@ def decode(data: bytes, header: Header, *, allow_truncated: bool = False) -> lis
     _require()
     if header.cut is not None:
         raise TruncatedError(f"{header.cut}, and no part of it can be decoded")
-    with Image.open(io.BytesIO(data), formats=["AVIF"]) as image:
+    # Not `Image.open`, whose own limit is lower than ours.
+    with AvifImagePlugin.AvifImageFile(io.BytesIO(data)) as image:
         if image.size != (header.width, header.height):
             raise InputError("the AVIF data and its header tell different sizes")
         pixels = np.array(image if image.mode == header.layout else image.convert(header.layout))
