@@ -46,20 +46,22 @@ def main(rounds: int, model: str, scale: float) -> None:
 def _measure(client: Client, pixels: bytes, path: Path, rounds: int, scale: float) -> None:
     _one(client, pixels, scale)  # warm
     alone = [_one(client, pixels, scale)[1] for _ in range(rounds)]
+    print("alone:", " ".join(f"{seconds:.2f}" for seconds in alone), "s", flush=True)
     backlog = Client(client.folder, start=False, name="backlog")
     options: dict[str, Any] = {"scale": scale, "priority": "backlog", "detach": True}
     jobs = [backlog.submit_file(path, path.with_name(f"{number}.png"), **options) for number in range(20)]
     while jobs[0].state()["share"] == 0:
         time.sleep(0.1)
     amid = [_one(client, pixels, scale) for _ in range(rounds)]
+    print("amid the backlog, from sending to the result:", " ".join(f"{total:.2f}" for _, total in amid), "s")
+    print("until it started:", " ".join(f"{started:.3f}" for started, _ in amid), "s", flush=True)
     states = [job.state()["state"] for job in jobs]
     for job in jobs:
         job.forget()
-    alone += [_one(client, pixels, scale)[1] for _ in range(rounds)]
-    print("the backlog meanwhile:", {state: states.count(state) for state in set(states)})
-    print("alone, before and after:", " ".join(f"{seconds:.2f}" for seconds in alone), "s")
-    print("amid the backlog, from sending to the result:", " ".join(f"{total:.2f}" for _, total in amid), "s")
-    print("until it started:", " ".join(f"{started:.2f}" for started, _ in amid), "s")
+    print("the backlog after it:", {state: states.count(state) for state in sorted(set(states))})
+    after = [_one(client, pixels, scale)[1] for _ in range(rounds)]
+    print("alone again:", " ".join(f"{seconds:.2f}" for seconds in after), "s")
+    alone += after
     ratio = statistics.median(total for _, total in amid) / statistics.median(alone)
     print(f"ratio of medians: {ratio:.2f}")
 
