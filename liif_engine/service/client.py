@@ -461,7 +461,12 @@ def start_service(folder, python=None, seconds=START_SECONDS):
     environment = clean_environment(os.environ)
     environment["LIIF_RUNTIME_DIR"] = folder
     command = [python, "-c", START_CODE, "serve", "--exit-when-idle", str(IDLE_SECONDS)]
-    options = {"creationflags": 0x00000208} if os.name == "nt" else {"preexec_fn": os.setsid}
+    if os.name == "nt":
+        options = {"creationflags": 0x00000208}  # detached, in a process group of its own
+    elif sys.version_info[0] > 2:
+        options = {"start_new_session": True}
+    else:
+        options = {"preexec_fn": os.setsid}
     mode = "wb" if os.path.exists(log_path) and os.path.getsize(log_path) > LOG_BYTES else "ab"
     with open(os.devnull, "rb") as nothing, open(log_path, mode) as log:
         try:
