@@ -41,7 +41,7 @@ def indexed(colours: Pixels, opaque: Pixels, *, transparent: bool) -> Indexed:
     """
     transparent = transparent or not opaque.all()
     most = 255 if transparent else 256
-    packed = colours[..., 0].astype(np.uint32)  # (H, W), the three bytes in one number
+    packed: Pixels = colours[..., 0].astype(np.uint32)  # (H, W), the three bytes in one number
     for channel in (1, 2):
         packed = packed << 8 | colours[..., channel]
     used = np.zeros(1 << 24, bool)
