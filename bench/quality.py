@@ -113,6 +113,8 @@ class Judge:
     def row(self, table: Table, condition: Condition) -> tuple[dict[str, NDArray[Any] | None], str]:
         """Mean scores by model, None where the time was over before; how many pictures `auto` gave to `web`."""
         paths = pictures_in(self.data / table.folder)
+        if time.monotonic() > self.deadline:
+            return dict.fromkeys((*self.engines, "auto")), "not measured"
         chosen = [self.choice(path, condition) for path in paths]
         scores = {name: [self.score(name, path, condition) for path in paths] for name in self.engines}
         scores["auto"] = [scores[name][index] for index, name in enumerate(chosen)]
