@@ -82,6 +82,7 @@ KILLED_UNDO = """
 import os, sys
 sys.path.insert(0, {root!r})
 from pathlib import Path
+from liif_daemon import steps
 from tests.daemon.test_undo import Workshop, undo_all
 steps.on_step = lambda name: os.kill(os.getpid(), 9) if name == {step!r} else None
 workshop = Workshop(Path({base!r}))
