@@ -308,6 +308,11 @@ def test_a_scan_bomb_is_refused(tmp_path: Path) -> None:
     path.write_bytes(data[:at] + data[at:-2] * 1000 + b"\xff\xd9")
     with pytest.raises(InputError, match="scans"):
         image_file.probe(path)
+    large = jpeg(Image.new("L", (8000, 8000)), progressive=True)
+    at = large.rindex(b"\xff\xda")
+    path.write_bytes(large[:at] + large[at:-2] * 80 + b"\xff\xd9")
+    with pytest.raises(InputError, match="scans"):
+        image_file.probe(path)
 
 
 payloads = st.binary(max_size=300)

@@ -40,7 +40,9 @@ CAPACITY = Capacity(
 )
 
 _LAYOUTS = {1: "L", 3: "RGB", 4: "CMYK"}
-_MOST_SCANS = 200  # a progressive file has about ten; each costs a pass over the whole picture
+#: A progressive file has about ten scans; each costs a pass over the whole picture, however few bytes it has.
+_MOST_SCANS = 200
+_MOST_PASSES = 4_000_000_000  # [pixels], scans x pixels: some ten seconds
 _buffer_lock = threading.Lock()
 _END = b"\xff\xd9"
 _MORE_CODE = bytes(range(1, 0xFF)) * 4  # any bytes that hold no marker
@@ -74,8 +76,8 @@ def inspect(data: bytes, limits: Limits) -> Header:
     metadata = replace(metadata, coding=coding, progressive=progressive, notes=tuple(notes))
     orientation = exif_block.orientation(metadata.exif)
     cut = _cut(data, scan, frame.marker, width, height, components)
-    if scan.scans > _MOST_SCANS:
-        raise InputError(f"holds {scan.scans} scans, more than any real JPEG file")
+    if scan.scans > _MOST_SCANS or (scan.scans - 1) * width * height > _MOST_PASSES:
+        raise InputError(f"holds {scan.scans} scans, more than any real JPEG file of its size")
     layout = _LAYOUTS[len(components)]
     return Header(width, height, layout, 8, metadata, orientation=orientation, cut=cut, plan=scan.entropy_end)
 
