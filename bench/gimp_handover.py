@@ -32,7 +32,7 @@ COPYING = {**FAULTY, "patience_seconds": 60}
 #: Runs the plug-in's own code in GIMP, with a clock in the place where it reports progress.
 CODE = """
 sys.path.insert(0, path("profile/plug-ins/liif_restore"))
-import gimp3, client, restore_image
+import gimp3, client, order, restore_image
 Gegl.init(None)
 image = new_image({width}, {height})
 layer = add_layer(image, data=open(path("in"), "rb").read(), format="R'G'B' u8")
@@ -48,7 +48,7 @@ def progress(words, share):
     times.append((time.monotonic(), words))
     shown(words, share)
 started = time.monotonic()
-restore_image.restore(image, [layer], restore_image.Order(scale={scale}, model="copy"), progress)
+restore_image.restore(image, [layer], order.Order(scale={scale}, model="copy"), progress)
 ended = time.monotonic()
 client.Job.wait = wait
 marks = [(started, "")] + times + [(ended, "")]

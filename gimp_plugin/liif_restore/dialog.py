@@ -9,6 +9,7 @@ gi.require_version("Gtk", "3.0")
 
 import restore_image  # noqa: E402
 from gi.repository import Gimp, GimpUi, GObject, Gtk  # noqa: E402
+from order import Refusal  # noqa: E402
 from preview import Preview  # noqa: E402
 
 MODELS = ("auto", "web", "fast", "published")
@@ -95,7 +96,7 @@ def _result_words(config, image, order_of):
     def refresh(*_):
         try:
             width, height = order_of(config).size(image.get_width(), image.get_height())
-        except restore_image.Refusal as refusal:
+        except Refusal as refusal:
             label.set_text(str(refusal))
             return
         words = f"{image.get_width()} × {image.get_height()} becomes {width} × {height} pixels."  # noqa: RUF001

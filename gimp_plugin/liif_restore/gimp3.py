@@ -12,6 +12,7 @@ gi.require_version("Gegl", "0.4")
 import client  # noqa: E402
 import restore_image  # noqa: E402
 from gi.repository import Gegl, Gimp, GLib, GObject  # noqa: E402
+from order import Order, Refusal  # noqa: E402
 
 PROCEDURE = "plug-in-liif-restore"
 TITLE = "Restore and Enlarge (LIIF)"
@@ -99,10 +100,10 @@ def add_arguments(procedure):
     procedure.add_string_return_value("notes", "Notes", "What the user should know, one line each", "", flags)
 
 
-def order_of(config) -> restore_image.Order:
+def order_of(config) -> Order:
     """The arguments as an order."""
-    names = restore_image.Order.__dataclass_fields__
-    return restore_image.Order(**{name: config.get_property(name.replace("_", "-")) for name in names})
+    names = Order.__dataclass_fields__
+    return Order(**{name: config.get_property(name.replace("_", "-")) for name in names})
 
 
 def run(procedure, run_mode, image, drawables, config, _data):
@@ -119,7 +120,7 @@ def run(procedure, run_mode, image, drawables, config, _data):
         result, layers, notes = restore_image.restore(image, drawables, order_of(config), Progress())
     except client.Cancelled:
         return procedure.new_return_values(Gimp.PDBStatusType.CANCEL, GLib.Error())
-    except (client.ServiceError, restore_image.Refusal) as error:
+    except (client.ServiceError, Refusal) as error:
         return _failure(procedure, error)
     finally:
         Gimp.progress_end()

@@ -7,6 +7,7 @@ import threading
 import client
 import courier
 from gi.repository import Babl, Gdk, GdkPixbuf, Gegl, GLib, Gtk
+from order import Refusal
 
 #: Side of each picture on the screen; so small that the engine needs about a second without a GPU. [pixels]
 SIDE = 240
@@ -23,7 +24,7 @@ class Preview(Gtk.Box):
 
     Args:
         layer: whose pixels are shown.
-        order: called for the present `restore_image.Order`.
+        order: called for the present `Order`.
     """
 
     def __init__(self, layer, order):
@@ -89,7 +90,7 @@ class Preview(Gtk.Box):
         before = image.get_width(), image.get_height()
         try:
             after = self.order().size(*before)
-        except Exception:  # the dialog says it in words
+        except Refusal:  # the dialog says it in words
             return 1.0, 1.0
         return after[0] / before[0], after[1] / before[1]
 

@@ -93,6 +93,24 @@ def test_an_engine_of_another_version_is_said(gimp: RealGimp, engine: Service) -
     assert str(engine.client.status()["pid"]) in error
 
 
+def test_a_person_in_gimp_goes_before_the_backlog(gimp: RealGimp, engine: Service) -> None:
+    wanted = {"scale": 1, "model": "slow:2", "priority": "backlog", "detach": True}
+    backlog = [engine.client.submit_pixels(bytes(12), (2, 2, 3), "u8", **wanted) for _ in range(20)]
+    until(lambda: engine.client.status()["queue"]["running"])
+    status, size = gimp.do(
+        """
+image = new_image(24, 24); layer = add_layer(image)
+result = call(image, model="copy")
+answer = [result["status"], size(layer)]
+"""
+    )
+    waiting = engine.client.status()["queue"]["backlog"]
+    for job in backlog:
+        job.forget()
+    assert (status, size) == ("success", [48, 48])
+    assert waiting > 0
+
+
 def _in_background(gimp: RealGimp, code: str) -> Any:
     """Starts code inside GIMP; returns a function that waits for its answer."""
     found: list[Any] = []
