@@ -27,8 +27,9 @@ PLACES = {"yes", "as comments"}
 
 
 def table() -> dict[str, dict[str, str]]:
-    """Row and format to cell."""
-    lines = [line for line in PAGE.read_text("utf-8").splitlines() if line.startswith("|")]
+    """Row and format to cell, of the page's first table."""
+    text = PAGE.read_text("utf-8")
+    lines = text[text.index("\n|") :].strip().split("\n\n")[0].splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     formats = cells[0][1:]
     return {row[0]: dict(zip(formats, row[1:], strict=True)) for row in cells[2:]}

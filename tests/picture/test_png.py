@@ -325,6 +325,13 @@ def test_a_cut_file_is_refused_unless_allowed(tmp_path: Path, share: float, dtyp
     assert not picture.frames[0].pixels[-1].any()
 
 
+def test_a_side_that_libpng_refuses_is_refused_before_it(tmp_path: Path) -> None:
+    head = struct.pack(">IIBBBBB", 1_000_001, 1, 8, 0, 0, 0, 0)
+    body = chunk(b"IDAT", zlib.compress(bytes(1_000_002)))
+    with pytest.raises(UnsupportedError, match="1,000,001 x 1 pixels"):
+        read(tmp_path / "wide.png", SIGNATURE + chunk(b"IHDR", head) + body + chunk(b"IEND", b""))
+
+
 def test_pixels_that_stop_before_a_whole_end_are_noticed(tmp_path: Path) -> None:
     pixels = gradient(20, 20)
     short = chunk(b"IDAT", rows(pixels[:10]))

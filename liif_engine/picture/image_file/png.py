@@ -143,6 +143,8 @@ def _header(chunks: Chunks) -> tuple[int, int, int, int, bool]:
     width, height, depth, colour_type, compression, method, interlace = struct.unpack(">IIBBBBB", first.data)
     if not (0 < width < 1 << 31 and 0 < height < 1 << 31):
         raise InputError(f"the PNG header says {width} x {height} pixels")
+    if max(width, height) > CAPACITY.longest_side:
+        raise UnsupportedError(f"is {width:,} x {height:,} pixels; more than a million a side no PNG library reads")
     if depth not in _DEPTHS.get(colour_type, ()):
         raise InputError(f"the PNG header says {depth} bits in colour type {colour_type}, which does not exist")
     if compression or method or interlace > 1:
