@@ -2,8 +2,8 @@
 
     python bench/carried.py [--scale 2] [--keep FOLDER]
 
-The file is made here: a small photograph-like picture at quality 15 with an EXIF rotation, GPS, an ICC profile, XMP, an IPTC caption, a comment, 300 dpi and a stale thumbnail. Pillow reads both files, and exiftool where it
-is installed.
+The file is made here: a small photograph-like picture at quality 15 with an EXIF rotation, GPS, an ICC profile, XMP, an
+IPTC caption, a comment and 300 dpi. Pillow reads both files, and exiftool where it is installed.
 """
 
 from __future__ import annotations
