@@ -238,7 +238,8 @@ class Daemon:
         finally:
             with self._lock:
                 self._active -= {job.id for job in jobs}
-                self._tried |= {job.id for job in jobs}
+                if self.once:
+                    self._tried |= {job.id for job in jobs}
             self.progress.over(jobs)
         return True
 
