@@ -263,7 +263,8 @@ def check(config: Config = None) -> int:
     from liif_daemon.engine import ServiceEngine
 
     console, worst = Console(highlight=False), ExitCode.OK
-    for finding in check_all(_settings(config), ServiceEngine()):
+    settings = _settings(config)
+    for finding in check_all(settings, ServiceEngine(config=settings.path)):
         style = {"ok": "green", "warning": "yellow", "error": "red"}[finding.level]
         console.print(f"{finding.level:8}{finding.words}", style=style, markup=False, soft_wrap=True)
         worst = ExitCode.SEVERAL if finding.level == "error" else worst

@@ -81,10 +81,12 @@ class ServiceEngine:
 
     Args:
         folder: of its socket; None for the user's own.
+        config: the config.yaml whose engine: section a service started here reads; None for the default place's.
     """
 
-    def __init__(self, folder: str | None = None) -> None:
-        self.client = client.Client(folder, name="liif-daemon")
+    def __init__(self, folder: str | None = None, config: Path | None = None) -> None:
+        arguments = () if config is None else ("--config", str(config.absolute()))
+        self.client = client.Client(folder, name="liif-daemon", arguments=arguments)
 
     def restore(self, order: Order, on_progress: Callable[[float], None]) -> str:
         """As `Engine.restore`."""

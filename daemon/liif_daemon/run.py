@@ -75,7 +75,7 @@ def run(settings: Settings, load: Callable[[], Settings], *, once: bool, ask: Ca
     with places.only_one(settings):
         write_log(settings)
         ledger = Ledger(places.ledger_path(settings))
-        engine = ServiceEngine()
+        engine = ServiceEngine(config=settings.path)
         try:
             agree(settings, ledger, engine, ask)
             if settings.daemon.low_priority:

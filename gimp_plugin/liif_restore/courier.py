@@ -26,11 +26,13 @@ def make_client(device="auto", **options):
     """A client of the engine, which runs afterwards.
 
     Args:
-        device: the kind of device that the engine must work on: auto, cpu, cuda or mps.
+        device: the kind of device that the engine must work on: auto, cpu, cuda or mps; one that is started gets it.
         options: as `client.Client` takes them.
 
     Raises ServiceError if the engine cannot be started, or works on another device.
     """
+    if device != "auto":
+        options["arguments"] = ("--device", device)
     engine = client.Client(**options)
     check_device(engine.ensure_running(), device)
     return engine

@@ -12,7 +12,7 @@ from gi.repository import Gimp, GimpUi, GObject, Gtk  # noqa: E402
 from order import Refusal  # noqa: E402
 from preview import Preview  # noqa: E402
 
-MODELS = ("auto", "web", "fast", "published")
+MODELS = ("auto", "web", "published")
 
 #: Arguments in the order in which the dialog has them; the model has a widget of its own.
 BEFORE_MODEL = ("only-artifacts", "scale", "width", "height")

@@ -17,7 +17,7 @@ from order import Order, Refusal  # noqa: E402
 PROCEDURE = "plug-in-liif-restore"
 TITLE = "Restore and Enlarge (LIIF)"
 
-MODELS = "auto, web (pictures from the web), fast, published (clean pictures), or the path of a checkpoint"
+MODELS = "auto, web (pictures from the web), published (clean pictures), or the path of a checkpoint"
 
 #: Nick of each choice, by argument.
 CHOICES = {

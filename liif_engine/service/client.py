@@ -98,11 +98,12 @@ class Client(object):
         python: the interpreter that starts it; by default the recorded one.
         start: whether to start a service when none answers.
         name: who asks, for fair turns among equals.
+        arguments: more words of `liif serve` for one that this client starts, such as ("--device", "cpu").
     """
 
-    def __init__(self, folder=None, python=None, start=True, name=None):
+    def __init__(self, folder=None, python=None, start=True, name=None, arguments=()):
         self.folder = folder or runtime_folder()
-        self.python, self.start = python, start
+        self.python, self.start, self.arguments = python, start, tuple(arguments)
         self.name = name or "%s-%d" % (os.path.basename(sys.argv[0] or "python")[:60], os.getpid())
         self._is_checked = False
 
@@ -185,7 +186,7 @@ class Client(object):
         except NotRunning:
             if not self.start:
                 raise
-            start_service(self.folder, self.python)
+            start_service(self.folder, self.python, arguments=self.arguments)
             status = self._request("GET", "/v1/status")
         if status.get("api") != API:
             raise WrongVersion(
@@ -443,13 +444,14 @@ def clean_environment(environment):
     )
 
 
-def start_service(folder, python=None, seconds=START_SECONDS):
+def start_service(folder, python=None, seconds=START_SECONDS, arguments=()):
     """Starts a service and returns when it answers. Two at once do no harm: one of them ends.
 
     Args:
         folder: for its socket.
         python: the interpreter; by default `find_interpreter()`.
         seconds: how long to wait.
+        arguments: more words of `liif serve`.
 
     Raises NotRunning with the end of the service's log.
     """
@@ -461,6 +463,7 @@ def start_service(folder, python=None, seconds=START_SECONDS):
     environment = clean_environment(os.environ)
     environment["LIIF_RUNTIME_DIR"] = folder
     command = [python, "-c", START_CODE, "serve", "--exit-when-idle", str(IDLE_SECONDS)]
+    command.extend(arguments)
     if os.name == "nt":
         options = {"creationflags": 0x00000208}  # detached, in a process group of its own
     elif sys.version_info[0] > 2:

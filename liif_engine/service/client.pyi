@@ -1,4 +1,4 @@
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from http.client import HTTPConnection, HTTPResponse
 from os import PathLike
 from typing import Any
@@ -47,8 +47,14 @@ class Client:
     python: str | None
     start: bool
     name: str
+    arguments: tuple[str, ...]
     def __init__(
-        self, folder: str | None = None, python: str | None = None, start: bool = True, name: str | None = None
+        self,
+        folder: str | None = None,
+        python: str | None = None,
+        start: bool = True,
+        name: str | None = None,
+        arguments: Sequence[str] = (),
     ) -> None: ...
     def status(self) -> dict[str, Any]: ...
     def models(self) -> list[dict[str, Any]]: ...
@@ -95,4 +101,6 @@ def make_folder(folder: str) -> None: ...
 def record_interpreter(python: str, version: str) -> None: ...
 def find_interpreter() -> str | None: ...
 def clean_environment(environment: Mapping[str, str]) -> dict[str, str]: ...
-def start_service(folder: str, python: str | None = None, seconds: float = ...) -> None: ...
+def start_service(
+    folder: str, python: str | None = None, seconds: float = ..., arguments: Sequence[str] = ()
+) -> None: ...

@@ -151,6 +151,13 @@ def test_it_starts_the_service_that_is_missing(alone: str, monkeypatch: pytest.M
     assert pids(alone) != [os.getpid()]
 
 
+def test_what_it_starts_gets_its_arguments(alone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "START_CODE", "import sys; sys.exit(' '.join(sys.argv[1:]))")
+    monkeypatch.setattr(client, "GIVE_UP_SECONDS", 0.1)
+    with pytest.raises(NotRunning, match=r"serve .* --device cpu"):
+        Client(alone, python=sys.executable, arguments=("--device", "cpu")).status()
+
+
 def test_several_that_start_it_at_once_share_one(alone: str) -> None:
     found: list[int] = []
 
