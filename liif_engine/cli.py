@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 import liif_engine
-from liif_engine.errors import Cancelled, ExitCode, LiifError, UsageError, combined_exit_code
+from liif_engine.errors import Cancelled, ExitCode, LiifError, UsageError, combined_exit_code, printable
 from liif_engine.target import Target, parse_size
 
 if TYPE_CHECKING:
@@ -173,6 +173,7 @@ def models(as_json: Json = False) -> None:
     if as_json:
         print(json.dumps([{**c.card, "name": c.name, "bytes": c.size_bytes} for c in cards.values()], indent=2))
         return
+    print("auto, the default\n  web or published, whichever suits a picture's damage; --verbose says which and why\n")
     for c in cards.values():
         print(f"{c.name}  ({c.size_bytes / 1e6:.1f} MB)")
         for key in ("task", "trained_for", "paper", "repository", "license"):
@@ -312,7 +313,7 @@ def _plan_fields(plan: Plan) -> dict[str, Any]:
 
 def _arrow(plan: Plan) -> str:
     before, after = f"{plan.probe.width}x{plan.probe.height}", f"{plan.width}x{plan.height}"
-    return f"{plan.source} -> {plan.destination}  {before} -> {after}"
+    return f"{printable(plan.source)} -> {printable(plan.destination)}  {before} -> {after}"
 
 
 def _plans(
@@ -323,10 +324,14 @@ def _plans(
 
     # A name without a suffix says no format, so it can only be meant as a folder, even for one picture.
     if out is not None and (len(files) > 1 or not out.suffix) and not out.is_dir():
+        if out.suffix:
+            remedy = "Name a folder, or restore them one by one."
+            raise UsageError(f"names one file, but there are {len(files)} pictures", path=out, remedy=remedy)
         try:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UsageError(f"cannot make the folder ({error.strerror})", path=out) from error
+            remedy = "Choose another --out."
+            raise UsageError(f"cannot make the folder ({error.strerror})", path=out, remedy=remedy) from error
     taken: dict[Path, Path] = {}
     for file in files:
         try:
@@ -338,6 +343,10 @@ def _plans(
                 raise UsageError(message, path=file, remedy="Restore it in a run of its own, with another --out.")
         except LiifError as error:
             report(file, error=error)
+        except Exception as error:
+            if "LIIF_DEBUG" in os.environ:
+                raise
+            report(file, error=_fault(error).at(file))
         else:
             yield plan
 

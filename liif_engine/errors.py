@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import unicodedata
 from enum import IntEnum
 from pathlib import Path
 from typing import ClassVar
+
+#: Unicode's control characters, lone surrogates (bytes of a name that are no text), and line and paragraph separators.
+_UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
 class ExitCode(IntEnum):
@@ -22,6 +26,14 @@ class ExitCode(IntEnum):
     CONFIG = 9
     ENGINE = 10
     INTERRUPTED = 130
+
+
+def printable(text: str | Path) -> str:
+    """A name for people: what would break the line or steer a terminal is escaped."""
+    return "".join(
+        character.encode("unicode_escape").decode() if unicodedata.category(character) in _UNPRINTABLE else character
+        for character in str(text)
+    )
 
 
 class LiifError(Exception):
@@ -44,7 +56,7 @@ class LiifError(Exception):
             self.remedy = remedy
 
     def __str__(self) -> str:
-        where = "" if self.path is None else f"{self.path}: "
+        where = "" if self.path is None else f"{printable(self.path)}: "
         return f"{where}{self.message}"
 
     def at(self, path: str | Path) -> LiifError:

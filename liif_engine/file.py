@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import liif_engine
-from liif_engine.errors import LiifError, OutputExistsError, UsageError
+from liif_engine.errors import LiifError, OutputError, OutputExistsError, UsageError
 from liif_engine.picture import image_file
 from liif_engine.picture.image_file import Limits, Marker, Probe
 from liif_engine.target import Target
@@ -212,16 +212,23 @@ def check_destination(planned: Plan, *, overwrite: bool) -> None:
 
     Raises:
         OutputExistsError: it exists and may not be replaced.
+        OutputError: no file can have that name.
         UsageError: it is the source itself.
     """
     destination = planned.destination
-    if destination.exists() and destination.samefile(planned.source):
+    try:
+        exists = destination.exists()
+        is_source = exists and destination.samefile(planned.source)
+    except OSError as error:  # such as a name too long for the file system
+        message = f"cannot be written ({error.strerror})"
+        raise OutputError(message, path=destination, remedy="Choose another name with --out.") from error
+    if is_source:
         raise UsageError(
             "the result would replace its own original",
             path=planned.source,
             remedy="Choose another --out; restoring in place, with the original kept safe, is the daemon's work.",
         )
-    if destination.exists() and not overwrite:
+    if exists and not overwrite:
         raise OutputExistsError("already exists", path=destination)
 
 

@@ -164,6 +164,34 @@ def test_one_bad_file_does_not_stop_the_rest(liif: Callable[..., tuple[int, str,
     assert out.count("->") == 4  # a line per restored file, each with files and sizes
 
 
+def test_a_name_that_no_file_can_have_does_not_stop_the_rest(
+    liif: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    good, long = jpeg(tmp_path / "a.jpg"), jpeg(tmp_path / f"{'n' * 251}.jpg")
+    code, _, err = liif("restore", long, good)
+    assert code == ExitCode.OUTPUT
+    assert "too long" in err
+    assert "a@2x.jpg" in names(tmp_path)
+
+
+def test_names_neither_break_lines_nor_steer_the_terminal(
+    liif: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    old = jpeg(tmp_path / "a\x1b[31m\nb.jpg")
+    _, out, err = liif("restore", old, tmp_path / "missing\n.jpg")
+    assert "\x1b" not in out + err
+    assert len(out.splitlines()) == 1
+    assert "a\\x1b[31m\\nb@2x.jpg" in out
+
+
+def test_several_pictures_do_not_fit_one_file(liif: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+    olds = [jpeg(tmp_path / f"{n}.jpg") for n in "ab"]
+    code, _, err = liif("restore", *olds, "--out", tmp_path / "two.png")
+    assert code == ExitCode.USAGE
+    assert "2 pictures" in err
+    assert names(tmp_path) == {"a.jpg", "b.jpg"}
+
+
 def test_different_failures_end_with_their_own_code(liif: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
     old = jpeg(tmp_path / "old.jpg")
     (tmp_path / "old@2x.jpg").touch()

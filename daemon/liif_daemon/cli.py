@@ -18,7 +18,7 @@ import typer
 
 import liif_engine
 from liif_daemon import gimp
-from liif_engine.errors import Cancelled, ConfigError, ExitCode, LiifError, UsageError, combined_exit_code
+from liif_engine.errors import Cancelled, ConfigError, ExitCode, LiifError, UsageError, combined_exit_code, printable
 
 if TYPE_CHECKING:
     from liif_daemon.ledger import Ledger
@@ -155,7 +155,7 @@ def why(files: Files, config: Config = None) -> None:
     with _ledger(config) as (settings, ledger):
         for file in files:
             said = reasons(_absolute(file), settings, ledger, Store(settings.daemon.originals_folder))
-            print(f"{file}\n" + "\n".join(f"  {line}" for line in said or ["Nothing is known of it."]))
+            print(f"{printable(file)}\n" + "\n".join(f"  {line}" for line in said or ["Nothing is known of it."]))
 
 
 @app.command()
@@ -190,7 +190,7 @@ def undo(
                 try:
                     if not dry_run:
                         undo_one(job, ledger, store, force=force)
-                    print(f"{job.path}{' (dry run)' if dry_run else ': the original is back'}")
+                    print(f"{printable(job.path)}{' (dry run)' if dry_run else ': the original is back'}")
                 except LiifError as error:
                     failures.append(error.at(job.path))
                     _show(error)

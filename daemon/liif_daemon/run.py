@@ -22,7 +22,7 @@ from liif_daemon.first_run import agree
 from liif_daemon.ledger import Ledger
 from liif_daemon.prune import prune
 from liif_daemon.settings import Settings
-from liif_engine.errors import ExitCode, LiifError, OutputError, UsageError
+from liif_engine.errors import ExitCode, LiifError, OutputError, UsageError, printable
 from liif_engine.terminal import show_error
 
 log = logging.getLogger("liif_daemon")
@@ -94,17 +94,25 @@ def run(settings: Settings, load: Callable[[], Settings], *, once: bool, ask: Ca
             ledger.close()
 
 
+class OneLine(logging.Formatter):
+    """Names in a message can neither break its line nor steer the terminal."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """The message without its traceback."""
+        return printable(super().formatMessage(record))
+
+
 def write_log(settings: Settings) -> None:
     """Sends the log to a file that is rotated, and to stderr."""
     path = places.log_path(settings)
-    words = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
+    words = OneLine("%(asctime)s %(levelname)s %(message)s")
     try:
         file: logging.Handler = RotatingFileHandler(path, maxBytes=_LOG_BYTES, backupCount=_LOGS, encoding="utf-8")
     except OSError as error:
         raise OutputError(f"cannot be written ({error.strerror})", path=path) from error
     file.setFormatter(words)
     said = logging.StreamHandler(sys.stderr)
-    said.setFormatter(logging.Formatter("%(message)s"))
+    said.setFormatter(OneLine("%(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[file, said], force=True)
     # A full disk under the log is no reason for a traceback with each line.
     logging.raiseExceptions = False

@@ -15,6 +15,7 @@ from rich.text import Text
 from liif_daemon import places, progress
 from liif_daemon.ledger import Job, Ledger
 from liif_daemon.settings import Settings
+from liif_engine.errors import printable
 
 #: Rows of last results and of failures.
 ROWS = 8
@@ -51,7 +52,8 @@ def render(found: dict[str, Any]) -> RenderableType:
     parts += [Text(text, style="red") for text in (found["config_error"], found["error"]) if text]
     for folder in found["folders"]:
         how = f"{folder['how']}{': ' + folder['why'] if folder.get('why') else ''}" if "how" in folder else ""
-        parts.append(Text(f"  {folder['path']}  {how}", style="yellow" if folder.get("how") == "away" else ""))
+        style = "yellow" if folder.get("how") == "away" else ""
+        parts.append(Text(f"  {printable(folder['path'])}  {how}", style=style))
     if found["working"]:
         parts.append(_working(found["working"]))
     parts.append(_figures(found))
@@ -104,13 +106,14 @@ def _working(rows: list[dict[str, Any]]) -> Table:
     for row in rows:
         bar = ProgressBar(total=1, completed=row["share"], width=30)
         since = as_time(max(0, time.time() - row["since"]))
-        table.add_row(Text(row["path"]), row["target"], bar, f"{row['share']:.0%}", since)
+        table.add_row(Text(printable(row["path"])), row["target"], bar, f"{row['share']:.0%}", since)
     return table
 
 
 def _rows(rows: list[dict[str, Any]], say: Callable[[dict[str, Any]], str]) -> Text:
     """A line each; paths are shown whole, however narrow the terminal."""
-    return Text("\n".join(f"{row['when'][:16].replace('T', ' ')}  {row['path']}  {say(row)}" for row in rows))
+    lines = ((row["when"][:16].replace("T", " "), printable(row["path"]), say(row)) for row in rows)
+    return Text("\n".join("  ".join(line) for line in lines))
 
 
 def _row(job: Job) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def restore_picture(jobs: list[Job], bench: Bench, on_progress: OnProgress) -> b
             _put_in_place(result, bench)
         remove_workplace(workplace)
     except Stopped:
-        return _give_up(jobs, bench, lambda job: bench.ledger.wait(job, "", 0, counts=False))
+        return _give_up(jobs, bench, lambda job: bench.ledger.wait(job, "stopped before it was done", 0, counts=False))
     except Changed as error:
         log.info("%s", error)
         message, seconds = error.message, bench.settings.daemon.retry_seconds
@@ -168,6 +168,21 @@ def _source_of(jobs: list[Job], bench: Bench) -> Path:
     raise Changed("has gone" if found is None else "has changed since", path=job.path)
 
 
+def _probe(source: Path) -> image_file.Probe:
+    """What is to be restored; a file that is no picture will not become one by trying again.
+
+    Raises:
+        EngineError: no picture, or one that is refused.
+        OSError: it cannot be read now.
+    """
+    try:
+        return image_file.probe(source)
+    except LiifError as error:
+        if isinstance(error.__cause__, OSError):
+            raise error.__cause__ from error
+        raise EngineError(f"{error.message}. {error.remedy}".removesuffix(". "), "refused") from error
+
+
 def _result(job: Job, source: Path, workplace: Path, bench: Bench, on_progress: OnProgress) -> Result | None:
     """The verified result of one job in the workplace; None if the engine refuses this size for good.
 
@@ -178,7 +193,7 @@ def _result(job: Job, source: Path, workplace: Path, bench: Bench, on_progress: 
     folder = _folder_of(job, settings)
     target = target_of(job.target)
     started = time.monotonic()
-    probe = image_file.probe(source)
+    probe = _probe(source)
     order = Order(
         source,
         workplace / f"result{job.id}{job.path.suffix}",

@@ -38,7 +38,7 @@ def find(name_or_path: str | Path) -> Path:
     path = Path(name_or_path)
     if path.is_file():
         return path
-    names = ", ".join(shipped_models())
+    names = ", ".join(["auto", *shipped_models()])
     raise ModelError(f"there is no model {str(name_or_path)!r}: neither a file nor one of {names}")
 
 

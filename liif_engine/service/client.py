@@ -241,6 +241,9 @@ class Client(object):
             response = connection.getresponse()
         except (EnvironmentError, HTTPException) as error:
             connection.close()
+            if isinstance(error, HTTPException) or error.errno in (errno.EPIPE, errno.ECONNRESET):
+                # It had answered the call: it was there, and died.
+                raise NotRunning("the engine went away (%s)" % (error or type(error).__name__), "Try again.")
             raise NotRunning("the engine does not answer (%s)" % (error or type(error).__name__), _start_words())
         if response.status >= 400:
             raise _refusal(response)

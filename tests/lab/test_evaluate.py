@@ -106,6 +106,7 @@ def test_folders_without_pictures_and_bad_arguments_are_refused(tmp_path: Path) 
 PUBLISHED = [("Set5", 2, 37.983), ("Set5", 3, 34.412), ("Set5", 4, 32.256), ("Set14", 4, 28.638)]
 
 
+@pytest.mark.timeout(600)  # a minute each on a machine with other work
 @pytest.mark.parametrize(("folder", "scale", "expected"), PUBLISHED)
 def test_published_weights_score_what_they_did(test_images: Path, folder: str, scale: int, expected: float) -> None:
     exact = Engine("published", device="cpu", precision="fp32")
