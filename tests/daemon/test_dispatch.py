@@ -24,3 +24,16 @@ def test_what_is_dropped_is_restored(workshop: Workshop) -> None:
         wait_until(lambda: workshop.counts() == {"done": 1})
     assert size_of(workshop.folder / "deep" / "er" / "one.png") == (40, 32)
     assert workshop.store.path_of(sha(data)).read_bytes() == data
+
+
+def test_what_is_no_picture_fails_at_once_also_when_it_is_tried_again(workshop: Workshop) -> None:
+    (workshop.folder / "text.jpg").write_bytes(b"hello" * 50)
+    assert workshop.once() == {"failed": 1}
+    ledger = workshop.ledger()
+    (job,) = ledger.jobs(state="failed")
+    assert ledger.retry([job]) == 1
+    assert workshop.once() == {"failed": 1}
+    (again,) = ledger.jobs(state="failed")
+    assert "not a picture" in again.reason
+    assert again.attempts <= job.attempts + 1
+    ledger.close()
