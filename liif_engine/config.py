@@ -70,10 +70,10 @@ def read_yaml(path: Path) -> yaml.Node | None:
     """The file's node tree, which remembers lines; None if the file is empty.
 
     Raises:
-        ConfigError: the file cannot be read or is not YAML.
+        ConfigError: the file cannot be read, is not YAML, holds no settings, or names a key twice.
     """
     try:
-        return yaml.compose(path.read_text("utf-8"), Loader=yaml.SafeLoader)
+        root = yaml.compose(path.read_text("utf-8"), Loader=yaml.SafeLoader)
     except OSError as error:
         raise ConfigError(f"cannot read it ({error.strerror})", path=path, remedy="Check --config.") from error
     except UnicodeDecodeError as error:
@@ -83,6 +83,33 @@ def read_yaml(path: Path) -> yaml.Node | None:
         raise ConfigError(f"line {line}: not YAML ({error.problem})", path=path) from error
     except yaml.YAMLError as error:
         raise ConfigError(f"not YAML ({error})", path=path) from error
+    if not (root is None or isinstance(root, yaml.MappingNode)):
+        raise ConfigError("holds no settings", path=path, remedy="Begin with a line such as `engine:` or `folders:`.")
+    _refuse_repeated_keys(root, path)
+    return root
+
+
+def _refuse_repeated_keys(root: yaml.Node | None, path: Path) -> None:
+    """YAML forbids them, PyYAML takes the last without a word.
+
+    Raises:
+        ConfigError: naming the line of the second.
+    """
+    waiting, met = [root], set[int]()
+    while waiting:
+        node = waiting.pop()
+        if node is None or id(node) in met:
+            continue
+        met.add(id(node))  # an alias can lead back to where it stands
+        if isinstance(node, yaml.SequenceNode):
+            waiting += node.value
+        elif isinstance(node, yaml.MappingNode):
+            waiting += [value for _, value in node.value]
+            seen = set()
+            for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+                if key.value in seen:
+                    raise ConfigError(f"line {key.start_mark.line + 1}: {key.value!r} is there twice", path=path)
+                seen.add(key.value)
 
 
 def sections(root: yaml.Node | None) -> list[str]:

@@ -42,6 +42,11 @@ def test_the_file_in_its_default_place_is_read(monkeypatch: pytest.MonkeyPatch, 
         ("engine:\n  model: [\n", "not YAML"),
         ("engine:\n  model: !!python/object/apply:os.system ['true']\n", "line 2"),
         ("engine:\n\tmodel: web\n", "line 2: not YAML"),
+        ("engine:\n  quality: 5\nfolders: []\nengine:\n  quality: 6\n", "line 4: 'engine' is there twice"),
+        ("folders: []\nengine:\n  quality: 5\n  quality: 6\n", "line 4: 'quality' is there twice"),
+        ("hello\n", "holds no settings"),
+        ("- engine\n", "holds no settings"),
+        ("engine: &again {model: *again}\n", "engine"),
     ],
 )
 def test_mistakes_are_named_with_their_line(tmp_path: Path, text: str, message: str) -> None:
