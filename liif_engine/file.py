@@ -212,7 +212,7 @@ def check_destination(planned: Plan, *, overwrite: bool) -> None:
 
     Raises:
         OutputExistsError: it exists and may not be replaced.
-        OutputError: no file can have that name.
+        OutputError: no file can have that name, or there is no such folder.
         UsageError: it is the source itself.
     """
     destination = planned.destination
@@ -228,6 +228,9 @@ def check_destination(planned: Plan, *, overwrite: bool) -> None:
             path=planned.source,
             remedy="Choose another --out; restoring in place, with the original kept safe, is the daemon's work.",
         )
+    if not exists and not destination.parent.is_dir():
+        remedy = "Make the folder first, or choose another --out."
+        raise OutputError("its folder does not exist", path=destination, remedy=remedy)
     if exists and not overwrite:
         raise OutputExistsError("already exists", path=destination)
 

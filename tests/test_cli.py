@@ -141,6 +141,14 @@ def test_the_original_is_never_the_destination(liif: Callable[..., tuple[int, st
     assert old.read_bytes() == before
 
 
+def test_a_folder_that_is_not_there_is_said_before_any_work(
+    liif: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    code, _, err = liif("restore", jpeg(tmp_path / "a.jpg"), "--out", tmp_path / "no" / "new.png", "--dry-run")
+    assert code == ExitCode.OUTPUT
+    assert "Make the folder first" in err
+
+
 def test_two_files_never_write_one_result(liif: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
     for folder in "ab":
         (tmp_path / folder).mkdir()
