@@ -94,7 +94,7 @@ def _mirror() -> str:
         text = source.read_text() if source.is_file() else ""
         if found := re.search(r"^(?:URIs:\s*|deb\s+(?:\[[^]]*\]\s*)?)(\S+/debian/?)(?:\s|$)", text, re.MULTILINE):
             return found[1]
-    raise NoChrootError("needs a Debian mirror: set DEBIAN_MIRROR=http://deb.debian.org/debian on a Debian machine")
+    raise NoChrootError("needs a Debian mirror: set DEBIAN_MIRROR to the address of one")
 
 
 def _build(folder: Path, suite: str, mirror: str) -> None:
