@@ -14,7 +14,7 @@ import json
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -157,7 +157,7 @@ def look(pixels: Pixels, condition: Condition) -> Damage:
     last = condition.passes[-1]
     assert isinstance(last.quality, int)
     file = FileQuality(last.codec, last.quality, last.codec == "jpeg", "4:2:0")
-    return Damage(file, found.grid_phase, found.grid_strength, found.pixel_quality)
+    return replace(found, file=file)
 
 
 def report(judge: Judge) -> Iterator[str]:
