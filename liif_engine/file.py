@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import time
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import liif_engine
-from liif_engine.errors import LiifError, OutputError, OutputExistsError, UsageError
+from liif_engine.errors import InputError, LiifError, OutputError, OutputExistsError, UsageError
 from liif_engine.picture import image_file
 from liif_engine.picture.image_file import Limits, Marker, Probe
 from liif_engine.target import Target
@@ -234,6 +235,19 @@ def run(
         tuple(notes or ()),
         clock.laps,
     )
+
+
+def sha256_of(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror})", path=path) from error
 
 
 def check_destination(planned: Plan, *, overwrite: bool) -> None:

@@ -62,3 +62,13 @@ class Faulty(Copying):
             raise NonFiniteError("the network gave infinities or not-a-numbers")
         elif how == "bug":
             raise ZeroDivisionError("division by zero")
+
+
+class CrashesOnWide(Faulty):
+    """Dies of pictures that are 99 pixels wide."""
+
+    def restore(self, pixels: Any, **rest: Any) -> Any:
+        """As `Copying.restore`."""
+        if pixels.shape[1] == 99:
+            self._fail("crash")
+        return super().restore(pixels, **rest)

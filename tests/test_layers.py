@@ -19,7 +19,8 @@ ENGINE_LAYERS = [
     ("liif_engine.auto",),
     ("liif_engine.restore", "liif_engine.file"),
     ("liif_engine.workers",),
-    ("liif_engine.lab", "liif_engine.service", "liif_engine.terminal"),
+    ("liif_engine.lab", "liif_engine.service", "liif_engine.terminal", "liif_engine.archive"),
+    ("liif_engine.commands",),
     ("liif_engine.cli",),
     ("liif_engine.__main__",),
 ]

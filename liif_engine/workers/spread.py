@@ -125,6 +125,8 @@ class Spread:
         if isinstance(work, PixelWork):
             return work.size[0] * work.size[1] >= self.pixels
         if isinstance(work, FileWork):
+            if work.result_pixels:
+                return work.result_pixels >= self.pixels
             try:
                 limits = Limits() if work.max_pixels is None else Limits(max_pixels=work.max_pixels)
                 planned = plan(Path(work.source), work.target, out=_path(work.destination), limits=limits)

@@ -55,6 +55,7 @@ class FileWork:
         overwrite: whether an existing result may be replaced.
         allow_truncated: whether to restore what is there of a picture that ends early.
         max_pixels: larger sources are refused; None for the usual limit.
+        result_pixels: of the result, where that is known; 0 where nobody counted.
         model, precision: as `Engine` takes them.
         job: the job's id, for the log.
     """
@@ -67,6 +68,7 @@ class FileWork:
     overwrite: bool = False
     allow_truncated: bool = False
     max_pixels: int | None = None
+    result_pixels: int = 0
     model: str = "web"
     precision: str = "auto"
     job: str = ""
