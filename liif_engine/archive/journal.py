@@ -74,15 +74,18 @@ class Journal:
 
     Args:
         folder: of the results.
+        dry: whether nothing is to be written; what is there is read all the same.
 
     Raises:
         OutputError: it cannot be opened, or another run has it open.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, dry: bool = False) -> None:
         self.path = folder / NAME
+        self._dry = dry
         try:
-            self._db = sqlite3.connect(self.path, timeout=1, isolation_level=None, check_same_thread=False)
+            where = ":memory:" if dry and not self.path.exists() else self.path
+            self._db = sqlite3.connect(where, timeout=1, isolation_level=None, check_same_thread=False)
             # Alone, so that a second run is told, and so that no shared memory is needed, which network shares lack.
             self._db.execute("PRAGMA locking_mode=EXCLUSIVE")
             self._db.execute("PRAGMA journal_mode=WAL")
@@ -122,12 +125,17 @@ class Journal:
 
     def close(self) -> None:
         """Makes everything durable."""
+        if self._dry:
+            self._db.close()
+            return
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._db.close()
 
     def _write(
         self, path: Path, settings: str, state: str, reason: str, source: Glance, result: Glance, source_sha256: str
     ) -> None:
+        if self._dry:
+            return
         values = (os.fsencode(path), settings, state, reason.encode("utf-8", "replace").decode())
         facts = (source.size, source.mtime_ns, source_sha256, result.size, result.mtime_ns, time.time())
         try:

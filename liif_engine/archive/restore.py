@@ -134,19 +134,20 @@ class Archive:
     Args:
         order: what is to be done.
         on_end: told of each file.
+        dry: whether nothing is to be written.
 
     Raises:
         UsageError: the folders are the same, one is missing, or the results would lie among the originals' parents.
         OutputError: the folder of the results cannot be used.
     """
 
-    def __init__(self, order: Order, on_end: OnEnd = lambda *_: None) -> None:
-        self.order, self.on_end = order, on_end
+    def __init__(self, order: Order, on_end: OnEnd = lambda *_: None, *, dry: bool = False) -> None:
+        self.order, self.on_end, self.dry = order, on_end, dry
         self.summary = Summary()
         self._started = time.monotonic()
         self._limits = Limits() if order.max_pixels is None else Limits(max_pixels=order.max_pixels)
-        _check_folders(order)
-        self.journal = Journal(order.destination)
+        _check_folders(order, dry=dry)
+        self.journal = Journal(order.destination, dry=dry)
 
     def __enter__(self) -> Archive:
         return self
@@ -233,12 +234,14 @@ class Archive:
             self.summary.kept += 1
             return None
         try:
-            destination.parent.mkdir(parents=True, exist_ok=True)
+            if not self.dry:
+                destination.parent.mkdir(parents=True, exist_ok=True)
             planned = picture_file.plan(source, order.target, out=destination, limits=self._limits)
             overwrite = order.overwrite or (row is not None and same and row.state == "begun")
             if destination.exists() and not order.overwrite and self._is_ours(planned, glance):
                 return None
-            picture_file.check_destination(planned, overwrite=overwrite)
+            if destination.parent.is_dir() or not self.dry:
+                picture_file.check_destination(planned, overwrite=overwrite)
         except OSError as error:
             self._fail(relative, OutputError(f"cannot be written ({error.strerror})", path=destination), glance)
             return None
@@ -299,7 +302,7 @@ class _File:
     overwrite: bool
 
 
-def _check_folders(order: Order) -> None:
+def _check_folders(order: Order, *, dry: bool) -> None:
     source, destination = order.source.resolve(), order.destination.resolve()
     if not source.is_dir():
         raise UsageError("there is no such folder", path=order.source)
@@ -309,6 +312,8 @@ def _check_folders(order: Order) -> None:
             path=order.destination,
             remedy="Choose another --out; restoring in place, with the originals kept safe, is the daemon's work.",
         )
+    if dry:
+        return
     try:
         order.destination.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -31,7 +31,7 @@ def restore_folder(
     Raises:
         LiifError: nothing can be done like this.
     """
-    with _watch(order, as_json=as_json, verbose=verbose) as archive:
+    with _watch(order, as_json=as_json, verbose=verbose, dry=dry_run) as archive:
         if dry_run:
             for relative, planned in archive.plans():
                 print(f"{printable(relative)}  {planned.width}x{planned.height} (dry run)")
@@ -41,7 +41,7 @@ def restore_folder(
 
 
 @contextmanager
-def _watch(order: Order, *, as_json: bool, verbose: bool) -> Iterator[Archive]:
+def _watch(order: Order, *, as_json: bool, verbose: bool, dry: bool) -> Iterator[Archive]:
     """A run with a line of figures on a terminal, and its summary however it ends."""
     status = terminal.console.status("looking at the folder")
 
@@ -52,7 +52,7 @@ def _watch(order: Order, *, as_json: bool, verbose: bool) -> Iterator[Archive]:
             print(f"{printable(relative)}  {answer.width}x{answer.height}, {answer.model}, {answer.seconds:.1f} s")
         status.update(_figures(archive.summary))
 
-    archive = Archive(order, on_end)
+    archive = Archive(order, on_end, dry=dry)
     if terminal.console.is_terminal:
         status.start()
     try:

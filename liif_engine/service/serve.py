@@ -16,12 +16,13 @@ from typing import Any
 import uvicorn
 
 import liif_engine
-from liif_engine import memory
+from liif_engine import figures, memory
 from liif_engine.crew import Crew
 from liif_engine.errors import ExitCode
 from liif_engine.service import client
 from liif_engine.service.api import Api, ApiLimits
 from liif_engine.service.guard import Guard, OwnerOnly
+from liif_engine.service.metrics import Figures
 from liif_engine.service.place import Place, occupy
 from liif_engine.service.queue import Limits, Queue
 from liif_engine.service.request import Defaults
@@ -115,6 +116,8 @@ async def _serve(settings: ServeSettings, place: Place) -> None:
         return start(settings.crew, settings.workers, on_room=on_room)
 
     queue = Queue(make_workers, limits)
+    if settings.metrics is not None:
+        figures.show(settings.metrics, Figures(queue))
     api = Api(
         queue,
         place.scratch,

@@ -42,6 +42,8 @@ from liif_engine.workers.work import (
     WorkerSettings,
 )
 
+logger = logging.getLogger(__name__)
+
 #: Progress is sent no more often, to spare the server. [s]
 REPORT_SECONDS = 0.05
 
@@ -149,6 +151,8 @@ class Inside:
         try:
             with log.about(do.work.job):
                 answer = self._work(do)
+                words = type(do.work).__name__, answer.width, answer.height, answer.model, answer.seconds
+                logger.info("%s: %dx%d by %s in %.2f s", *words)
         except (EOFError, BrokenPipeError, ConnectionResetError):
             raise
         except Exception as failure:

@@ -127,7 +127,7 @@ def test_what_was_begun_when_the_power_went_is_done_over(source: Path, tmp_path:
     assert restore(source, tmp_path / "new").restored == 1
 
 
-def test_two_runs_in_one_folder_are_refused(source: Path, tmp_path: Path) -> None:
+def test_two_runs_in_one_folder_are_refused(tmp_path: Path) -> None:
     (tmp_path / "new").mkdir()
     journal = Journal(tmp_path / "new")
     with pytest.raises(OutputError, match="another run"):
@@ -135,7 +135,7 @@ def test_two_runs_in_one_folder_are_refused(source: Path, tmp_path: Path) -> Non
     journal.close()
 
 
-def test_a_journal_that_is_none_says_what_to_do(source: Path, tmp_path: Path) -> None:
+def test_a_journal_that_is_none_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "new").mkdir()
     (tmp_path / "new" / NAME).write_bytes(b"not a database, but long enough to be looked at as one" * 40)
     with pytest.raises(OutputError, match="journal cannot be read") as caught:
@@ -227,6 +227,7 @@ def liif(*words: object, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_command(source: Path, tmp_path: Path, tiny: Path) -> None:
+    assert source.name == "old"
     options = ("--model", tiny, "--device", "cpu")
     done = liif("old", "--out", "new", *options, "--workers", 2, folder=tmp_path)
     assert done.returncode == 3, done.stderr
@@ -241,7 +242,7 @@ def test_the_command(source: Path, tmp_path: Path, tiny: Path) -> None:
     assert (tmp_path / "named" / "a@2x.jpg").read_bytes() == (tmp_path / "new" / "a.jpg").read_bytes()
     dry = liif("old", "--out", "dry", *options, "--dry-run", folder=tmp_path)
     assert "40x32 (dry run)" in dry.stdout
-    assert results(tmp_path / "dry") == {}
+    assert not (tmp_path / "dry").exists()
 
 
 @pytest.mark.parametrize(
