@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import liif_engine
-from liif_engine.errors import LiifError, OutputError, OutputExistsError, UsageError
+from liif_engine.errors import InputError, LiifError, OutputError, OutputExistsError, UsageError
 from liif_engine.picture import image_file
 from liif_engine.picture.image_file import Limits, Marker, Probe
 from liif_engine.target import Target
@@ -52,6 +53,7 @@ class Outcome:
         seconds: from opening the source to the result's name.
         source_sha256: of the file that was read, in hexadecimal.
         notes: what the result's format could not carry and the user should know.
+        stages: seconds spent on ``read``, ``restore`` (the network) and ``write`` (encoding, checking, flushing).
     """
 
     plan: Plan
@@ -60,6 +62,25 @@ class Outcome:
     seconds: float
     source_sha256: str = ""
     notes: tuple[str, ...] = ()
+    stages: dict[str, float] = field(default_factory=dict)
+
+
+class Clock:
+    """Seconds by stage of one piece of work.
+
+    Attributes:
+        laps: seconds by the stage's name.
+    """
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.monotonic()
+
+    def lap(self, stage: str) -> None:
+        """A stage has ended; the next begins."""
+        now = time.monotonic()
+        self.laps[stage] = self.laps.get(stage, 0.0) + now - self._last
+        self._last = now
 
 
 def destination_for(source: Path, target: Target, result: tuple[int, int], out: Path | None) -> Path:
@@ -169,10 +190,12 @@ def run(
         check_destination(planned, overwrite=overwrite)
         probe = planned.probe
         engine.check_memory(planned.width, planned.height * probe.frames, len(probe.layout), probe.bits)
+        clock = Clock()
         picture = image_file.read(source, limits=limits or Limits(), allow_truncated=allow_truncated)
         if (picture.width, picture.height) != (probe.width, probe.height):
             raise UsageError("the file changed while it was being read", path=source, remedy="Run it again.")
         chosen = engine.for_picture(picture.frames[0].pixels, source)
+        clock.lap("read")
         frames = [
             chosen.restore(
                 frame.pixels,
@@ -182,6 +205,7 @@ def run(
             )
             for index, frame in enumerate(picture.frames)
         ]
+        clock.lap("restore")
         marker = Marker(
             software="liif-restore",
             version=liif_engine.__version__,
@@ -199,12 +223,31 @@ def run(
             marker=marker,
             overwrite=overwrite,
         )
+        clock.lap("write")
     except LiifError as error:
         raise error.at(source) from error.__cause__
-    precision = engine.precision_for(probe.bits)
     return Outcome(
-        planned, chosen.model_name, precision, time.monotonic() - started, picture.sha256, tuple(notes or ())
+        planned,
+        chosen.model_name,
+        engine.precision_for(probe.bits),
+        time.monotonic() - started,
+        picture.sha256,
+        tuple(notes or ()),
+        clock.laps,
     )
+
+
+def sha256_of(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror})", path=path) from error
 
 
 def check_destination(planned: Plan, *, overwrite: bool) -> None:

@@ -22,7 +22,7 @@ from liif_engine.network.device import DTYPE, Precision, choose_device, choose_p
 from liif_engine.network.model import EdsrLiif
 from liif_engine.picture import planes, tiles
 from liif_engine.picture.damage import estimate
-from liif_engine.picture.tiles import Grid, Tile
+from liif_engine.picture.tiles import Grid, Rect, Tile
 from liif_engine.target import Target
 
 log = logging.getLogger(__name__)
@@ -85,6 +85,20 @@ class _Progress:
     def redo_tile(self) -> None:
         """The present tile starts over."""
         self.tile = 0
+
+
+@dataclass(frozen=True)
+class _Canvas:
+    """Pixels of a rectangle of a picture, found by the picture's own coordinates."""
+
+    pixels: Pixels
+    top: int = 0
+    left: int = 0
+
+    def cut(self, rect: Rect) -> Pixels:
+        """A view of the pixels of `rect`."""
+        rows = slice(rect.top - self.top, rect.bottom - self.top)
+        return self.pixels[rows, rect.left - self.left : rect.right - self.left]
 
 
 class _NonFiniteTile(Exception):  # noqa: N818 - a signal inside this file, not an error for users
@@ -193,15 +207,49 @@ class Engine:
         core = self._core_size(grid, source, channels)
 
         result = np.empty((out_height, out_width, channels), source.dtype)
-        if planes.has_alpha(layout):
-            result[..., -1] = planes.resize_alpha(source[..., -1], out_height, out_width)
-            source = planes.spread_visible_colour(source)
+        source = planes.settle_alpha(source, layout, result)
         work = tiles.tiles(grid, core)
         groups = planes.NETWORK_GROUPS[layout]
         progress = _Progress(len(groups) * sum(map(self._work, work)), on_progress)
         for group in groups:
-            self._restore_group(source[..., group], result, group, grid, work, progress)
+            self._restore_group(_Canvas(source[..., group]), _Canvas(result), group, grid, work, progress)
         return result.reshape(out_height, out_width, *pixels.shape[2:])
+
+    @property
+    def halo(self) -> int:
+        """Input pixels around a tile's core that can change its result."""
+        return self._original.halo
+
+    def tile_core(self) -> int:
+        """Longest side of a tile's core, in input pixels, of pictures that are spread over several engines."""
+        core = TILE_CORE[self.device.type]
+        while core > SMALLEST_CORE and self.device.type == "cpu" and self._tile_bytes(core) > self._available():
+            core //= 2
+        return core
+
+    def restore_tile(self, window: Pixels, grid: Grid, core: Rect, *, on_progress: OnProgress | None = None) -> Pixels:
+        """Restores one tile of a picture that is spread over several engines: `restore` gives the same pixels for it.
+
+        Args:
+            window: (h, w, 1 or 3), the pixels that `tiles.tile(grid, core)` calls the tile's window; one group of
+                channels (`planes.NETWORK_GROUPS`) in uint8, uint16 or float32.
+            grid: the whole picture's sizes.
+            core: the tile's.
+            on_progress: as in `restore`.
+
+        Returns:
+            The pixels of the tile's output, with the channels and dtype of `window`.
+
+        Raises:
+            MemoryExhaustedError, NonFiniteError: as `restore`.
+        """
+        tile = tiles.tile(grid, core)
+        result = np.empty((tile.output.height, tile.output.width, window.shape[2]), window.dtype)
+        source = _Canvas(window, tile.window.top, tile.window.left)
+        target = _Canvas(result, tile.output.top, tile.output.left)
+        progress = _Progress(self._work(tile), on_progress)
+        self._restore_group(source, target, slice(0, window.shape[2]), grid, [tile], progress)
+        return result
 
     def result_bytes(self, width: int, height: int, channels: int, bits: int) -> int:
         """Bytes that a result of this size takes in memory, with what encoding it to a file needs."""
@@ -256,15 +304,15 @@ class Engine:
 
     def _restore_group(
         self,
-        source: Pixels,
-        result: Pixels,
+        source: _Canvas,
+        result: _Canvas,
         group: slice,
         grid: Grid,
         work: list[Tile],
         progress: _Progress,
     ) -> None:
         """Every tile of one group of channels; an out-of-memory error makes tiles smaller, then moves to the CPU."""
-        place = _Place(self.device, self.precision_for(8 * source.dtype.itemsize))
+        place = _Place(self.device, self.precision_for(8 * source.pixels.dtype.itemsize))
         axes = axis(grid.height, grid.out_height), axis(grid.width, grid.out_width)
         pending = work[::-1]
         while pending:
@@ -300,8 +348,8 @@ class Engine:
     @torch.inference_mode()
     def _restore_tile(
         self,
-        source: Pixels,
-        result: Pixels,
+        source: _Canvas,
+        result: _Canvas,
         group: slice,
         tile: Tile,
         axes: tuple[Axis, Axis],
@@ -311,7 +359,8 @@ class Engine:
         """Encodes a tile's window and writes its output pixels, strip by strip, into `result`."""
         try:
             for start, stop, rgb in self._answers(source, tile, axes, place, progress):
-                result[start:stop, tile.output.left : tile.output.right, group] = _to_pixels(rgb, result.dtype, group)
+                rows = result.cut(Rect(start, stop, tile.output.left, tile.output.right))
+                rows[..., group] = _to_pixels(rgb, rows.dtype, group)
         except _NonFiniteTile:
             if place.precision == "fp32":
                 raise NonFiniteError("the network gave infinities or not-a-numbers") from None
@@ -321,12 +370,12 @@ class Engine:
             self._restore_tile(source, result, group, tile, axes, fp32, progress)
 
     def _answers(
-        self, source: Pixels, tile: Tile, axes: tuple[Axis, Axis], place: _Place, progress: _Progress
+        self, source: _Canvas, tile: Tile, axes: tuple[Axis, Axis], place: _Place, progress: _Progress
     ) -> Iterator[tuple[int, int, Tensor]]:
         """Yields (first row, end row, rgb) of a tile, checked to be finite."""
         network = self._network(place)
         window = tile.window
-        view = source[window.top : window.bottom, window.left : window.right]
+        view = source.cut(window)
         encoder_work = window.area * network.encoder_work // (network.blocks + 1)
         # In exact fp32, also where cuDNN would rather use TF32; and with the same algorithm each time.
         with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):

@@ -91,6 +91,9 @@ def run(
     recursive: Annotated[bool, typer.Option(help="Whether subfolders are watched too.")] = True,
     once: Annotated[bool, typer.Option("--once", help="Restore what is there, then end.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Agree to a first run on many pictures.")] = False,
+    log_json: Annotated[
+        bool, typer.Option("--log-json", help="Log as JSON lines with each job's name, here and in the engine.")
+    ] = False,
     config: Config = None,
 ) -> int:
     """Watches folders and restores what is there and what comes."""
@@ -115,7 +118,7 @@ def run(
     def ask(question: str) -> bool:
         return yes or typer.confirm(question, err=True)
 
-    return run_daemon(load(), load, once=once, ask=ask if yes or sys.stdin.isatty() else None)
+    return run_daemon(load(), load, once=once, ask=ask if yes or sys.stdin.isatty() else None, log_json=log_json)
 
 
 @app.command()
