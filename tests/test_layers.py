@@ -17,7 +17,7 @@ ENGINE_LAYERS = [
     ("liif_engine.memory", "liif_engine.target", "liif_engine.config"),
     ("liif_engine.picture", "liif_engine.network"),
     ("liif_engine.auto",),
-    ("liif_engine.restore", "liif_engine.file"),
+    ("liif_engine.restore", "liif_engine.file", "liif_engine.pipeline"),
     ("liif_engine.workers",),
     ("liif_engine.lab", "liif_engine.service", "liif_engine.terminal"),
     ("liif_engine.cli",),

@@ -8,8 +8,8 @@ stream from L2.
 Triton cannot cut a tensor that lies in registers along K, so there are two forms. HALVES keeps a layer's input as two
 tensors of half the width and takes the weights in tiles of half a layer (64 KB), all layers in one loop, so that a
 tile loads while the one before it multiplies. The other multiplies by a whole layer at once (128 KB): less to shuffle,
-nothing to hide the load behind. With 128 rows to each tile, a byte from L2 serves 64 multiply-adds. `tuning.py` measures
-which form is faster; both sum over K in the same order.
+nothing to hide the load behind. With 128 rows to each tile, a byte from L2 serves 64 multiply-adds. `tuning.py`
+measures which form is faster; both sum over K in the same order.
 """
 
 from __future__ import annotations
