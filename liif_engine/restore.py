@@ -53,8 +53,9 @@ STRIP_BYTES = 200 << 20
 FILE_COPIES = 1.5
 
 #: How far beyond the least and greatest pixel of a tile's window an answer in half precision may lie before the tile is
-#: redone in fp32, as a share of full scale.
-OVERSHOOT = 0.5
+#: redone in fp32, as a share of full scale: for a flat window, and more for its contrast. Of colour noise of one bit, the
+#: hardest there is, `published` makes 1.1 beyond a contrast of 1; photographs stay far below.
+OVERSHOOT, OVERSHOOT_OF_CONTRAST = 0.25, 2.0
 
 #: What the fused decoder writes for a result's dtype.
 FORMS = {"uint8": torch.uint8, "uint16": torch.uint16, "float32": torch.float32}
@@ -389,9 +390,11 @@ def _to_tensor(view: Pixels, place: torch.device) -> Tensor:
 
 
 def _plausible(view: Pixels) -> tuple[float, float]:
-    """The least and the greatest answer that a window's pixels give reason for, in [0, 1] and beyond by OVERSHOOT."""
+    """The least and the greatest answer that a window's pixels give reason for: theirs, and what may lie beyond."""
     full = planes.FULL_SCALE[view.dtype.name]
-    return float(view.min()) / full - OVERSHOOT, float(view.max()) / full + OVERSHOOT
+    least, greatest = float(view.min()) / full, float(view.max()) / full
+    beyond = OVERSHOOT + OVERSHOOT_OF_CONTRAST * (greatest - least)
+    return least - beyond, greatest + beyond
 
 
 def _judge(strip: Strip, low: float, high: float, precision: Precision) -> None:
