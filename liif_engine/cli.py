@@ -8,7 +8,7 @@ import signal
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from liif_engine.file import Outcome, Plan
     from liif_engine.picture.image_file import Limits
     from liif_engine.restore import Engine
+    from liif_engine.terminal import Batch
     from liif_engine.workers import FileWork, WorkerSettings
 
 app = typer.Typer(
@@ -367,34 +368,42 @@ def _plans(
 
 
 def _restore_all(plans: list[Plan], job: _Job, report: _Report) -> None:
-    """Restores one file after the other; a failure is reported and the next file goes on."""
-    from liif_engine import file as picture_file
-    from liif_engine.terminal import MEGA, Batch
+    """Restores the files in turn; a failure is reported and the next file goes on."""
+    from liif_engine.pipeline import Options, restore_files
+    from liif_engine.terminal import Batch
 
     engine = _engine(job.settings)
-    sizes = [plan.width * plan.height * plan.probe.frames / MEGA for plan in plans]
-    with Batch(sum(sizes), len(plans)) as batch:
+    with Batch(sum(map(_megapixels, plans)), len(plans)) as batch:
         report.say = batch.say
-        for plan, megapixels in zip(plans, sizes, strict=True):
-            with batch.picture(plan.source.name, megapixels) as on_progress:
-                try:
-                    outcome = picture_file.run(
-                        engine,
-                        plan,
-                        quality=job.settings.quality,
-                        overwrite=job.overwrite,
-                        allow_truncated=job.allow_truncated,
-                        limits=job.limits,
-                        on_progress=on_progress,
-                    )
-                except LiifError as error:
-                    report(plan.source, error=error)
-                except Exception as error:
-                    if "LIIF_DEBUG" in os.environ:
-                        raise
-                    report(plan.source, error=_fault(error).at(plan.source))
-                else:
-                    report(plan.source, outcome=outcome)
+        options = Options(job.settings.quality, job.overwrite, job.allow_truncated, job.limits)
+        restore_files(engine, plans, options, _Progress(report, batch))
+
+
+@dataclass(frozen=True)
+class _Progress:
+    """What the pipeline tells, on the terminal."""
+
+    report: _Report
+    batch: Batch
+
+    def restored(self, outcome: Outcome) -> None:
+        self.report(outcome.plan.source, outcome=outcome)
+
+    def failed(self, plan: Plan, error: Exception) -> None:
+        if not isinstance(error, LiifError):
+            if "LIIF_DEBUG" in os.environ:
+                raise error
+            error = _fault(error).at(plan.source)
+        self.report(plan.source, error=error)
+
+    def computing(self, plan: Plan) -> AbstractContextManager[Callable[[float], None]]:
+        return self.batch.picture(plan.source.name, _megapixels(plan))
+
+
+def _megapixels(plan: Plan) -> float:
+    from liif_engine.terminal import MEGA
+
+    return plan.width * plan.height * plan.probe.frames / MEGA
 
 
 def _restore_several(plans: list[Plan], job: _Job, report: _Report) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,12 +14,12 @@ from typing import TYPE_CHECKING
 import liif_engine
 from liif_engine.errors import InputError, LiifError, OutputError, OutputExistsError, UsageError
 from liif_engine.picture import image_file
-from liif_engine.picture.image_file import Limits, Marker, Probe
+from liif_engine.picture.image_file import Limits, Marker, Picture, Probe
 from liif_engine.target import Target
 
 if TYPE_CHECKING:
     # Planning and dry runs need no torch.
-    from liif_engine.restore import Engine, OnProgress
+    from liif_engine.restore import Engine, OnProgress, Pixels
 
 log = logging.getLogger(__name__)
 
@@ -185,17 +186,56 @@ def run(
 ) -> Outcome:
     """Carries out a plan; arguments and errors as in `restore_file`."""
     started = time.monotonic() if started is None else started
-    source = planned.source
-    try:
+    clock = Clock()
+    picture = read(engine, planned, overwrite=overwrite, allow_truncated=allow_truncated, limits=limits)
+    clock.lap("read")
+    computed = compute(engine, planned, picture, on_progress=on_progress)
+    clock.lap("restore")
+    notes = write(planned, picture, computed, quality=quality, overwrite=overwrite)
+    clock.lap("write")
+    return outcome(planned, picture, computed, notes, seconds=time.monotonic() - started, stages=clock.laps)
+
+
+@dataclass(frozen=True)
+class Computed:
+    """What a picture became.
+
+    Attributes:
+        frames: their pixels, in the picture's layout and dtype.
+        model, precision: that computed them.
+    """
+
+    frames: list[Pixels]
+    model: str
+    precision: str
+
+
+def read(
+    engine: Engine, planned: Plan, *, overwrite: bool, allow_truncated: bool = False, limits: Limits | None = None
+) -> Picture:
+    """The first part of `run`: the picture, if its result can be written and fits in memory. Any thread may call it.
+
+    Raises:
+        LiifError: naming the file.
+    """
+    with _naming(planned.source):
         check_destination(planned, overwrite=overwrite)
         probe = planned.probe
         engine.check_memory(planned.width, planned.height * probe.frames, len(probe.layout), probe.bits)
-        clock = Clock()
-        picture = image_file.read(source, limits=limits or Limits(), allow_truncated=allow_truncated)
+        picture = image_file.read(planned.source, limits=limits or Limits(), allow_truncated=allow_truncated)
         if (picture.width, picture.height) != (probe.width, probe.height):
-            raise UsageError("the file changed while it was being read", path=source, remedy="Run it again.")
-        chosen = engine.for_picture(picture.frames[0].pixels, source)
-        clock.lap("read")
+            raise UsageError("the file changed while it was being read", path=planned.source, remedy="Run it again.")
+        return picture
+
+
+def compute(engine: Engine, planned: Plan, picture: Picture, *, on_progress: OnProgress | None = None) -> Computed:
+    """The second part of `run`: what the network makes of the picture's frames.
+
+    Raises:
+        LiifError: naming the file.
+    """
+    with _naming(planned.source):
+        chosen = engine.for_picture(picture.frames[0].pixels, planned.source)
         frames = [
             chosen.restore(
                 frame.pixels,
@@ -205,36 +245,56 @@ def run(
             )
             for index, frame in enumerate(picture.frames)
         ]
-        clock.lap("restore")
+        return Computed(frames, chosen.model_name, engine.precision_for(planned.probe.bits))
+
+
+def write(planned: Plan, picture: Picture, computed: Computed, *, quality: int, overwrite: bool) -> tuple[str, ...]:
+    """The third part of `run`: the result's file; gives what it could not carry. Any thread may call it.
+
+    Raises:
+        LiifError: naming the file; nothing was written.
+    """
+    with _naming(planned.source):
         marker = Marker(
             software="liif-restore",
             version=liif_engine.__version__,
-            model=chosen.model_name,
-            scale_x=planned.width / probe.width,
-            scale_y=planned.height / probe.height,
+            model=computed.model,
+            scale_x=planned.width / planned.probe.width,
+            scale_y=planned.height / planned.probe.height,
             source_sha256=picture.sha256,
         )
         notes = image_file.write(
             planned.destination,
             picture,
-            frames,
+            computed.frames,
             format=planned.format,
             quality=quality,
             marker=marker,
             overwrite=overwrite,
         )
-        clock.lap("write")
+        return tuple(notes or ())
+
+
+def outcome(
+    planned: Plan,
+    picture: Picture,
+    computed: Computed,
+    notes: tuple[str, ...],
+    *,
+    seconds: float,
+    stages: dict[str, float],
+) -> Outcome:
+    """What to say of a file whose parts are all done."""
+    return Outcome(planned, computed.model, computed.precision, seconds, picture.sha256, notes, stages)
+
+
+@contextmanager
+def _naming(source: Path) -> Iterator[None]:
+    """Errors inside name the file."""
+    try:
+        yield
     except LiifError as error:
         raise error.at(source) from error.__cause__
-    return Outcome(
-        planned,
-        chosen.model_name,
-        engine.precision_for(probe.bits),
-        time.monotonic() - started,
-        picture.sha256,
-        tuple(notes or ()),
-        clock.laps,
-    )
 
 
 def sha256_of(path: Path) -> str:
