@@ -17,7 +17,7 @@ from order import Order, Refusal  # noqa: E402
 PROCEDURE = "plug-in-liif-restore"
 TITLE = "Restore and Enlarge (LIIF)"
 
-MODELS = "auto, web (pictures from the web), published (clean pictures), or the path of a checkpoint"
+MODELS = "auto, web (pictures from the web), fast (where the engine has it), published (clean), or a checkpoint's path"
 
 #: Nick of each choice, by argument.
 CHOICES = {
@@ -72,21 +72,21 @@ class LiifRestore(Gimp.PlugIn):
 def add_arguments(procedure):
     """Declares every option; GIMP remembers the last values and checks ranges."""
     flags = GObject.ParamFlags.READWRITE
-    procedure.add_double_argument("scale", "Scale", "Result per input pixel along each side", 1, 16, 2, flags)
+    procedure.add_double_argument("scale", "Sc_ale", "Result per input pixel along each side", 1, 16, 2, flags)
     procedure.add_int_argument(
-        "width", "Width", "Of the result in pixels; 0: as scale or height say", 0, 524288, 0, flags
+        "width", "_Width", "Of the result in pixels; 0: as scale or height say", 0, 524288, 0, flags
     )
     procedure.add_int_argument(
-        "height", "Height", "Of the result in pixels; 0: as scale or width say", 0, 524288, 0, flags
+        "height", "Hei_ght", "Of the result in pixels; 0: as scale or width say", 0, 524288, 0, flags
     )
     procedure.add_boolean_argument(
-        "only-artifacts", "Only remove artifacts", "Keep the size, and change only what is selected", False, flags
+        "only-artifacts", "Only remove arti_facts", "Keep the size, and change only what is selected", False, flags
     )
     procedure.add_string_argument("model", "Model", MODELS, "auto", flags)
     blurbs = {
-        "result": ("Result", "Where the result goes"),
-        "layers": ("Layers", "What is restored"),
-        "device": ("Device", "What the engine must work on"),
+        "result": ("Resul_t", "Where the result goes"),
+        "layers": ("La_yers", "What is restored"),
+        "device": ("_Device", "What the engine must work on"),
     }
     for name, (nick, blurb) in blurbs.items():
         choice = Gimp.Choice.new()
@@ -117,7 +117,7 @@ def run(procedure, run_mode, image, drawables, config, _data):
         if not dialog.ask(procedure, config, image, drawables, order_of, TITLE):
             return procedure.new_return_values(Gimp.PDBStatusType.CANCEL, GLib.Error())
     try:
-        result, layers, notes = restore_image.restore(image, drawables, order_of(config), Progress())
+        result, layers, notes = restore_image.restore(image, drawables, order_of(config), Progress(TITLE))
     except client.Cancelled:
         return procedure.new_return_values(Gimp.PDBStatusType.CANCEL, GLib.Error())
     except (client.ServiceError, Refusal) as error:
@@ -148,15 +148,20 @@ def _failure(procedure, error):
 
 
 class Progress:
-    """GIMP's progress bar: words and a share, no more often than it can be drawn."""
+    """GIMP's progress bar with Cancel, from its first call on: words and a share, no more often than can be drawn.
 
-    def __init__(self):
-        Gimp.progress_init(TITLE)
-        self._words, self._told = "", 0
+    Args:
+        title: words until the first ones come.
+    """
+
+    def __init__(self, title):
+        self._title, self._words, self._told = title, None, 0
 
     def __call__(self, words, share):
         """Shows how far the work is; GIMP ends the plug-in here if Cancel was pressed."""
         now = GLib.get_monotonic_time() / 1e6
+        if self._words is None:
+            Gimp.progress_init(self._title)
         if words != self._words:
             Gimp.progress_set_text(words)
             self._words = words
@@ -167,6 +172,10 @@ class Progress:
             Gimp.progress_update(share)
         else:
             Gimp.progress_pulse()
+
+    def end(self):
+        """Takes the progress bar away, and Cancel with it."""
+        Gimp.progress_end()
 
 
 def main():

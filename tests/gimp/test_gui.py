@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,19 @@ layer = add_layer(image)
 Gimp.Display.new(image)
 answer = hash(pixels(layer, None))
 """
+
+#: Where the plug-in is held up: all is there and nothing changed yet; the image has its new size, but not its pixels.
+LAST_MOMENT = "    progress.end()\n"
+HALF_MADE = "    image.scale(*order.size(image.get_width(), image.get_height()))\n"
+
+WAIT = """
+    import pathlib, time
+    (pathlib.Path({home!r}) / "held").touch()
+    while not (pathlib.Path({home!r}) / "go").exists():
+        time.sleep(0.05)
+"""
+
+IMAGES = "answer = len(Gimp.get_images())"
 
 LOOK = "image = Gimp.get_images()[0]; answer = [size(image), hash(pixels(image.get_layers()[0], None))]"
 
@@ -120,8 +134,7 @@ def test_cancel_stops_the_engine_and_leaves_the_image(screen: Screen, engine_of:
     until(lambda: jobs("running"))
 
     def press_cancel() -> bool:
-        x, y, width, height = screen.place(BEFORE)
-        screen.click(x + width - CANCEL[0], y + height - CANCEL[1])
+        _press_cancel(screen)
         return jobs("cancelled") == 2
 
     until(press_cancel)
@@ -130,6 +143,74 @@ def test_cancel_stops_the_engine_and_leaves_the_image(screen: Screen, engine_of:
     assert engine.client.status()["memory"]["held_bytes"] == 0
     assert screen.gimp.do(LOOK, images="keep") == unchanged
     assert unchanged[0] == [320, 240]
+
+
+def test_cancel_at_the_last_moment_leaves_the_image(screen: Screen, engine_of: Callable[[str], Service]) -> None:
+    engine_of("copy")
+    unchanged = screen.gimp.do(LOOK, images="keep")
+    with _held(screen, before=LAST_MOMENT) as held:
+        _open_dialog(screen)
+        _accept(screen)
+        until(held.exists)
+
+        def press_cancel() -> bool:
+            _press_cancel(screen)
+            return not screen.gimp.plug_ins()
+
+        until(press_cancel)
+    assert screen.gimp.do(LOOK, images="keep") == unchanged
+    assert screen.gimp.do(IMAGES, images="keep") == 1
+    assert screen.windows(BEFORE)
+
+
+def test_cancel_has_gone_before_the_image_changes(screen: Screen, engine_of: Callable[[str], Service]) -> None:
+    """Half a change cannot be left behind: who clicks where the button was gets the whole, which one undo takes back."""
+    engine_of("copy")
+    before = screen.gimp.do(LOOK, images="keep")
+    with _held(screen, after=HALF_MADE) as held:
+        _open_dialog(screen)
+        _accept(screen)
+        until(held.exists)
+        half = screen.shot("half-made")
+        for _ in range(5):
+            _press_cancel(screen)
+        (plug_in,) = screen.gimp.plug_ins()
+    until(lambda: not screen.gimp.plug_ins())
+    until(lambda: screen.windows(AFTER))
+    assert plug_in
+    assert half.exists()
+    size, pixels = screen.gimp.do(LOOK, images="keep")
+    assert size == [640, 480]
+    assert pixels != before[1]
+    screen.focus(AFTER)
+    screen.key("ctrl+z")
+    until(lambda: screen.windows(BEFORE))
+    assert screen.gimp.do(LOOK, images="keep") == before
+
+
+def _press_cancel(screen: Screen) -> None:
+    """Clicks where the status bar has its Cancel button."""
+    x, y, width, height = screen.place(BEFORE) if screen.windows(BEFORE) else screen.place(AFTER)
+    screen.click(x + width - CANCEL[0], y + height - CANCEL[1])
+
+
+@contextmanager
+def _held(screen: Screen, *, before: str = "", after: str = "") -> Iterator[Path]:
+    """Holds the plug-in up before or after a line of its own until the end; gives the file that tells it is there."""
+    file = screen.home / "profile" / "plug-ins" / "liif_restore" / "change_image.py"
+    kept, line = file.read_text(), before or after
+    assert kept.count(line) == 1
+    wait = WAIT.format(home=str(screen.home))
+    file.write_text(kept.replace(line, wait + line if before else line + wait))
+    held, go = screen.home / "held", screen.home / "go"
+    try:
+        yield held
+    finally:
+        go.touch()
+        until(lambda: not screen.gimp.plug_ins())
+        file.write_text(kept)
+        held.unlink(missing_ok=True)
+        go.unlink()
 
 
 def _open_dialog(screen: Screen) -> None:
