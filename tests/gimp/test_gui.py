@@ -28,10 +28,9 @@ OPEN = """
 image = new_image(320, 240)
 layer = add_layer(image)
 Gimp.Display.new(image)
-answer = hash(pixels(layer, None))
 """
 
-#: Where the plug-in is held up: all is there and nothing changed yet; the image has its new size, but not its pixels.
+#: Before which line the plug-in is held up: nothing has changed yet; the layer is nearly gone, to be filled again.
 LAST_MOMENT = "    progress.end()\n"
 HALF_MADE = "    image.scale(*order.size(image.get_width(), image.get_height()))\n"
 
@@ -82,8 +81,12 @@ def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def screen(gimp_folder: Path, gui_home: Path, shots: Path) -> Iterator[Screen]:
-    """A GIMP with an image open."""
+    """A GIMP with an image open, as large as the screen."""
     one = Screen(gui_home, gimp_folder, shots)
+    one.gimp.do(OPEN, images="keep")
+    until(lambda: one.windows(BEFORE))
+    one.dismiss("Welcome to GIMP")
+    one.fill(BEFORE)
     yield one
     one.end()
 
@@ -91,9 +94,7 @@ def screen(gimp_folder: Path, gui_home: Path, shots: Path) -> Iterator[Screen]:
 def test_menu_dialog_progress_result_and_undo(screen: Screen, engine_of: Callable[[str], Service], shots: Path) -> None:
     # Two seconds a picture leave time for a look at the progress.
     engine = engine_of("slow:2")
-    before = screen.gimp.do(OPEN, images="keep")
-    until(lambda: screen.windows(BEFORE))
-    screen.dismiss("Welcome to GIMP")
+    before = screen.gimp.do(LOOK, images="keep")
     _open_dialog(screen)
     screen.shot("menu-and-dialog")
     # The preview is a job of its own.
@@ -110,7 +111,7 @@ def test_menu_dialog_progress_result_and_undo(screen: Screen, engine_of: Callabl
     screen.focus(AFTER)
     screen.key("ctrl+z")
     until(lambda: screen.windows(BEFORE))
-    assert screen.gimp.do(LOOK, images="keep") == [[320, 240], before]
+    assert screen.gimp.do(LOOK, images="keep") == before
     screen.key("ctrl+y")
     until(lambda: screen.windows(AFTER))
     assert screen.gimp.do(LOOK, images="keep") == [[640, 480], after]
@@ -148,7 +149,7 @@ def test_cancel_stops_the_engine_and_leaves_the_image(screen: Screen, engine_of:
 def test_cancel_at_the_last_moment_leaves_the_image(screen: Screen, engine_of: Callable[[str], Service]) -> None:
     engine_of("copy")
     unchanged = screen.gimp.do(LOOK, images="keep")
-    with _held(screen, before=LAST_MOMENT) as held:
+    with _held(screen, LAST_MOMENT) as held:
         _open_dialog(screen)
         _accept(screen)
         until(held.exists)
@@ -167,7 +168,7 @@ def test_cancel_has_gone_before_the_image_changes(screen: Screen, engine_of: Cal
     """Half a change cannot be left behind: who clicks where the button was gets the whole, which one undo takes back."""
     engine_of("copy")
     before = screen.gimp.do(LOOK, images="keep")
-    with _held(screen, after=HALF_MADE) as held:
+    with _held(screen, HALF_MADE) as held:
         _open_dialog(screen)
         _accept(screen)
         until(held.exists)
@@ -195,13 +196,13 @@ def _press_cancel(screen: Screen) -> None:
 
 
 @contextmanager
-def _held(screen: Screen, *, before: str = "", after: str = "") -> Iterator[Path]:
-    """Holds the plug-in up before or after a line of its own until the end; gives the file that tells it is there."""
+def _held(screen: Screen, line: str) -> Iterator[Path]:
+    """Holds the plug-in up before a line of its own until the end; gives the file that tells it is there."""
     file = screen.home / "profile" / "plug-ins" / "liif_restore" / "change_image.py"
-    kept, line = file.read_text(), before or after
+    kept = file.read_text()
     assert kept.count(line) == 1
     wait = WAIT.format(home=str(screen.home))
-    file.write_text(kept.replace(line, wait + line if before else line + wait))
+    file.write_text(kept.replace(line, wait + line))
     held, go = screen.home / "held", screen.home / "go"
     try:
         yield held
