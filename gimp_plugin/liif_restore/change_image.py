@@ -1,7 +1,7 @@
 """Takes the engine's results into the image: all that can be prepared unseen first, then the change, without Cancel.
 
 GIMP's Cancel kills a plug-in where it stands, and what it has changed so far stays. So there is no Cancel any more from
-the moment at which the image begins to change: `Gimp.progress_end` takes the button away, and GIMP deaf to it.
+the moment at which the image begins to change: `Gimp.progress_end` takes the button away, and the bar with it.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def _replace_pixels(image, parts: list[Part], order: Order, is_ready: bool) -> l
     if _keeps_size(image, order):
         for layer, part in zip(targets, parts, strict=True):
             if not is_ready:
-                write(layer.get_shadow_buffer(), part.encoding, part.rect, part.data)
+                write(layer.get_shadow_buffer(), part.encoding, part.rect, part.data, lambda: None)
             # Within the selection, and with a step of undo.
             layer.merge_shadow(True)
             layer.update(*part.rect)
@@ -97,8 +97,7 @@ def _replace_pixels(image, parts: list[Part], order: Order, is_ready: bool) -> l
     for layer, part in zip(targets, parts, strict=True):
         if (layer.get_width(), layer.get_height()) != part.size:
             layer.resize(*part.size, 0, 0)
-        write(layer.get_buffer(), part.encoding, (0, 0, *part.size), part.data)
-        layer.update(0, 0, *part.size)
+        _fill(layer, part)
     return targets
 
 
@@ -112,13 +111,19 @@ def _add_layers(image, parts: list[Part], order: Order) -> list:
         name = f"{below.get_name()} restored" if below else "Visible restored"
         kind = kinds.get(part.encoding.channels, Gimp.ImageType.RGBA_IMAGE)
         layer = Gimp.Layer.new(image, name, *part.size, kind, 100.0, Gimp.LayerMode.NORMAL)
-        write(layer.get_buffer(), part.encoding, (0, 0, *part.size), part.data)
         parent = below.get_parent() if below else None
         image.insert_layer(layer, parent, image.get_item_position(below) if below else 0)
         _, x, y = below.get_offsets() if below else (True, 0, 0)
         layer.set_offsets(x + part.rect[0], y + part.rect[1])
         if _keeps_size(image, order) and not Gimp.Selection.is_empty(image):
             layer.add_mask(layer.create_mask(Gimp.AddMaskType.SELECTION))
-        layer.update(0, 0, *part.size)
+        _fill(layer, part)
         made.append(layer)
     return made
+
+
+def _fill(layer, part: Part) -> None:
+    """Writes the result into a layer of its size."""
+    write(layer.get_buffer(), part.encoding, (0, 0, *part.size), part.data, lambda: None)
+    # Once: to have every strip drawn as it comes makes the whole four times as slow.
+    layer.update(0, 0, *part.size)

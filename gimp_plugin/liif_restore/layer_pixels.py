@@ -68,7 +68,7 @@ def read(drawable, encoding, rect, on_strip):
     return b"".join(strips)
 
 
-def write(buffer, encoding, rect, data, on_strip=lambda: None):
+def write(buffer, encoding, rect, data, on_strip):
     """Puts pixels into a rectangle of a buffer and flushes it.
 
     Args:
