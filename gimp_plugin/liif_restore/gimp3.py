@@ -1,4 +1,4 @@
-"""The plug-in's face in GIMP 3: the procedure, its arguments, its menu, and how errors and notes reach people."""
+"""The plug-in's face in GIMP 3: its procedures, the arguments and menu of the first, and what becomes of an answer."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ gi.require_version("Gimp", "3.0")
 gi.require_version("Gegl", "0.4")
 
 import client  # noqa: E402
+import evidence  # noqa: E402
 import restore_image  # noqa: E402
 from gi.repository import Gegl, Gimp, GLib, GObject  # noqa: E402
 from order import Order, Refusal  # noqa: E402
+from tell import Progress, failure  # noqa: E402
 
 PROCEDURE = "plug-in-liif-restore"
 TITLE = "Restore and Enlarge (LIIF)"
@@ -34,23 +36,22 @@ CHOICES = {
     "device": (("auto", "Any"), ("cpu", "Processor (CPU)"), ("cuda", "NVIDIA GPU (CUDA)"), ("mps", "Apple GPU (MPS)")),
 }
 
-#: GIMP draws no faster. [s]
-PROGRESS_SECONDS = 0.05
-
 
 class LiifRestore(Gimp.PlugIn):
     """The plug-in, as GIMP meets it."""
 
     def do_query_procedures(self):
         """The names of the procedures."""
-        return [PROCEDURE]
+        return [PROCEDURE, evidence.PROCEDURE]
 
     def do_set_i18n(self, _name):
         """There are no translations."""
         return False
 
     def do_create_procedure(self, name):
-        """The procedure with all its arguments; what the dialog shows is in dialog.py."""
+        """A procedure with all its arguments; what the dialog shows is in dialog.py."""
+        if name == evidence.PROCEDURE:
+            return evidence.create(self)
         procedure = Gimp.ImageProcedure.new(self, name, Gimp.PDBProcType.PLUGIN, run, None)
         procedure.set_image_types("*")
         # Without a chosen layer too: "every layer" needs none, and for the others there are words.
@@ -121,7 +122,7 @@ def run(procedure, run_mode, image, drawables, config, _data):
     except client.Cancelled:
         return procedure.new_return_values(Gimp.PDBStatusType.CANCEL, GLib.Error())
     except (client.ServiceError, Refusal) as error:
-        return _failure(procedure, error)
+        return failure(procedure, error)
     finally:
         Gimp.progress_end()
     if run_mode != Gimp.RunMode.NONINTERACTIVE:
@@ -136,46 +137,6 @@ def run(procedure, run_mode, image, drawables, config, _data):
         values.remove(place)
         values.insert(place, GObject.Value(kind, value))
     return values
-
-
-def _failure(procedure, error):
-    """An error for GIMP to show, or for a batch to read."""
-    words = error.explain() if isinstance(error, client.ServiceError) else str(error)
-    words = words[:1].upper() + words[1:]
-    return procedure.new_return_values(
-        Gimp.PDBStatusType.EXECUTION_ERROR, GLib.Error.new_literal(Gimp.PlugIn.error_quark(), words, 0)
-    )
-
-
-class Progress:
-    """GIMP's progress bar with Cancel, from its first call on: words and a share, no more often than can be drawn.
-
-    Args:
-        title: words until the first ones come.
-    """
-
-    def __init__(self, title):
-        self._title, self._words, self._told = title, None, 0
-
-    def __call__(self, words, share):
-        """Shows how far the work is; GIMP ends the plug-in here if Cancel was pressed."""
-        now = GLib.get_monotonic_time() / 1e6
-        if self._words is None:
-            Gimp.progress_init(self._title)
-        if words != self._words:
-            Gimp.progress_set_text(words)
-            self._words = words
-        elif now - self._told < PROGRESS_SECONDS:
-            return
-        self._told = now
-        if share > 0:
-            Gimp.progress_update(share)
-        else:
-            Gimp.progress_pulse()
-
-    def end(self):
-        """Takes the progress bar away, and Cancel with it."""
-        Gimp.progress_end()
 
 
 def main():

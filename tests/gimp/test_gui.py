@@ -165,7 +165,7 @@ def test_cancel_at_the_last_moment_leaves_the_image(screen: Screen, engine_of: C
 
 
 def test_cancel_has_gone_before_the_image_changes(screen: Screen, engine_of: Callable[[str], Service]) -> None:
-    """Half a change cannot be left behind: who clicks where the button was gets the whole, which one undo takes back."""
+    """Half a change is never left behind: who clicks where the button was gets all of it, in one step of undo."""
     engine_of("copy")
     before = screen.gimp.do(LOOK, images="keep")
     with _held(screen, HALF_MADE) as held:
