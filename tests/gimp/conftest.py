@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,14 @@ WORKERS = {"device": "cpu", "model": "copy", "engine": "gimp.engine:either", "pa
 #: The engine as the plug-in starts it: outside the chroot, where its own Python is.
 WRAPPER = """#!/bin/sh
 exec /usr/sbin/chroot /proc/{pid}/root {python} "$@"
+"""
+
+
+STANDING_IN = Path(__file__).with_name("standing_in.py")
+
+#: Debian's own Python, with the stand-in as its engine.
+STANDING_PYTHON = """#!/bin/sh
+PYTHONPATH={folder} exec /usr/bin/python3 "$@"
 """
 
 
@@ -128,6 +136,24 @@ class RealGimp:
             return True
 
         until(connected)
+
+
+@contextmanager
+def standing_in(gimp: RealGimp) -> Iterator[Path]:
+    """Has the plug-in take standing_in.py for the engine's `explain`; gives the folder of what it was asked."""
+    folder = gimp.home / "stand-in"
+    (folder / "liif_engine").mkdir(parents=True)
+    shutil.copy(STANDING_IN, folder / "liif_engine" / "__main__.py")
+    (folder / "python").write_text(STANDING_PYTHON.format(folder=folder))
+    (folder / "python").chmod(0o755)
+    record = gimp.home / "profile" / "plug-ins" / "liif_restore" / "engine.json"
+    kept = record.read_text()
+    record.write_text(json.dumps({"python": str(folder / "python")}))
+    try:
+        yield folder
+    finally:
+        record.write_text(kept)
+        shutil.rmtree(folder)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

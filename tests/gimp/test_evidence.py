@@ -18,14 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from .conftest import PATIENCE_SECONDS, RealGimp, until
-
-STANDING_IN = Path(__file__).with_name("standing_in.py")
-
-#: Debian's own Python, with the stand-in as its engine.
-PYTHON = """#!/bin/sh
-PYTHONPATH={folder} exec /usr/bin/python3 "$@"
-"""
+from .conftest import PATIENCE_SECONDS, RealGimp, standing_in, until
 
 #: How a PNG file begins.
 PNG = "89504e470d0a1a0a"
@@ -56,17 +49,8 @@ def gimp(gimp_folder: Path) -> Iterator[RealGimp]:
 @pytest.fixture
 def stand_in(gimp: RealGimp) -> Iterator[Path]:
     """The folder of a stand-in for the engine, which the plug-in takes for the real one."""
-    folder = gimp.home / "stand-in"
-    (folder / "liif_engine").mkdir(parents=True)
-    shutil.copy(STANDING_IN, folder / "liif_engine" / "__main__.py")
-    (folder / "python").write_text(PYTHON.format(folder=folder))
-    (folder / "python").chmod(0o755)
-    record = gimp.home / "profile" / "plug-ins" / "liif_restore" / "engine.json"
-    kept = record.read_text()
-    record.write_text(json.dumps({"python": str(folder / "python")}))
-    yield folder
-    record.write_text(kept)
-    shutil.rmtree(folder)
+    with standing_in(gimp) as folder:
+        yield folder
 
 
 def explain(gimp: RealGimp, name: str, code: str = "", seconds: float = PATIENCE_SECONDS) -> Any:

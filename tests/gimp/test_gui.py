@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from ..service.conftest import Service
-from .conftest import WORKERS, until
+from .conftest import WORKERS, standing_in, until
 from .screen import Screen
 
 TITLE = "Restore and Enlarge"
@@ -39,6 +39,14 @@ WAIT = """
     (pathlib.Path({home!r}) / "held").touch()
     while not (pathlib.Path({home!r}) / "go").exists():
         time.sleep(0.05)
+"""
+
+#: A browser that writes down what it was opened with.
+BROWSER = """[Desktop Entry]
+Type=Application
+Name=Browser
+Exec=sh -c 'env > {home}/browser.env; echo "$0" > {home}/browser.url' %u
+MimeType=text/html;
 """
 
 IMAGES = "answer = len(Gimp.get_images())"
@@ -189,6 +197,35 @@ def test_cancel_has_gone_before_the_image_changes(screen: Screen, engine_of: Cal
     assert screen.gimp.do(LOOK, images="keep") == before
 
 
+def test_the_evidence_is_shown_in_the_browser(screen: Screen) -> None:
+    applications = screen.home / ".local" / "share" / "applications"
+    applications.mkdir(parents=True)
+    (applications / "browser.desktop").write_text(BROWSER.format(home=screen.home))
+    (applications / "mimeapps.list").write_text("[Default Applications]\ntext/html=browser.desktop\n")
+    asked, url = screen.home / "stand-in" / "asked.json", screen.home / "browser.url"
+    with standing_in(screen.gimp) as folder:
+        (folder / "wait").touch()
+        _open_menu(screen, "v")
+        until(asked.exists)
+
+        def press_cancel() -> bool:
+            _press_cancel(screen)
+            return not screen.gimp.plug_ins()
+
+        screen.shot("evidence-progress")
+        until(press_cancel)
+        assert not url.exists()
+        asked.unlink()
+        _open_menu(screen, "v")
+        until(asked.exists)
+        (folder / "wait").unlink()
+        until(url.exists)
+        until(url.read_text)
+    report = Path(url.read_text().strip().removeprefix("file://"))
+    assert "evidence" in report.read_text()
+    assert "GIMP3_DIRECTORY" not in (screen.home / "browser.env").read_text()
+
+
 def _press_cancel(screen: Screen) -> None:
     """Clicks where the status bar has its Cancel button."""
     x, y, width, height = screen.place(BEFORE) if screen.windows(BEFORE) else screen.place(AFTER)
@@ -215,13 +252,17 @@ def _held(screen: Screen, line: str) -> Iterator[Path]:
 
 
 def _open_dialog(screen: Screen) -> None:
-    """Filters > Enhance > Restore and Enlarge (LIIF)..., by the keys that are underlined."""
+    _open_menu(screen, "l")
+    until(lambda: screen.windows(TITLE))
+
+
+def _open_menu(screen: Screen, key: str) -> None:
+    """Filters > Enhance > Restore and Enlarge (LIIF)... or Show the Evidence..., by the keys that are underlined."""
     screen.focus(BEFORE)
     screen.key("alt+r")
     screen.key("h")
     screen.shot("menu")
-    screen.key("l")
-    until(lambda: screen.windows(TITLE))
+    screen.key(key)
 
 
 def _accept(screen: Screen) -> None:
