@@ -57,10 +57,16 @@ class RealGimp:
         folder: the chroot.
         arguments: how it is started, before the batch.
         environment: what it gets beside its own.
+        shared: a folder above home that is to be seen inside too.
     """
 
     def __init__(
-        self, home: Path, folder: Path, arguments: list[str], environment: dict[str, str] | None = None
+        self,
+        home: Path,
+        folder: Path,
+        arguments: list[str],
+        environment: dict[str, str] | None = None,
+        shared: Path | None = None,
     ) -> None:
         self.home = home
         self.log = home / "gimp.log"
@@ -80,7 +86,7 @@ class RealGimp:
         ]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                chroot.command(folder, home, [*arguments, *batch], given),
+                chroot.command(folder, shared or home, [*arguments, *batch], given),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
