@@ -27,13 +27,13 @@ Map = NDArray[np.float32]
 BLUR = 4.0
 
 #: Steps of the path, and how often they are doubled while the sum is further than `CLOSE` from what it should be.
-STEPS, DOUBLINGS, CLOSE = 16, 2, 0.02
+STEPS, DOUBLINGS, CLOSE = 32, 2, 0.02
 
 #: The smallest difference that counts as edge [grey levels].
 SMOOTHING = 1.0
 
 #: The part of the attribution that the top region holds, and the noise put there [grey levels].
-TOP, NOISE, TRIALS = 0.5, 8.0, 4
+TOP, NOISE, TRIALS = 0.8, 8.0, 6
 
 #: Pixels at the same distance are told apart by rings of this width.
 BLOCK = 8

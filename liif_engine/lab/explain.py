@@ -21,7 +21,7 @@ from liif_engine.errors import LiifError, UsageError
 from liif_engine.lab import ablation, attribution, subject
 from liif_engine.lab.ablation import Contributions
 from liif_engine.lab.attribution import Attribution, Check
-from liif_engine.lab.field import Field
+from liif_engine.lab.field import Field, one_thread
 from liif_engine.lab.subject import Subject
 from liif_engine.picture import consistency
 from liif_engine.picture.consistency import Agreement
@@ -151,18 +151,19 @@ def explain(
         raise error.at(path) from error.__cause__
 
     field = Field(chosen.network.requires_grad_(False), picture.pixels, patch, result.shape[1::-1])
-    steps.begin("Asking which pixels made the patch")
-    clues = attribution.attribute(field, on_step=steps.share)
-    steps.begin("Testing that answer with noise")
-    check = attribution.check(field, clues)
-    steps.begin("Taking parts of the network away")
-    parts = ablation.contributions(field, blocks_of(field, picture), on_step=steps.share)
+    with one_thread():
+        steps.begin("Asking which pixels made the patch")
+        clues = attribution.attribute(field, on_step=steps.share)
+        steps.begin("Testing that answer with noise")
+        check = attribution.check(field, clues)
+        steps.begin("Taking parts of the network away")
+        parts = ablation.contributions(field, blocks_of(field, picture), on_step=steps.share)
+        with torch.inference_mode():
+            features = field.model.encode(field.pixels)[0]
     steps.begin("Comparing with what the file states")
     stored = picture.stored
     before = None if stored is None else consistency.agreement(stored, picture.pixels)
     after = None if stored is None else consistency.agreement(stored, reduced)
-    with torch.inference_mode():
-        features = field.model.encode(field.pixels)[0]
     steps.end()
     return Explanation(
         picture, chosen.model_name, chosen.precision_for(8), scale, consistent, region, patch, result, reduced, loss,
