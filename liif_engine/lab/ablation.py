@@ -14,8 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from liif_engine.lab.field import Field, rms
+from liif_engine.lab.query import ask
 from liif_engine.network import checkpoint
-from liif_engine.network.model import COORD_EPSILON, EdsrLiif
+from liif_engine.network.model import EdsrLiif
 from liif_engine.picture.tiles import Rect
 
 #: Pixels of surroundings that are left to the network, in turn.
@@ -111,19 +112,7 @@ def shallower(model: EdsrLiif, blocks: int) -> EdsrLiif:
 
 def nearest_alone(field: Field) -> Tensor:
     """The patch when each query asks its nearest latent code only, and mixes nothing: without LIIF's local ensemble."""
-    model = field.model
-    feature_map = model.encode(field.pixels)
-    kernel, bias, coord_columns, cell_columns = model.first_layer()
-    grid = F.conv2d(feature_map, kernel, bias, padding=1)[0].permute(1, 2, 0)  # (h, w, K)
-    size = field.coord.new_tensor(feature_map.shape[-2:])
-    nearest = ((field.coord + COORD_EPSILON + 1) * size / 2).floor().long()  # (1, Q, 2)
-    nearest = nearest.clamp(min=0).minimum(size.long() - 1)
-    relative = (field.coord - ((2 * nearest + 1) / size - 1)) * size
-    hidden = grid[nearest[0, :, 0], nearest[0, :, 1]]  # (Q, K)
-    hidden = hidden + F.linear(relative[0].float(), coord_columns) + F.linear((field.cell * size)[0].float(), cell_columns)
-    for linear in model.imnet.linears[1:]:
-        hidden = linear(F.relu(hidden))
-    return field.shape(hidden[None] * 0.5 + 0.5)
+    return field.shape(ask(field.model, field.model.encode(field.pixels), field.coord, field.cell)[None] * 0.5 + 0.5)
 
 
 def interpolated(field: Field) -> Tensor:

@@ -280,7 +280,7 @@ def _patch(picture: Subject, reduced: Pixels, loss: NDArray[np.float32] | None, 
     phase = (0, 0)
     if loss is not None:
         phase = displayed_phase(picture)
-        weight = weight * _means(_spread(loss, picture, change.shape))
+        weight = weight * _means(spread(loss, picture))
     side_y, side_x = min(PATCH, height), min(PATCH, width)
     best, patch = -1.0, Rect(0, side_y, 0, side_x)
     for top in _starts(place.top, place.bottom, height, phase[0], side_y):
@@ -308,16 +308,14 @@ def _means(plane: NDArray[Any]) -> NDArray[Any]:
     return np.maximum(patch, 0) / PATCH**2
 
 
-def _spread(loss: NDArray[np.float32], picture: Subject, shape: tuple[int, int]) -> NDArray[np.float32]:
-    """Each block's loss at each of its pixels, as displayed."""
+def spread(blocks: NDArray[np.float32], picture: Subject) -> NDArray[np.float32]:
+    """A value for each stored block, (rows, columns), as one for each pixel of the window as displayed, (H, W)."""
     assert picture.stored is not None
     stored = picture.stored
-    plane = loss.repeat(8, 0).repeat(8, 1)
+    plane = blocks.repeat(8, 0).repeat(8, 1)
     rows = np.clip(np.arange(stored.height) - stored.phase[0], 0, len(plane) - 1)
     columns = np.clip(np.arange(stored.width) - stored.phase[1], 0, plane.shape[1] - 1)
-    turned = consistency.displayed_view(plane[rows][:, columns][..., None], picture.orientation)[..., 0]
-    assert turned.shape == shape
-    return turned
+    return consistency.displayed_view(plane[rows][:, columns][..., None], picture.orientation)[..., 0]
 
 
 def _grown(start: int, stop: int, length: int, least: int) -> tuple[int, int]:
