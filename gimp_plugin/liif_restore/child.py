@@ -87,5 +87,5 @@ def _failure(error, rest, code):
         return client.ServiceError(
             "the engine that is installed cannot explain pictures yet", "Update liif-restore, then install this again."
         )
-    words = " ".join(rest[-2:]) or "it said nothing"
+    words = rest[-1] if rest else "it said nothing"
     return client.ServiceError(f"the engine ended without a report (code {code}): {words}")
