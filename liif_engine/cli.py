@@ -19,6 +19,7 @@ import liif_engine
 from liif_engine.crew import WORDS
 from liif_engine.crew import parse as parse_crew
 from liif_engine.errors import Cancelled, ExitCode, LiifError, UsageError, combined_exit_code, printable
+from liif_engine.lab import explain_command
 from liif_engine.target import Target, parse_size
 
 if TYPE_CHECKING:
@@ -245,6 +246,9 @@ def train(context: typer.Context) -> None:
     state = "finished" if result.finished else "stopped; the same command goes on"
     before = "" if not result.start_scores else f", started from {result.start_scores['mean']:.2f}"
     print(f"{result.model}: {result.scores['mean']:.2f} dB on held-out pictures{before}; step {result.steps}, {state}")
+
+
+app.command(name="explain")(explain_command.explain)
 
 
 @dataclass(frozen=True)

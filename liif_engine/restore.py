@@ -157,6 +157,11 @@ class Engine:
         self._networks: dict[_Place, EdsrLiif] = {}
         self._graphs: dict[EdsrLiif, GraphedEncoder] = {}
 
+    @property
+    def network(self) -> EdsrLiif:
+        """The model itself, in fp32 on the CPU; of ``auto`` the one for damaged pictures."""
+        return self._original
+
     def for_picture(self, pixels: Pixels, file: Path | None = None) -> Engine:
         """The engine for this picture: of the model that suits its damage if this one's is ``auto``, else this one.
 
