@@ -89,6 +89,11 @@ class ReviewLedger(Ledger):
         where, values = asked.where()
         return int(self._rows(f"SELECT count(*) {_FROM} {where}", values)[0][0])
 
+    def counts_by_view(self) -> dict[str, int]:
+        """How many rows each view has."""
+        columns = ", ".join(f"count(*) FILTER (WHERE {condition})" for condition in VIEWS.values())
+        return dict(zip(VIEWS, self._rows(f"SELECT {columns} {_FROM} 1")[0], strict=True))
+
     def choices(self) -> tuple[list[Path], list[str]]:
         """The folders and the models that there are rows of."""
         folders = self._rows("SELECT DISTINCT folder FROM jobs ORDER BY folder")

@@ -36,10 +36,16 @@ def review(workshop: Workshop) -> Iterator[Review]:
 
 @pytest.fixture
 def page(browser_page: Page, review: Review) -> Page:
-    """The page, opened by its link."""
+    """The page, opened by its link; its script has run."""
     browser_page.goto(review.link)
-    browser_page.wait_for_url(f"{review.origin}/")
+    browser_page.wait_for_url(f"{review.origin}/")  # and its load event
     return browser_page
+
+
+def view(page: Page, name: str) -> None:
+    """Goes to another view; returns when its script has run."""
+    with page.expect_navigation():
+        page.get_by_role("link", name=name).click()
 
 
 def names(page: Page) -> list[str]:
@@ -76,7 +82,7 @@ def test_undo_by_button_brings_the_byte_identical_original_back(page: Page, revi
     expect(page.get_by_role("status")).to_contain_text("picture 2.jpg: the original is back.")
     assert path.read_bytes() == original
     assert "picture 2.jpg" not in names(page)
-    page.get_by_role("link", name="Undone").click()
+    view(page, "Undone")
     assert names(page) == ["picture 2.jpg"]
     page.get_by_role("button", name="Restore again").click()
     expect(page.get_by_role("status")).to_contain_text("queued")
@@ -85,8 +91,8 @@ def test_undo_by_button_brings_the_byte_identical_original_back(page: Page, revi
 
 
 def test_the_slider_shows_both_at_100_percent(page: Page) -> None:
-    page.locator(".row .open").first.click()
-    page.wait_for_load_state()
+    with page.expect_navigation():
+        page.locator(".row .open").first.click()
     for side in ("before", "after"):
         box = page.locator(f".canvas .{side}").bounding_box()
         assert box is not None
@@ -118,8 +124,8 @@ def test_the_slider_shows_both_at_100_percent(page: Page) -> None:
 
 def test_a_large_picture_is_panned_and_the_edge_stays(page: Page) -> None:
     page.set_viewport_size({"width": 390, "height": 500})
-    page.locator(".row .open").first.click()
-    page.wait_for_load_state()
+    with page.expect_navigation():
+        page.locator(".row .open").first.click()
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     stage = page.locator(".stage")
     box, edge = stage.bounding_box(), page.locator(".edge").bounding_box()
@@ -140,10 +146,10 @@ def test_a_large_picture_is_panned_and_the_edge_stays(page: Page) -> None:
 
 def test_a_person_goes_through_all_by_keyboard(page: Page, review: Review) -> None:
     page.keyboard.press("ArrowDown")
-    page.keyboard.press("Enter")
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
     shown = []
     for key in "kuknk":
-        page.wait_for_url("**/picture/*")
         shown.append(page.locator("h1 > bdi").text_content())
         with page.expect_navigation():
             page.keyboard.press(key)
@@ -151,12 +157,12 @@ def test_a_person_goes_through_all_by_keyboard(page: Page, review: Review) -> No
     expect(page.locator(".row")).to_have_count(1)  # the one that `n` went past
     assert names(page) == [shown[3]]
     assert review.workshop.counts() == {"done": 4, "undone": 1, "failed": 1, "skipped": 1}
-    page.get_by_role("link", name="Kept").click()
+    view(page, "Kept")
     assert sorted(names(page)) == sorted([str(shown[0]), str(shown[2]), str(shown[4])])
     page.keyboard.press("/")
     page.keyboard.type(str(shown[0]))
-    page.keyboard.press("Enter")
-    page.wait_for_url("**search=**")
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
     assert names(page) == [shown[0]]
 
 
@@ -174,12 +180,12 @@ def test_keep_in_the_list_goes_on_to_the_next_row(page: Page) -> None:
 
 
 def test_failures_have_their_reason_and_a_retry(page: Page, review: Review) -> None:
-    page.get_by_role("link", name="Failed").click()
+    view(page, "Failed")
     expect(page.locator(".row")).to_contain_text("is not a picture of a known kind")
     draw(review.workshop.folder / "broken.jpg", 77)
     page.get_by_role("button", name="Retry").click()
     expect(page.get_by_role("status")).to_contain_text("queued")
-    page.get_by_role("link", name="Left alone").click()
+    view(page, "Left alone")
     expect(page.locator(".row")).to_contain_text("min_side")
 
 
@@ -195,7 +201,8 @@ def test_what_the_daemon_does_appears_by_itself(page: Page, review: Review) -> N
         go_on.set()
         wait_until(lambda: workshop.counts()["done"] == 6)
         expect(page.locator("#newer")).to_be_visible()
-        page.locator("#newer").click()
+        with page.expect_navigation():
+            page.locator("#newer").click()
         assert names(page)[0] == "new.jpg"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pillow_heif
 import pytest
 from liif_daemon.ledger_review import Filter, ReviewLedger
 from liif_daemon.prune import prune
+from liif_daemon.review import peer
 from PIL import Image
 
 from .reviewing import Review
@@ -285,3 +287,26 @@ def test_a_taken_port_is_said_in_words(review: Review) -> None:
     assert done.returncode == 5
     assert f"port {port}" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells whose a connection is")
+def test_it_is_known_whose_program_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    us = os.geteuid()
+    stranger = 65534 if us == 0 else us
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as caller:
+        here = server.getsockname()
+        os.seteuid(stranger)
+        try:
+            made_by_stranger = socket.socket()
+        finally:
+            os.seteuid(us)
+        with made_by_stranger:
+            caller.connect(here)
+            made_by_stranger.connect(here)
+            assert peer.owner_of(caller.getsockname(), here) == us
+            there = made_by_stranger.getsockname()
+            assert peer.owner_of(there, here) == stranger
+            for user, foreign in ((stranger, False), (stranger + 1, True), (0, False)):
+                monkeypatch.setattr(os, "getuid", lambda user=user: user)
+                assert peer.is_foreign(there, here) is foreign
+    assert peer.owner_of(("127.0.0.1", 1), here) is None

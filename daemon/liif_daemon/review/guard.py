@@ -11,6 +11,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from liif_daemon.review.peer import is_foreign
+
 #: The names by which a browser on this machine may call the page. Any other name is somebody's who points it here.
 HOSTS = ["127.0.0.1", "localhost"]
 
@@ -76,7 +78,8 @@ class Guard:
 
     A request that acts must come from this very origin, with the cookie, which no other site can make a browser send
     or read; forms bring a token besides (see actions.py). Other ports of this machine are another origin, but the same
-    "site", so a strict cookie alone does not keep their pages out: `Origin` and `Sec-Fetch-Site` do.
+    "site", so a strict cookie alone does not keep their pages out: `Origin` and `Sec-Fetch-Site` do. And browsers send
+    the cookie to whoever listens there, so other users of the machine are refused even with it, where the system tells.
 
     Args:
         app: what is guarded.
@@ -104,6 +107,8 @@ class Guard:
         await (refused or self.app)(scope, receive, send_with_headers)
 
     def _refusal(self, request: Request) -> Response | None:
+        if is_foreign(request.scope.get("client"), request.scope.get("server")):
+            return refusal("this page belongs to another user of this machine")
         opens = request.url.path.startswith(OPEN) and request.method == "GET"
         origin = request.headers.get("origin")
         if origin is not None and origin != f"http://{request.headers.get('host', '')}":

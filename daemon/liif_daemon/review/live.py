@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from liif_daemon import places, progress
-from liif_daemon.ledger_review import VIEWS, Filter, ReviewLedger
+from liif_daemon.ledger_review import ReviewLedger
 from liif_daemon.settings import Settings
 from liif_daemon.status import as_time
 from liif_engine.errors import printable
@@ -58,7 +58,7 @@ def live(settings: Settings, ledger: ReviewLedger) -> Live:
         working=[_working(row) for row in said.get("working", [])],
         waiting=jobs["queued"],
         left=as_time(ledger.waiting_megapixels() / rate) if rate and jobs["queued"] else "",
-        counts={view: ledger.count(Filter(view)) for view in VIEWS},
+        counts=ledger.counts_by_view(),
         newest=newest[0].changed if newest else 0,
         errors=[printable(said[key]) for key in ("config_error", "error") if said.get(key)],
         away=[printable(folder["path"]) for folder in said.get("folders", []) if folder.get("how") == "away"],

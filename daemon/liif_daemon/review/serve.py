@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import socket
+import threading
 import webbrowser
 from collections.abc import Iterator
 from typing import Any
@@ -45,7 +46,8 @@ def serve(settings: Settings, ledger: ReviewLedger, *, port: int = 0, browser: b
         server = Server(Pages(settings, ledger, keys).app())
         print(f"The review page, until Ctrl+C. This link opens it once, in one browser:\n{link}", flush=True)
         if browser:
-            webbrowser.open(link)
+            # Beside the server: a browser in the terminal only returns when it is left.
+            threading.Thread(target=webbrowser.open, args=(link,), daemon=True).start()
         server.run(sockets=[one])
 
 

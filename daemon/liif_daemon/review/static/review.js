@@ -122,8 +122,9 @@ for (const select of document.querySelectorAll(".filter select")) {
 
 // No broken picture beside what is no picture.
 for (const image of document.querySelectorAll(".row img[src]")) {
-  if (image.complete && !image.naturalWidth) image.removeAttribute("src");
-  image.addEventListener("error", () => image.removeAttribute("src"));
+  const hide = () => image.classList.add("none");
+  image.addEventListener("error", hide);
+  if (image.complete && image.loading !== "lazy" && !image.naturalWidth) hide();
 }
 
 const damage = document.getElementById("damage");
