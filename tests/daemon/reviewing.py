@@ -24,22 +24,27 @@ PATIENCE = 60
 class Review:
     """`liif-daemon review` on a workshop's ledger.
 
+    Args:
+        workshop: where.
+        browser: a command to open the page with, ``%s`` for its address; None for --no-open.
+
     Attributes:
         link: opens it once.
         origin: ``http://127.0.0.1:PORT``.
         cookie: of a browser that has opened the link; empty before.
     """
 
-    def __init__(self, workshop: Workshop) -> None:
+    def __init__(self, workshop: Workshop, *, browser: str | None = None) -> None:
         self.workshop, self.cookie = workshop, ""
         config = workshop.base / "config.yaml"
         settings = {"daemon": {"state": str(workshop.base / "state")}, "folders": [{"path": str(workshop.folder)}]}
         config.write_text(json.dumps(settings))  # JSON is YAML
-        command = [sys.executable, "-m", "liif_daemon", "review", "--no-open", "--config", str(config)]
+        command = [sys.executable, "-m", "liif_daemon", "review", "--config", str(config)]
+        command += ["--no-open"] if browser is None else []
         self.errors = workshop.base / "review.txt"
         with self.errors.open("w") as errors:
             self.process = subprocess.Popen(
-                command, env={**os.environ}, stdout=subprocess.PIPE, stderr=errors, text=True
+                command, env={**os.environ, "BROWSER": browser or ""}, stdout=subprocess.PIPE, stderr=errors, text=True
             )
         assert self.process.stdout is not None
         self.process.stdout.readline()

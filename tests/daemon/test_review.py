@@ -18,7 +18,7 @@ from liif_daemon.review import peer
 from PIL import Image
 
 from .reviewing import Review
-from .workshop import Workshop, draw, sha, size_of
+from .workshop import Workshop, draw, sha, size_of, wait_until
 
 
 @pytest.fixture
@@ -90,6 +90,15 @@ def test_the_link_opens_it_once(workshop: Workshop) -> None:
     status, headers, said = review.ask("GET", f"/open/{review.token}")
     assert (status, "set-cookie" in headers) == (403, False)
     assert b"used already" in said
+    review.end()
+
+
+def test_the_link_is_opened_in_the_user_s_browser(workshop: Workshop) -> None:
+    script, opened = workshop.base / "browser.sh", workshop.base / "opened"
+    script.write_text(f'#!/bin/sh\necho "$1" > "{opened}"\n')
+    script.chmod(0o700)
+    review = Review(workshop, browser=f"{script} %s")
+    wait_until(lambda: opened.exists() and opened.read_text().strip() == review.link)
     review.end()
 
 
