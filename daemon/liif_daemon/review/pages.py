@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.templating import Jinja2Templates
@@ -24,6 +24,7 @@ from liif_daemon.ledger import Job
 from liif_daemon.ledger_review import VIEWS, Filter, ReviewLedger
 from liif_daemon.review import rows
 from liif_daemon.review.actions import Actions
+from liif_daemon.review.evidence import Evidence
 from liif_daemon.review.guard import COOKIE, HOSTS, OPEN, Guard, Keys, refusal
 from liif_daemon.review.live import live
 from liif_daemon.review.pictures import Pictures, Side
@@ -41,6 +42,9 @@ MAX_FORM_BYTES = 1 << 14
 
 #: Pictures that are read and converted at the same time.
 AT_ONCE = 2
+
+#: A report is one page with its styles and pictures inside. Should anything else ever get into it, it can do nothing.
+REPORT_POLICY = "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-ancestors 'none'"
 
 #: What the tabs say.
 TITLES = {
@@ -60,12 +64,16 @@ class Pages:
         settings: where the daemon's files are.
         ledger: open.
         keys: of this run.
+        evidence: what makes reports; None for `liif explain`.
     """
 
-    def __init__(self, settings: Settings, ledger: ReviewLedger, keys: Keys) -> None:
+    def __init__(
+        self, settings: Settings, ledger: ReviewLedger, keys: Keys, *, evidence: Evidence | None = None
+    ) -> None:
         store = Store(settings.daemon.originals_folder)
         self.settings, self.ledger, self.keys = settings, ledger, keys
         self.pictures, self.actions = Pictures(store), Actions(ledger, store)
+        self.evidence = evidence or Evidence(settings.path)
         self.templates = Jinja2Templates(HERE / "templates")
         self.templates.env.globals |= {"titles": TITLES, "form_key": keys.form, "version": version("liif-restore")}
         self.templates.env.filters["printable"] = printable
@@ -79,6 +87,7 @@ class Pages:
             Route("/live", self.live, methods=["GET"]),
             Route("/picture/{id:int}", self.picture, methods=["GET"]),
             Route("/picture/{id:int}/damage", self.damage, methods=["GET"]),
+            Route("/picture/{id:int}/evidence", self.report, methods=["GET"]),
             Route("/picture/{id:int}/{side}", self.file, methods=["GET"]),
             Route("/do/{action}", self.do, methods=["POST"]),
             Mount("/static", StaticFiles(directory=HERE / "static")),
@@ -148,6 +157,17 @@ class Pages:
         except LiifError as error:
             return PlainTextResponse(f"unknown: {error.message}")
 
+    def report(self, request: Request) -> Response:
+        """The evidence for one picture, or how far it is."""
+        job = self._job(request.path_params["id"])
+        report = self.evidence.of(job)
+        if report is None:
+            raise HTTPException(HTTPStatus.NOT_FOUND, "Nobody has asked for this report: press its button.")
+        if report.state != "ready":
+            context = {"report": report, "name": printable(job.path.name)}
+            return self.templates.TemplateResponse(request, "evidence.html", context)
+        return HTMLResponse(report.page, headers={"Content-Security-Policy": REPORT_POLICY})
+
     async def file(self, request: Request) -> Response:
         """``before``, ``after`` or ``thumbnail`` of one row; never a path that a browser names."""
         side = request.path_params["side"]
@@ -181,9 +201,19 @@ class Pages:
         if not self.keys.is_form(form.get("key", "")):
             return refusal("the form is not from this page, or from an earlier run: load the page again")
         action = request.path_params["action"]
+        if action == "explain" and numbers:
+            return await run_in_threadpool(self._explain, numbers[0])
         if action not in {"undo", "keep", "again", "retry"} or not numbers:
             raise HTTPException(HTTPStatus.NOT_FOUND)
         return await run_in_threadpool(self._do, action, numbers, form)
+
+    def _explain(self, number: int) -> Response:
+        job = self._job(number)
+        try:
+            self.evidence.ask(job, self.pictures.read(job, "before"))
+        except LiifError as error:
+            return PlainTextResponse(f"{error.message}\n", HTTPStatus.NOT_FOUND)
+        return RedirectResponse(f"/picture/{job.id}/evidence", HTTPStatus.SEE_OTHER)
 
     def _do(self, action: str, numbers: list[int], form: dict[str, str]) -> Response:
         jobs, asked = [self._job(number) for number in numbers], _filter(form)

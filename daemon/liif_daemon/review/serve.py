@@ -43,12 +43,15 @@ def serve(settings: Settings, ledger: ReviewLedger, *, port: int = 0, browser: b
     keys = Keys()
     with _listen(port) as one:
         link = f"http://{ADDRESS}:{one.getsockname()[1]}{OPEN}{keys.link}"
-        server = Server(Pages(settings, ledger, keys).app())
+        pages = Pages(settings, ledger, keys)
         print(f"The review page, until Ctrl+C. This link opens it once, in one browser:\n{link}", flush=True)
         if browser:
             # Beside the server: a browser in the terminal only returns when it is left.
             threading.Thread(target=webbrowser.open, args=(link,), daemon=True).start()
-        server.run(sockets=[one])
+        try:
+            Server(pages.app()).run(sockets=[one])
+        finally:
+            pages.evidence.close()
 
 
 class Server(uvicorn.Server):
