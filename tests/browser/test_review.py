@@ -195,7 +195,7 @@ def test_what_the_daemon_does_appears_by_itself(page: Page, review: Review) -> N
     go_on, workshop = threading.Event(), review.workshop
     workshop.engine.before = lambda _: go_on.wait(60)  # type: ignore[attr-defined]
     with workshop.running():
-        draw(workshop.folder / "new.jpg", 55)
+        original = draw(workshop.folder / "new.jpg", 55)
         expect(page.locator("#live")).to_contain_text("new.jpg to 2x, 10%")
         expect(page.locator("[data-count=queue]")).to_have_text("1")
         go_on.set()
@@ -204,6 +204,13 @@ def test_what_the_daemon_does_appears_by_itself(page: Page, review: Review) -> N
         with page.expect_navigation():
             page.locator("#newer").click()
         assert names(page)[0] == "new.jpg"
+        page.locator(".row", has_text="new.jpg").get_by_role("button", name="Undo").click()
+        expect(page.get_by_role("status")).to_contain_text("new.jpg: the original is back.")
+        draw(workshop.folder / "later.jpg", 56)
+        wait_until(lambda: workshop.counts()["done"] == 6)
+        # The daemon has seen both files change; only one of them was to be restored.
+        assert (workshop.folder / "new.jpg").read_bytes() == original
+        assert workshop.counts()["undone"] == 1
 
 
 def test_pages_of_other_sites_reach_nothing(page: Page, review: Review, browser_context: BrowserContext) -> None:

@@ -1,4 +1,4 @@
-"""The evidence for a picture: `liif explain` as a child process, one at a time; reports are kept until the page ends."""
+"""The evidence for a picture: `liif explain` as a child process, one at a time; reports last until the page ends."""
 
 from __future__ import annotations
 
