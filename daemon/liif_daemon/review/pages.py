@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from hashlib import sha256
 from http import HTTPStatus
-from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 import anyio
@@ -57,6 +58,20 @@ TITLES = {
 }
 
 
+#: For what has its content's hash in its address.
+UNCHANGING = "private, max-age=86400, immutable"
+
+
+class Static(StaticFiles):
+    """Styles and scripts, which a browser asks for once."""
+
+    def file_response(self, *arguments: Any, **options: Any) -> Response:
+        """One file."""
+        response = super().file_response(*arguments, **options)
+        response.headers["Cache-Control"] = UNCHANGING
+        return response
+
+
 class Pages:
     """The whole page.
 
@@ -75,7 +90,7 @@ class Pages:
         self.pictures, self.actions = Pictures(store), Actions(ledger, store)
         self.evidence = evidence or Evidence(settings.path)
         self.templates = Jinja2Templates(HERE / "templates")
-        self.templates.env.globals |= {"titles": TITLES, "form_key": keys.form, "version": version("liif-restore")}
+        self.templates.env.globals |= {"titles": TITLES, "form_key": keys.form, "static": _static_version()}
         self.templates.env.filters["printable"] = printable
         self._room: anyio.CapacityLimiter | None = None
 
@@ -90,7 +105,7 @@ class Pages:
             Route("/picture/{id:int}/evidence", self.report, methods=["GET"]),
             Route("/picture/{id:int}/{side}", self.file, methods=["GET"]),
             Route("/do/{action}", self.do, methods=["POST"]),
-            Mount("/static", StaticFiles(directory=HERE / "static")),
+            Mount("/static", Static(directory=HERE / "static")),
         ]
         # The Host first: whoever points a name of theirs to this machine hears nothing else.
         middleware = [
@@ -180,8 +195,7 @@ class Pages:
             shown = await anyio.to_thread.run_sync(make, job, limiter=self._room)
         except LiifError as error:
             return PlainTextResponse(error.message, HTTPStatus.NOT_FOUND)
-        # The address holds the content's hash.
-        headers = {"Cache-Control": "private, max-age=86400, immutable", "Content-Disposition": "inline"}
+        headers = {"Cache-Control": UNCHANGING, "Content-Disposition": "inline"}
         headers["Content-Security-Policy"] = "default-src 'none'; sandbox"
         return Response(shown.data, media_type=shown.media_type, headers=headers)
 
@@ -248,6 +262,12 @@ class Pages:
         except LiifError as error:
             return error.message
         return ""
+
+
+def _static_version() -> str:
+    """Changes with the styles and scripts."""
+    files = sorted((HERE / "static").iterdir())
+    return sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
 
 
 def _filter(values: dict[str, str]) -> Filter:
