@@ -93,6 +93,9 @@ def restore(
     allow_truncated: Annotated[
         bool, typer.Option("--allow-truncated", help="Restore what is there of a picture that ends early.")
     ] = False,
+    consistent: Annotated[
+        bool, typer.Option("--consistent", help="Keep results inside their JPEGs' own intervals; --scale 1 only.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
     as_json: Json = False,
     config: Config = None,
@@ -106,7 +109,7 @@ def restore(
 
     terminal.show_logs(verbose=verbose)
     limits = _limits(settings)
-    job = _Job(settings, limits, overwrite, allow_truncated)
+    job = _Job(settings, limits, overwrite, allow_truncated, consistent)
     with _reports(as_json) as report:
         plans = list(_plans(files, target, out, limits, overwrite, report))
         if dry_run:
@@ -243,6 +246,7 @@ class _Job:
     limits: Limits
     overwrite: bool
     allow_truncated: bool
+    consistent: bool
 
 
 class _Report:
@@ -373,6 +377,7 @@ def _restore_all(plans: list[Plan], job: _Job, report: _Report) -> None:
                         quality=job.settings.quality,
                         overwrite=job.overwrite,
                         allow_truncated=job.allow_truncated,
+                        consistent=job.consistent,
                         limits=job.limits,
                         on_progress=on_progress,
                     )

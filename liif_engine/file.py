@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import liif_engine
 from liif_engine.errors import LiifError, OutputError, OutputExistsError, UsageError
-from liif_engine.picture import image_file
+from liif_engine.picture import coefficients, consistency, image_file
 from liif_engine.picture.image_file import Limits, Marker, Probe
 from liif_engine.target import Target
 
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from liif_engine.restore import Engine, OnProgress
 
 log = logging.getLogger(__name__)
+
+#: Why a result cannot be kept consistent with its file.
+NOT_ITS_SIZE = "a consistent result needs scale 1: the file's intervals speak of its own pixels"
+NO_INTERVALS = "is no JPEG whose quantisation intervals a result could be kept in"
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,7 @@ def restore_file(
     quality: int = 95,
     overwrite: bool = False,
     allow_truncated: bool = False,
+    consistent: bool = False,
     limits: Limits | None = None,
     on_progress: OnProgress | None = None,
 ) -> Outcome:
@@ -130,6 +135,7 @@ def restore_file(
         quality: of a lossy result, 1 to 100.
         overwrite: whether an existing file may be replaced.
         allow_truncated: whether to restore what is there of a picture whose data ends early.
+        consistent: whether to move the result into the JPEG's own quantisation intervals; at scale 1 only.
         limits: what is refused as too large.
         on_progress: called with the share of the work done; what it raises ends the work, and nothing is written.
 
@@ -145,6 +151,7 @@ def restore_file(
         quality=quality,
         overwrite=overwrite,
         allow_truncated=allow_truncated,
+        consistent=consistent,
         limits=limits,
         on_progress=on_progress,
         started=started,
@@ -158,6 +165,7 @@ def run(
     quality: int = 95,
     overwrite: bool = False,
     allow_truncated: bool = False,
+    consistent: bool = False,
     limits: Limits | None = None,
     on_progress: OnProgress | None = None,
     started: float | None = None,
@@ -168,10 +176,15 @@ def run(
     try:
         check_destination(planned, overwrite=overwrite)
         probe = planned.probe
+        if consistent and (planned.width, planned.height) != (probe.width, probe.height):
+            raise UsageError(NOT_ITS_SIZE, remedy="Use --scale 1, or leave --consistent out.")
         engine.check_memory(planned.width, planned.height * probe.frames, len(probe.layout), probe.bits)
         picture = image_file.read(source, limits=limits or Limits(), allow_truncated=allow_truncated)
         if (picture.width, picture.height) != (probe.width, probe.height):
             raise UsageError("the file changed while it was being read", path=source, remedy="Run it again.")
+        stored = coefficients.of_picture(source, picture) if consistent else None
+        if consistent and stored is None:
+            raise UsageError(NO_INTERVALS, remedy="Leave --consistent out.")
         chosen = engine.for_picture(picture.frames[0].pixels, source)
         frames = [
             chosen.restore(
@@ -182,6 +195,8 @@ def run(
             )
             for index, frame in enumerate(picture.frames)
         ]
+        if stored is not None:
+            frames = [consistency.project(stored, frame) for frame in frames]
         marker = Marker(
             software="liif-restore",
             version=liif_engine.__version__,
