@@ -102,7 +102,7 @@ def table(options: argparse.Namespace) -> Iterator[str]:
     engines = {"bicubic": Bicubic(), **{name: Engine(name) for name in options.model}}
     crop = f", the middle {options.crop}x{options.crop} of each" if options.crop else ""
     count = len(pictures_in(options.folder))
-    yield f"{options.folder.name}, {count} pictures{crop}, x{options.scale}; share of coefficients inside the intervals, %\n"
+    yield f"{options.folder.name}, {count} pictures{crop}, x{options.scale}; share of coefficients inside, %\n"
     yield "| JPEG quality | " + " | ".join(["original", *engines, "bicubic, no clipped block (luma)"]) + " |"
     yield "|---" * (len(engines) + 3) + "|"
     gains, ranks = [], []

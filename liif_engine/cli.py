@@ -101,6 +101,9 @@ def restore(
     allow_truncated: Annotated[
         bool, typer.Option("--allow-truncated", help="Restore what is there of a picture that ends early.")
     ] = False,
+    consistent: Annotated[
+        bool, typer.Option("--consistent", help="Keep results inside their JPEGs' own intervals; --scale 1 only.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
     as_json: Json = False,
     config: Config = None,
@@ -117,13 +120,13 @@ def restore(
     settings = _settings(config, **given)
     _show_logs(log_json, verbose)
     if any(file.is_dir() for file in files):
-        options = {"overwrite": overwrite, "allow_truncated": allow_truncated}
+        options = {"overwrite": overwrite, "allow_truncated": allow_truncated, "consistent": consistent}
         words = {"as_json": as_json, "verbose": verbose, "dry_run": dry_run}
         return _restore_folder(files, out, target, settings, options, words)
     limits = _limits(settings)
-    job = _Job(settings, limits, overwrite, allow_truncated)
+    job = _Job(settings, limits, overwrite, allow_truncated, consistent)
     with _reports(as_json) as report:
-        plans = list(_plans(files, target, out, limits, overwrite, report))
+        plans = list(_plans(files, target, out, job, report))
         if dry_run:
             for plan in plans:
                 report(plan.source, planned=plan)
@@ -259,6 +262,7 @@ class _Job:
     limits: Limits
     overwrite: bool
     allow_truncated: bool
+    consistent: bool
 
 
 class _Report:
@@ -336,9 +340,7 @@ def _arrow(plan: Plan) -> str:
     return f"{printable(plan.source)} -> {printable(plan.destination)}  {before} -> {after}"
 
 
-def _plans(
-    files: list[Path], target: Target, out: Path | None, limits: Limits, overwrite: bool, report: _Report
-) -> Iterator[Plan]:
+def _plans(files: list[Path], target: Target, out: Path | None, job: _Job, report: _Report) -> Iterator[Plan]:
     """A plan for each file that can be restored; the others are reported. No two plans write the same file."""
     from liif_engine import file as picture_file
 
@@ -355,8 +357,8 @@ def _plans(
     taken: dict[Path, Path] = {}
     for file in files:
         try:
-            plan = picture_file.plan(file, target, out=out, limits=limits)
-            picture_file.check_destination(plan, overwrite=overwrite)
+            plan = picture_file.plan(file, target, out=out, limits=job.limits, consistent=job.consistent)
+            picture_file.check_destination(plan, overwrite=job.overwrite)
             first = taken.setdefault(plan.destination.absolute(), file)
             if first is not file:
                 message = f"its result would have the name of {first}'s, {plan.destination}"
@@ -428,6 +430,7 @@ def _restore_several(plans: list[Plan], job: _Job, report: _Report) -> None:
             quality=settings.quality,
             overwrite=job.overwrite,
             allow_truncated=job.allow_truncated,
+            consistent=job.consistent,
             max_pixels=job.limits.max_pixels,
             result_pixels=plan.width * plan.height,
             model=_lasting(settings.model),

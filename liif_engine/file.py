@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import liif_engine
 from liif_engine.errors import InputError, LiifError, OutputError, OutputExistsError, UsageError
-from liif_engine.picture import image_file
+from liif_engine.picture import coefficients, consistency, image_file
 from liif_engine.picture.image_file import Limits, Marker, Picture, Probe
 from liif_engine.target import Target
 
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from liif_engine.restore import Engine, OnProgress, Pixels
 
 log = logging.getLogger(__name__)
+
+#: Why a result cannot be kept consistent with its file.
+NOT_ITS_SIZE = "a consistent result needs scale 1: the file's intervals speak of its own pixels"
+NO_INTERVALS = "is no JPEG whose quantisation intervals a result could be kept in"
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,7 @@ class Plan:
         format: of the result.
         probe: what the header says of the source.
         width, height: of the result in pixels.
+        consistent: whether the result is to be moved into the JPEG's own quantisation intervals.
     """
 
     source: Path
@@ -41,6 +46,7 @@ class Plan:
     probe: Probe
     width: int
     height: int
+    consistent: bool = False
 
 
 @dataclass(frozen=True)
@@ -100,7 +106,13 @@ def destination_for(source: Path, target: Target, result: tuple[int, int], out: 
 
 
 def plan(
-    source: Path, target: Target, *, out: Path | None = None, format: str | None = None, limits: Limits | None = None
+    source: Path,
+    target: Target,
+    *,
+    out: Path | None = None,
+    format: str | None = None,
+    limits: Limits | None = None,
+    consistent: bool = False,
 ) -> Plan:
     """Looks at a file's header and refuses what cannot be done, before any work.
 
@@ -110,6 +122,7 @@ def plan(
         out: as in `destination_for`.
         format: of the result, a name or suffix such as ``png``; by default told from the destination's suffix.
         limits: what is refused as too large.
+        consistent: whether to move the result into the JPEG's own quantisation intervals; at scale 1 only.
 
     Raises:
         LiifError: the file, its format or the result's size is refused; the error names the file.
@@ -117,6 +130,8 @@ def plan(
     try:
         probe = image_file.probe(source, limits=limits or Limits())
         width, height = target.size_of_result(probe.width, probe.height)
+        if consistent and (width, height) != (probe.width, probe.height):
+            raise UsageError(NOT_ITS_SIZE, remedy="Use --scale 1, or leave --consistent out.")
         destination = destination_for(source, target, (width, height), out)
         if format is not None:
             format = image_file.format_for(Path(f"result.{format.lower()}"))
@@ -125,7 +140,7 @@ def plan(
         image_file.check_result(probe, format=format, width=width, height=height)
     except LiifError as error:
         raise error.at(source) from error.__cause__
-    return Plan(source, destination, format, probe, width, height)
+    return Plan(source, destination, format, probe, width, height, consistent)
 
 
 def restore_file(
@@ -138,6 +153,7 @@ def restore_file(
     quality: int = 95,
     overwrite: bool = False,
     allow_truncated: bool = False,
+    consistent: bool = False,
     limits: Limits | None = None,
     on_progress: OnProgress | None = None,
 ) -> Outcome:
@@ -152,6 +168,7 @@ def restore_file(
         quality: of a lossy result, 1 to 100.
         overwrite: whether an existing file may be replaced.
         allow_truncated: whether to restore what is there of a picture whose data ends early.
+        consistent: whether to move the result into the JPEG's own quantisation intervals; at scale 1 only.
         limits: what is refused as too large.
         on_progress: called with the share of the work done; what it raises ends the work, and nothing is written.
 
@@ -160,7 +177,14 @@ def restore_file(
     """
     started = time.monotonic()
     source = Path(source)
-    planned = plan(source, target or Target(scale=2), out=_path(destination), format=format, limits=limits)
+    planned = plan(
+        source,
+        target or Target(scale=2),
+        out=_path(destination),
+        format=format,
+        limits=limits,
+        consistent=consistent,
+    )
     return run(
         engine,
         planned,
@@ -235,6 +259,7 @@ def compute(engine: Engine, planned: Plan, picture: Picture, *, on_progress: OnP
         LiifError: naming the file.
     """
     with _naming(planned.source):
+        stored = _intervals(planned.source, picture) if planned.consistent else None
         chosen = engine.for_picture(picture.frames[0].pixels, planned.source)
         frames = [
             chosen.restore(
@@ -245,7 +270,16 @@ def compute(engine: Engine, planned: Plan, picture: Picture, *, on_progress: OnP
             )
             for index, frame in enumerate(picture.frames)
         ]
+        if stored is not None:
+            frames = [consistency.project(stored, frame) for frame in frames]
         return Computed(frames, chosen.model_name, engine.precision_for(planned.probe.bits))
+
+
+def _intervals(source: Path, picture: Picture) -> coefficients.Coefficients:
+    stored = coefficients.of_picture(source, picture)
+    if stored is None:
+        raise UsageError(NO_INTERVALS, remedy="Leave --consistent out.")
+    return stored
 
 
 def write(planned: Plan, picture: Picture, computed: Computed, *, quality: int, overwrite: bool) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -34,9 +35,6 @@ SMOOTHING = 1.0
 
 #: The part of the attribution that the top region holds, and the noise put there [grey levels].
 TOP, NOISE, TRIALS = 0.8, 8.0, 6
-
-#: Pixels at the same distance are told apart by rings of this width.
-BLOCK = 8
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,8 @@ class Attribution:
         """(h, w) each pixel's part in the sum of all magnitudes, 0-1."""
         magnitudes = np.abs(self.contributions)
         total = magnitudes.sum()
-        return magnitudes / total if total else np.full_like(magnitudes, 1 / magnitudes.size)
+        shares: Map = magnitudes / total if total else np.full_like(magnitudes, 1 / magnitudes.size)
+        return shares
 
     @property
     def diffusion_index(self) -> float:
@@ -78,7 +77,8 @@ class Check:
     """The attribution, tested: how much the patch changes when its pixels, or others, are disturbed by equal noise.
 
     Attributes:
-        top: (h, w) bool, the fewest pixels that hold `TOP` of the attribution.
+        top: (h, w) bool, the fewest pixels that hold `TOP` of the attribution, each averaged with its eight neighbours
+            so that they make a region.
         inside, near, anywhere: root mean square change of the patch [grey levels] for noise on the top region; on the
             pixels nearest the patch that are not of it, as many; on as many others, at random.
     """
@@ -139,7 +139,7 @@ def _integrate(field: Field, steps: int, on_step: Callable[[float], None] | None
 
 def check(field: Field, attribution: Attribution, *, seed: int = 0) -> Check:
     """Adds equal noise to the map's top region and to others, and looks at what happens to the patch."""
-    top = top_region(attribution.weights, TOP)
+    top = top_region(_smoothed(attribution.weights), TOP)
     count = int(top.sum())
     rest = np.flatnonzero(~top)
     nearest = rest[np.argsort(distance(field).ravel()[rest], kind="stable")][:count]
@@ -170,6 +170,14 @@ def top_region(weights: Map, share: float) -> NDArray[np.bool_]:
     return top.reshape(weights.shape)
 
 
+def _smoothed(weights: Map) -> Map:
+    """Each pixel averaged with its eight neighbours; the border repeated."""
+    padded = np.pad(weights, 1, mode="edge")
+    smoothed: Map = np.lib.stride_tricks.sliding_window_view(padded, (3, 3)).mean((2, 3))
+    smoothed /= smoothed.sum()
+    return smoothed
+
+
 def distance(field: Field) -> NDArray[np.int64]:
     """(h, w) pixels from each pixel of the window to the patch, 0 inside; the larger of both directions."""
     rows, columns = np.arange(field.window.height), np.arange(field.window.width)
@@ -194,7 +202,7 @@ def _even_path(pixels: Tensor, steps: int) -> list[float]:
     """steps + 1 blurs from `BLUR` to none, between which the picture changes equally."""
     fine = [float(sigma) for sigma in np.geomspace(BLUR, 0.1, 48)] + [0.0]
     pictures = [blurred(pixels, sigma) for sigma in fine]
-    changes = [float((b - a).norm()) for a, b in zip(pictures, pictures[1:], strict=False)]
+    changes = [float((b - a).norm()) for a, b in pairwise(pictures)]
     way = np.concatenate([[0.0], np.cumsum(changes)])
     even = np.interp(np.linspace(0, way[-1], steps + 1), way, fine) if way[-1] > 0 else np.linspace(BLUR, 0, steps + 1)
     return [float(sigma) for sigma in even]

@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from liif_engine.errors import LiifError, UsageError
+from liif_engine.file import NO_INTERVALS, NOT_ITS_SIZE
 from liif_engine.lab import ablation, attribution, subject
 from liif_engine.lab.ablation import Contributions
 from liif_engine.lab.attribution import Attribution, Check
@@ -178,14 +179,9 @@ def check_consistent(picture: Subject, scale: float) -> None:
         UsageError: not at scale 1, or the file states no intervals.
     """
     if scale != 1:
-        raise UsageError(
-            "a consistent result needs --scale 1: the file's intervals speak of its own pixels",
-            remedy="Use --scale 1, or leave --consistent out.",
-        )
+        raise UsageError(NOT_ITS_SIZE, remedy="Use --scale 1, or leave --consistent out.")
     if picture.stored is None or picture.stored.estimated:
-        raise UsageError(
-            "is not a JPEG whose intervals could be kept", path=picture.path, remedy="Leave --consistent out."
-        )
+        raise UsageError(NO_INTERVALS, path=picture.path, remedy="Leave --consistent out.")
 
 
 def blocks_of(field: Field, picture: Subject) -> Rect:
@@ -245,9 +241,9 @@ def _checked(region: Rect, picture: Subject) -> Rect:
         max(region.top, 0), min(region.bottom, picture.height), max(region.left, 0), min(region.right, picture.width)
     )
     if inside.height <= 0 or inside.width <= 0:
-        size = f"{picture.width}x{picture.height}"
+        asked = f"{region.left},{region.top},{region.width},{region.height}"
         raise UsageError(
-            f"nothing of {region.left},{region.top},{region.width},{region.height} lies in the picture, which is {size}",
+            f"nothing of {asked} lies in the picture, which is {picture.width}x{picture.height}",
             path=picture.path,
             remedy="Give --at as X,Y,WIDTH,HEIGHT in the picture's pixels.",
         )
@@ -305,7 +301,8 @@ def _means(plane: NDArray[Any]) -> NDArray[Any]:
     sums[:, width + 1 :] = sums[:, width : width + 1]
     bottom, right = sums[PATCH : PATCH + height], slice(PATCH, PATCH + width)
     patch = bottom[:, right] - sums[:height, right] - bottom[:, :width] + sums[:height, :width]
-    return np.maximum(patch, 0) / PATCH**2
+    means: NDArray[Any] = np.maximum(patch, 0) / PATCH**2
+    return means
 
 
 def spread(blocks: NDArray[np.float32], picture: Subject) -> NDArray[np.float32]:

@@ -69,12 +69,12 @@ def explain(
             page = None if out is None else story.html()
         if out is not None and page is not None:
             _write(out, page, overwrite=overwrite)
-    except (LiifError, KeyboardInterrupt) as error:
+    except (Exception, KeyboardInterrupt) as error:
         if progress is not ProgressKind.JSON:
             raise
-        stopped = error if isinstance(error, LiifError) else Cancelled("stopped; nothing is half-written")
-        _line({"error": str(stopped), "remedy": stopped.remedy, "exit_code": int(stopped.exit_code)})
-        raise typer.Exit(int(stopped.exit_code)) from error
+        reason = _in_words(error, file)
+        _line({"error": str(reason), "remedy": reason.remedy, "exit_code": int(reason.exit_code)})
+        return int(reason.exit_code)
     if as_json:
         print(json.dumps(story.as_dict(), indent=2))
     elif out is not None:
@@ -142,9 +142,19 @@ def _explain(
 
     engine = Engine(model or settings.model, device=device or settings.device, precision=settings.precision)
     limits = Limits(max_pixels=int(settings.max_megapixels * 1e6))
-    return explain(
-        file, at=place, scale=scale, engine=engine, consistent=consistent, limits=limits, on_progress=report
+    return explain(file, at=place, scale=scale, engine=engine, consistent=consistent, limits=limits, on_progress=report)
+
+
+def _in_words(error: BaseException, file: Path) -> LiifError:
+    """Whatever ended the work, as an error that a following program can show."""
+    if isinstance(error, LiifError):
+        return error
+    if isinstance(error, KeyboardInterrupt):
+        return Cancelled("stopped; nothing is half-written")
+    remedy = (
+        "This is a fault of liif-restore: please report it, with what `liif explain` prints without --progress json."
     )
+    return LiifError(f"unexpected {type(error).__name__}: {error}", path=file, remedy=remedy)
 
 
 def _write(out: Path, page: str, *, overwrite: bool) -> None:

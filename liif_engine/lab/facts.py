@@ -107,7 +107,9 @@ def generations(story: Explanation) -> list[str]:
     elif phase != own:
         found.append(f"before that, a JPEG {seen}: {where}, not where the file's own grid lies")
     elif pixels is not None and pixels < damage.file.quality - COARSER:
-        found.append(f"before that, a JPEG {seen} on the same grid: the pixels keep to coarser steps than the file's own")
+        found.append(
+            f"before that, a JPEG {seen} on the same grid: the pixels keep to coarser steps than the file's own"
+        )
     return found
 
 
@@ -185,16 +187,33 @@ def consistency(story: Explanation) -> dict[str, Any]:
     if story.before is None or story.after is None or stored is None:
         why = "the file is no JPEG, and its pixels keep to no JPEG's steps"
         return {"basis": None, "input": None, "result": None, "why": why}
-    within, beyond = (float(sum(np.square(part).sum() for part in parts)) for parts in (story.after.within, story.after.beyond))
+    within, beyond = (
+        float(sum(np.square(part).sum() for part in parts)) for parts in (story.after.within, story.after.beyond)
+    )
     return {
         "basis": "pixels" if stored.estimated else "file",
         "input": round(story.before.share, 6),
         "result": round(story.after.share, 6),
         "components": [round(float(part.mean()), 6) for part in story.after.inside],
+        "kept": round(by_fate(story)[0], 6),
+        "lost": round(by_fate(story)[1], 6),
         "bands": by_band(story.after),
         "change_allowed": round(within / (within + beyond), 4) if within + beyond else 1.0,
         "earlier_generations": len(generations(story)) > 1,
     }
+
+
+def by_fate(story: Explanation) -> tuple[float, float]:
+    """The share inside of the coefficients that the file kept, and of those that it made zero; over all components."""
+    assert story.subject.stored is not None
+    assert story.after is not None
+    counts = np.zeros((2, 2))
+    for component, inside in zip(story.subject.stored.components, story.after.inside, strict=True):
+        kept_here = component.levels[: inside.shape[0], : inside.shape[1]] != 0
+        for row, chosen in enumerate((kept_here, ~kept_here)):
+            counts[row] += inside[chosen].sum(), chosen.sum()
+    kept_share, lost_share = (float(hits / count) if count else 1.0 for hits, count in counts)
+    return kept_share, lost_share
 
 
 def by_band(agreement: Agreement) -> dict[str, float]:

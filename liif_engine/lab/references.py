@@ -23,8 +23,8 @@ QUESTION = (
         "Learning Continuous Image Representation with Local Implicit Image Function (Chen, Liu and Wang, CVPR 2021)",
         "https://arxiv.org/abs/2012.09161",
         "https://github.com/yinboc/liif",
-        "A picture can be kept as a grid of latent codes and asked for its colour at any point, so one model enlarges to"
-        " any scale; each answer mixes what the four nearest codes say.",
+        "A picture can be kept as a grid of latent codes and asked for its colour at any point, so one model enlarges"
+        " to any scale; each answer mixes what the four nearest codes say.",
         "It is the model that made this result (SISR-Any-LIIF-EDSR).",
     ),
     Reference(
@@ -34,8 +34,8 @@ QUESTION = (
         "",
         "A network made smaller can keep its score and still answer differently, most of all on rare cases that the"
         " large one had memorised; so clues may live in the weights, and an average does not show that they are gone.",
-        "A cheaper way of computing is let in by how near its pixels come to the full network’s (the fidelity gate), not"
-        " by its score alone.",
+        "A cheaper way of computing is let in by how near its pixels come to the full network's (the fidelity gate),"
+        " not by its score alone.",
     ),
     Reference(
         "SDComp",
@@ -67,8 +67,8 @@ METHODS = (
         "Enhanced Deep Residual Networks for Single Image Super-Resolution (Lim et al., CVPR Workshops 2017)",
         "https://arxiv.org/abs/1707.02921",
         "",
-        "Residual blocks without batch normalisation suffice to see a picture’s structure and keep its brightness.",
-        "Its baseline of 16 blocks is the encoder, which sees 36 pixels far with the decoder’s reach included.",
+        "Residual blocks without batch normalisation suffice to see a picture's structure and keep its brightness.",
+        "Its baseline of 16 blocks is the encoder, which sees 36 pixels far with the decoder's reach included.",
     ),
     Reference(
         "LAM",

@@ -25,11 +25,11 @@ Pixels = NDArray[np.uint8]
 #: How the parts are called for people, and what taking one away means.
 PARTS = {
     "beyond_block": (
-        "Everything beyond the patch’s own 8×8 blocks",
-        "The pixels around its blocks are replaced by repeats of the blocks’ edges.",
+        "Everything beyond the patch's own 8x8 blocks",
+        "The pixels around its blocks are replaced by repeats of the blocks' edges.",
     ),
     "encoder_body": (
-        "The encoder’s depth",
+        "The encoder's depth",
         "All residual blocks are skipped; what is left sees two pixels far.",
     ),
     "feature_unfolding": (
@@ -41,6 +41,9 @@ PARTS = {
         "Each output pixel asks the nearest latent code only, instead of mixing four answers.",
     ),
 }
+
+#: The signs that print has and a keyboard has not.
+APOSTROPHE, TIMES = "\N{RIGHT SINGLE QUOTATION MARK}", "\N{MULTIPLICATION SIGN}"
 
 #: How strongly differences are shown.
 GAIN = 4.0
@@ -57,7 +60,7 @@ def html(story: Explanation) -> str:
     )
     environment.filters["percent"] = percent
     environment.filters["level"] = lambda value: f"{value:.1f}"
-    environment.filters["css"] = lambda colour: "rgb({}, {}, {})".format(*colour)
+    environment.filters["typeset"] = lambda text: text.replace("'", APOSTROPHE).replace("8x8", f"8{TIMES}8")
     return environment.get_template("report.html.j2").render(context(story))
 
 
@@ -67,7 +70,7 @@ def percent(share: float, digits: int | None = None) -> str:
         near = min(share, 1 - share)
         digits = 0 if near >= 0.1 else 1 if near >= 0.002 or near <= 0 else 2
         digits = 0 if share in {0, 1} else digits
-    return f"{100 * share:.{digits}f} %"
+    return f"{100 * share:.{digits}f}%"
 
 
 def context(story: Explanation) -> dict[str, Any]:
@@ -75,24 +78,23 @@ def context(story: Explanation) -> dict[str, Any]:
     values = story.as_dict()
     return {
         "facts": values,
-        "task": "artifact removal" if story.scale == 1 else f"artifact removal and enlargement ×{story.scale:g}",
+        "task": "artifact removal" if story.scale == 1 else f"artifact removal and enlargement {TIMES}{story.scale:g}",
         "size": {"width": story.result.shape[1], "height": story.result.shape[0]},
         "photographs": photographs(story),
         "zoom": zoom(story),
         "query": drawn_query(story),
         "parts": [
-            {"name": PARTS[part.name][0], "meaning": PARTS[part.name][1], "change": part.change, "picture": _shown(part.patch)}
+            {
+                "name": PARTS[part.name][0],
+                "meaning": PARTS[part.name][1],
+                "change": part.change,
+                "picture": _shown(part.patch),
+            }
             for part in sorted(story.contributions.parts, key=lambda part: -part.change)
         ],
         "gain": GAIN,
         "question": QUESTION,
         "methods": METHODS,
-        "colours": {
-            "loss": sketches.LOSS,
-            "change": sketches.CHANGE,
-            "beyond": sketches.BEYOND,
-            "clues": sketches.CLUES,
-        },
     }
 
 
@@ -249,7 +251,8 @@ def _output(story: Explanation, window: Rect) -> Pixels:
 def _faded(pixels: Pixels) -> Pixels:
     """The pixels as pale gray, so that a colour over them is seen."""
     gray = pixels.astype(np.float32).mean(-1, keepdims=True)
-    return np.rint(gray * 0.45 + 140).clip(0, 255).astype(np.uint8)
+    faded: Pixels = np.rint(gray * 0.45 + 140).clip(0, 255).astype(np.uint8)
+    return faded
 
 
 def _stored_shape(story: Explanation) -> tuple[int, int]:

@@ -60,7 +60,8 @@ def scaled(values: NDArray[Any], *, percentile: float = 99.0) -> NDArray[np.floa
 def difference(after: Pixels, before: Pixels, *, gain: float) -> Pixels:
     """What was changed, around a middle gray, `gain` times as strong; (H, W, 1 or 3) uint8."""
     off = after.astype(np.float32) - before.astype(np.float32)
-    return np.rint((128 + gain * off).clip(0, 255)).astype(np.uint8)
+    shown: Pixels = np.rint((128 + gain * off).clip(0, 255)).astype(np.uint8)
+    return shown
 
 
 def principal_colours(features: NDArray[np.float32]) -> Pixels:
@@ -82,7 +83,8 @@ def principal_colours(features: NDArray[np.float32]) -> Pixels:
     components[:, : best.shape[1]] = flat @ best
     low, high = np.percentile(components, [1, 99], axis=0)
     colours = (components - low) / np.maximum(high - low, 1e-9)
-    return np.rint(colours.clip(0, 1) * 255).astype(np.uint8).reshape(height, width, 3)
+    shown: Pixels = np.rint(colours.clip(0, 1) * 255).astype(np.uint8).reshape(height, width, 3)
+    return shown
 
 
 def _image(pixels: Pixels) -> Image.Image:

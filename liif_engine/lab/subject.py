@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from liif_engine.errors import InputError, LiifError, UnsupportedError
+from liif_engine.errors import InputError, UnsupportedError
 from liif_engine.picture import coefficients, damage, image_file, planes
 from liif_engine.picture.coefficients import Coefficients, Component
 from liif_engine.picture.damage import Damage
-from liif_engine.picture.image_file import Limits
-from liif_engine.picture.image_file import exif as exif_block
+from liif_engine.picture.image_file import Limits, Picture
 from liif_engine.picture.loss import expected_loss
 from liif_engine.picture.tiles import Rect
 
@@ -40,7 +39,7 @@ class Subject:
         window: where it lies in the picture.
         damage: what is known of the whole picture's compression.
         stored: the window's JPEG coefficients, read or told from the pixels; None: neither is possible.
-        orientation: of EXIF, 1 to 8.
+        orientation: of EXIF, 1 to 8, where there are coefficients that it turns.
         notes: what the reader should know of how it was looked at.
     """
 
@@ -82,15 +81,12 @@ def read(path: Path, *, scale: float, region: Rect | None = None, limits: Limits
         size = f"{picture.width}x{picture.height} pixels"
         remedy = f"Name a picture of at least {SMALLEST}x{SMALLEST} pixels."
         raise InputError(f"has {size}, too few to explain", path=path, remedy=remedy)
-    orientation = exif_block.orientation(picture.metadata.exif) if picture.metadata.turned else 1
     pixels, notes = _plain(picture.frames[0].pixels, picture.layout)
     if len(picture.frames) > 1:
         notes.append(f"Only the first of its {len(picture.frames)} frames is looked at.")
     known = damage.estimate(picture.frames[0].pixels, path)
-    try:
-        stored = _stored(path, pixels, known, orientation)
-    except LiifError as error:
-        raise error.at(path) from error.__cause__
+    stored = _stored(path, picture, pixels, known)
+    orientation = 1 if stored is None else stored.orientation
     whole = Rect(0, picture.height, 0, picture.width)
     subject = Subject(
         path, picture.format, picture.sha256, picture.width, picture.height, pixels, whole, known, stored, orientation,
@@ -111,16 +107,13 @@ def _plain(pixels: NDArray[Any], layout: str) -> tuple[NDArray[np.uint8], list[s
     return np.ascontiguousarray(pixels.astype(np.uint8)), notes
 
 
-def _stored(path: Path, pixels: NDArray[np.uint8], known: Damage, orientation: int) -> Coefficients | None:
+def _stored(path: Path, picture: Picture, pixels: NDArray[np.uint8], known: Damage) -> Coefficients | None:
     """The file's coefficients, or those its pixels still tell."""
-    stored = coefficients.read(path, orientation=orientation)
-    if stored is not None:
-        size = (stored.width, stored.height) if orientation < 5 else (stored.height, stored.width)
-        return stored if size == pixels.shape[1::-1] else None
-    if known.file is None and known.grid_phase is not None and known.pixel_quality is not None:
+    stored = coefficients.of_picture(path, picture)
+    if stored is None and known.file is None and known.grid_phase is not None and known.pixel_quality is not None:
         weights = np.array([0.299, 0.587, 0.114] if pixels.shape[2] == 3 else [1.0], np.float32)
         return coefficients.from_pixels(pixels @ weights, known.grid_phase, known.pixel_quality)
-    return None
+    return stored
 
 
 def _window(subject: Subject, scale: float, region: Rect | None) -> Rect:

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from liif_engine.picture.image_file import Picture
+from liif_engine.picture.image_file import exif as exif_block
 from liif_engine.picture.quantisation import LUMA_TABLE, scaled_table
 
 Plane = NDArray[np.float32]
@@ -75,20 +77,21 @@ def basis() -> Plane:
     k = np.arange(8)
     rows = np.sqrt(2 / 8) * np.cos(np.pi * (2 * k + 1) * k[:, None] / 16)
     rows[0] /= np.sqrt(2)
-    return rows.astype(np.float32)
+    result: Plane = rows.astype(np.float32)
+    return result
 
 
 def dct(blocks: Plane) -> Plane:
     """(..., 8, 8) samples, level-shifted by 128, to coefficients."""
     rows = basis()
-    result: Plane = rows @ blocks @ rows.T
+    result: Plane = np.matmul(np.matmul(rows, blocks), rows.T)
     return result
 
 
 def inverse_dct(coefficients: Plane) -> Plane:
     """(..., 8, 8) coefficients to samples less 128."""
     rows = basis()
-    result: Plane = rows.T @ coefficients @ rows
+    result: Plane = np.matmul(np.matmul(rows.T, coefficients), rows)
     return result
 
 
@@ -140,6 +143,16 @@ def read(path: Path | str, *, orientation: int = 1) -> Coefficients | None:
     return Coefficients(int(stored.height), int(stored.width), coding, components, orientation=orientation)
 
 
+def of_picture(path: Path | str, picture: Picture) -> Coefficients | None:
+    """The coefficients of a file whose pixels were read, turned as those were; None as in `read`."""
+    orientation = exif_block.orientation(picture.metadata.exif) if picture.metadata.turned else 1
+    stored = read(path, orientation=orientation) if picture.format == "jpeg" else None
+    if stored is None:
+        return None
+    size = (stored.width, stored.height) if orientation < 5 else (stored.height, stored.width)
+    return stored if size == (picture.width, picture.height) else None
+
+
 def from_pixels(luma: Plane, phase: tuple[int, int], quality: int) -> Coefficients:
     """The luma levels that pixels still keep to, where `damage.estimate` found a grid and a quality.
 
@@ -151,4 +164,5 @@ def from_pixels(luma: Plane, phase: tuple[int, int], quality: int) -> Coefficien
     steps = scaled_table(LUMA_TABLE, quality)
     values = dct(as_blocks(luma[phase[0] :, phase[1] :] - np.float32(128)))
     component = Component(np.rint(values / steps).astype(np.int16), steps)
-    return Coefficients(*luma.shape, "YCbCr", (component,), phase, estimated=True)
+    height, width = luma.shape
+    return Coefficients(height, width, "YCbCr", (component,), phase, estimated=True)
