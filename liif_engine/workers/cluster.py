@@ -136,14 +136,14 @@ class ActorLink:
         self._ray, self._slot, self._models = ray, slot, models
         device = "cpu" if settings.device == "cpu" or not slot.gpus else "cuda"
         placed = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(slot.node, soft=False)
-        kind = ray.remote(Actor).options(
+        kind = ray.remote(
             num_cpus=slot.cpus,
             num_gpus=slot.gpus,
             scheduling_strategy=placed,
             # A call each way at a time, in the order of the calls.
             concurrency_groups={"tell": 1, "hear": 1},
             max_restarts=0,
-        )
+        )(Actor)
         self._actor = kind.remote(settings, device, models.get(settings.model))
         self._hearing = self._call("hear", HEAR_SECONDS)
         self._arrived: deque[tuple[FromWorker, Any]] = deque()

@@ -77,9 +77,9 @@ class Pool:
             worker.close()
 
     def _usable(self) -> Sequence[Worker]:
-        """Those that need not load first; as long as there are none, all."""
+        """Those that need not load first and have not just died; as long as there are none, all."""
         workers = list(self._workers)
-        return [worker for worker in workers if not worker.is_starting()] or workers
+        return [worker for worker in workers if not worker.is_to_be_spared()] or workers
 
     def _give(self, ticket: Ticket) -> None:
         for amid in (False, True) if ticket.urgent else (False,):
