@@ -55,18 +55,6 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(path)
 
 
-@pytest.fixture(scope="module")
-def faulty(cluster: Any) -> Iterator[Any]:
-    """Workers that fail on purpose, two or more, spreading what has 10,000 pixels."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "path", [*sys.path, TESTS])
-        settings = WorkerSettings(device="cpu", model="copy", engine="faults:Faulty", patience_seconds=20)
-        workers = start(crew(cluster), settings, spread_pixels=10_000)
-        wait_until(lambda: states(workers)["idle"] >= 2)
-        yield workers
-        workers.close()
-
-
 def test_the_real_network_gives_the_same_bytes_there(
     cluster: Any, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -75,7 +63,11 @@ def test_the_real_network_gives_the_same_bytes_there(
     settings = WorkerSettings(device="cpu", model=model, engine="small_tiles:SmallTiles")
     source = tmp_path / "old.jpg"
     Image.fromarray(picture(50, 70)).save(source, quality=40)  # type: ignore[arg-type]
+    handler = signal.signal(signal.SIGTERM, lambda *_: None)
+    own = signal.getsignal(signal.SIGTERM)
     workers = start(crew(cluster), settings, spread_pixels=6_000)
+    assert signal.getsignal(signal.SIGTERM) == own, "Ray leaves the command's own handler alone"
+    signal.signal(signal.SIGTERM, handler)
     try:
         wait_until(lambda: states(workers)["idle"] >= 2)
         for dtype in ("uint8", "uint16", "float32"):
@@ -124,8 +116,40 @@ def test_a_node_that_is_killed_loses_no_file_and_doubles_none(cluster: Any, tmp_
     assert len(results(tmp_path / "new")) == 60 - len(broken)
 
 
+def test_a_hanging_worker_is_ended(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path, TESTS])
+    settings = WorkerSettings(device="cpu", model="copy", engine="faults:Faulty", patience_seconds=1)
+    workers = start(crew(cluster), settings)
+    try:
+        assert "no sign of life" in str(submit(workers, "hang", 20).exception(120))
+    finally:
+        workers.close()
+
+
+def test_a_model_that_is_missing_is_said(cluster: Any) -> None:
+    workers = start(crew(cluster), WorkerSettings(device="cpu", model="none"))
+    try:
+        error = workers.submit(FileWork("a.jpg", "b.jpg", Target(scale=2), model="none")).exception(60)
+        assert isinstance(error, LiifError)
+    finally:
+        workers.close()
+
+
+@pytest.fixture(scope="module")
+def faulty(cluster: Any) -> Iterator[Any]:
+    """Workers that fail on purpose, spreading what has 10,000 pixels; they have both nodes until the module ends."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "path", [*sys.path, TESTS])
+        settings = WorkerSettings(device="cpu", model="copy", engine="faults:Faulty", patience_seconds=20)
+        workers = start(crew(cluster), settings, spread_pixels=10_000)
+        wait_until(lambda: states(workers)["idle"] >= 2)
+        yield workers
+        workers.close()
+
+
 def test_work_of_a_node_that_dies_is_done_by_another(cluster: Any, faulty: Any) -> None:
-    before = len(faulty.status())
+    before = 2
+    wait_until(lambda: len(faulty.status()) == before)
     node = cluster.add_node(num_cpus=1, **NODE)
     wait_until(lambda: states(faulty)["idle"] == before + 1)  # a node that comes is used
     begun = Counter[int]()
@@ -148,16 +172,6 @@ def test_a_picture_that_kills_every_worker_is_given_up(faulty: Any) -> None:
     assert isinstance(error, WorkerError)
     assert faulty.lost == lost + 2
     assert submit(faulty, "copy", 20).result(60).width == 40
-
-
-def test_a_hanging_worker_is_ended(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "path", [*sys.path, TESTS])
-    settings = WorkerSettings(device="cpu", model="copy", engine="faults:Faulty", patience_seconds=1)
-    workers = start(crew(cluster), settings)
-    try:
-        assert "no sign of life" in str(submit(workers, "hang", 20).exception(120))
-    finally:
-        workers.close()
 
 
 def test_a_person_goes_ahead_and_work_stops_where_it_is(faulty: Any) -> None:
@@ -183,20 +197,6 @@ def test_errors_name_the_file_of_this_machine_and_nothing_is_overwritten(faulty:
     assert str(cut) in str(faulty.submit(work).exception(60))
     assert taken.read_bytes() == before
     assert not (tmp_path / "c.jpg").exists()
-
-
-def test_a_model_that_is_missing_is_said(cluster: Any) -> None:
-    workers = start(crew(cluster), WorkerSettings(device="cpu", model="none"))
-    try:
-        error = workers.submit(FileWork("a.jpg", "b.jpg", Target(scale=2), model="none")).exception(60)
-        assert isinstance(error, LiifError)
-    finally:
-        workers.close()
-
-
-def test_sigterm_stays_the_commands_own(faulty: Any) -> None:
-    assert faulty.status()
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
 @pytest.mark.parametrize(
