@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import resource
 import tempfile
 import time
 from collections import Counter
@@ -86,28 +87,35 @@ def kill(cluster: Any, base: Path, count: int, settings: WorkerSettings) -> None
 
 def throughput(cluster: Any, base: Path, settings: WorkerSettings) -> None:
     """Files per second from the 20th result on, when every worker has started."""
-    print("| place | workers | files/s | read | network | write | carry |\n|---|---|---|---|---|---|---|")
+    print("| place | workers | files/s | read | network | write | carry | driver's CPU a file |")
+    print("|---|---|---|---|---|---|---|---|")
     places = [("processes", 1), ("processes", 2), ("ray", 1), ("ray", 2)]
-    extra = cluster.list_all_nodes[2]
+    extra = cluster.list_all_nodes()[2]
     for run, (place, workers) in enumerate([*places[:2], places[3], places[2]]):
         if (place, workers) == ("ray", 1):
             cluster.remove_node(extra)
             time.sleep(3)  # until the cluster has noticed
         crew = Crew("ray", address=cluster.address) if place == "ray" else Crew("processes", workers)
         ends: list[float] = []
+        before = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
         summary = restore(
             base / "old", base / f"run{run}", crew, settings, lambda *_, e=ends: e.append(time.monotonic())
         )
+        spent = sum(resource.getrusage(resource.RUSAGE_SELF)[:2]) - before
         rate = (len(ends) - 20) / (ends[-1] - ends[20])
         total = sum(summary.stages.values())
         shares = [f"{summary.stages.get(key, 0) / total:.0%}" for key in ("read", "restore", "write", "carry")]
-        print(f"| {place} | {workers} | {rate:.1f} | {' | '.join(shares)} |", flush=True)
+        print(
+            f"| {place} | {workers} | {rate:.1f} | {' | '.join(shares)} | {spent / len(ends) * 1e3:.1f} ms |",
+            flush=True,
+        )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", type=int, default=500)
     parser.add_argument("--real", action="store_true", help="a tiny random network instead of a stand-in")
+    parser.add_argument("--rates-alone", action="store_true", help="kill no node")
     arguments = parser.parse_args()
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
     from ray.cluster_utils import Cluster
@@ -120,7 +128,10 @@ def main() -> None:
         cluster = Cluster(initialize_head=True, head_node_args={**NODE, "num_cpus": 0})
         for _ in range(2):
             cluster.add_node(**NODE)
-        kill(cluster, base, arguments.files, settings)
+        if arguments.rates_alone:
+            draw(base / "old", arguments.files, 320, 240)
+        else:
+            kill(cluster, base, arguments.files, settings)
         throughput(cluster, base, settings)
         cluster.shutdown()
 

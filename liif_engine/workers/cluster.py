@@ -299,6 +299,7 @@ def _join(address: str | None) -> tuple[Any, bool]:
         import ray.util.scheduling_strategies
     except ImportError as error:
         raise WorkerError("Ray is not installed", remedy="pip install 'liif-restore[ray]'") from error
+    _hush(ray)
     if ray.is_initialized():
         return ray, False
     # Ray takes SIGTERM for itself; here it means what the command makes of it.
@@ -318,6 +319,15 @@ def _join(address: str | None) -> tuple[Any, bool]:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, before)
     return ray, True
+
+
+def _hush(ray: Any) -> None:
+    """Keeps Ray from printing the last words of a node that died on stdout, where a program expects JSON.
+
+    It has no public switch for that; where this one is gone, Ray prints again.
+    """
+    if hasattr(ray._private.worker, "_worker_logs_enabled"):
+        ray._private.worker._worker_logs_enabled = False
 
 
 def _first_line(error: BaseException) -> str:

@@ -88,7 +88,9 @@ def test_the_real_network_gives_the_same_bytes_there(
         workers.close()
 
 
-def test_a_node_that_is_killed_loses_no_file_and_doubles_none(cluster: Any, tmp_path: Path) -> None:
+def test_a_node_that_is_killed_loses_no_file_and_doubles_none(
+    cluster: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     source = tmp_path / "old"
     broken = set()
     for number in range(60):
@@ -114,6 +116,7 @@ def test_a_node_that_is_killed_loses_no_file_and_doubles_none(cluster: Any, tmp_
         local.run(Crew("processes", 1), COPYING)
     assert results(tmp_path / "new") == results(tmp_path / "local")
     assert len(results(tmp_path / "new")) == 60 - len(broken)
+    assert capfd.readouterr().out == "", "stdout is for --json alone"
 
 
 def test_a_hanging_worker_is_ended(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
