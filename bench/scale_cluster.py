@@ -116,6 +116,7 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=500)
     parser.add_argument("--real", action="store_true", help="a tiny random network instead of a stand-in")
     parser.add_argument("--rates-alone", action="store_true", help="kill no node")
+    parser.add_argument("--wait", type=float, help="a stand-in that takes so long without any CPU, as a GPU does [s]")
     arguments = parser.parse_args()
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
     from ray.cluster_utils import Cluster
@@ -125,6 +126,9 @@ def main() -> None:
         settings = WorkerSettings(device="cpu", model="copy", engine=COPYING, threads=1, attempts=3)
         if arguments.real:
             settings = WorkerSettings(device="cpu", model=tiny(base), threads=1, attempts=3)
+        if arguments.wait is not None:
+            waiting = COPYING.replace("Copying", "Waiting")
+            settings = WorkerSettings(device="cpu", model=f"wait:{arguments.wait}", engine=waiting, threads=1)
         cluster = Cluster(initialize_head=True, head_node_args={**NODE, "num_cpus": 0})
         for _ in range(2):
             cluster.add_node(**NODE)
