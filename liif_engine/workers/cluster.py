@@ -136,14 +136,14 @@ class ActorLink:
         self._ray, self._slot, self._models = ray, slot, models
         device = "cpu" if settings.device == "cpu" or not slot.gpus else "cuda"
         placed = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(slot.node, soft=False)
-        kind = ray.remote(Actor).options(
+        kind = ray.remote(
             num_cpus=slot.cpus,
             num_gpus=slot.gpus,
             scheduling_strategy=placed,
             # A call each way at a time, in the order of the calls.
             concurrency_groups={"tell": 1, "hear": 1},
             max_restarts=0,
-        )
+        )(Actor)
         self._actor = kind.remote(settings, device, models.get(settings.model))
         self._hearing = self._call("hear", HEAR_SECONDS)
         self._arrived: deque[tuple[FromWorker, Any]] = deque()
@@ -299,6 +299,7 @@ def _join(address: str | None) -> tuple[Any, bool]:
         import ray.util.scheduling_strategies
     except ImportError as error:
         raise WorkerError("Ray is not installed", remedy="pip install 'liif-restore[ray]'") from error
+    _hush(ray)
     if ray.is_initialized():
         return ray, False
     # Ray takes SIGTERM for itself; here it means what the command makes of it.
@@ -318,6 +319,15 @@ def _join(address: str | None) -> tuple[Any, bool]:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, before)
     return ray, True
+
+
+def _hush(ray: Any) -> None:
+    """Keeps Ray from printing the last words of a node that died on stdout, where a program expects JSON.
+
+    It has no public switch for that; where this one is gone, Ray prints again.
+    """
+    if hasattr(ray._private.worker, "_worker_logs_enabled"):
+        ray._private.worker._worker_logs_enabled = False
 
 
 def _first_line(error: BaseException) -> str:

@@ -49,7 +49,7 @@ class Link(Protocol):
         """Memory that it holds; None if only the worker itself can tell."""
 
 
-#: Starts a worker. It raises OSError if the system refuses.
+#: Starts a worker. What it raises means that there is none.
 Launch = Callable[[WorkerSettings, str], Link]
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from liif_engine.errors import BusyError, Cancelled, LiifError
+from liif_engine.errors import BusyError, Cancelled, LiifError, WorkerError
 from liif_engine.workers.process import Worker
 from liif_engine.workers.work import OnProgress, Report, Ticket, Work, WorkerSettings
 
@@ -77,9 +77,9 @@ class Pool:
             worker.close()
 
     def _usable(self) -> Sequence[Worker]:
-        """Those that need not load first; as long as there are none, all."""
+        """Those that need not load first and have not just died; as long as there are none, all."""
         workers = list(self._workers)
-        return [worker for worker in workers if not worker.is_starting()] or workers
+        return [worker for worker in workers if not worker.is_to_be_spared()] or workers
 
     def _give(self, ticket: Ticket) -> None:
         for amid in (False, True) if ticket.urgent else (False,):
@@ -94,7 +94,8 @@ class Pool:
         """Work whose worker died: another one begins it again, unless it was begun too often."""
         ticket.attempts = max(ticket.attempts, 1)
         with self._lock:
-            again = ticket.attempts < self.settings.attempts and not self._closed
+            # A model that cannot be loaded is missing for the next worker too.
+            again = isinstance(reason, WorkerError) and ticket.attempts < self.settings.attempts and not self._closed
             if again:
                 self.lost += 1
                 ticket.on_stop = self._stop_waiting

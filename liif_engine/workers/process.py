@@ -32,6 +32,10 @@ log = logging.getLogger(__name__)
 #: How often a silent worker is looked at. [s]
 TICK_SECONDS = 0.5
 
+#: A worker that has died gets no work for so long, unless it is ready again or there is no other: its machine may be
+#: gone, which a cluster notices only after a while. [s]
+SPARE_SECONDS = 30
+
 #: Work that was lost twice to a worker that died before beginning it is given up.
 MOST_ATTEMPTS = 3
 
@@ -67,6 +71,7 @@ class Worker:
         self._running: list[Ticket] = []  # begun and not ended; the last one is at work, the others wait for it
         self._ready = self._closing = self._released = False
         self._heard = self._idle_since = time.monotonic()
+        self._died = float("-inf")
         self._patience = settings.slow_patience_seconds
         self._link: Link | None = None
         self._changed = threading.Condition(threading.RLock())
@@ -81,9 +86,11 @@ class Worker:
                 return False
             return not self._tickets or (urgent and len(self._tickets) == 1 and not self._tickets[0].urgent)
 
-    def is_starting(self) -> bool:
-        """Whether work submitted now would have to wait for it to load."""
-        return self._link is not None and not self._ready
+    def is_to_be_spared(self) -> bool:
+        """Whether others should get work before this one: it loads, or has died and not come back yet."""
+        if self._ready:
+            return False
+        return self._link is not None or time.monotonic() - self._died < SPARE_SECONDS
 
     def is_gone(self) -> bool:
         """Whether it has ended and has no successor."""
@@ -159,8 +166,9 @@ class Worker:
         self._heard, self._patience = time.monotonic(), self.settings.slow_patience_seconds
         try:
             link = self.launch(self.settings, self.device)
-        except OSError as error:
-            self._end_all(WorkerError(f"a worker process cannot be started ({error.strerror or error})"))
+        except Exception as error:
+            words = getattr(error, "strerror", None) or next(iter(str(error).splitlines()), type(error).__name__)
+            self._end_all(WorkerError(f"a worker cannot be started ({words})"))
             return
         with self._changed:
             self._link, self._released = link, False
@@ -263,8 +271,10 @@ class Worker:
         """After a death: the work that was at work is lost, what waited behind it starts over in a new process."""
         with self._changed:
             self.restarts += 1
+            self._died = time.monotonic()
             self.fault = reason.message
-            if self._closing:
+            if self._closing or (self.settings.attempts > 1 and not self._running):
+                # That work was begun may have been the worker's last, unheard word.
                 lost = list(self._tickets)
             elif self._running:
                 lost = [self._running[-1]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -86,3 +87,12 @@ class Copying:
     def precision_for(self, bits: int) -> str:  # noqa: ARG002
         """There is nothing to be precise about."""
         return "fp32"
+
+
+class Waiting(Copying):
+    """Copies pixels after a pause without CPU, as if a GPU were at work: the model ``wait:0.2`` pauses 0.2 s."""
+
+    def restore(self, pixels: Pixels, **rest: Any) -> Pixels:
+        """As `Copying.restore`."""
+        time.sleep(float(self.model_name.partition(":")[2] or 0))
+        return super().restore(pixels, **rest)
