@@ -53,7 +53,7 @@ STRIP_BYTES = 200 << 20
 FILE_COPIES = 1.5
 
 #: How far beyond the least and greatest pixel of a tile's window an answer in half precision may lie before the tile is
-#: redone in fp32, as a share of full scale: for a flat window, and more for its contrast. Of colour noise of one bit, the
+#: redone in fp32, as a share of full scale: for a flat window, and more for its contrast. Of one-bit colour noise, the
 #: hardest there is, `published` makes 1.1 beyond a contrast of 1; photographs stay far below.
 OVERSHOOT, OVERSHOOT_OF_CONTRAST = 0.25, 2.0
 
