@@ -312,6 +312,7 @@ def main() -> int:
     if arguments.rehearse:
         torch.set_num_threads(1)
     torch.manual_seed(0)
+    torch.backends.cudnn.allow_tf32 = False  # for all who are compared; torch lets convolutions use it otherwise
     bench = Bench(device, arguments.out, arguments.rehearse)
     failed = 0
     for part in PARTS:

@@ -1,6 +1,7 @@
 """What it brings to read and write other files while one computes: a folder of small pictures, in turn and overlapped.
 
     python bench/overlap.py --pairs 5
+    python bench/overlap.py --pairs 5 --elsewhere 100   # as if a device other than the CPU computed, 100 ms a picture
 
 Both ways take turns in one process; the ratio of each pair counts, since the machine may be shared.
 """
@@ -35,6 +36,27 @@ class Raising:
         return nullcontext()
 
 
+class Elsewhere:
+    """A stand-in for an engine on another device: the calling thread waits, and the CPU is free."""
+
+    device = "a stand-in"
+
+    def __init__(self, milliseconds: float) -> None:
+        self.seconds = milliseconds / 1000
+        self.real = Engine("web", device="cpu")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
+
+    def for_picture(self, *_: Any) -> Any:
+        return self
+
+    def restore(self, pixels: np.ndarray, *, size: tuple[int, int], **_: Any) -> np.ndarray:
+        """The picture, its pixels repeated."""
+        time.sleep(self.seconds)
+        return pixels.repeat(size[1] // pixels.shape[0], 0).repeat(size[0] // pixels.shape[1], 1)
+
+
 def sources(folder: Path, count: int, side: int) -> list[Path]:
     """JPEG files of pictures with smooth and busy parts."""
     y, x = np.mgrid[0:side, 0:side] / side
@@ -53,8 +75,9 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=128, help="of a picture in pixels")
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--model", default="web")
+    parser.add_argument("--elsewhere", type=float, metavar="MS", help="a stand-in that waits takes the engine's place")
     arguments = parser.parse_args()
-    engine = Engine(arguments.model)
+    engine: Any = Engine(arguments.model) if arguments.elsewhere is None else Elsewhere(arguments.elsewhere)
     print(f"{arguments.files} files of {arguments.side}x{arguments.side}, x2, {arguments.model} on {engine.device}\n")
     print("| result | in turn, s | overlapped, s | times as fast, median (least to most) |\n|---|---|---|---|")
     for suffix in (".jpg", ".png", ".avif"):
