@@ -62,14 +62,14 @@ class _Job:
     computed: Computed | None = None
     notes: Future[tuple[str, ...]] | None = None
     error: Exception | None = None
-    seconds: float = 0.0
+    stages: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
-    def at_work(self) -> Iterator[None]:
+    def at_work(self, stage: str) -> Iterator[None]:
         """Counts the time inside; waiting for others is none of a file's own."""
         started = time.monotonic()
         yield
-        self.seconds += time.monotonic() - started
+        self.stages[stage] = self.stages.get(stage, 0.0) + time.monotonic() - started
 
 
 def restore_files(engine: Engine, plans: Sequence[Plan], options: Options, report: Report) -> None:
@@ -142,7 +142,7 @@ class _Line:
         with self.report.computing(job.plan) as on_progress:
             try:
                 picture = job.picture.result()
-                with job.at_work():
+                with job.at_work("restore"):
                     job.computed = file.compute(self.engine, job.plan, picture, on_progress=on_progress)
                 job.notes = self.threads.submit(self._write, job, picture)
             except Exception as error:
@@ -157,9 +157,10 @@ class _Line:
         while self.behind[0] is not job:
             self._tell_next()
         try:
-            job.computed, job.error, job.seconds = None, None, 0.0
+            job.computed, job.error, job.stages = None, None, {}
             picture = self._read(job)
-            job.computed = file.compute(self.engine, job.plan, picture, on_progress=on_progress)
+            with job.at_work("restore"):
+                job.computed = file.compute(self.engine, job.plan, picture, on_progress=on_progress)
             job.picture, job.notes = _done(picture), _done(self._write(job, picture))
         except Exception as error:
             job.error = error
@@ -176,11 +177,14 @@ class _Line:
         except Exception as error:
             self.report.failed(job.plan, error)
         else:
-            self.report.restored(file.outcome(job.plan, job.picture.result(), job.computed, notes, seconds=job.seconds))
+            seconds = sum(job.stages.values())
+            picture = job.picture.result()
+            told = file.outcome(job.plan, picture, job.computed, notes, seconds=seconds, stages=job.stages)
+            self.report.restored(told)
 
     def _read(self, job: _Job) -> Picture:
         options = self.options
-        with job.at_work():
+        with job.at_work("read"):
             return file.read(
                 self.engine,
                 job.plan,
@@ -192,7 +196,7 @@ class _Line:
     def _write(self, job: _Job, picture: Picture) -> tuple[str, ...]:
         assert job.computed is not None
         options = self.options
-        with job.at_work():
+        with job.at_work("write"):
             return file.write(job.plan, picture, job.computed, quality=options.quality, overwrite=options.overwrite)
 
 

@@ -25,7 +25,7 @@ from liif_engine.network.model import EdsrLiif
 from liif_engine.network.transfer import to_host
 from liif_engine.picture import planes, tiles
 from liif_engine.picture.damage import estimate
-from liif_engine.picture.tiles import Grid, Tile
+from liif_engine.picture.tiles import Grid, Rect, Tile
 from liif_engine.target import Target
 
 log = logging.getLogger(__name__)
@@ -52,9 +52,9 @@ STRIP_BYTES = 200 << 20
 #: Bytes per pixel and channel that encoding a result to a file takes on top of it: Pillow keeps four bytes a pixel.
 FILE_COPIES = 1.5
 
-#: How far beyond the least and greatest pixel of a tile's window an answer in half precision may lie before the tile is
-#: redone in fp32, as a share of full scale: for a flat window, and more for its contrast. Of one-bit colour noise, the
-#: hardest there is, `published` makes 1.1 beyond a contrast of 1; photographs stay far below.
+#: How far beyond the least and greatest pixel of a tile's window an answer in half precision may lie before the tile
+#: is redone in fp32, as a share of full scale: for a flat window, and more for its contrast. Of colour noise of one
+#: bit, the hardest there is, `published` makes 1.1 beyond a contrast of 1; photographs stay far below.
 OVERSHOOT, OVERSHOOT_OF_CONTRAST = 0.25, 2.0
 
 #: What the fused decoder writes for a result's dtype.
@@ -96,6 +96,20 @@ class _Progress:
     def redo_tile(self) -> None:
         """The present tile starts over."""
         self.tile = 0
+
+
+@dataclass(frozen=True)
+class _Canvas:
+    """Pixels of a rectangle of a picture, found by the picture's own coordinates."""
+
+    pixels: Pixels
+    top: int = 0
+    left: int = 0
+
+    def cut(self, rect: Rect) -> Pixels:
+        """A view of the pixels of `rect`."""
+        rows = slice(rect.top - self.top, rect.bottom - self.top)
+        return self.pixels[rows, rect.left - self.left : rect.right - self.left]
 
 
 class _ImplausibleTile(Exception):  # noqa: N818 - a signal inside this file, not an error for users
@@ -142,6 +156,11 @@ class Engine:
             log.info("model %s on %s", self.model_name, self.device)
         self._networks: dict[_Place, EdsrLiif] = {}
         self._graphs: dict[EdsrLiif, GraphedEncoder] = {}
+
+    @property
+    def network(self) -> EdsrLiif:
+        """The model itself, in fp32 on the CPU; of ``auto`` the one for damaged pictures."""
+        return self._original
 
     def for_picture(self, pixels: Pixels, file: Path | None = None) -> Engine:
         """The engine for this picture: of the model that suits its damage if this one's is ``auto``, else this one.
@@ -205,15 +224,49 @@ class Engine:
         core = self._core_size(grid, source, channels)
 
         result = np.empty((out_height, out_width, channels), source.dtype)
-        if planes.has_alpha(layout):
-            result[..., -1] = planes.resize_alpha(source[..., -1], out_height, out_width)
-            source = planes.spread_visible_colour(source)
+        source = planes.settle_alpha(source, layout, result)
         work = tiles.tiles(grid, core)
         groups = planes.NETWORK_GROUPS[layout]
         progress = _Progress(len(groups) * sum(map(self._work, work)), on_progress)
         for group in groups:
-            self._restore_group(source[..., group], result, group, grid, work, progress)
+            self._restore_group(_Canvas(source[..., group]), _Canvas(result), group, grid, work, progress)
         return result.reshape(out_height, out_width, *pixels.shape[2:])
+
+    @property
+    def halo(self) -> int:
+        """Input pixels around a tile's core that can change its result."""
+        return self._original.halo
+
+    def tile_core(self) -> int:
+        """Longest side of a tile's core, in input pixels, of pictures that are spread over several engines."""
+        core = TILE_CORE[self.device.type]
+        while core > SMALLEST_CORE and self.device.type == "cpu" and self._tile_bytes(core) > self._available():
+            core //= 2
+        return core
+
+    def restore_tile(self, window: Pixels, grid: Grid, core: Rect, *, on_progress: OnProgress | None = None) -> Pixels:
+        """Restores one tile of a picture that is spread over several engines: `restore` gives the same pixels for it.
+
+        Args:
+            window: (h, w, 1 or 3), the pixels that `tiles.tile(grid, core)` calls the tile's window; one group of
+                channels (`planes.NETWORK_GROUPS`) in uint8, uint16 or float32.
+            grid: the whole picture's sizes.
+            core: the tile's.
+            on_progress: as in `restore`.
+
+        Returns:
+            The pixels of the tile's output, with the channels and dtype of `window`.
+
+        Raises:
+            MemoryExhaustedError, NonFiniteError: as `restore`.
+        """
+        tile = tiles.tile(grid, core)
+        result = np.empty((tile.output.height, tile.output.width, window.shape[2]), window.dtype)
+        source = _Canvas(window, tile.window.top, tile.window.left)
+        target = _Canvas(result, tile.output.top, tile.output.left)
+        progress = _Progress(self._work(tile), on_progress)
+        self._restore_group(source, target, slice(0, window.shape[2]), grid, [tile], progress)
+        return result
 
     def result_bytes(self, width: int, height: int, channels: int, bits: int) -> int:
         """Bytes that a result of this size takes in memory, with what encoding it to a file needs."""
@@ -268,15 +321,15 @@ class Engine:
 
     def _restore_group(
         self,
-        source: Pixels,
-        result: Pixels,
+        source: _Canvas,
+        result: _Canvas,
         group: slice,
         grid: Grid,
         work: list[Tile],
         progress: _Progress,
     ) -> None:
         """Every tile of one group of channels; an out-of-memory error makes tiles smaller, then moves to the CPU."""
-        place = _Place(self.device, self.precision_for(8 * source.dtype.itemsize))
+        place = _Place(self.device, self.precision_for(8 * source.pixels.dtype.itemsize))
         axes = axis(grid.height, grid.out_height), axis(grid.width, grid.out_width)
         pending = work[::-1]
         while pending:
@@ -314,8 +367,8 @@ class Engine:
     @torch.inference_mode()
     def _restore_tile(
         self,
-        source: Pixels,
-        result: Pixels,
+        source: _Canvas,
+        result: _Canvas,
         group: slice,
         tile: Tile,
         axes: tuple[Axis, Axis],
@@ -324,9 +377,9 @@ class Engine:
     ) -> None:
         """Encodes a tile's window and writes its output pixels, strip by strip, into `result`."""
         try:
-            for strip in self._answers(source, tile, axes, place, progress, result.dtype, group):
-                columns = slice(tile.output.left, tile.output.right)
-                result[strip.start : strip.stop, columns, group] = _as_array(strip.values, result.dtype)
+            for strip in self._answers(source, tile, axes, place, progress, result.pixels.dtype, group):
+                rows = result.cut(Rect(strip.start, strip.stop, tile.output.left, tile.output.right))
+                rows[..., group] = _as_array(strip.values, rows.dtype)
         except _ImplausibleTile as signal:
             log.warning("a tile %s in %s: redone in fp32", signal, place.precision)
             progress.redo_tile()
@@ -335,7 +388,7 @@ class Engine:
 
     def _answers(
         self,
-        source: Pixels,
+        source: _Canvas,
         tile: Tile,
         axes: tuple[Axis, Axis],
         place: _Place,
@@ -346,7 +399,7 @@ class Engine:
         """Yields the strips of a tile in the result's values, judged, in the CPU's memory."""
         network = self._network(place)
         window = tile.window
-        view = source[window.top : window.bottom, window.left : window.right]
+        view = source.cut(window)
         encoder_work = window.area * network.encoder_work // (network.blocks + 1)
         rows = Span(axes[0], tile.output.top, tile.output.bottom, window.top)
         columns = Span(axes[1], tile.output.left, tile.output.right, window.left)

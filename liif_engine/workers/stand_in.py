@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from liif_engine.picture import tiles
+from liif_engine.picture.tiles import Grid, Rect
 from liif_engine.target import Target
 
 Pixels = NDArray[Any]
@@ -51,6 +53,26 @@ class Copying:
             rows = np.arange(out_height) * height // out_height
             columns = np.arange(out_width) * width // out_width
             result = pixels[rows[:, None], columns]
+        report(1.0)
+        return result
+
+    #: Pixels around a tile that can change its result, so that what cuts and joins tiles has halos to deal with.
+    halo = 4
+
+    def tile_core(self) -> int:
+        """As `Engine.tile_core`, small, so that small pictures have several tiles."""
+        return 64
+
+    def restore_tile(
+        self, window: Pixels, grid: Grid, core: Rect, *, on_progress: Callable[[float], None] | None = None
+    ) -> Pixels:
+        """As `Engine.restore_tile`."""
+        report = on_progress or (lambda _: None)
+        report(0.0)
+        tile = tiles.tile(grid, core)
+        rows = np.arange(tile.output.top, tile.output.bottom) * grid.height // grid.out_height - tile.window.top
+        columns = np.arange(tile.output.left, tile.output.right) * grid.width // grid.out_width - tile.window.left
+        result = window[rows[:, None], columns]
         report(1.0)
         return result
 
