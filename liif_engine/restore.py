@@ -20,7 +20,7 @@ from liif_engine.network import checkpoint
 from liif_engine.network.decode import Axis, Span, axis, decode
 from liif_engine.network.device import DTYPE, Precision, choose_device, choose_precision
 from liif_engine.network.model import EdsrLiif
-from liif_engine.picture import planes, tiles
+from liif_engine.picture import busy, planes, tiles
 from liif_engine.picture.damage import estimate
 from liif_engine.picture.tiles import Grid, Tile
 from liif_engine.target import Target
@@ -270,7 +270,7 @@ class Engine:
         while pending:
             tile = pending.pop()
             try:
-                self._restore_tile(source, result, group, tile, axes, place, progress)
+                self._restore_tile(source, result, group, tile, axes, _place_for(source, tile, place), progress)
                 progress.end_tile(self._work(tile))
                 continue
             except (RuntimeError, MemoryError) as error:
@@ -347,6 +347,16 @@ class Engine:
                 network.reduce(DTYPE[place.precision])
             self._networks[place] = network.to(place.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return self._networks[place]
+
+
+def _place_for(source: Pixels, tile: Tile, place: _Place) -> _Place:
+    """The place, in fp32 where half precision would miss the bound of docs/fidelity.md."""
+    window = tile.window
+    view = source[window.top : window.bottom, window.left : window.right]
+    if place.precision == "fp32" or busy.alternation(view) <= busy.TOO_BUSY:
+        return place
+    log.info("a tile of dithering or single-pixel lines: computed in fp32, since %s strays there", place.precision)
+    return _Place(place.device, "fp32")
 
 
 def _to_tensor(view: Pixels, place: torch.device) -> Tensor:

@@ -31,7 +31,11 @@ class Perceptron:
     def __init__(self, model: EdsrLiif) -> None:
         *self.middle, self.last = model.imnet.linears[1:]
         self.fused = has_fused(self.last.weight)
-        self._packed = [_packed(layer.weight) for layer in (*self.middle, self.last)] if self.fused else []
+        # The answer itself is summed and kept in fp32: rounded to bf16, it alone would cost a quarter of a level.
+        self._last_weight, self._last_bias = self.last.weight.float(), self.last.bias.float()
+        if self.fused:
+            self._packed = [_packed(layer.weight) for layer in self.middle]
+            self._packed_last = _packed(self._last_weight)
         # Relative coordinates and cells lie within 2 latent codes.
         self._coordinates = 2 * float(torch.cat(model.first_layer()[2:], 1).float().abs().sum(1).max())
         self._slopes = [float(layer.weight.float().abs().sum(1).max()) for layer in self.middle]
@@ -56,23 +60,10 @@ class Perceptron:
         if not (safe and self.fused):
             for layer in self.middle:
                 hidden = F.linear(hidden, layer.weight, layer.bias).relu_()
-            return F.linear(hidden, self.last.weight, self.last.bias).float()
-        for layer, weight in zip((*self.middle, self.last), self._packed, strict=True):
-            last = layer is self.last
-            hidden = _product(hidden, weight, layer.bias, "none" if last else "relu")
-        return hidden.float()
-
-
-def relu_(hidden: Tensor, *, safe: bool) -> Tensor:
-    """ReLU in place.
-
-    The bits of a bf16 number, read as an integer, keep its sign: taking the greater of them and zero is the same ReLU
-    at a sixth of the time. A not-a-number with its sign bit set becomes zero, hence `safe`.
-    """
-    if safe and hidden.dtype == torch.bfloat16 and hidden.device.type == "cpu":
-        hidden.view(torch.int16).clamp_min_(0)
-        return hidden
-    return hidden.relu_()
+            return F.linear(hidden.float(), self._last_weight, self._last_bias)
+        for layer, weight in zip(self.middle, self._packed, strict=True):
+            hidden = _product(hidden, weight, layer.bias, "relu")
+        return _product(hidden.float(), self._packed_last, self._last_bias, "none")
 
 
 def has_fused(weight: Tensor) -> bool:

@@ -7,7 +7,7 @@ import torch
 
 from liif_engine.network.decode import Span, axis, decode
 from liif_engine.network.model import EdsrLiif
-from liif_engine.network.perceptron import Perceptron, has_fused, relu_
+from liif_engine.network.perceptron import Perceptron, has_fused
 
 from ..conftest import tiny_network
 
@@ -24,13 +24,6 @@ def test_one_pass_equals_two(dtype: torch.dtype, hidden: tuple[int, ...]) -> Non
     assert fast.dtype == slow.dtype == torch.float32
     # Each layer sums in fp32 and rounds once in both, but for the order of the sums.
     torch.testing.assert_close(fast, slow, rtol=0, atol=1e-6 if dtype == torch.float32 else 2**-6)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_relu_by_the_bits_is_relu(dtype: torch.dtype) -> None:
-    infinity = float("inf")
-    values = torch.tensor([0.0, -0.0, 1.5, -1.5, 1e-30, -1e-30, infinity, -infinity], dtype=dtype)
-    assert torch.equal(relu_(values.clone(), safe=True), values.clone().relu_())
 
 
 def strips(model: EdsrLiif) -> torch.Tensor:
