@@ -17,6 +17,7 @@ import typer
 
 import liif_engine
 from liif_engine.errors import Cancelled, ExitCode, LiifError, UsageError, combined_exit_code, printable
+from liif_engine.lab.bench.command import bench
 from liif_engine.target import Target, parse_size
 
 if TYPE_CHECKING:
@@ -231,6 +232,9 @@ def evaluate(
     if as_json:
         print(json.dumps(rows))
     return ExitCode.OK
+
+
+app.command()(bench)
 
 
 @app.command(add_help_option=False, context_settings={"ignore_unknown_options": True, "allow_extra_args": True})

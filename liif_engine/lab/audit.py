@@ -202,4 +202,4 @@ def _as_jpeg(values: Values, quality: int) -> Values:
     file = io.BytesIO()
     Image.fromarray(np.rint(values * 255).astype(np.uint8)).save(file, "JPEG", quality=quality, subsampling=0)
     with Image.open(file) as image:
-        return np.asarray(image, np.float32) / 255
+        return np.asarray(image, np.float32) / np.float32(255)

@@ -35,7 +35,7 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        deep: Tensor = self.body(x.to(self.body[0].weight.dtype))
+        deep: Tensor = self.body(x.to(cast(Tensor, self.body[0].weight).dtype))
         if torch.is_grad_enabled() or deep.dtype != x.dtype:
             return deep + x
         return deep.add_(x)
@@ -57,12 +57,13 @@ class Edsr(nn.Module):
         # reduced. Each block adds little to that sum, and rounding the sum as often would lose much of what they add.
         shallow = self.head(x)  # (N, C, H, W)
         deep: Tensor = shallow
-        dtype = self.body[-1].weight.dtype
+        dtype = cast(Tensor, self.body[-1].weight).dtype
         for layer in self.body:
             deep = layer(deep if isinstance(layer, ResidualBlock) else deep.to(dtype))  # (N, C, H, W)
             if on_layer is not None:
                 on_layer()
-        return (deep + shallow).to(dtype)
+        result: Tensor = (deep + shallow).to(dtype)
+        return result
 
 
 class Mlp(nn.Module):
