@@ -44,6 +44,7 @@ def serve(settings: Settings, ledger: ReviewLedger, *, port: int = 0, browser: b
     with _listen(port) as one:
         link = f"http://{ADDRESS}:{one.getsockname()[1]}{OPEN}{keys.link}"
         pages = Pages(settings, ledger, keys)
+        pages.warm()
         print(f"The review page, until Ctrl+C. This link opens it once, in one browser:\n{link}", flush=True)
         if browser:
             # Beside the server: a browser in the terminal only returns when it is left.
