@@ -185,7 +185,8 @@ def _holds_pixels(engine: Service) -> bool:
 def _end(services: list[Service]) -> None:
     for one in services:
         if one.process.poll() is None:
-            one.kill()
+            one.process.kill()
+            one.process.wait()
 
 
 def _end_own_service(home: Path) -> None:
