@@ -215,7 +215,7 @@ def test_the_preview_is_by_the_fast_model_where_the_engine_has_it(
         until(lambda: not screen.windows(TITLE))
     finally:
         client.write_text(kept)
-    assert engine.client.status()["workers"][0]["models"] == ["fast"]
+    assert "fast" in engine.client.status()["workers"][0]["models"]
 
 
 def test_the_evidence_is_shown_in_the_browser(screen: Screen) -> None:
