@@ -74,7 +74,7 @@ def explain(
             raise
         reason = _in_words(error, file)
         _line({"error": str(reason), "remedy": reason.remedy, "exit_code": int(reason.exit_code)})
-        return int(reason.exit_code)
+        sys.exit(int(reason.exit_code))  # past those who would say it again in words
     if as_json:
         print(json.dumps(story.as_dict(), indent=2))
     elif out is not None:
