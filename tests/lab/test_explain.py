@@ -226,7 +226,7 @@ def test_pictures_of_every_kind_are_explained(engine: Engine, tmp_path: Path, mo
     assert bool(facts["notes"]) == (mode in {"LA", "RGBA", "I;16"})
 
 
-def test_a_png_that_once_was_a_jpeg_is_found_out(engine: Engine, tmp_path: Path, jpeg: Path) -> None:
+def test_a_png_that_once_was_a_jpeg_is_found_out(engine: Engine, tmp_path: Path) -> None:
     file = tmp_path / "once.jpg"
     Image.fromarray(photograph(168, 176)).save(file, quality=40)
     with Image.open(file) as image:
