@@ -2,7 +2,7 @@
 
 Another program may run it as a child: with ``--progress json`` stderr holds one JSON object a line, ``{"share": 0.42,
 "step": "..."}`` while it works and, last, ``{"done": true, "out": "..."}`` or ``{"error": "...", "remedy": "...",
-"exit_code": 3}``. A child that is stopped leaves nothing half-written.
+"exit_code": 3}``. A line that is no JSON is a warning in words. A child that is stopped leaves nothing half-written.
 """
 
 from __future__ import annotations
