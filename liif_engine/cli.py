@@ -8,7 +8,7 @@ import signal
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -19,6 +19,7 @@ import liif_engine
 from liif_engine.crew import WORDS
 from liif_engine.crew import parse as parse_crew
 from liif_engine.errors import Cancelled, ExitCode, LiifError, UsageError, combined_exit_code, printable
+from liif_engine.lab import explain_command
 from liif_engine.target import Target, parse_size
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from liif_engine.file import Outcome, Plan
     from liif_engine.picture.image_file import Limits
     from liif_engine.restore import Engine
+    from liif_engine.terminal import Batch
     from liif_engine.workers import FileWork, WorkerSettings
 
 app = typer.Typer(
@@ -99,6 +101,9 @@ def restore(
     allow_truncated: Annotated[
         bool, typer.Option("--allow-truncated", help="Restore what is there of a picture that ends early.")
     ] = False,
+    consistent: Annotated[
+        bool, typer.Option("--consistent", help="Keep results inside their JPEGs' own intervals; --scale 1 only.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
     as_json: Json = False,
     config: Config = None,
@@ -115,13 +120,13 @@ def restore(
     settings = _settings(config, **given)
     _show_logs(log_json, verbose)
     if any(file.is_dir() for file in files):
-        options = {"overwrite": overwrite, "allow_truncated": allow_truncated}
+        options = {"overwrite": overwrite, "allow_truncated": allow_truncated, "consistent": consistent}
         words = {"as_json": as_json, "verbose": verbose, "dry_run": dry_run}
         return _restore_folder(files, out, target, settings, options, words)
     limits = _limits(settings)
-    job = _Job(settings, limits, overwrite, allow_truncated)
+    job = _Job(settings, limits, overwrite, allow_truncated, consistent)
     with _reports(as_json) as report:
-        plans = list(_plans(files, target, out, limits, overwrite, report))
+        plans = list(_plans(files, target, out, job, report))
         if dry_run:
             for plan in plans:
                 report(plan.source, planned=plan)
@@ -246,6 +251,9 @@ def train(context: typer.Context) -> None:
     print(f"{result.model}: {result.scores['mean']:.2f} dB on held-out pictures{before}; step {result.steps}, {state}")
 
 
+app.command(name="explain")(explain_command.explain)
+
+
 @dataclass(frozen=True)
 class _Job:
     """What `liif restore` was asked for, beyond which files and how large."""
@@ -254,6 +262,7 @@ class _Job:
     limits: Limits
     overwrite: bool
     allow_truncated: bool
+    consistent: bool
 
 
 class _Report:
@@ -331,9 +340,7 @@ def _arrow(plan: Plan) -> str:
     return f"{printable(plan.source)} -> {printable(plan.destination)}  {before} -> {after}"
 
 
-def _plans(
-    files: list[Path], target: Target, out: Path | None, limits: Limits, overwrite: bool, report: _Report
-) -> Iterator[Plan]:
+def _plans(files: list[Path], target: Target, out: Path | None, job: _Job, report: _Report) -> Iterator[Plan]:
     """A plan for each file that can be restored; the others are reported. No two plans write the same file."""
     from liif_engine import file as picture_file
 
@@ -350,8 +357,8 @@ def _plans(
     taken: dict[Path, Path] = {}
     for file in files:
         try:
-            plan = picture_file.plan(file, target, out=out, limits=limits)
-            picture_file.check_destination(plan, overwrite=overwrite)
+            plan = picture_file.plan(file, target, out=out, limits=job.limits, consistent=job.consistent)
+            picture_file.check_destination(plan, overwrite=job.overwrite)
             first = taken.setdefault(plan.destination.absolute(), file)
             if first is not file:
                 message = f"its result would have the name of {first}'s, {plan.destination}"
@@ -367,34 +374,42 @@ def _plans(
 
 
 def _restore_all(plans: list[Plan], job: _Job, report: _Report) -> None:
-    """Restores one file after the other; a failure is reported and the next file goes on."""
-    from liif_engine import file as picture_file
-    from liif_engine.terminal import MEGA, Batch
+    """Restores the files in turn; a failure is reported and the next file goes on."""
+    from liif_engine.pipeline import Options, restore_files
+    from liif_engine.terminal import Batch
 
     engine = _engine(job.settings)
-    sizes = [plan.width * plan.height * plan.probe.frames / MEGA for plan in plans]
-    with Batch(sum(sizes), len(plans)) as batch:
+    with Batch(sum(map(_megapixels, plans)), len(plans)) as batch:
         report.say = batch.say
-        for plan, megapixels in zip(plans, sizes, strict=True):
-            with batch.picture(plan.source.name, megapixels) as on_progress:
-                try:
-                    outcome = picture_file.run(
-                        engine,
-                        plan,
-                        quality=job.settings.quality,
-                        overwrite=job.overwrite,
-                        allow_truncated=job.allow_truncated,
-                        limits=job.limits,
-                        on_progress=on_progress,
-                    )
-                except LiifError as error:
-                    report(plan.source, error=error)
-                except Exception as error:
-                    if "LIIF_DEBUG" in os.environ:
-                        raise
-                    report(plan.source, error=_fault(error).at(plan.source))
-                else:
-                    report(plan.source, outcome=outcome)
+        options = Options(job.settings.quality, job.overwrite, job.allow_truncated, job.limits)
+        restore_files(engine, plans, options, _Progress(report, batch))
+
+
+@dataclass(frozen=True)
+class _Progress:
+    """What the pipeline tells, on the terminal."""
+
+    report: _Report
+    batch: Batch
+
+    def restored(self, outcome: Outcome) -> None:
+        self.report(outcome.plan.source, outcome=outcome)
+
+    def failed(self, plan: Plan, error: Exception) -> None:
+        if not isinstance(error, LiifError):
+            if "LIIF_DEBUG" in os.environ:
+                raise error
+            error = _fault(error).at(plan.source)
+        self.report(plan.source, error=error)
+
+    def computing(self, plan: Plan) -> AbstractContextManager[Callable[[float], None]]:
+        return self.batch.picture(plan.source.name, _megapixels(plan))
+
+
+def _megapixels(plan: Plan) -> float:
+    from liif_engine.terminal import MEGA
+
+    return plan.width * plan.height * plan.probe.frames / MEGA
 
 
 def _restore_several(plans: list[Plan], job: _Job, report: _Report) -> None:
@@ -415,6 +430,7 @@ def _restore_several(plans: list[Plan], job: _Job, report: _Report) -> None:
             quality=settings.quality,
             overwrite=job.overwrite,
             allow_truncated=job.allow_truncated,
+            consistent=job.consistent,
             max_pixels=job.limits.max_pixels,
             result_pixels=plan.width * plan.height,
             model=_lasting(settings.model),

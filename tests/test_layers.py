@@ -18,7 +18,7 @@ ENGINE_LAYERS = [
     ("liif_engine.figures",),
     ("liif_engine.picture", "liif_engine.network"),
     ("liif_engine.auto",),
-    ("liif_engine.restore", "liif_engine.file"),
+    ("liif_engine.restore", "liif_engine.file", "liif_engine.pipeline"),
     ("liif_engine.workers",),
     ("liif_engine.lab", "liif_engine.service", "liif_engine.terminal", "liif_engine.archive"),
     ("liif_engine.commands",),
@@ -27,7 +27,7 @@ ENGINE_LAYERS = [
 ]
 DAEMON_LAYERS = [
     ("liif_daemon.settings", "liif_daemon.steps", "liif_daemon.mounts"),
-    ("liif_daemon.ledger", "liif_daemon.ledger_schema", "liif_daemon.places"),
+    ("liif_daemon.ledger", "liif_daemon.ledger_schema", "liif_daemon.ledger_review", "liif_daemon.places"),
     ("liif_daemon.names", "liif_daemon.exchange", "liif_daemon.carry", "liif_daemon.figures"),
     ("liif_daemon.store", "liif_daemon.settle", "liif_daemon.progress", "liif_daemon.engine"),
     ("liif_daemon.watcher", "liif_daemon.replace", "liif_daemon.status", "liif_daemon.examine"),
@@ -35,6 +35,7 @@ DAEMON_LAYERS = [
     ("liif_daemon.dispatch",),
     ("liif_daemon.why", "liif_daemon.check", "liif_daemon.unit", "liif_daemon.scan", "liif_daemon.first_run"),
     ("liif_daemon.gimp",),
+    ("liif_daemon.review",),
     ("liif_daemon.run",),
     ("liif_daemon.cli",),
     ("liif_daemon.__main__",),

@@ -1,4 +1,7 @@
-"""The only truth about jobs: SQLite, all SQL here, each state change one transaction, and no row is ever deleted."""
+"""The only truth about jobs: SQLite, each state change one transaction, and no row is ever deleted.
+
+All SQL is here, and what `review` asks in ledger_review.py.
+"""
 
 from __future__ import annotations
 

@@ -40,6 +40,7 @@ class Order:
         quality: of lossy results.
         overwrite: whether a file that has a result's name and is none of ours may be replaced.
         allow_truncated: whether to restore what is there of pictures that end early.
+        consistent: whether results are moved into their JPEGs' own quantisation intervals; at scale 1 only.
         max_pixels: larger sources are refused.
     """
 
@@ -51,13 +52,15 @@ class Order:
     quality: int = 95
     overwrite: bool = False
     allow_truncated: bool = False
+    consistent: bool = False
     max_pixels: int | None = None
 
     @property
     def settings(self) -> str:
         """What two results must share to be the same."""
         asked = {key: value for key, value in asdict(self.target).items() if value is not None}
-        return json.dumps({**asked, "model": self.model, "precision": self.precision, "quality": self.quality})
+        how = {"model": self.model, "precision": self.precision, "quality": self.quality}
+        return json.dumps({**asked, **how, **({"consistent": True} if self.consistent else {})})
 
 
 @dataclass
@@ -190,6 +193,7 @@ class Archive:
                 quality=self.order.quality,
                 overwrite=one.overwrite,
                 allow_truncated=self.order.allow_truncated,
+                consistent=self.order.consistent,
                 max_pixels=self.order.max_pixels,
                 result_pixels=one.plan.width * one.plan.height,
                 model=self.order.model,

@@ -76,6 +76,21 @@ class Span:
         return Span(self.axis, start, stop, self.origin)
 
 
+@dataclass(frozen=True)
+class Strip:
+    """Output rows from `start` to `stop` of a rectangle.
+
+    Attributes:
+        values: (stop - start, columns, 3); fp32 around [0, 1], not clamped, or of the integer form asked for.
+        extent: (2,) fp32, the least and the greatest answer before clamping; not finite if any answer is not.
+    """
+
+    start: int
+    stop: int
+    values: Tensor
+    extent: Tensor
+
+
 #: Queries per strip and per block of a strip, by kind of device. A strip ends with a report of progress and a look at
 #: whether to stop, so it is to last well under half a second. A block's activations (256 values a query) are to stay in
 #: the cache of a CPU; a GPU wants few, large launches.
@@ -83,7 +98,7 @@ STRIP_QUERIES = {"cpu": 16_384, "cuda": 1 << 20, "mps": 1 << 18}
 BLOCK_QUERIES = {"cpu": 8_192, "cuda": 1 << 18, "mps": 1 << 16}
 
 
-def decode(model: EdsrLiif, feature_map: Tensor, rows: Span, columns: Span) -> Iterator[tuple[int, int, Tensor]]:
+def decode(model: EdsrLiif, feature_map: Tensor, rows: Span, columns: Span) -> Iterator[Strip]:
     """Decodes a rectangle of the output grid in horizontal strips.
 
     Args:
@@ -94,20 +109,20 @@ def decode(model: EdsrLiif, feature_map: Tensor, rows: Span, columns: Span) -> I
         columns: likewise.
 
     Yields:
-        (start, stop, rgb): output rows from start to stop, and their colours, (stop - start, columns, 3) fp32, around
-        [0, 1], not clamped.
+        The strips from top to bottom, their values fp32.
     """
     device = feature_map.device.type
     width = columns.stop - columns.start
     strip_rows = max(1, STRIP_QUERIES[device] // width)
     for start in range(rows.start, rows.stop, strip_rows):
         stop = min(start + strip_rows, rows.stop)
-        yield start, stop, _decode_strip(model, feature_map, rows.cut(start, stop), columns)
+        rgb = _decode_strip(model, feature_map, rows.cut(start, stop), columns)
+        yield Strip(start, stop, rgb, torch.stack(rgb.aminmax()))  # a not-a-number makes both so
 
 
 def _decode_strip(model: EdsrLiif, feature_map: Tensor, rows: Span, columns: Span) -> Tensor:
     """(rows, columns, 3) fp32."""
-    first, code_rows, code_columns = _first_layer_codes(model, feature_map, rows, columns)
+    first, code_rows, code_columns = first_layer_codes(model, feature_map, rows, columns)
     lines = _column_terms(model, first, rows.axis, columns, code_columns)
     weights = _ensemble_weights(rows, columns, feature_map.device)
     height, width = rows.stop - rows.start, columns.stop - columns.start
@@ -135,7 +150,7 @@ def _decode_strip(model: EdsrLiif, feature_map: Tensor, rows: Span, columns: Spa
     return rgb
 
 
-def _first_layer_codes(model: EdsrLiif, feature_map: Tensor, rows: Span, columns: Span) -> tuple[Tensor, int, int]:
+def first_layer_codes(model: EdsrLiif, feature_map: Tensor, rows: Span, columns: Span) -> tuple[Tensor, int, int]:
     """The first layer's feature part for just the codes asked for: (h, w, K), and the first code's row and column."""
     kernel, bias, _, _ = model.first_layer()
     height, width = feature_map.shape[-2:]

@@ -126,6 +126,7 @@ def _read_and_write(lent: _Lent, work: FileWork, on_progress: OnProgress, done: 
             quality=work.quality,
             overwrite=work.overwrite,
             allow_truncated=work.allow_truncated,
+            consistent=work.consistent,
             limits=limits,
             on_progress=on_progress,
         )

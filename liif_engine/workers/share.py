@@ -142,6 +142,7 @@ class Share(threading.Thread):
             quality=work.quality,
             overwrite=work.overwrite,
             allow_truncated=work.allow_truncated,
+            consistent=work.consistent,
             limits=limits,
             on_progress=self._report,
         )

@@ -54,6 +54,7 @@ class FileWork:
         quality: of a lossy result, 1 to 100.
         overwrite: whether an existing result may be replaced.
         allow_truncated: whether to restore what is there of a picture that ends early.
+        consistent: whether the result is moved into the JPEG's own quantisation intervals; at scale 1 only.
         max_pixels: larger sources are refused; None for the usual limit.
         result_pixels: of the result, where that is known; 0 where nobody counted.
         model, precision: as `Engine` takes them.
@@ -67,6 +68,7 @@ class FileWork:
     quality: int = 95
     overwrite: bool = False
     allow_truncated: bool = False
+    consistent: bool = False
     max_pixels: int | None = None
     result_pixels: int = 0
     model: str = "web"
