@@ -15,7 +15,7 @@ from liif_daemon.engine import EngineError, Order
 from liif_daemon.figures import Figures
 
 from liif_engine.figures import text_of
-from tests.service.test_figures import at, free_port, read
+from tests.service.test_figures import assert_told, at, free_port, read
 
 from .test_kills import checkpoint
 from .workshop import Copying, Workshop, draw, wait_until
@@ -36,6 +36,7 @@ def test_the_figures_of_the_daemon(workshop: Workshop) -> None:
     with workshop.running(once=True) as daemon:
         wait_until(lambda: not daemon.tick())
         found = read(text_of(Figures(daemon.ledger, daemon.tally, daemon.settings.daemon.originals_folder)))
+    assert_told(found)
     assert at(found, "daemon_jobs", state="done") == 3
     assert at(found, "daemon_retries_total", reason="WorkerError") == 1
     assert sum(value for (name, _), value in found.items() if name == "liif_daemon_failures_total") == 1

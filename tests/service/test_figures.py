@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import urllib.request
 from pathlib import Path
@@ -15,7 +16,7 @@ from liif_engine.figures import counter, show
 from liif_engine.service.client import ServiceError as Refused
 
 from ..conftest import picture
-from .conftest import Start
+from .conftest import ROOT, Start
 
 Figures = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -37,6 +38,13 @@ def read(text: str) -> Figures:
 
 def at(figures: Figures, name: str, **labels: str) -> float:
     return figures[f"liif_{name}", frozenset(labels.items())]
+
+
+def assert_told(found: Figures) -> None:
+    """docs/scale.md lists every figure."""
+    text = (ROOT / "docs" / "scale.md").read_text("utf-8")
+    missing = {name for name, _ in found if not re.search(rf"`{name.removeprefix('liif_')}[`{{]", text)}
+    assert not missing
 
 
 def test_the_figures_of_the_service(start: Start, tmp_path: Path) -> None:
@@ -63,6 +71,7 @@ def test_the_figures_of_the_service(start: Start, tmp_path: Path) -> None:
     assert at(found, "retries_total") == 0
     for name in ("memory_bytes", "available_bytes"):
         assert at(found, name) > 1e6
+    assert_told(found)
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
         assert read(answer.read().decode()).keys() == found.keys()
 
