@@ -3,8 +3,8 @@
     python bench/quality.py --data FOLDER [--out docs/quality.md] [--cache FILE]
 
 FOLDER holds Set5, Set14, LIVE1, Classic5. These sets choose nothing: no checkpoint, no threshold, no setting.
-Scores are kept in the cache by the model's SHA-256, so that a run that was stopped goes on and a new model costs its
-own share only.
+Every picture's scores are kept beside the page, in docs/quality.json, by the model's SHA-256: a run that was stopped
+goes on, and a new model costs its own share only.
 """
 
 from __future__ import annotations
@@ -12,10 +12,9 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -140,13 +139,13 @@ class Judge:
                 return None
             pixels, truth = degrade(read(path), scale=condition.scale, passes=condition.passes)
             result = self.engines[model].restore(pixels, size=(truth.shape[1], truth.shape[0]))
-            self._keep(key, score(result, truth, scale=condition.scale, path=path))
+            self._keep(key, [round(one, 4) for one in score(result, truth, scale=condition.scale, path=path)])
         return list(self.known[key])
 
     def _keep(self, key: str, value: Any) -> None:
         self.known[key] = value
         part = self.cache.with_suffix(".part")
-        part.write_text(json.dumps(self.known))
+        part.write_text(json.dumps(self.known, indent=0, separators=(",", ":"), sort_keys=True))
         part.replace(self.cache)
 
 
@@ -158,7 +157,7 @@ def look(pixels: Pixels, condition: Condition) -> Damage:
     last = condition.passes[-1]
     assert isinstance(last.quality, int)
     file = FileQuality(last.codec, last.quality, last.codec == "jpeg", "4:2:0")
-    return Damage(file, found.grid_phase, found.grid_strength, found.pixel_quality)
+    return replace(found, file=file)
 
 
 def report(judge: Judge) -> Iterator[str]:
@@ -202,7 +201,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="the folder of the test sets")
     parser.add_argument("--out", type=Path, default=Path("docs/quality.md"))
-    parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "liif-quality.json")
+    parser.add_argument("--cache", type=Path, default=Path("docs/quality.json"), help="where scores are kept")
     parser.add_argument("--minutes", type=float, default=1e6, help="what is not measured by then is said so")
     options = parser.parse_args()
     models = sorted((path.stem for path in SHIPPED.glob("*.safetensors")), key=lambda name: (name != DAMAGED, name))

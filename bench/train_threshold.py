@@ -1,9 +1,10 @@
 """From which quality on `published` beats `web`: the curve behind the threshold in liif_engine/auto.py.
 
-    python bench/train_threshold.py --data train/a train/b [--web CHECKPOINT] [--codec webp]
+    python bench/train_threshold.py --data train/a train/b [--web CHECKPOINT] [--codec webp | --codec noise]
 
 Only the held-out training pictures are looked at, the same that choose a checkpoint. Prints Markdown: PSNR of both
-models by quality and scale and, for JPEG, how often the quality is recovered from pixels alone.
+models by quality and scale and, for JPEG, how often the quality is recovered from pixels alone; or by noise, and how
+often that is seen.
 """
 
 from __future__ import annotations
@@ -13,18 +14,21 @@ import io
 import os
 import tempfile
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from PIL import Image
 
+from liif_engine.auto import NOISY
 from liif_engine.lab.degrade import Codec, Compression, Plan
 from liif_engine.lab.pairs import Pool, build_pool, is_held_out
 from liif_engine.lab.validate import SHAPE, Answer, validate, validation_pairs
 from liif_engine.network import checkpoint
-from liif_engine.picture import damage
+from liif_engine.picture import damage, noise
 
 SCALES = (1.0, 2.0, 4.0)
+NOISES = (1, 2, 3, 4, 6, 9, 13)
 QUALITIES = (30, 50, 70, 75, 80, 85, 90, 92, 95, 98)
 
 
@@ -32,7 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", nargs="+", type=Path, required=True, help="the folders of training pictures")
     parser.add_argument("--web", default="web", help="a shipped name or a checkpoint")
-    parser.add_argument("--codec", default="jpeg", choices=["jpeg", "webp"])
+    parser.add_argument("--codec", default="jpeg", choices=["jpeg", "webp", "noise"])
     parser.add_argument("--pictures", type=int, default=32, help="held-out pictures, at most")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
@@ -46,19 +50,38 @@ def main() -> None:
         print_scores(pool, options.web, options.codec, options.pictures)
         if options.codec == "jpeg":
             print_recovery(pool)
+        if options.codec == "noise":
+            print_noise(pool)
 
 
-def print_scores(pool: Pool, web: str, codec: Codec, pictures: int) -> None:
-    plans = {"clean": ()} | {str(q): (Compression(codec, q),) for q in reversed(QUALITIES)}
+def print_scores(pool: Pool, web: str, codec: Codec | Literal["noise"], pictures: int) -> None:
+    plans: dict[str, dict[str, Any]] = {"clean": {}}
+    if codec == "noise":
+        plans |= {str(level): {"noise": float(level)} for level in NOISES}
+    else:
+        plans |= {str(quality): {"passes": (Compression(codec, quality),)} for quality in reversed(QUALITIES)}
     models = {name: answer(name) for name in (web, "published")}
-    print(f"| {codec} quality | " + " | ".join(f"x{scale:g} web | x{scale:g} published" for scale in SCALES) + " |")
+    print(f"| {codec} | " + " | ".join(f"x{scale:g} web | x{scale:g} published" for scale in SCALES) + " |")
     print("|---" * (1 + 2 * len(SCALES)) + "|")
-    for column, passes in plans.items():
+    for column, done in plans.items():
         cells = []
         for scale in SCALES:
-            pairs = validation_pairs(pool, pictures, SHAPE, {column: Plan(scale, passes=passes)})
+            pairs = validation_pairs(pool, pictures, SHAPE, {column: Plan(scale, **done)})
             cells += [f"{validate(model, pairs, torch.device('cpu'))[column]:.2f}" for model in models.values()]
         print(f"| {column} | " + " | ".join(cells) + " |", flush=True)
+
+
+def print_noise(pool: Pool) -> None:
+    """How many of the pictures, reduced to half their size, `auto` takes for noisy, by the noise that is added."""
+    print("\n| noise | its measure: median | largest | taken for noisy |\n|---|---|---|---|")
+    for level in (0, *NOISES):
+        found = []
+        for index in range(len(pool)):
+            small = Image.fromarray(pool[index]).reduce(2)
+            noisy = np.asarray(small) + np.random.default_rng(index).standard_normal((*small.size[::-1], 3)) * level
+            found.append(max(noise.measure(np.rint(noisy).clip(0, 255).astype(np.uint8))))
+        taken = sum(one >= NOISY for one in found)
+        print(f"| {level} | {np.median(found):.1f} | {max(found):.1f} | {taken} of {len(found)} |", flush=True)
 
 
 def answer(name: str) -> Answer:

@@ -1,4 +1,5 @@
-"""The default model, `auto`: for each picture either `web`, which removes compression damage, or `published`.
+"""The default model, `auto`: for each picture either `web`, which removes compression damage and noise, or
+`published`.
 
 `web` pays for that with detail on clean pictures, so a picture without a trace of damage goes to `published`.
 Never `fast`: what replaces an original should be the best there is.
@@ -19,6 +20,10 @@ DAMAGED, CLEAN = "web", "published"
 #: The highest quality at which `web` beats `published` on the held-out training pictures, at scale 1, 2 and 4 alike;
 #: docs/training.md has the curves, and the command that measures them.
 HIGHEST_QUALITY = {"jpeg": 92, "webp": 94}
+
+#: Noise from which `web` gives more than `published` does, which takes it for detail and enlarges it [8-bit levels].
+#: docs/training.md has that curve too.
+NOISY = 2.9
 
 
 class Choice(NamedTuple):
@@ -43,8 +48,10 @@ def choose(damage: Damage) -> Choice:
             return Choice(DAMAGED, f"{about} by the file's own tables")
     if damage.grid_strength >= VISIBLE:
         return Choice(DAMAGED, f"8x8 blocks stand out (strength {damage.grid_strength:.2f})")
+    if damage.noise >= NOISY:
+        return Choice(DAMAGED, f"noise of some {damage.noise:.0f} levels of 255")
     if file is not None:
         return Choice(CLEAN, f"{about} by the file's own tables leaves no damage to remove")
     if pixels is not None:
         return Choice(CLEAN, f"its pixels keep to the steps of JPEG quality {pixels}, which leaves no damage to remove")
-    return Choice(CLEAN, "no trace of lossy compression")
+    return Choice(CLEAN, "no trace of lossy compression or noise")

@@ -8,7 +8,7 @@ import signal
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -16,7 +16,10 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 import liif_engine
+from liif_engine.crew import WORDS
+from liif_engine.crew import parse as parse_crew
 from liif_engine.errors import Cancelled, ExitCode, LiifError, UsageError, combined_exit_code, printable
+from liif_engine.lab import explain_command
 from liif_engine.lab.bench.command import bench
 from liif_engine.target import Target, parse_size
 
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from liif_engine.file import Outcome, Plan
     from liif_engine.picture.image_file import Limits
     from liif_engine.restore import Engine
+    from liif_engine.terminal import Batch
+    from liif_engine.workers import FileWork, WorkerSettings
 
 app = typer.Typer(
     name="liif",
@@ -39,6 +44,10 @@ Model = Annotated[str | None, typer.Option(help="auto, a shipped name (see `liif
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 Precision = Annotated[str | None, typer.Option(help="auto, fp32 or bf16; auto is bf16 for 8-bit pictures if it can.")]
 Config = Annotated[Path | None, typer.Option(help="A config.yaml; its engine: section gives the defaults.")]
+Workers = Annotated[
+    str | None, typer.Option(metavar=WORDS, help="Processes of this machine, one per GPU, or a Ray cluster.")
+]
+LogJson = Annotated[bool, typer.Option("--log-json", help="Log as JSON lines on stderr, with each job's id.")]
 INDENT: dict[str, Any] = {"initial_indent": "  ", "subsequent_indent": "    "}
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else there.")]
@@ -93,27 +102,37 @@ def restore(
     allow_truncated: Annotated[
         bool, typer.Option("--allow-truncated", help="Restore what is there of a picture that ends early.")
     ] = False,
+    consistent: Annotated[
+        bool, typer.Option("--consistent", help="Keep results inside their JPEGs' own intervals; --scale 1 only.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
     as_json: Json = False,
     config: Config = None,
+    workers: Workers = None,
+    log_json: LogJson = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more of what happens.")] = False,
 ) -> int:
-    """Restores pictures: removes compression damage and upscales, keeping metadata and colour."""
+    """Restores pictures: removes compression damage and upscales, keeping metadata and colour.
+
+    FILE may be a folder: all of it is restored into the folder --out, and a run that was stopped goes on.
+    """
     target = _target(scale, size, long_edge, megapixels)
-    settings = _settings(config, model=model, device=device, precision=precision, quality=quality)
-
-    from liif_engine import terminal
-
-    terminal.show_logs(verbose=verbose)
+    given = {"model": model, "device": device, "precision": precision, "quality": quality, "workers": workers}
+    settings = _settings(config, **given)
+    _show_logs(log_json, verbose)
+    if any(file.is_dir() for file in files):
+        options = {"overwrite": overwrite, "allow_truncated": allow_truncated, "consistent": consistent}
+        words = {"as_json": as_json, "verbose": verbose, "dry_run": dry_run}
+        return _restore_folder(files, out, target, settings, options, words)
     limits = _limits(settings)
-    job = _Job(settings, limits, overwrite, allow_truncated)
+    job = _Job(settings, limits, overwrite, allow_truncated, consistent)
     with _reports(as_json) as report:
-        plans = list(_plans(files, target, out, limits, overwrite, report))
+        plans = list(_plans(files, target, out, job, report))
         if dry_run:
             for plan in plans:
                 report(plan.source, planned=plan)
         elif plans:
-            _restore_all(plans, job, report)
+            _restore_all(plans, job, report) if settings.workers is None else _restore_several(plans, job, report)
     return combined_exit_code(report.failures)
 
 
@@ -132,35 +151,36 @@ def serve(
         bool, typer.Option("--loopback", help="Also listen on a port of 127.0.0.1, which asks for a token.")
     ] = False,
     config: Config = None,
+    workers: Workers = None,
+    metrics: Annotated[
+        str | None, typer.Option(metavar="[HOST:]PORT", help="Also show the figures for Prometheus there.")
+    ] = None,
+    log_json: LogJson = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more of what happens.")] = False,
 ) -> int:
     """Keeps the engine warm for this user's programs: GIMP, the daemon, curl (docs/service.md)."""
-    settings = _settings(config, model=model, device=device, precision=precision)
+    settings = _settings(config, model=model, device=device, precision=precision, workers=workers)
 
     import logging
 
+    from liif_engine import crew, log
     from liif_engine.service.serve import ServeSettings, serve
-    from liif_engine.workers import WorkerSettings
 
     # Plain lines with their time: this is read in a log file days later, not on a terminal.
     level = logging.INFO if verbose else logging.WARNING
-    logging.basicConfig(level=level, format="liif: %(asctime)s %(message)s", force=True)
-    megabytes = settings.memory_megabytes
-    workers = WorkerSettings(
-        device=settings.device,
-        # A path stays what it is here, whatever folder the workers are in.
-        model=str(Path(settings.model).absolute()) if Path(settings.model).suffix else settings.model,
-        precision=settings.precision,
-        memory_bytes=None if megabytes is None else megabytes * 1_000_000,
-        release_after_seconds=release_when_idle,
-    )
+    if log_json:
+        log.show_json(level=level)
+    else:
+        logging.basicConfig(level=level, format="liif: %(asctime)s %(message)s", force=True)
     return serve(
         ServeSettings(
             loopback=loopback,
             exit_when_idle=exit_when_idle,
             max_pixels=int(settings.max_megapixels * 1e6),
             quality=settings.quality,
-            workers=workers,
+            workers=_worker_settings(settings, release_after_seconds=release_when_idle),
+            crew=crew.parse(settings.workers or "auto"),
+            metrics=metrics,
         )
     )
 
@@ -252,6 +272,9 @@ def train(context: typer.Context) -> None:
     print(f"{result.model}: {result.scores['mean']:.2f} dB on held-out pictures{before}; step {result.steps}, {state}")
 
 
+app.command(name="explain")(explain_command.explain)
+
+
 @dataclass(frozen=True)
 class _Job:
     """What `liif restore` was asked for, beyond which files and how large."""
@@ -260,6 +283,7 @@ class _Job:
     limits: Limits
     overwrite: bool
     allow_truncated: bool
+    consistent: bool
 
 
 class _Report:
@@ -337,9 +361,7 @@ def _arrow(plan: Plan) -> str:
     return f"{printable(plan.source)} -> {printable(plan.destination)}  {before} -> {after}"
 
 
-def _plans(
-    files: list[Path], target: Target, out: Path | None, limits: Limits, overwrite: bool, report: _Report
-) -> Iterator[Plan]:
+def _plans(files: list[Path], target: Target, out: Path | None, job: _Job, report: _Report) -> Iterator[Plan]:
     """A plan for each file that can be restored; the others are reported. No two plans write the same file."""
     from liif_engine import file as picture_file
 
@@ -356,8 +378,8 @@ def _plans(
     taken: dict[Path, Path] = {}
     for file in files:
         try:
-            plan = picture_file.plan(file, target, out=out, limits=limits)
-            picture_file.check_destination(plan, overwrite=overwrite)
+            plan = picture_file.plan(file, target, out=out, limits=job.limits, consistent=job.consistent)
+            picture_file.check_destination(plan, overwrite=job.overwrite)
             first = taken.setdefault(plan.destination.absolute(), file)
             if first is not file:
                 message = f"its result would have the name of {first}'s, {plan.destination}"
@@ -373,34 +395,143 @@ def _plans(
 
 
 def _restore_all(plans: list[Plan], job: _Job, report: _Report) -> None:
-    """Restores one file after the other; a failure is reported and the next file goes on."""
-    from liif_engine import file as picture_file
-    from liif_engine.terminal import MEGA, Batch
+    """Restores the files in turn; a failure is reported and the next file goes on."""
+    from liif_engine.pipeline import Options, restore_files
+    from liif_engine.terminal import Batch
 
     engine = _engine(job.settings)
-    sizes = [plan.width * plan.height * plan.probe.frames / MEGA for plan in plans]
-    with Batch(sum(sizes), len(plans)) as batch:
+    with Batch(sum(map(_megapixels, plans)), len(plans)) as batch:
         report.say = batch.say
-        for plan, megapixels in zip(plans, sizes, strict=True):
-            with batch.picture(plan.source.name, megapixels) as on_progress:
-                try:
-                    outcome = picture_file.run(
-                        engine,
-                        plan,
-                        quality=job.settings.quality,
-                        overwrite=job.overwrite,
-                        allow_truncated=job.allow_truncated,
-                        limits=job.limits,
-                        on_progress=on_progress,
-                    )
-                except LiifError as error:
-                    report(plan.source, error=error)
-                except Exception as error:
-                    if "LIIF_DEBUG" in os.environ:
-                        raise
-                    report(plan.source, error=_fault(error).at(plan.source))
-                else:
-                    report(plan.source, outcome=outcome)
+        options = Options(job.settings.quality, job.overwrite, job.allow_truncated, job.limits)
+        restore_files(engine, plans, options, _Progress(report, batch))
+
+
+@dataclass(frozen=True)
+class _Progress:
+    """What the pipeline tells, on the terminal."""
+
+    report: _Report
+    batch: Batch
+
+    def restored(self, outcome: Outcome) -> None:
+        self.report(outcome.plan.source, outcome=outcome)
+
+    def failed(self, plan: Plan, error: Exception) -> None:
+        if not isinstance(error, LiifError):
+            if "LIIF_DEBUG" in os.environ:
+                raise error
+            error = _fault(error).at(plan.source)
+        self.report(plan.source, error=error)
+
+    def computing(self, plan: Plan) -> AbstractContextManager[Callable[[float], None]]:
+        return self.batch.picture(plan.source.name, _megapixels(plan))
+
+
+def _megapixels(plan: Plan) -> float:
+    from liif_engine.terminal import MEGA
+
+    return plan.width * plan.height * plan.probe.frames / MEGA
+
+
+def _restore_several(plans: list[Plan], job: _Job, report: _Report) -> None:
+    """Restores files by several workers; a failure is reported and the others go on."""
+    from liif_engine import crew
+    from liif_engine.commands.several import restore_several
+    from liif_engine.terminal import MEGA, Batch
+    from liif_engine.workers import FileWork
+
+    settings = job.settings
+
+    def work_of(plan: Plan) -> FileWork:
+        return FileWork(
+            str(plan.source),
+            str(plan.destination),
+            Target(size=(plan.width, plan.height)),
+            format=plan.format,
+            quality=settings.quality,
+            overwrite=job.overwrite,
+            allow_truncated=job.allow_truncated,
+            consistent=job.consistent,
+            max_pixels=job.limits.max_pixels,
+            result_pixels=plan.width * plan.height,
+            model=_lasting(settings.model),
+            precision=settings.precision,
+            job=str(plan.source),
+        )
+
+    def end(plan: Plan, outcome: Outcome | None, error: LiifError | None) -> None:
+        report(plan.source, outcome=outcome, error=error)
+
+    total = sum(plan.width * plan.height * plan.probe.frames / MEGA for plan in plans)
+    chosen, workers = crew.parse(settings.workers or "auto"), _worker_settings(settings)
+    with Batch(total, len(plans)) as batch:
+        report.say = batch.say
+        restore_several(plans, work_of, chosen, workers, batch, end)
+
+
+def _restore_folder(
+    files: list[Path],
+    out: Path | None,
+    target: Target,
+    settings: EngineSettings,
+    options: dict[str, bool],
+    words: dict[str, bool],
+) -> int:
+    """`liif restore` on a folder."""
+    from liif_engine import crew
+    from liif_engine.archive.restore import Order
+    from liif_engine.commands.folder import restore_folder
+
+    folder = next(file for file in files if file.is_dir())
+    if len(files) > 1:
+        raise UsageError("is a folder; restore it in a run of its own", path=folder, remedy="Name one folder.")
+    if out is None:
+        raise UsageError("is a folder", path=folder, remedy="Name the folder of the results with --out.")
+    order = Order(
+        folder,
+        out,
+        target,
+        model=_lasting(settings.model),
+        precision=settings.precision,
+        quality=settings.quality,
+        max_pixels=int(settings.max_megapixels * 1e6),
+        **options,
+    )
+    chosen = crew.Crew("here") if settings.workers is None else crew.parse(settings.workers)
+    # Of a million files, some kill their worker by chance; the same file twice is no chance.
+    return restore_folder(order, chosen, _worker_settings(settings, attempts=2), **words)
+
+
+def _worker_settings(settings: EngineSettings, **rest: Any) -> WorkerSettings:
+    import logging
+
+    from liif_engine.workers import WorkerSettings
+
+    megabytes = settings.memory_megabytes
+    return WorkerSettings(
+        device=settings.device,
+        model=_lasting(settings.model),
+        precision=settings.precision,
+        memory_bytes=None if megabytes is None else megabytes * 1_000_000,
+        log_level=logging.getLogger().getEffectiveLevel(),
+        **rest,
+    )
+
+
+def _lasting(model: str) -> str:
+    """A model's path stays what it is here, whatever folder the workers are in."""
+    return str(Path(model).absolute()) if Path(model).suffix else model
+
+
+def _show_logs(log_json: bool, verbose: bool) -> None:
+    import logging
+
+    from liif_engine import log, terminal
+
+    if log_json:
+        log.show_json(level=logging.INFO if verbose else logging.WARNING)
+    else:
+        terminal.show_logs(verbose=verbose)
 
 
 def _fault(error: Exception) -> LiifError:
@@ -432,6 +563,8 @@ def _settings(path: Path | None, **given: Any) -> EngineSettings:
     from liif_engine import config
 
     settings = config.load(path)
+    if given.get("workers") is not None:
+        parse_crew(given["workers"])
     return settings.model_copy(update={key: value for key, value in given.items() if value is not None})
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from liif_engine.errors import ConfigError
+from liif_engine import crew
+from liif_engine.errors import ConfigError, UsageError
 
 Settings = TypeVar("Settings", bound=BaseModel)
 
@@ -25,6 +26,7 @@ class EngineSettings(BaseModel):
         quality: of JPEG, WebP and AVIF results, 1 to 100.
         memory_megabytes: the most that work on the CPU may take; null for what the system allows.
         max_megapixels: larger inputs are refused.
+        workers: as `crew.parse` takes them; null for what suits the command.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -35,6 +37,17 @@ class EngineSettings(BaseModel):
     quality: int = Field(default=95, ge=1, le=100)
     memory_megabytes: int | None = Field(default=None, ge=256)
     max_megapixels: float = Field(default=250, gt=0)
+    workers: str | int | None = None
+
+    @field_validator("workers")
+    @classmethod
+    def _names_workers(cls, value: str | int | None) -> str | int | None:
+        if value is not None:
+            try:
+                crew.parse(value)
+            except UsageError as error:
+                raise ValueError(error.message) from None
+        return value
 
 
 def default_path() -> Path:

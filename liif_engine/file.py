@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import liif_engine
-from liif_engine.errors import LiifError, OutputError, OutputExistsError, UsageError
-from liif_engine.picture import image_file
-from liif_engine.picture.image_file import Limits, Marker, Probe
+from liif_engine.errors import InputError, LiifError, OutputError, OutputExistsError, UsageError
+from liif_engine.picture import coefficients, consistency, image_file
+from liif_engine.picture.image_file import Limits, Marker, Picture, Probe
 from liif_engine.target import Target
 
 if TYPE_CHECKING:
     # Planning and dry runs need no torch.
-    from liif_engine.restore import Engine, OnProgress
+    from liif_engine.restore import Engine, OnProgress, Pixels
 
 log = logging.getLogger(__name__)
+
+#: Why a result cannot be kept consistent with its file.
+NOT_ITS_SIZE = "a consistent result needs scale 1: the file's intervals speak of its own pixels"
+NO_INTERVALS = "is no JPEG whose quantisation intervals a result could be kept in"
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,7 @@ class Plan:
         format: of the result.
         probe: what the header says of the source.
         width, height: of the result in pixels.
+        consistent: whether the result is to be moved into the JPEG's own quantisation intervals.
     """
 
     source: Path
@@ -39,6 +46,7 @@ class Plan:
     probe: Probe
     width: int
     height: int
+    consistent: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,6 +60,7 @@ class Outcome:
         seconds: from opening the source to the result's name.
         source_sha256: of the file that was read, in hexadecimal.
         notes: what the result's format could not carry and the user should know.
+        stages: seconds spent on ``read``, ``restore`` (the network) and ``write`` (encoding, checking, flushing).
     """
 
     plan: Plan
@@ -60,6 +69,25 @@ class Outcome:
     seconds: float
     source_sha256: str = ""
     notes: tuple[str, ...] = ()
+    stages: dict[str, float] = field(default_factory=dict)
+
+
+class Clock:
+    """Seconds by stage of one piece of work.
+
+    Attributes:
+        laps: seconds by the stage's name.
+    """
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.monotonic()
+
+    def lap(self, stage: str) -> None:
+        """A stage has ended; the next begins."""
+        now = time.monotonic()
+        self.laps[stage] = self.laps.get(stage, 0.0) + now - self._last
+        self._last = now
 
 
 def destination_for(source: Path, target: Target, result: tuple[int, int], out: Path | None) -> Path:
@@ -78,7 +106,13 @@ def destination_for(source: Path, target: Target, result: tuple[int, int], out: 
 
 
 def plan(
-    source: Path, target: Target, *, out: Path | None = None, format: str | None = None, limits: Limits | None = None
+    source: Path,
+    target: Target,
+    *,
+    out: Path | None = None,
+    format: str | None = None,
+    limits: Limits | None = None,
+    consistent: bool = False,
 ) -> Plan:
     """Looks at a file's header and refuses what cannot be done, before any work.
 
@@ -88,6 +122,7 @@ def plan(
         out: as in `destination_for`.
         format: of the result, a name or suffix such as ``png``; by default told from the destination's suffix.
         limits: what is refused as too large.
+        consistent: whether to move the result into the JPEG's own quantisation intervals; at scale 1 only.
 
     Raises:
         LiifError: the file, its format or the result's size is refused; the error names the file.
@@ -95,6 +130,8 @@ def plan(
     try:
         probe = image_file.probe(source, limits=limits or Limits())
         width, height = target.size_of_result(probe.width, probe.height)
+        if consistent and (width, height) != (probe.width, probe.height):
+            raise UsageError(NOT_ITS_SIZE, remedy="Use --scale 1, or leave --consistent out.")
         destination = destination_for(source, target, (width, height), out)
         if format is not None:
             format = image_file.format_for(Path(f"result.{format.lower()}"))
@@ -103,7 +140,7 @@ def plan(
         image_file.check_result(probe, format=format, width=width, height=height)
     except LiifError as error:
         raise error.at(source) from error.__cause__
-    return Plan(source, destination, format, probe, width, height)
+    return Plan(source, destination, format, probe, width, height, consistent)
 
 
 def restore_file(
@@ -116,6 +153,7 @@ def restore_file(
     quality: int = 95,
     overwrite: bool = False,
     allow_truncated: bool = False,
+    consistent: bool = False,
     limits: Limits | None = None,
     on_progress: OnProgress | None = None,
 ) -> Outcome:
@@ -130,6 +168,7 @@ def restore_file(
         quality: of a lossy result, 1 to 100.
         overwrite: whether an existing file may be replaced.
         allow_truncated: whether to restore what is there of a picture whose data ends early.
+        consistent: whether to move the result into the JPEG's own quantisation intervals; at scale 1 only.
         limits: what is refused as too large.
         on_progress: called with the share of the work done; what it raises ends the work, and nothing is written.
 
@@ -138,7 +177,14 @@ def restore_file(
     """
     started = time.monotonic()
     source = Path(source)
-    planned = plan(source, target or Target(scale=2), out=_path(destination), format=format, limits=limits)
+    planned = plan(
+        source,
+        target or Target(scale=2),
+        out=_path(destination),
+        format=format,
+        limits=limits,
+        consistent=consistent,
+    )
     return run(
         engine,
         planned,
@@ -164,15 +210,57 @@ def run(
 ) -> Outcome:
     """Carries out a plan; arguments and errors as in `restore_file`."""
     started = time.monotonic() if started is None else started
-    source = planned.source
-    try:
+    clock = Clock()
+    picture = read(engine, planned, overwrite=overwrite, allow_truncated=allow_truncated, limits=limits)
+    clock.lap("read")
+    computed = compute(engine, planned, picture, on_progress=on_progress)
+    clock.lap("restore")
+    notes = write(planned, picture, computed, quality=quality, overwrite=overwrite)
+    clock.lap("write")
+    return outcome(planned, picture, computed, notes, seconds=time.monotonic() - started, stages=clock.laps)
+
+
+@dataclass(frozen=True)
+class Computed:
+    """What a picture became.
+
+    Attributes:
+        frames: their pixels, in the picture's layout and dtype.
+        model, precision: that computed them.
+    """
+
+    frames: list[Pixels]
+    model: str
+    precision: str
+
+
+def read(
+    engine: Engine, planned: Plan, *, overwrite: bool, allow_truncated: bool = False, limits: Limits | None = None
+) -> Picture:
+    """The first part of `run`: the picture, if its result can be written and fits in memory. Any thread may call it.
+
+    Raises:
+        LiifError: naming the file.
+    """
+    with _naming(planned.source):
         check_destination(planned, overwrite=overwrite)
         probe = planned.probe
         engine.check_memory(planned.width, planned.height * probe.frames, len(probe.layout), probe.bits)
-        picture = image_file.read(source, limits=limits or Limits(), allow_truncated=allow_truncated)
+        picture = image_file.read(planned.source, limits=limits or Limits(), allow_truncated=allow_truncated)
         if (picture.width, picture.height) != (probe.width, probe.height):
-            raise UsageError("the file changed while it was being read", path=source, remedy="Run it again.")
-        chosen = engine.for_picture(picture.frames[0].pixels, source)
+            raise UsageError("the file changed while it was being read", path=planned.source, remedy="Run it again.")
+        return picture
+
+
+def compute(engine: Engine, planned: Plan, picture: Picture, *, on_progress: OnProgress | None = None) -> Computed:
+    """The second part of `run`: what the network makes of the picture's frames.
+
+    Raises:
+        LiifError: naming the file.
+    """
+    with _naming(planned.source):
+        stored = _intervals(planned.source, picture) if planned.consistent else None
+        chosen = engine.for_picture(picture.frames[0].pixels, planned.source)
         frames = [
             chosen.restore(
                 frame.pixels,
@@ -182,29 +270,78 @@ def run(
             )
             for index, frame in enumerate(picture.frames)
         ]
+        if stored is not None:
+            frames = [consistency.project(stored, frame) for frame in frames]
+        return Computed(frames, chosen.model_name, engine.precision_for(planned.probe.bits))
+
+
+def _intervals(source: Path, picture: Picture) -> coefficients.Coefficients:
+    stored = coefficients.of_picture(source, picture)
+    if stored is None:
+        raise UsageError(NO_INTERVALS, remedy="Leave --consistent out.")
+    return stored
+
+
+def write(planned: Plan, picture: Picture, computed: Computed, *, quality: int, overwrite: bool) -> tuple[str, ...]:
+    """The third part of `run`: the result's file; gives what it could not carry. Any thread may call it.
+
+    Raises:
+        LiifError: naming the file; nothing was written.
+    """
+    with _naming(planned.source):
         marker = Marker(
             software="liif-restore",
             version=liif_engine.__version__,
-            model=chosen.model_name,
-            scale_x=planned.width / probe.width,
-            scale_y=planned.height / probe.height,
+            model=computed.model,
+            scale_x=planned.width / planned.probe.width,
+            scale_y=planned.height / planned.probe.height,
             source_sha256=picture.sha256,
         )
         notes = image_file.write(
             planned.destination,
             picture,
-            frames,
+            computed.frames,
             format=planned.format,
             quality=quality,
             marker=marker,
             overwrite=overwrite,
         )
+        return tuple(notes or ())
+
+
+def outcome(
+    planned: Plan,
+    picture: Picture,
+    computed: Computed,
+    notes: tuple[str, ...],
+    *,
+    seconds: float,
+    stages: dict[str, float],
+) -> Outcome:
+    """What to say of a file whose parts are all done."""
+    return Outcome(planned, computed.model, computed.precision, seconds, picture.sha256, notes, stages)
+
+
+@contextmanager
+def _naming(source: Path) -> Iterator[None]:
+    """Errors inside name the file."""
+    try:
+        yield
     except LiifError as error:
         raise error.at(source) from error.__cause__
-    precision = engine.precision_for(probe.bits)
-    return Outcome(
-        planned, chosen.model_name, precision, time.monotonic() - started, picture.sha256, tuple(notes or ())
-    )
+
+
+def sha256_of(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror})", path=path) from error
 
 
 def check_destination(planned: Plan, *, overwrite: bool) -> None:

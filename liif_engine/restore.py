@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,15 @@ from torch import Tensor
 from liif_engine import memory
 from liif_engine.auto import AUTO, DAMAGED, choose
 from liif_engine.errors import MemoryExhaustedError, NonFiniteError, TooLargeError
-from liif_engine.network import checkpoint
-from liif_engine.network.decode import Axis, Span, axis, decode
+from liif_engine.network import checkpoint, decoder
+from liif_engine.network.decode import Axis, Span, Strip, axis
 from liif_engine.network.device import DTYPE, Precision, choose_device, choose_precision
+from liif_engine.network.graphs import GraphedEncoder
 from liif_engine.network.model import EdsrLiif
+from liif_engine.network.transfer import to_host
 from liif_engine.picture import busy, planes, tiles
 from liif_engine.picture.damage import estimate
-from liif_engine.picture.tiles import Grid, Tile
+from liif_engine.picture.tiles import Grid, Rect, Tile
 from liif_engine.target import Target
 
 log = logging.getLogger(__name__)
@@ -48,6 +51,14 @@ STRIP_BYTES = 200 << 20
 
 #: Bytes per pixel and channel that encoding a result to a file takes on top of it: Pillow keeps four bytes a pixel.
 FILE_COPIES = 1.5
+
+#: How far beyond the least and greatest pixel of a tile's window an answer in half precision may lie before the tile
+#: is redone in fp32, as a share of full scale: for a flat window, and more for its contrast. Of colour noise of one
+#: bit, the hardest there is, `published` makes 1.1 beyond a contrast of 1; photographs stay far below.
+OVERSHOOT, OVERSHOOT_OF_CONTRAST = 0.25, 2.0
+
+#: What the fused decoder writes for a result's dtype.
+FORMS = {"uint8": torch.uint8, "uint16": torch.uint16, "float32": torch.float32}
 
 #: ITU-R BT.601 luma of the network's answer to a gray picture.
 LUMA = (0.299, 0.587, 0.114)
@@ -87,8 +98,22 @@ class _Progress:
         self.tile = 0
 
 
-class _NonFiniteTile(Exception):  # noqa: N818 - a signal inside this file, not an error for users
-    """A strip held infinities or not-a-numbers."""
+@dataclass(frozen=True)
+class _Canvas:
+    """Pixels of a rectangle of a picture, found by the picture's own coordinates."""
+
+    pixels: Pixels
+    top: int = 0
+    left: int = 0
+
+    def cut(self, rect: Rect) -> Pixels:
+        """A view of the pixels of `rect`."""
+        rows = slice(rect.top - self.top, rect.bottom - self.top)
+        return self.pixels[rows, rect.left - self.left : rect.right - self.left]
+
+
+class _ImplausibleTile(Exception):  # noqa: N818 - a signal inside this file, not an error for users
+    """A strip held infinities, not-a-numbers, or colours beyond what the window gives reason for."""
 
 
 class Engine:
@@ -130,6 +155,12 @@ class Engine:
             self._original = checkpoint.load(model)
             log.info("model %s on %s", self.model_name, self.device)
         self._networks: dict[_Place, EdsrLiif] = {}
+        self._graphs: dict[EdsrLiif, GraphedEncoder] = {}
+
+    @property
+    def network(self) -> EdsrLiif:
+        """The model itself, in fp32 on the CPU; of ``auto`` the one for damaged pictures."""
+        return self._original
 
     def for_picture(self, pixels: Pixels, file: Path | None = None) -> Engine:
         """The engine for this picture: of the model that suits its damage if this one's is ``auto``, else this one.
@@ -193,15 +224,49 @@ class Engine:
         core = self._core_size(grid, source, channels)
 
         result = np.empty((out_height, out_width, channels), source.dtype)
-        if planes.has_alpha(layout):
-            result[..., -1] = planes.resize_alpha(source[..., -1], out_height, out_width)
-            source = planes.spread_visible_colour(source)
+        source = planes.settle_alpha(source, layout, result)
         work = tiles.tiles(grid, core)
         groups = planes.NETWORK_GROUPS[layout]
         progress = _Progress(len(groups) * sum(map(self._work, work)), on_progress)
         for group in groups:
-            self._restore_group(source[..., group], result, group, grid, work, progress)
+            self._restore_group(_Canvas(source[..., group]), _Canvas(result), group, grid, work, progress)
         return result.reshape(out_height, out_width, *pixels.shape[2:])
+
+    @property
+    def halo(self) -> int:
+        """Input pixels around a tile's core that can change its result."""
+        return self._original.halo
+
+    def tile_core(self) -> int:
+        """Longest side of a tile's core, in input pixels, of pictures that are spread over several engines."""
+        core = TILE_CORE[self.device.type]
+        while core > SMALLEST_CORE and self.device.type == "cpu" and self._tile_bytes(core) > self._available():
+            core //= 2
+        return core
+
+    def restore_tile(self, window: Pixels, grid: Grid, core: Rect, *, on_progress: OnProgress | None = None) -> Pixels:
+        """Restores one tile of a picture that is spread over several engines: `restore` gives the same pixels for it.
+
+        Args:
+            window: (h, w, 1 or 3), the pixels that `tiles.tile(grid, core)` calls the tile's window; one group of
+                channels (`planes.NETWORK_GROUPS`) in uint8, uint16 or float32.
+            grid: the whole picture's sizes.
+            core: the tile's.
+            on_progress: as in `restore`.
+
+        Returns:
+            The pixels of the tile's output, with the channels and dtype of `window`.
+
+        Raises:
+            MemoryExhaustedError, NonFiniteError: as `restore`.
+        """
+        tile = tiles.tile(grid, core)
+        result = np.empty((tile.output.height, tile.output.width, window.shape[2]), window.dtype)
+        source = _Canvas(window, tile.window.top, tile.window.left)
+        target = _Canvas(result, tile.output.top, tile.output.left)
+        progress = _Progress(self._work(tile), on_progress)
+        self._restore_group(source, target, slice(0, window.shape[2]), grid, [tile], progress)
+        return result
 
     def result_bytes(self, width: int, height: int, channels: int, bits: int) -> int:
         """Bytes that a result of this size takes in memory, with what encoding it to a file needs."""
@@ -256,15 +321,15 @@ class Engine:
 
     def _restore_group(
         self,
-        source: Pixels,
-        result: Pixels,
+        source: _Canvas,
+        result: _Canvas,
         group: slice,
         grid: Grid,
         work: list[Tile],
         progress: _Progress,
     ) -> None:
         """Every tile of one group of channels; an out-of-memory error makes tiles smaller, then moves to the CPU."""
-        place = _Place(self.device, self.precision_for(8 * source.dtype.itemsize))
+        place = _Place(self.device, self.precision_for(8 * source.pixels.dtype.itemsize))
         axes = axis(grid.height, grid.out_height), axis(grid.width, grid.out_width)
         pending = work[::-1]
         while pending:
@@ -283,6 +348,8 @@ class Engine:
     def _with_less_memory(self, place: _Place, grid: Grid, tile: Tile, pending: list[Tile]) -> _Place:
         """Puts the tile back, halved or for the CPU."""
         if place.device.type == "cuda":
+            for graphs in self._graphs.values():
+                graphs.clear()
             torch.cuda.empty_cache()
         if max(tile.core.height, tile.core.width) > SMALLEST_CORE:
             first, second = tiles.halves(grid, tile)
@@ -300,8 +367,8 @@ class Engine:
     @torch.inference_mode()
     def _restore_tile(
         self,
-        source: Pixels,
-        result: Pixels,
+        source: _Canvas,
+        result: _Canvas,
         group: slice,
         tile: Tile,
         axes: tuple[Axis, Axis],
@@ -310,34 +377,51 @@ class Engine:
     ) -> None:
         """Encodes a tile's window and writes its output pixels, strip by strip, into `result`."""
         try:
-            for start, stop, rgb in self._answers(source, tile, axes, place, progress):
-                result[start:stop, tile.output.left : tile.output.right, group] = _to_pixels(rgb, result.dtype, group)
-        except _NonFiniteTile:
-            if place.precision == "fp32":
-                raise NonFiniteError("the network gave infinities or not-a-numbers") from None
-            log.warning("a tile overflowed in %s: redone in fp32", place.precision)
+            for strip in self._answers(source, tile, axes, place, progress, result.pixels.dtype, group):
+                rows = result.cut(Rect(strip.start, strip.stop, tile.output.left, tile.output.right))
+                rows[..., group] = _as_array(strip.values, rows.dtype)
+        except _ImplausibleTile as signal:
+            log.warning("a tile %s in %s: redone in fp32", signal, place.precision)
             progress.redo_tile()
             fp32 = _Place(place.device, "fp32")
             self._restore_tile(source, result, group, tile, axes, fp32, progress)
 
     def _answers(
-        self, source: Pixels, tile: Tile, axes: tuple[Axis, Axis], place: _Place, progress: _Progress
-    ) -> Iterator[tuple[int, int, Tensor]]:
-        """Yields (first row, end row, rgb) of a tile, checked to be finite."""
+        self,
+        source: _Canvas,
+        tile: Tile,
+        axes: tuple[Axis, Axis],
+        place: _Place,
+        progress: _Progress,
+        dtype: np.dtype[Any],
+        group: slice,
+    ) -> Iterator[Strip]:
+        """Yields the strips of a tile in the result's values, judged, in the CPU's memory."""
         network = self._network(place)
         window = tile.window
-        view = source[window.top : window.bottom, window.left : window.right]
+        view = source.cut(window)
         encoder_work = window.area * network.encoder_work // (network.blocks + 1)
+        rows = Span(axes[0], tile.output.top, tile.output.bottom, window.top)
+        columns = Span(axes[1], tile.output.left, tile.output.right, window.left)
+        # The fused decoder writes final values; gray is mixed from three colours first.
+        form = FORMS[dtype.name] if group.stop - group.start > 1 else torch.float32
         # In exact fp32, also where cuDNN would rather use TF32; and with the same algorithm each time.
         with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
-            feature_map = network.encode(_to_tensor(view, place.device), lambda: progress.step(encoder_work))
-            rows = Span(axes[0], tile.output.top, tile.output.bottom, window.top)
-            columns = Span(axes[1], tile.output.left, tile.output.right, window.left)
-            for start, stop, rgb in decode(network, feature_map, rows, columns):
-                if not bool(torch.isfinite(rgb.sum())):
-                    raise _NonFiniteTile
-                yield start, stop, rgb
-                progress.step((stop - start) * tile.output.width * network.decoder_work)
+            pixels = _to_tensor(view, place.device)
+            feature_map = self._encode(network, pixels, lambda: progress.step(encoder_work))
+            low, high = _plausible(view)  # while a GPU computes
+            strips = decoder.strips(network, feature_map, rows, columns, form=form)
+            for strip in to_host(replace(strip, values=_finished(strip.values, dtype, group)) for strip in strips):
+                _judge(strip, low, high, place.precision)
+                yield strip
+                progress.step((strip.stop - strip.start) * tile.output.width * network.decoder_work)
+
+    def _encode(self, network: EdsrLiif, pixels: Tensor, on_layer: Callable[[], None]) -> Tensor:
+        if pixels.device.type != "cuda":
+            return network.encode(pixels, on_layer)
+        if network not in self._graphs:
+            self._graphs[network] = GraphedEncoder(network)
+        return self._graphs[network](pixels, on_layer)
 
     def _network(self, place: _Place) -> EdsrLiif:
         """The model in a precision on a device, converted once and kept."""
@@ -349,11 +433,9 @@ class Engine:
         return self._networks[place]
 
 
-def _place_for(source: Pixels, tile: Tile, place: _Place) -> _Place:
+def _place_for(source: _Canvas, tile: Tile, place: _Place) -> _Place:
     """The place, in fp32 where half precision would miss the bound of docs/fidelity.md."""
-    window = tile.window
-    view = source[window.top : window.bottom, window.left : window.right]
-    if place.precision == "fp32" or busy.alternation(view) <= busy.TOO_BUSY:
+    if place.precision == "fp32" or busy.alternation(source.cut(tile.window)) <= busy.TOO_BUSY:
         return place
     log.info("a tile of dithering or single-pixel lines: computed in fp32, since %s strays there", place.precision)
     return _Place(place.device, "fp32")
@@ -368,13 +450,45 @@ def _to_tensor(view: Pixels, place: torch.device) -> Tensor:
     return tensor.permute(2, 0, 1)[None].expand(1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
 
 
-def _to_pixels(rgb: Tensor, dtype: np.dtype[Any], group: slice) -> Pixels:
-    """(rows, columns, 3) fp32 to (rows, columns, channels of the group) in the result's dtype, rounded and clamped."""
+def _plausible(view: Pixels) -> tuple[float, float]:
+    """The least and the greatest answer that a window's pixels give reason for: theirs, and what may lie beyond."""
+    full = planes.FULL_SCALE[view.dtype.name]
+    least, greatest = float(view.min()) / full, float(view.max()) / full
+    beyond = OVERSHOOT + OVERSHOOT_OF_CONTRAST * (greatest - least)
+    return least - beyond, greatest + beyond
+
+
+def _judge(strip: Strip, low: float, high: float, precision: Precision) -> None:
+    """Passes a strip whose answers are plausible; in fp32, any that are finite, since there is nothing better.
+
+    Raises:
+        _ImplausibleTile: the tile is to be redone in fp32.
+        NonFiniteError: it was in fp32.
+    """
+    least, greatest = strip.extent.tolist()
+    if low <= least and greatest <= high:  # not so for not-a-numbers
+        return
+    if math.isfinite(least) and math.isfinite(greatest):
+        if precision != "fp32":
+            raise _ImplausibleTile(f"has colours from {least:.2f} to {greatest:.2f}, beyond what its pixels allow,")
+        log.info("a tile has colours from %.2f to %.2f, also in fp32: they are the network's answer", least, greatest)
+    elif precision != "fp32":
+        raise _ImplausibleTile("overflowed")
+    else:
+        raise NonFiniteError("the network gave infinities or not-a-numbers")
+
+
+def _finished(values: Tensor, dtype: np.dtype[Any], group: slice) -> Tensor:
+    """(rows, columns, 3) to (rows, columns, channels of the group) in the result's values, rounded and clamped."""
+    if not values.is_floating_point():
+        return values
     if group.stop - group.start == 1:
-        rgb = (rgb * rgb.new_tensor(LUMA)).sum(-1, keepdim=True)
-    values = rgb.clamp_(0, 1).mul_(planes.FULL_SCALE[dtype.name])
-    if dtype == np.uint8:
-        return values.round_().to(torch.uint8).cpu().numpy()
-    if dtype == np.uint16:
-        return values.round_().to(torch.int32).cpu().numpy().astype(np.uint16)
-    return values.cpu().numpy()
+        values = (values * values.new_tensor(LUMA)).sum(-1, keepdim=True)
+    values = values.clamp_(0, 1).mul_(planes.FULL_SCALE[dtype.name])
+    if dtype == np.float32:
+        return values
+    return values.round_().to(torch.uint8 if dtype == np.uint8 else torch.int32)  # torch lacks much of uint16
+
+
+def _as_array(values: Tensor, dtype: np.dtype[Any]) -> Pixels:
+    return values.numpy().astype(dtype, copy=False)

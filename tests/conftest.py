@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 from liif_engine.network.model import EdsrLiif
+
+#: Of each node of the Ray cluster of the tests.
+NODE = {"include_dashboard": False, "object_store_memory": 80 << 20}
 
 
 def tiny_network(seed: int = 0, *, channels: int = 8, blocks: int = 1, hidden: tuple[int, ...] = (12, 16)) -> EdsrLiif:
@@ -48,3 +53,21 @@ def test_images() -> Path:
 def own_configuration(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees the developer's own config.yaml."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Any]:
+    """A real Ray cluster of this machine, as Ray's own tests use: a head without workers, and two nodes of one core.
+
+    One for the whole session, since it takes seconds to start. Tests that kill nodes add them first.
+    """
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    # Workers there find the engines that fail on purpose, as the nodes of a real cluster find what is installed.
+    here = str(Path(__file__).parent)
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
+    cluster_utils = pytest.importorskip("ray.cluster_utils", reason="pip install 'liif-restore[ray]' to run this")
+    one = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **NODE})
+    for _ in range(2):
+        one.add_node(num_cpus=1, **NODE)
+    yield one
+    one.shutdown()

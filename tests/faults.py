@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable
 from typing import Any
 
 from liif_engine.errors import NonFiniteError
@@ -28,7 +29,15 @@ class Faulty(Copying):
 
     def restore(self, pixels: Any, **rest: Any) -> Any:
         """As `Copying.restore`."""
-        on_progress = rest.get("on_progress") or (lambda _: None)
+        self._before(rest.get("on_progress") or (lambda _: None))
+        return super().restore(pixels, **rest)
+
+    def restore_tile(self, *arguments: Any, **rest: Any) -> Any:
+        """As `Copying.restore_tile`."""
+        self._before(rest.get("on_progress") or (lambda _: None))
+        return super().restore_tile(*arguments, **rest)
+
+    def _before(self, on_progress: Callable[[float], None]) -> None:
         on_progress(0.1)
         self._fail(self.model_name)
         if self.model_name.startswith("slow:"):
@@ -37,7 +46,6 @@ class Faulty(Copying):
             while (passed := time.monotonic() - started) < seconds:
                 time.sleep(0.02)
                 on_progress(0.1 + 0.8 * min(passed / seconds, 1))
-        return super().restore(pixels, **rest)
 
     def _fail(self, how: str) -> None:
         if how == "crash":
@@ -54,3 +62,13 @@ class Faulty(Copying):
             raise NonFiniteError("the network gave infinities or not-a-numbers")
         elif how == "bug":
             raise ZeroDivisionError("division by zero")
+
+
+class CrashesOnWide(Faulty):
+    """Dies of pictures that are 99 pixels wide."""
+
+    def restore(self, pixels: Any, **rest: Any) -> Any:
+        """As `Copying.restore`."""
+        if pixels.shape[1] == 99:
+            self._fail("crash")
+        return super().restore(pixels, **rest)

@@ -35,7 +35,7 @@ def test_a_fine_jpeg_and_a_lossless_file_go_to_published() -> None:
     assert choose(estimate(decoded(fine), fine)).model == CLEAN
     assert "98" in choose(estimate(decoded(fine), fine)).reason
     png = saved("PNG")
-    assert choose(estimate(PHOTO, png)) == (CLEAN, "no trace of lossy compression")
+    assert choose(estimate(PHOTO, png)) == (CLEAN, "no trace of lossy compression or noise")
 
 
 @pytest.mark.parametrize(("quality", "model"), [(40, DAMAGED), (99, CLEAN)])
@@ -64,6 +64,13 @@ def test_a_bad_jpeg_saved_again_finely_goes_to_web() -> None:
 def test_visible_blocks_alone_are_enough() -> None:
     assert choose(Damage(grid_phase=(0, 0), grid_strength=0.4)).model == DAMAGED
     assert choose(Damage(FileQuality("jpeg", 99, True, "4:4:4"), (0, 0), 0.4)).model == DAMAGED
+
+
+def test_a_noisy_picture_goes_to_web_though_it_was_never_compressed() -> None:
+    drawn = np.random.default_rng(0).standard_normal(PHOTO.shape) * 8
+    model, reason = choose(estimate(np.rint(PHOTO + drawn).clip(0, 255).astype(np.uint8)))
+    assert model == DAMAGED
+    assert "noise of some 8 levels" in reason
 
 
 def test_the_choice_is_never_fast() -> None:

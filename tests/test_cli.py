@@ -212,14 +212,14 @@ def test_a_fault_in_one_file_does_not_stop_the_rest(
     from liif_engine import file as picture_file
 
     olds = [jpeg(tmp_path / f"{n}.jpg") for n in "ab"]
-    run = picture_file.run
+    compute = picture_file.compute
 
-    def faulty(engine, planned, **rest):  # type: ignore[no-untyped-def]
+    def faulty(engine, planned, *rest, **more):  # type: ignore[no-untyped-def]
         if planned.source == olds[0]:
             raise ZeroDivisionError("division by zero")
-        return run(engine, planned, **rest)
+        return compute(engine, planned, *rest, **more)
 
-    monkeypatch.setattr(picture_file, "run", faulty)
+    monkeypatch.setattr(picture_file, "compute", faulty)
     code, _, err = liif("restore", *olds)
     assert code == ExitCode.ENGINE
     assert f"{olds[0]}: unexpected ZeroDivisionError" in err

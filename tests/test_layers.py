@@ -14,25 +14,28 @@ ROOT = Path(__file__).parents[1]
 #: Lower layers first; a module belongs to the longest name that begins its own.
 ENGINE_LAYERS = [
     ("liif_engine.errors",),
-    ("liif_engine.memory", "liif_engine.target", "liif_engine.config"),
+    ("liif_engine.memory", "liif_engine.target", "liif_engine.crew", "liif_engine.config", "liif_engine.log"),
+    ("liif_engine.figures",),
     ("liif_engine.picture", "liif_engine.network"),
     ("liif_engine.auto",),
-    ("liif_engine.restore", "liif_engine.file"),
+    ("liif_engine.restore", "liif_engine.file", "liif_engine.pipeline"),
     ("liif_engine.workers",),
-    ("liif_engine.lab", "liif_engine.service", "liif_engine.terminal"),
+    ("liif_engine.lab", "liif_engine.service", "liif_engine.terminal", "liif_engine.archive"),
+    ("liif_engine.commands",),
     ("liif_engine.cli",),
     ("liif_engine.__main__",),
 ]
 DAEMON_LAYERS = [
     ("liif_daemon.settings", "liif_daemon.steps", "liif_daemon.mounts"),
-    ("liif_daemon.ledger", "liif_daemon.ledger_schema", "liif_daemon.places"),
-    ("liif_daemon.names", "liif_daemon.exchange", "liif_daemon.carry"),
+    ("liif_daemon.ledger", "liif_daemon.ledger_schema", "liif_daemon.ledger_review", "liif_daemon.places"),
+    ("liif_daemon.names", "liif_daemon.exchange", "liif_daemon.carry", "liif_daemon.figures"),
     ("liif_daemon.store", "liif_daemon.settle", "liif_daemon.progress", "liif_daemon.engine"),
     ("liif_daemon.watcher", "liif_daemon.replace", "liif_daemon.status", "liif_daemon.examine"),
     ("liif_daemon.undo", "liif_daemon.prune", "liif_daemon.work"),
     ("liif_daemon.dispatch",),
     ("liif_daemon.why", "liif_daemon.check", "liif_daemon.unit", "liif_daemon.scan", "liif_daemon.first_run"),
     ("liif_daemon.gimp",),
+    ("liif_daemon.review",),
     ("liif_daemon.run",),
     ("liif_daemon.cli",),
     ("liif_daemon.__main__",),
@@ -97,7 +100,7 @@ def test_picture_and_config_know_no_torch() -> None:
 
 def test_the_daemon_knows_the_engine_only_by_its_edges() -> None:
     allowed = ("liif_engine.service.client", "liif_engine.picture", "liif_engine.config", "liif_engine.errors")
-    allowed += ("liif_engine.target", "liif_engine.terminal")
+    allowed += ("liif_engine.target", "liif_engine.terminal", "liif_engine.figures", "liif_engine.log")
     for path in (ROOT / "daemon").rglob("*.py"):
         for name in imports(path):
             assert name.split(".")[0] != "torch", path

@@ -21,7 +21,7 @@ from liif_daemon import gimp
 from liif_engine.errors import Cancelled, ConfigError, ExitCode, LiifError, UsageError, combined_exit_code, printable
 
 if TYPE_CHECKING:
-    from liif_daemon.ledger import Ledger
+    from liif_daemon.ledger_review import ReviewLedger
     from liif_daemon.settings import FolderSettings, Settings
 
 app = typer.Typer(
@@ -91,6 +91,9 @@ def run(
     recursive: Annotated[bool, typer.Option(help="Whether subfolders are watched too.")] = True,
     once: Annotated[bool, typer.Option("--once", help="Restore what is there, then end.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Agree to a first run on many pictures.")] = False,
+    log_json: Annotated[
+        bool, typer.Option("--log-json", help="Log as JSON lines with each job's name, here and in the engine.")
+    ] = False,
     config: Config = None,
 ) -> int:
     """Watches folders and restores what is there and what comes."""
@@ -115,7 +118,7 @@ def run(
     def ask(question: str) -> bool:
         return yes or typer.confirm(question, err=True)
 
-    return run_daemon(load(), load, once=once, ask=ask if yes or sys.stdin.isatty() else None)
+    return run_daemon(load(), load, once=once, ask=ask if yes or sys.stdin.isatty() else None, log_json=log_json)
 
 
 @app.command()
@@ -240,6 +243,9 @@ def scan(
 @app.command()
 def prune(
     older_than: Annotated[str | None, typer.Option(help="Also originals kept for longer than, like `90 days`.")] = None,
+    reviewed: Annotated[
+        bool, typer.Option("--reviewed", help="Also those whose results you kept on the review page.")
+    ] = False,
     dry_run: DryRun = False,
     config: Config = None,
 ) -> None:
@@ -250,8 +256,23 @@ def prune(
 
     with _ledger(config) as (settings, ledger):
         days = None if older_than is None else (time.time() - _time(older_than)) / 86400
-        gone = prune_all(ledger, Store(settings.daemon.originals_folder), older_than_days=days, dry_run=dry_run)
+        also = ledger.reviewed_originals() if reviewed else frozenset[str]()
+        store = Store(settings.daemon.originals_folder)
+        gone = prune_all(ledger, store, older_than_days=days, also=also, dry_run=dry_run)
     print(f"{gone.count} originals, {as_bytes(gone.size)}{' (dry run)' if dry_run else ''}")
+
+
+@app.command()
+def review(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="On 127.0.0.1; 0 for one that is free.")] = 0,
+    browser: Annotated[bool, typer.Option("--open/--no-open", help="Whether to open the page in a browser.")] = True,
+    config: Config = None,
+) -> None:
+    """Shows what was restored, before and after, in a browser on this machine; undo and keep there."""
+    from liif_daemon.review.serve import serve
+
+    with _ledger(config, forgiving=True) as (settings, ledger):
+        serve(settings, ledger, port=port, browser=browser)
 
 
 @app.command()
@@ -290,10 +311,10 @@ def service_uninstall() -> None:
 
 
 @contextmanager
-def _ledger(config: Path | None, *, forgiving: bool = False) -> Iterator[tuple[Settings, Ledger]]:
+def _ledger(config: Path | None, *, forgiving: bool = False) -> Iterator[tuple[Settings, ReviewLedger]]:
     """The settings and the open ledger; `forgiving` finds the ledger even if a folder's settings are wrong now."""
     from liif_daemon import places
-    from liif_daemon.ledger import Ledger
+    from liif_daemon.ledger_review import ReviewLedger
     from liif_daemon.settings import load_daemon
 
     try:
@@ -303,7 +324,7 @@ def _ledger(config: Path | None, *, forgiving: bool = False) -> Iterator[tuple[S
             raise
         _show(error)
         settings = load_daemon(config)
-    ledger = Ledger(places.ledger_path(settings))
+    ledger = ReviewLedger(places.ledger_path(settings))
     try:
         yield settings, ledger
     finally:

@@ -11,6 +11,7 @@ from pathlib import Path
 from liif_daemon import places
 from liif_daemon.engine import Engine, Stopped
 from liif_daemon.examine import examine, record
+from liif_daemon.figures import Tally
 from liif_daemon.ledger import Glance, Job, Ledger
 from liif_daemon.names import pictures
 from liif_daemon.progress import Progress
@@ -47,6 +48,7 @@ class Daemon:
         self.store = Store(settings.daemon.originals_folder)
         self.progress = Progress(places.status_path(settings))
         self.settling = Settling()
+        self.tally = Tally()
         self.stopping = threading.Event()
         self._wake = threading.Event()
         self._scans: dict[Path, FolderSettings] = {}
@@ -158,7 +160,7 @@ class Daemon:
         self._threads.append(thread)
 
     def _bench(self) -> Bench:
-        return Bench(self.settings, self.ledger, self.store, self.engine)
+        return Bench(self.settings, self.ledger, self.store, self.engine, self.tally)
 
     def _look_for_ever(self) -> None:
         """Scans and looks at what has settled."""
@@ -200,6 +202,7 @@ class Daemon:
             if record(path, folder, self.settings, self.ledger, verdict):
                 self._wake.set()
             elif verdict.kind == "failed":
+                self.tally.failed("InputError")
                 log.warning("%s: failed: %s", path, verdict.reason)
             else:
                 log.info("%s: left as it is: %s", path, verdict.reason)

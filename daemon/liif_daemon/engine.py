@@ -27,11 +27,12 @@ class EngineError(Exception):
     Attributes:
         reason: in words, with what to do.
         kind: ``refused`` (for good), ``again`` (a failed try, which counts) or ``wait`` (does not count).
+        cause: the kind of error, for the figures.
     """
 
-    def __init__(self, reason: str, kind: str) -> None:
+    def __init__(self, reason: str, kind: str, cause: str = "EngineError") -> None:
         super().__init__(reason)
-        self.reason, self.kind = reason, kind
+        self.reason, self.kind, self.cause = reason, kind, cause
 
 
 class Stopped(Exception):  # noqa: N818 - what was asked for
@@ -49,6 +50,7 @@ class Order:
         quality: of a lossy result.
         precision: auto, fp32 or bf16.
         seconds: the most time that the work may take.
+        job: its name in the logs.
     """
 
     source: Path
@@ -58,6 +60,7 @@ class Order:
     quality: int
     precision: str
     seconds: float
+    job: str = ""
 
 
 class Engine(Protocol):
@@ -82,10 +85,11 @@ class ServiceEngine:
     Args:
         folder: of its socket; None for the user's own.
         config: the config.yaml whose engine: section a service started here reads; None for the default place's.
+        arguments: more words of `liif serve` for a service started here.
     """
 
-    def __init__(self, folder: str | None = None, config: Path | None = None) -> None:
-        arguments = () if config is None else ("--config", str(config.absolute()))
+    def __init__(self, folder: str | None = None, config: Path | None = None, arguments: tuple[str, ...] = ()) -> None:
+        arguments += () if config is None else ("--config", str(config.absolute()))
         self.client = client.Client(folder, name="liif-daemon", arguments=arguments)
 
     def restore(self, order: Order, on_progress: Callable[[float], None]) -> str:
@@ -99,16 +103,17 @@ class ServiceEngine:
                 model=order.model,
                 precision=order.precision,
                 priority="backlog",
+                reference=order.job,
                 timeout_seconds=order.seconds,
                 **_size(order.target),
             )
         except client.ServiceError as error:
             waits = isinstance(error, client.NotRunning | client.WrongVersion) or error.kind in SURROUNDINGS
-            raise EngineError(_words(error, order), "wait" if waits else _kind(error)) from error
+            raise EngineError(_words(error, order), "wait" if waits else _kind(error), error.kind) from error
         try:
             last = job.wait(lambda _, share: on_progress(share))
         except client.ServiceError as error:
-            raise EngineError(_words(error, order), _kind(error)) from error
+            raise EngineError(_words(error, order), _kind(error), error.kind) from error
         finally:
             job.forget()
         return str(last["result"]["model"])

@@ -1,4 +1,7 @@
-"""The only truth about jobs: SQLite, all SQL here, each state change one transaction, and no row is ever deleted."""
+"""The only truth about jobs: SQLite, each state change one transaction, and no row is ever deleted.
+
+All SQL is here, and what `review` asks in ledger_review.py.
+"""
 
 from __future__ import annotations
 
@@ -393,6 +396,11 @@ class Ledger:
     def originals(self) -> list[sqlite3.Row]:
         """Rows of sha256, size, stored and until, of the originals in the store."""
         return self._rows("SELECT * FROM originals WHERE NOT gone ORDER BY stored")
+
+    def store_size(self) -> tuple[int, int]:
+        """How many originals are in the store, and their bytes."""
+        row = self._rows("SELECT count(*), coalesce(sum(size), 0) FROM originals WHERE NOT gone")[0]
+        return int(row[0]), int(row[1])
 
     def let_go(self, sha256: str) -> None:
         """Remembers that an original has left the store."""

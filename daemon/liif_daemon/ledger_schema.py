@@ -60,4 +60,11 @@ MIGRATIONS = (
         gone INTEGER NOT NULL DEFAULT 0
     ) WITHOUT ROWID
     """,
+    """
+    CREATE INDEX jobs_by_change ON jobs (state, changed);
+    CREATE TABLE reviews (
+        job INTEGER PRIMARY KEY REFERENCES jobs (id),
+        changed REAL NOT NULL
+    )
+    """,
 )

@@ -22,7 +22,14 @@ class Pruned:
     size: int
 
 
-def prune(ledger: Ledger, store: Store, *, older_than_days: float | None = None, dry_run: bool = False) -> Pruned:
+def prune(
+    ledger: Ledger,
+    store: Store,
+    *,
+    older_than_days: float | None = None,
+    also: frozenset[str] = frozenset(),
+    dry_run: bool = False,
+) -> Pruned:
     """Lets originals go.
 
     Args:
@@ -30,11 +37,12 @@ def prune(ledger: Ledger, store: Store, *, older_than_days: float | None = None,
         store: of the originals.
         older_than_days: also those whose time is not over, if they lie there for longer than this; None for only those
             whose time is over.
+        also: SHA-256 of originals that go whether their time is over or not.
         dry_run: only counts.
     """
     now, count, size = time.time(), 0, 0
     for row in ledger.originals():
-        over = row["until"] <= now
+        over = row["until"] <= now or row["sha256"] in also
         if older_than_days is not None:
             over |= now - row["stored"] > older_than_days * _SECONDS_PER_DAY
         # A time in the future means that the clock was moved: nothing is let go by such a clock.

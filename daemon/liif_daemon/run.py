@@ -18,11 +18,14 @@ from types import FrameType
 from liif_daemon import places, unit
 from liif_daemon.dispatch import FOLDER_SECONDS, Daemon
 from liif_daemon.engine import ServiceEngine
+from liif_daemon.figures import Figures
 from liif_daemon.first_run import agree
 from liif_daemon.ledger import Ledger
 from liif_daemon.prune import prune
 from liif_daemon.settings import Settings
+from liif_engine import figures
 from liif_engine.errors import ExitCode, LiifError, OutputError, UsageError, printable
+from liif_engine.log import Json
 from liif_engine.terminal import show_error
 
 log = logging.getLogger("liif_daemon")
@@ -53,7 +56,14 @@ class Signals:
         self.reloads = True
 
 
-def run(settings: Settings, load: Callable[[], Settings], *, once: bool, ask: Callable[[str], bool] | None) -> ExitCode:
+def run(
+    settings: Settings,
+    load: Callable[[], Settings],
+    *,
+    once: bool,
+    ask: Callable[[str], bool] | None,
+    log_json: bool = False,
+) -> ExitCode:
     """Runs the daemon until it is told to end or, with `once`, until all that is there is done.
 
     Args:
@@ -61,6 +71,7 @@ def run(settings: Settings, load: Callable[[], Settings], *, once: bool, ask: Ca
         load: reads the settings again.
         once: end when done.
         ask: agrees to a large first run; None if there is nobody to ask.
+        log_json: write the log as JSON lines, and have an engine that is started here do so.
 
     Returns:
         OK; with `once`, SEVERAL if anything failed or has to wait.
@@ -73,15 +84,18 @@ def run(settings: Settings, load: Callable[[], Settings], *, once: bool, ask: Ca
     places.check_layout(settings)
     signals = Signals()
     with places.only_one(settings):
-        write_log(settings)
+        write_log(settings, as_json=log_json)
         ledger = Ledger(places.ledger_path(settings))
-        engine = ServiceEngine(config=settings.path)
+        engine = ServiceEngine(config=settings.path, arguments=("--log-json", "--verbose") if log_json else ())
         try:
             agree(settings, ledger, engine, ask)
             if settings.daemon.low_priority:
                 step_back()
             started = time.time()
             daemon = Daemon(settings, ledger, engine, once=once)
+            if settings.daemon.metrics is not None:
+                shown = Figures(ledger, daemon.tally, settings.daemon.originals_folder)
+                figures.show(str(settings.daemon.metrics), shown)
             daemon.start()
             unit.notify(READY="1")
             try:
@@ -102,17 +116,17 @@ class OneLine(logging.Formatter):
         return printable(super().formatMessage(record))
 
 
-def write_log(settings: Settings) -> None:
+def write_log(settings: Settings, *, as_json: bool = False) -> None:
     """Sends the log to a file that is rotated, and to stderr."""
     path = places.log_path(settings)
-    words = OneLine("%(asctime)s %(levelname)s %(message)s")
+    words: logging.Formatter = Json() if as_json else OneLine("%(asctime)s %(levelname)s %(message)s")
     try:
         file: logging.Handler = RotatingFileHandler(path, maxBytes=_LOG_BYTES, backupCount=_LOGS, encoding="utf-8")
     except OSError as error:
         raise OutputError(f"cannot be written ({error.strerror})", path=path) from error
     file.setFormatter(words)
     said = logging.StreamHandler(sys.stderr)
-    said.setFormatter(OneLine("%(message)s"))
+    said.setFormatter(words if as_json else OneLine("%(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[file, said], force=True)
     # A full disk under the log is no reason for a traceback with each line.
     logging.raiseExceptions = False

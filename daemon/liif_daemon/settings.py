@@ -123,6 +123,7 @@ class DaemonSettings(BaseModel):
     max_attempts: int = Field(default=4, ge=1)
     job_minutes: float = Field(default=120, gt=0)
     low_priority: bool = True
+    metrics: str | int | None = None
 
     @property
     def state_folder(self) -> Path:

@@ -7,16 +7,18 @@ import logging
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from liif_daemon import steps
 from liif_daemon.engine import Engine, EngineError, Order, Stopped
 from liif_daemon.examine import model_of
+from liif_daemon.figures import Tally
 from liif_daemon.ledger import LONGEST_WAIT, Glance, Job, Ledger
 from liif_daemon.replace import Policy, Result, put_beside, recover, remove_workplace, replace, verify, workplace_for
 from liif_daemon.settings import FolderSettings, Settings, target_of
 from liif_daemon.store import Changed, Store, hash_of
+from liif_engine import log as logs
 from liif_engine.errors import LiifError, OutputExistsError, UnsupportedError
 from liif_engine.picture import image_file
 
@@ -47,6 +49,7 @@ class Bench:
     ledger: Ledger
     store: Store
     engine: Engine
+    tally: Tally = field(default_factory=Tally)
 
 
 def restore_picture(jobs: list[Job], bench: Bench, on_progress: OnProgress) -> bool:
@@ -63,6 +66,16 @@ def restore_picture(jobs: list[Job], bench: Bench, on_progress: OnProgress) -> b
     Raises:
         OutputError: the ledger cannot be written; the jobs stay claimed until `recover_jobs`.
     """
+    with logs.about(name_of(jobs[0])):
+        return _restore_picture(jobs, bench, on_progress)
+
+
+def name_of(job: Job) -> str:
+    """By which every log, the service's too, knows a job."""
+    return f"daemon-{job.id}"
+
+
+def _restore_picture(jobs: list[Job], bench: Bench, on_progress: OnProgress) -> bool:
     steps.reached("claimed")
     workplace = workplace_for(jobs[0].path)
     try:
@@ -95,7 +108,7 @@ def restore_picture(jobs: list[Job], bench: Bench, on_progress: OnProgress) -> b
             raise
         reason = f"{error.message}. {error.remedy}".removesuffix(". ")
         final = isinstance(error, UnsupportedError | OutputExistsError)
-        failed = EngineError(reason, "refused" if final else "again")
+        failed = EngineError(reason, "refused" if final else "again", type(error).__name__)
         return _give_up(jobs, bench, lambda job: _after_engine_error(job, failed, bench))
     except Exception as error:
         log.exception("%s: unexpected", jobs[0].path)
@@ -180,7 +193,8 @@ def _probe(source: Path) -> image_file.Probe:
     except LiifError as error:
         if isinstance(error.__cause__, OSError):
             raise error.__cause__ from error
-        raise EngineError(f"{error.message}. {error.remedy}".removesuffix(". "), "refused") from error
+        reason = f"{error.message}. {error.remedy}".removesuffix(". ")
+        raise EngineError(reason, "refused", type(error).__name__) from error
 
 
 def _result(job: Job, source: Path, workplace: Path, bench: Bench, on_progress: OnProgress) -> Result | None:
@@ -202,20 +216,33 @@ def _result(job: Job, source: Path, workplace: Path, bench: Bench, on_progress: 
         (folder.quality if folder else None) or settings.engine.quality,
         settings.engine.precision,
         settings.daemon.job_minutes * 60,
+        name_of(job),
     )
+    bench.tally.took("look", time.monotonic() - started)
     try:
         model = bench.engine.restore(order, lambda share: on_progress(job, share))
     except EngineError as error:
         if error.kind != "refused" or job.in_place:
             raise
         bench.ledger.finish(job, "failed", error.reason)
+        bench.tally.failed(error.cause)
         return None
     size = target.size_of_result(probe.width, probe.height)
     seconds = time.monotonic() - started
-    return verify(job, order.destination, size=size, frames=probe.frames, model=model, seconds=seconds)
+    bench.tally.took("engine", seconds)
+    result = verify(job, order.destination, size=size, frames=probe.frames, model=model, seconds=seconds)
+    bench.tally.took("verify", time.monotonic() - started - seconds)
+    return result
 
 
 def _put_in_place(result: Result, bench: Bench) -> None:
+    started, job = time.monotonic(), result.job
+    _put(result, bench)
+    bench.tally.took("replace", time.monotonic() - started)
+    bench.tally.restored(job.width * job.height, result.width * result.height)
+
+
+def _put(result: Result, bench: Bench) -> None:
     job = result.job
     folder = _folder_of(job, bench.settings)
     policy = Policy(folder.keep_originals, folder.mtime == "keep") if folder else Policy()
@@ -245,18 +272,22 @@ def _after_engine_error(job: Job, error: EngineError, bench: Bench) -> None:
         after = f" (given up after {tries} tries)" if counts else ""
         log.warning("%s: failed: %s%s", job.path, error.reason, after)
         bench.ledger.finish(job, "failed", error.reason + after)
+        bench.tally.failed(error.cause)
         return
     seconds = settings.retry_seconds * 4 ** (job.attempts if counts else 0)
     log.warning("%s: %s Tried again in %.0f s.", job.path, error.reason, min(seconds, LONGEST_WAIT))
     bench.ledger.wait(job, error.reason, seconds, counts=counts)
+    bench.tally.again(error.cause)
 
 
 def _after_disk_error(job: Job, reason: str, passing: bool, bench: Bench) -> None:
     log.warning("%s: %s", job.path, reason)
     if passing:
         bench.ledger.wait(job, reason, bench.settings.daemon.retry_seconds, counts=False)
+        bench.tally.again("OSError")
     else:
         bench.ledger.finish(job, "failed", reason)
+        bench.tally.failed("OSError")
 
 
 def _in_words(error: OSError) -> tuple[str, bool]:

@@ -7,12 +7,14 @@ import gi
 gi.require_version("GimpUi", "3.0")
 gi.require_version("Gtk", "3.0")
 
-import restore_image  # noqa: E402
 from gi.repository import Gimp, GimpUi, GObject, Gtk  # noqa: E402
 from order import Refusal  # noqa: E402
+from parts import flat, takes_pixels  # noqa: E402
 from preview import Preview  # noqa: E402
 
+#: What is offered until the engine has said which models it has, and their order.
 MODELS = ("auto", "web", "published")
+ORDER = ("auto", "web", "fast", "published")
 
 #: Arguments in the order in which the dialog has them; the model has a widget of its own.
 BEFORE_MODEL = ("only-artifacts", "scale", "width", "height")
@@ -32,24 +34,29 @@ def ask(procedure, config, image, drawables, order_of, title):
     """
     GimpUi.init("liif_restore")
     dialog = GimpUi.ProcedureDialog.new(procedure, config, title)
-    dialog.set_ok_label("_Restore")
+    dialog.set_ok_label("R_estore")
     content = dialog.get_content_area()
+    label, row, choice = _model_row(config)
     layer = _shown(image, drawables)
     if layer is not None:
-        preview = Preview(layer, lambda: order_of(config))
+        preview = Preview(layer, lambda: order_of(config), lambda names: _offer(choice, names))
         preview.set_border_width(12)
         content.pack_start(preview, False, False, 0)
     dialog.fill_box("size", list(BEFORE_MODEL))
     dialog.fill(["size"])
-    label, row = _model_row(config)
     content.pack_start(row, False, False, 0)
+    for name in AFTER_MODEL:
+        # Without this GIMP 3.2 makes radio buttons of a short list, which take up half the dialog.
+        dialog.get_widget(name, Gtk.ComboBox.__gtype__)
     dialog.fill_box("where", list(AFTER_MODEL))
     dialog.fill(["where"])
     content.pack_start(_result_words(config, image, order_of), False, False, 6)
     labels = Gtk.SizeGroup.new(Gtk.SizeGroupMode.HORIZONTAL)
     labels.add_widget(label)
     for name in (*BEFORE_MODEL[1:], *AFTER_MODEL):
-        labels.add_widget(dialog.get_widget(name, GObject.TYPE_NONE).get_label())
+        words = dialog.get_widget(name, GObject.TYPE_NONE).get_label()
+        if isinstance(words, Gtk.Widget):
+            labels.add_widget(words)
     for name in BEFORE_MODEL[1:]:
         dialog.set_sensitive(name, True, config, "only-artifacts", True)
     if layer is not None:
@@ -64,13 +71,13 @@ def ask(procedure, config, image, drawables, order_of, title):
 
 def _shown(image, drawables):
     """The layer that the preview shows: the active one, or the uppermost."""
-    every = restore_image.flat(image.get_layers())
+    every = flat(image.get_layers())
     active = [one for one in drawables if one.is_layer()]
-    return next((one for one in active + every if restore_image.takes_pixels(one)), None)
+    return next((one for one in active + every if takes_pixels(one)), None)
 
 
 def _model_row(config):
-    """A list of the models that also takes the path of a checkpoint; its label and the row of both."""
+    """A list of the models that also takes the path of a checkpoint: its label, the row of both, and the list."""
     row = Gtk.Box(spacing=6)
     choice = Gtk.ComboBoxText.new_with_entry()
     for name in MODELS:
@@ -81,10 +88,23 @@ def _model_row(config):
     )
     flags = GObject.BindingFlags.BIDIRECTIONAL | GObject.BindingFlags.SYNC_CREATE
     config.bind_property("model", choice.get_child(), "text", flags)
-    label = Gtk.Label(label="Model", xalign=0)
+    label = Gtk.Label(label="_Model", xalign=0, use_underline=True)
+    label.set_mnemonic_widget(choice.get_child())
     row.pack_start(label, False, False, 0)
     row.pack_start(choice, True, True, 0)
-    return label, row
+    return label, row, choice
+
+
+def _offer(choice, names):
+    """Fills the list with what the engine has."""
+    known = [name for name in ORDER if name in ("auto", *names)]
+    chosen = choice.get_child().get_text()
+    choice.remove_all()
+    for name in (*known, *sorted(set(names) - set(known))):
+        choice.append_text(name)
+    # GTK may empty the field with the list.
+    if choice.get_child().get_text() != chosen:
+        choice.get_child().set_text(chosen)
 
 
 def _result_words(config, image, order_of):

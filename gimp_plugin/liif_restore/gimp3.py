@@ -1,4 +1,4 @@
-"""The plug-in's face in GIMP 3: the procedure, its arguments, its menu, and how errors and notes reach people."""
+"""The plug-in's face in GIMP 3: its procedures, the arguments and menu of the first, and what becomes of an answer."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ gi.require_version("Gimp", "3.0")
 gi.require_version("Gegl", "0.4")
 
 import client  # noqa: E402
+import evidence  # noqa: E402
 import restore_image  # noqa: E402
 from gi.repository import Gegl, Gimp, GLib, GObject  # noqa: E402
 from order import Order, Refusal  # noqa: E402
+from tell import Progress, failure  # noqa: E402
 
 PROCEDURE = "plug-in-liif-restore"
 TITLE = "Restore and Enlarge (LIIF)"
 
-MODELS = "auto, web (pictures from the web), published (clean pictures), or the path of a checkpoint"
+MODELS = "auto, web (pictures from the web), fast (where the engine has it), published (clean), or a checkpoint's path"
 
 #: Nick of each choice, by argument.
 CHOICES = {
@@ -34,23 +36,22 @@ CHOICES = {
     "device": (("auto", "Any"), ("cpu", "Processor (CPU)"), ("cuda", "NVIDIA GPU (CUDA)"), ("mps", "Apple GPU (MPS)")),
 }
 
-#: GIMP draws no faster. [s]
-PROGRESS_SECONDS = 0.05
-
 
 class LiifRestore(Gimp.PlugIn):
     """The plug-in, as GIMP meets it."""
 
     def do_query_procedures(self):
         """The names of the procedures."""
-        return [PROCEDURE]
+        return [PROCEDURE, evidence.PROCEDURE]
 
     def do_set_i18n(self, _name):
         """There are no translations."""
         return False
 
     def do_create_procedure(self, name):
-        """The procedure with all its arguments; what the dialog shows is in dialog.py."""
+        """A procedure with all its arguments; what the dialog shows is in dialog.py."""
+        if name == evidence.PROCEDURE:
+            return evidence.create(self)
         procedure = Gimp.ImageProcedure.new(self, name, Gimp.PDBProcType.PLUGIN, run, None)
         procedure.set_image_types("*")
         # Without a chosen layer too: "every layer" needs none, and for the others there are words.
@@ -72,21 +73,21 @@ class LiifRestore(Gimp.PlugIn):
 def add_arguments(procedure):
     """Declares every option; GIMP remembers the last values and checks ranges."""
     flags = GObject.ParamFlags.READWRITE
-    procedure.add_double_argument("scale", "Scale", "Result per input pixel along each side", 1, 16, 2, flags)
+    procedure.add_double_argument("scale", "Sc_ale", "Result per input pixel along each side", 1, 16, 2, flags)
     procedure.add_int_argument(
-        "width", "Width", "Of the result in pixels; 0: as scale or height say", 0, 524288, 0, flags
+        "width", "_Width", "Of the result in pixels; 0: as scale or height say", 0, 524288, 0, flags
     )
     procedure.add_int_argument(
-        "height", "Height", "Of the result in pixels; 0: as scale or width say", 0, 524288, 0, flags
+        "height", "Hei_ght", "Of the result in pixels; 0: as scale or width say", 0, 524288, 0, flags
     )
     procedure.add_boolean_argument(
-        "only-artifacts", "Only remove artifacts", "Keep the size, and change only what is selected", False, flags
+        "only-artifacts", "Only remove arti_facts", "Keep the size, and change only what is selected", False, flags
     )
     procedure.add_string_argument("model", "Model", MODELS, "auto", flags)
     blurbs = {
-        "result": ("Result", "Where the result goes"),
-        "layers": ("Layers", "What is restored"),
-        "device": ("Device", "What the engine must work on"),
+        "result": ("Resul_t", "Where the result goes"),
+        "layers": ("La_yers", "What is restored"),
+        "device": ("_Device", "What the engine must work on"),
     }
     for name, (nick, blurb) in blurbs.items():
         choice = Gimp.Choice.new()
@@ -117,11 +118,11 @@ def run(procedure, run_mode, image, drawables, config, _data):
         if not dialog.ask(procedure, config, image, drawables, order_of, TITLE):
             return procedure.new_return_values(Gimp.PDBStatusType.CANCEL, GLib.Error())
     try:
-        result, layers, notes = restore_image.restore(image, drawables, order_of(config), Progress())
+        result, layers, notes = restore_image.restore(image, drawables, order_of(config), Progress(TITLE))
     except client.Cancelled:
         return procedure.new_return_values(Gimp.PDBStatusType.CANCEL, GLib.Error())
     except (client.ServiceError, Refusal) as error:
-        return _failure(procedure, error)
+        return failure(procedure, error)
     finally:
         Gimp.progress_end()
     if run_mode != Gimp.RunMode.NONINTERACTIVE:
@@ -136,37 +137,6 @@ def run(procedure, run_mode, image, drawables, config, _data):
         values.remove(place)
         values.insert(place, GObject.Value(kind, value))
     return values
-
-
-def _failure(procedure, error):
-    """An error for GIMP to show, or for a batch to read."""
-    words = error.explain() if isinstance(error, client.ServiceError) else str(error)
-    words = words[:1].upper() + words[1:]
-    return procedure.new_return_values(
-        Gimp.PDBStatusType.EXECUTION_ERROR, GLib.Error.new_literal(Gimp.PlugIn.error_quark(), words, 0)
-    )
-
-
-class Progress:
-    """GIMP's progress bar: words and a share, no more often than it can be drawn."""
-
-    def __init__(self):
-        Gimp.progress_init(TITLE)
-        self._words, self._told = "", 0
-
-    def __call__(self, words, share):
-        """Shows how far the work is; GIMP ends the plug-in here if Cancel was pressed."""
-        now = GLib.get_monotonic_time() / 1e6
-        if words != self._words:
-            Gimp.progress_set_text(words)
-            self._words = words
-        elif now - self._told < PROGRESS_SECONDS:
-            return
-        self._told = now
-        if share > 0:
-            Gimp.progress_update(share)
-        else:
-            Gimp.progress_pulse()
 
 
 def main():

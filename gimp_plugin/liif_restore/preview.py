@@ -15,6 +15,9 @@ SIDE = 240
 #: How long the options must be left alone before the engine is asked. [ms]
 SETTLE_MS = 300
 
+#: The model that does the least work, and those that it stands in for: its result is like theirs.
+QUICK, LIKE_QUICK = "fast", ("", "auto", "web")
+
 #: Two grays under transparent pixels, and the side of their squares.
 CHECKS = 8, 0x999999, 0x666666
 
@@ -25,11 +28,12 @@ class Preview(Gtk.Box):
     Args:
         layer: whose pixels are shown.
         order: called for the present `Order`.
+        on_models: called with the names of the engine's models, each time it has answered.
     """
 
-    def __init__(self, layer, order):
+    def __init__(self, layer, order, on_models):
         super().__init__(orientation=Gtk.Orientation.VERTICAL, spacing=6)
-        self.layer, self.order = layer, order
+        self.layer, self.order, self.on_models = layer, order, on_models
         self.centre = [layer.get_width() / 2, layer.get_height() / 2]
         # Results of older questions than this one are of no use.
         self.question, self._timer, self._dragged_from = 0, 0, None
@@ -125,16 +129,24 @@ class Preview(Gtk.Box):
         def run():
             try:
                 engine = courier.make_client(order.device)
+                names = [row["name"] for row in engine.models()]
+                GLib.idle_add(self._learn, question, names)
+                options, words = _quick(order, names, engine.status())
                 data, (height, width, _) = engine.restore_pixels(
-                    sent, shape, "u8", on_progress=say, size=shown, **order.engine_options()
+                    sent, shape, "u8", on_progress=say, size=shown, **options
                 )
-                GLib.idle_add(self._show, question, _picture(data, width, height, shown), "")
+                GLib.idle_add(self._show, question, _picture(data, width, height, shown), words)
             except courier.Stopped:
                 return
             except client.ServiceError as error:
                 GLib.idle_add(self._show, question, None, error.explain())
 
         threading.Thread(target=run, daemon=True).start()
+        return GLib.SOURCE_REMOVE
+
+    def _learn(self, question, names):
+        if question == self.question:
+            self.on_models(names)
         return GLib.SOURCE_REMOVE
 
     def _show(self, question, picture, words):
@@ -151,6 +163,16 @@ class Preview(Gtk.Box):
         if self._timer:
             GLib.source_remove(self._timer)
             self._timer = 0
+
+
+def _quick(order, names, status):
+    """What the engine is told for the preview, and words for people if that is another model than the result's."""
+    options = order.engine_options()
+    devices = [row.get("device") or "cpu" for row in status.get("workers") or []]
+    if QUICK not in names or order.model not in LIKE_QUICK or any(device != "cpu" for device in devices):
+        return options, ""
+    chosen = order.model or "auto"
+    return dict(options, model=QUICK), f"Preview by the quick model “{QUICK}”; the result will be by “{chosen}”."
 
 
 def _picture(data, width, height, shown):

@@ -18,8 +18,8 @@ def _option(default: Any, about: str, parse: Callable[[str], Any] | None = None)
     return field(default=default, metadata={"about": about, "parse": parse or type(default)})
 
 
-def _widths(text: str) -> tuple[int, ...]:
-    return tuple(int(width) for width in text.split(","))
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in text.split(","))
 
 
 def _shares(text: str) -> Shares:
@@ -38,6 +38,9 @@ class TrainSettings:
     data: tuple[Path, ...] = field(metadata={"about": "folders of clean pictures: AVIF, PNG or lossless WebP"})
     out: Path = _option(Path("runs/web"), "the run's folder; a run that is there goes on where it stopped", Path)
     start: str = _option("published", "a shipped name, a checkpoint's path, or scratch")
+    inherit: str = _option("", "a model of which a network from scratch begins as a part: a shipped name or a path")
+    inherit_blocks: tuple[int, ...] = _option((), "which of its blocks, as 0,1,3; spread evenly by default", _numbers)
+    hold_encoder: int = _option(0, "steps before the encoder begins to change, while a new decoder learns to read it")
     name: str = _option("web", "name of the model, and of its file in the run's folder")
     minutes: float = _option(0.0, "time budget of the whole run, over which the rate falls; 0: --steps decides")
     steps: int = _option(0, "steps of the whole run, if there is no time budget")
@@ -47,13 +50,14 @@ class TrainSettings:
     patch: int = _option(48, "damaged pixels of a pair along each axis")
     queries: int = _option(1152, "ground-truth pixels asked for in each pair")
     rate: float = _option(2e-4, "the highest learning rate, of Adam")
-    warm_up: int = _option(100, "steps in which the rate rises")
+    decoder_rate: float = _option(0.0, "the decoder's own highest rate; 0: as the rest")
+    warm_up: int = _option(100, "steps in which a rate rises")
     average: float = _option(0.999, "decay per step of the weights' moving average, which is what is saved")
     teacher: str = _option("", "a model whose answers are learnt beside the truth: a shipped name or a path")
     teacher_share: float = _option(0.5, "weight of the teacher's answers against the truth, 0 to 1")
     channels: int = _option(64, "encoder channels, from scratch only")
     blocks: int = _option(16, "encoder blocks, from scratch only")
-    hidden: tuple[int, ...] = _option((256, 256, 256, 256), "decoder widths, from scratch only", _widths)
+    hidden: tuple[int, ...] = _option((256, 256, 256, 256), "decoder widths, from scratch only", _numbers)
     device: str = _option("auto", "auto, cpu, cuda or cuda:N")
     precision: str = _option("auto", "auto, fp32 or bf16; auto is bf16 where the hardware has it")
     compile: bool = _option(False, "compile the step with torch.compile; costs about a minute at the start")
@@ -72,6 +76,8 @@ class TrainSettings:
             raise UsageError("minutes, steps and sizes cannot be negative")
         if min(self.batch, self.patch - 7, self.queries, self.log_steps) < 1 or self.rate <= 0:
             raise UsageError("batch, queries, log_steps and rate must be above 0, and patch at least 8")
+        if self.inherit and self.start != "scratch":
+            raise UsageError("only a network from scratch can inherit", remedy="Give --from scratch, or no --inherit.")
         if not 0 <= self.average < 1 or not 0 <= self.teacher_share <= 1:
             raise UsageError("average must be in [0, 1) and teacher_share in [0, 1]")
         if not all(0 <= share <= 1 for share in asdict(self.shares).values()):

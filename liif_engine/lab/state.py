@@ -120,6 +120,9 @@ def load_state(state: Path, model: nn.Module, average: nn.Module, optimizer: tor
 
 def _load_moments(optimizer: torch.optim.Optimizer, model: nn.Module, moments: Mapping[str, Tensor]) -> None:
     entries: dict[int, dict[str, Tensor]] = {}
+    held = not any(".encoder." in key for key in moments)  # it has not begun to change
     for number, (name, _) in enumerate(model.named_parameters()):
+        if held and name.startswith("encoder."):
+            continue
         entries[number] = {key: moments[f"{key}.{name}"] for key in ("step", "exp_avg", "exp_avg_sq")}
     optimizer.load_state_dict({"state": entries, "param_groups": optimizer.state_dict()["param_groups"]})

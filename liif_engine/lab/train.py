@@ -29,6 +29,7 @@ from torch import Tensor
 
 from liif_engine.errors import LiifError, NonFiniteError, OutputError
 from liif_engine.lab.card import training_card
+from liif_engine.lab.inherit import inherit
 from liif_engine.lab.pairs import PairShape, Pool, build_pool, is_held_out
 from liif_engine.lab.plot import draw_plot
 from liif_engine.lab.settings import TrainSettings, parse
@@ -101,7 +102,8 @@ def train(settings: TrainSettings, console: Console | None = None) -> TrainResul
     average = copy.deepcopy(model).requires_grad_(False)
     parameters: list[Tensor] = list(model.parameters())
     averages: list[Tensor] = list(average.parameters())
-    optimizer = torch.optim.Adam(parameters, settings.rate, fused=device.type == "cuda")
+    parts = [{"params": list(part.parameters())} for part in (model.encoder, model.imnet)]
+    optimizer = torch.optim.Adam(parts, settings.rate, fused=device.type == "cuda")
     saved = states(settings.out)
     progress = load_state(saved[-1], model, average, optimizer) if saved else Progress()
     forward = _answer(model, device, bf16)
@@ -130,8 +132,11 @@ def train(settings: TrainSettings, console: Console | None = None) -> TrainResul
             shown = bar.add_task("training", total=1.0)
             while run.spent() < 1 and not _over(settings.session_minutes, began):
                 pixels, coord, cell, rgb = tensors(next(stream), device)
-                for group in optimizer.param_groups:
-                    group["lr"] = settings.rate * rate_factor(run.spent(), progress.step, settings.warm_up)
+                model.encoder.requires_grad_(progress.step >= settings.hold_encoder)
+                for group, rate in zip(
+                    optimizer.param_groups, _rates(settings, run.spent(), progress.step), strict=True
+                ):
+                    group["lr"] = rate
                 loss = F.l1_loss(answers := forward(pixels, coord, cell), rgb)
                 if teacher is not None:
                     with torch.no_grad():
@@ -176,6 +181,13 @@ def rate_factor(spent: float, step: int, warm_up: int) -> float:
     return min(1.0, (step + 1) / max(warm_up, 1)) * (FINAL_RATE + (1 - FINAL_RATE) * cosine)
 
 
+def _rates(settings: TrainSettings, spent: float, step: int) -> tuple[float, float]:
+    """The encoder's and the decoder's learning rate; an encoder that was held has a rise of its own."""
+    encoder = rate_factor(spent, max(step - settings.hold_encoder, 0), settings.warm_up)
+    decoder = rate_factor(spent, step, settings.warm_up)
+    return settings.rate * encoder, (settings.decoder_rate or settings.rate) * decoder
+
+
 class _Run:
     """The files of a run: its log, its states, its chosen checkpoint."""
 
@@ -209,7 +221,7 @@ class _Run:
         if not math.isfinite(loss):
             raise NonFiniteError(f"the loss is {loss} at step {self.progress.step}", remedy="Try a lower --rate.")
         self._last_loss, self._speed = loss, self.settings.log_steps * self.settings.batch / max(seconds, 1e-9)
-        rate = self.optimizer.param_groups[0]["lr"]
+        rate = self.optimizer.param_groups[-1]["lr"]
         self._write({"loss": round(loss, 6), "rate": rate, "pairs_per_second": round(self._speed, 1)})
 
     def choose(self, scores: dict[str, float], console: Console) -> None:
@@ -255,7 +267,10 @@ def _start_model(settings: TrainSettings) -> EdsrLiif:
     if settings.start != "scratch":
         return checkpoint.load(settings.start).train().requires_grad_(True)
     torch.manual_seed(settings.seed)
-    return EdsrLiif(settings.channels, settings.blocks, settings.hidden)
+    model = EdsrLiif(settings.channels, settings.blocks, settings.hidden)
+    if settings.inherit:
+        inherit(model, checkpoint.load(settings.inherit), settings.inherit_blocks)
+    return model
 
 
 def _make_folder(folder: Path) -> None:

@@ -79,6 +79,21 @@ class Span:
         return Span(self.axis, start, stop, self.origin)
 
 
+@dataclass(frozen=True)
+class Strip:
+    """Output rows from `start` to `stop` of a rectangle.
+
+    Attributes:
+        values: (stop - start, columns, 3); fp32 around [0, 1], not clamped, or of the integer form asked for.
+        extent: (2,) fp32, the least and the greatest answer before clamping; not finite if any answer is not.
+    """
+
+    start: int
+    stop: int
+    values: Tensor
+    extent: Tensor
+
+
 #: Queries per strip and per block of a strip, by kind of device, for hidden layers of 256 values a query; narrower
 #: ones get as many more. A strip ends with a report of progress and a look at whether to stop, so it is to last well
 #: under half a second. Two layers of a block's activations are to stay in a core's own cache; a GPU wants few, large
@@ -87,7 +102,7 @@ STRIP_QUERIES = {"cpu": 16_384, "cuda": 1 << 20, "mps": 1 << 18}
 BLOCK_QUERIES = {"cpu": 2_048, "cuda": 1 << 18, "mps": 1 << 16}
 
 
-def decode(model: EdsrLiif, feature_map: Tensor, rows: Span, columns: Span) -> Iterator[tuple[int, int, Tensor]]:
+def decode(model: EdsrLiif, feature_map: Tensor, rows: Span, columns: Span) -> Iterator[Strip]:
     """Decodes a rectangle of the output grid in horizontal strips, on a CPU several at once.
 
     Args:
@@ -98,15 +113,15 @@ def decode(model: EdsrLiif, feature_map: Tensor, rows: Span, columns: Span) -> I
         columns: likewise.
 
     Yields:
-        (start, stop, rgb): output rows from start to stop, and their colours, (stop - start, columns, 3) fp32, around
-        [0, 1], not clamped.
+        The strips from top to bottom, their values fp32.
     """
     perceptron = Perceptron(model)
     strip_rows = max(1, _queries(STRIP_QUERIES, model, feature_map) // (columns.stop - columns.start))
     edges = [*range(rows.start, rows.stop, strip_rows), rows.stop]
 
-    def strip(edge: tuple[int, int]) -> tuple[int, int, Tensor]:
-        return *edge, _decode_strip(model, perceptron, feature_map, rows.cut(*edge), columns)
+    def strip(edge: tuple[int, int]) -> Strip:
+        rgb = _decode_strip(model, perceptron, feature_map, rows.cut(*edge), columns)
+        return Strip(*edge, rgb, torch.stack(rgb.aminmax()))  # a not-a-number makes both so
 
     threads = torch.get_num_threads() if feature_map.device.type == "cpu" else 1
     return in_order(strip, list(pairwise(edges)), threads)
@@ -118,7 +133,7 @@ def _queries(per_kind: Mapping[str, int], model: EdsrLiif, feature_map: Tensor) 
 
 def _decode_strip(model: EdsrLiif, perceptron: Perceptron, feature_map: Tensor, rows: Span, columns: Span) -> Tensor:
     """(rows, columns, 3) fp32."""
-    codes, top, left = _first_layer_codes(model, feature_map, rows, columns)
+    codes, top, left = first_layer_codes(model, feature_map, rows, columns)
     safe = perceptron.is_safe(codes)
     weights = _ensemble_weights(rows, columns, codes.device)
     row_terms = _row_terms(model, codes, rows, top)
@@ -148,7 +163,7 @@ def _parts(columns: Span, at_most: int) -> Iterator[Span]:
         yield columns.cut(first, last)
 
 
-def _first_layer_codes(model: EdsrLiif, feature_map: Tensor, rows: Span, columns: Span) -> tuple[Tensor, int, int]:
+def first_layer_codes(model: EdsrLiif, feature_map: Tensor, rows: Span, columns: Span) -> tuple[Tensor, int, int]:
     """The first layer's feature part for just the codes asked for: (h, w, K), and the first code's row and column."""
     kernel, bias, _, _ = model.first_layer()
     height, width = feature_map.shape[-2:]

@@ -2,6 +2,7 @@
 
 A PNG or a WebP may hold what was once a JPEG, cropped since; its pixels still tell where the 8x8 grid lay and how
 coarse the quantisation was. A picture that was resized after compression keeps neither, and is reported as unknown.
+Noise is told as well: it is no compression, but it spoils an enlargement as much.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from liif_engine.picture import quantisation
+from liif_engine.picture.noise import measure as measure_noise
 from liif_engine.picture.quantisation import LUMA_TABLE, FileQuality, scaled_table
 
 Plane = NDArray[np.float32]
@@ -52,12 +54,14 @@ class Damage:
         grid_phase: (y, x) of the first whole 8x8 block in the pixels, each 0-7; None: no grid stands out.
         grid_strength: how much more often a jump between two pixels stands out on the grid than off it, 0-1.
         pixel_quality: libjpeg quality 1-100 that the pixels speak of; None: they do not speak.
+        noise: standard deviation of its noise [8-bit levels]; 0 where it may be texture as well.
     """
 
     file: FileQuality | None = None
     grid_phase: tuple[int, int] | None = None
     grid_strength: float = 0.0
     pixel_quality: int | None = None
+    noise: float = 0.0
 
     @property
     def quality(self) -> int | None:
@@ -75,7 +79,9 @@ def estimate(pixels: NDArray[Any], file: Path | str | bytes | None = None) -> Da
         pixels: (H, W), (H, W, 1 to 4) uint8 or uint16; gray, or RGB with or without alpha.
         file: the picture's file or its bytes; one that cannot be read says nothing, and is no error.
     """
-    return Damage(None if file is None else quantisation.read(file), **_from_pixels(_middle(pixels)))
+    middle = _middle(pixels)
+    said = None if file is None else quantisation.read(file)
+    return Damage(said, **_from_pixels(middle), noise=max(measure_noise(middle)))
 
 
 def estimate_file(path: Path | str) -> Damage:

@@ -82,6 +82,20 @@ def resize_alpha(alpha: Pixels, height: int, width: int) -> Pixels:
     return resized.astype(alpha.dtype)
 
 
+def settle_alpha(source: Pixels, layout: str, result: Pixels) -> Pixels:
+    """Writes the alpha of a result, if the layout has any, and returns the colours for the network.
+
+    Args:
+        source: (H, W, C), as `as_channels` gives it.
+        layout: likewise.
+        result: (height, width, C), of the dtype of `source`; its last channel is written to.
+    """
+    if not has_alpha(layout):
+        return source
+    result[..., -1] = resize_alpha(source[..., -1], *result.shape[:2])
+    return spread_visible_colour(source)
+
+
 def spread_visible_colour(pixels: Pixels) -> Pixels:
     """Gives fully transparent pixels the colour of the visible ones around them.
 

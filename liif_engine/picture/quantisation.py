@@ -10,6 +10,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -117,13 +118,22 @@ def quality_of_tables(luma: NDArray[Any], chroma: NDArray[Any] | None = None) ->
         The quality, 1-100, and whether it is exact. Otherwise it is that of the nearest luma table, by the mean
         absolute logarithm of the ratios: twice as coarse is as far as half as coarse.
     """
-    for quality in range(100, 0, -1):
-        same = np.array_equal(luma, scaled_table(LUMA_TABLE, quality))
-        if same and (chroma is None or np.array_equal(chroma, scaled_table(CHROMA_TABLE, quality))):
-            return quality, True
+    standard_luma, standard_chroma = _standard_tables()
+    same = (standard_luma == luma).all((1, 2))
+    if chroma is not None:
+        same &= (standard_chroma == chroma).all((1, 2))
+    if same.any():
+        return int(np.flatnonzero(same)[-1]) + 1, True
     logarithm = np.log(np.maximum(luma, 1))
-    far = [np.abs(np.log(scaled_table(LUMA_TABLE, quality)) - logarithm).mean() for quality in range(1, 101)]
+    far = np.abs(np.log(standard_luma) - logarithm).mean((1, 2))
     return int(np.argmin(far)) + 1, False
+
+
+@cache
+def _standard_tables() -> tuple[NDArray[Any], NDArray[Any]]:
+    """libjpeg's luma and chroma tables of the qualities 1 to 100, (100, 8, 8) each."""
+    luma, chroma = ([scaled_table(table, quality) for quality in range(1, 101)] for table in (LUMA_TABLE, CHROMA_TABLE))
+    return np.stack(luma), np.stack(chroma)
 
 
 def _read_jpeg(stream: BinaryIO) -> FileQuality | None:

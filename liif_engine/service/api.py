@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 import liif_engine
-from liif_engine import memory
+from liif_engine import figures, memory
 from liif_engine.errors import (
     Cancelled,
     LiifError,
@@ -27,10 +27,11 @@ from liif_engine.errors import (
     UsageError,
 )
 from liif_engine.network import card
-from liif_engine.service import client, metrics
+from liif_engine.service import client
 from liif_engine.service.answer import EventStream, Json, refusal, result_of
 from liif_engine.service.body import Body
 from liif_engine.service.job import Job
+from liif_engine.service.metrics import Figures
 from liif_engine.service.payload import FilePayload, ImagePayload, Payload, PixelPayload
 from liif_engine.service.queue import Queue
 from liif_engine.service.request import REMEDY, Defaults, FileRequest, ImageRequest, PixelRequest, parse
@@ -170,7 +171,7 @@ class Api:
 
     async def get_metrics(self, _: Request) -> Response:
         """The figures for Prometheus."""
-        return Response(metrics.render(self.queue), media_type=metrics.MEDIA_TYPE)
+        return Response(figures.text_of(Figures(self.queue)), media_type=figures.MEDIA_TYPE)
 
     def _used(self, handler: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
         """Counts a request as use, for the end when idle."""

@@ -54,6 +54,11 @@ class Job:
         self._changed = asyncio.Event()
 
     @property
+    def name(self) -> str:
+        """By which logs know it, in every process: the caller's own name of it, or the service's."""
+        return self.asked.reference or self.id
+
+    @property
     def is_over(self) -> bool:
         """Whether nothing more will happen."""
         return self.ended is not None

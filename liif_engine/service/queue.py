@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from liif_engine import log as logs
 from liif_engine import memory
 from liif_engine.errors import BusyError, Cancelled, LiifError, ServiceError, TimeLimitError, TooLargeError, WorkerError
 from liif_engine.service.job import Job
@@ -55,7 +56,9 @@ class Queue:
         self.jobs: dict[str, Job] = {}
         self.running: set[Job] = set()
         self.counts = {"done": 0, "failed": 0, "cancelled": 0}
-        self.work_seconds, self.result_pixels = 0.0, 0
+        self.failures: Counter[str] = Counter()
+        self.stages: Counter[str] = Counter()
+        self.work_seconds, self.source_pixels, self.result_pixels = 0.0, 0, 0
         self.held_bytes = self.arriving = 0
         self.last_used = time.monotonic()
         self._waiting: dict[str, OrderedDict[str, deque[Job]]] = {name: OrderedDict() for name in PRIORITIES}
@@ -179,6 +182,10 @@ class Queue:
             job.readers = 0
             self.forget(job)
 
+    def workers_lost(self) -> int:
+        """Pieces of work whose worker died and that another began again."""
+        return int(getattr(self.workers, "lost", 0))
+
     def _dispatch(self) -> None:
         """Starts what there is room for."""
         for priority in PRIORITIES:
@@ -200,7 +207,7 @@ class Queue:
     def _start(self, job: Job, urgent: bool) -> bool:
         """Hands a job to the workers; False if they turned out to have no room after all."""
         try:
-            work = job.payload.work()
+            work = replace(job.payload.work(), job=job.name)
             ticket = self.workers.submit(work, on_progress=self._progress_of(job), urgent=urgent)
         except BusyError:
             turns = self._waiting[job.asked.priority]
@@ -243,8 +250,12 @@ class Queue:
         self._dispatch()
 
     def _end(self, job: Job, *, answer: Answer | None = None, error: LiifError | None = None) -> None:
-        if job.is_over:
-            return
+        if not job.is_over:
+            with logs.about(job.name):
+                self._write_down(job, answer, error)
+
+    def _write_down(self, job: Job, answer: Answer | None, error: LiifError | None) -> None:
+        """A job is over."""
         job.ended = self.last_used = time.monotonic()
         job.answer, job.error = answer, error
         job.state = "done" if error is None else "cancelled" if isinstance(error, Cancelled) else "failed"
@@ -252,9 +263,14 @@ class Queue:
         if answer is not None:
             job.share = 1.0
             self.work_seconds += answer.seconds
+            self.stages.update({"wait": (job.started or job.ended) - job.created, **answer.stages})
+            self.source_pixels += answer.source_pixels
             self.result_pixels += answer.width * answer.height
+            log.info("job %s done: %dx%d, %.2f s", job.id, answer.width, answer.height, answer.seconds)
             job.payload.let_source_go()
         else:
+            if job.state == "failed":
+                self.failures[type(error).__name__] += 1
             log.info("job %s %s: %s", job.id, job.state, job.error)
             self._free(job)
         self._ended.append(job)

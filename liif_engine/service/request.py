@@ -34,6 +34,7 @@ class JobRequest(BaseModel):
         priority: ``person`` goes ahead of ``backlog``.
         detach: whether the job goes on though nobody follows it.
         client: who asks; equals take turns by this name.
+        reference: the caller's own name of the job, for the logs of every process that has to do with it.
         timeout_seconds: the most time the work may take, waiting not counted; the service has a limit of its own.
     """
 
@@ -48,6 +49,7 @@ class JobRequest(BaseModel):
     priority: Literal["person", "backlog"] = "person"
     detach: bool = False
     client: str = Field(default="", max_length=100)
+    reference: str = Field(default="", max_length=100)
     timeout_seconds: float | None = Field(default=None, gt=0)
 
     @property

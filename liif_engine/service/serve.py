@@ -16,15 +16,17 @@ from typing import Any
 import uvicorn
 
 import liif_engine
-from liif_engine import memory
+from liif_engine import figures, memory
+from liif_engine.crew import Crew
 from liif_engine.errors import ExitCode
 from liif_engine.service import client
 from liif_engine.service.api import Api, ApiLimits
 from liif_engine.service.guard import Guard, OwnerOnly
+from liif_engine.service.metrics import Figures
 from liif_engine.service.place import Place, occupy
 from liif_engine.service.queue import Limits, Queue
 from liif_engine.service.request import Defaults
-from liif_engine.workers import ProcessWorkers, Workers, WorkerSettings
+from liif_engine.workers import Workers, WorkerSettings, start
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +61,8 @@ class ServeSettings:
         quality: of lossy results, where a request does not say.
         limits: of the queue; None for as much memory as half of what is free now.
         workers: how the work is done: device, model, precision, memory, release when idle.
+        crew: which workers do it.
+        metrics: where else to show the figures for Prometheus, ``[HOST:]PORT``; None for nowhere.
     """
 
     folder: Path | None = None
@@ -71,6 +75,8 @@ class ServeSettings:
     quality: int = 95
     limits: Limits | None = None
     workers: WorkerSettings = field(default_factory=WorkerSettings)
+    crew: Crew = field(default_factory=lambda: Crew("processes"))
+    metrics: str | None = None
 
 
 def serve(settings: ServeSettings) -> int:
@@ -107,9 +113,11 @@ async def _serve(settings: ServeSettings, place: Place) -> None:
     limits = settings.limits or Limits(max_held_bytes=memory.available_bytes() // 2)
 
     def make_workers(on_room: Callable[[], None]) -> Workers:
-        return ProcessWorkers(settings.workers, on_room=on_room)
+        return start(settings.crew, settings.workers, on_room=on_room)
 
     queue = Queue(make_workers, limits)
+    if settings.metrics is not None:
+        figures.show(settings.metrics, Figures(queue))
     api = Api(
         queue,
         place.scratch,

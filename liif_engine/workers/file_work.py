@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from liif_engine import log
 from liif_engine.errors import Cancelled
 from liif_engine.file import Outcome, restore_file
 from liif_engine.picture.image_file import Limits
@@ -34,20 +35,30 @@ def run(engine: Any, work: FileWork, *, on_progress: OnProgress, look: Callable[
     """
     lent = _Lent(engine)
     done: Future[Outcome] = Future()
+    job = log.job()
+
+    def read_and_write() -> None:
+        with log.about(job):
+            _read_and_write(lent, work, on_progress, done)
+
     # A daemon, since a file system that hangs must not keep the process from ending.
-    threading.Thread(target=_read_and_write, args=(lent, work, on_progress, done), daemon=True).start()
+    threading.Thread(target=read_and_write, daemon=True).start()
     while not done.done():
         try:
             lent.serve(LOOK_SECONDS)
             look()
         except Cancelled as cancelled:
             lent.cancelled = cancelled
-    outcome = done.result()
-    plan = outcome.plan
+    return answer_of(done.result(), str(engine.device))
+
+
+def answer_of(outcome: Outcome, device: str) -> Answer:
+    """What was done to a file, in the words of workers."""
+    plan, probe = outcome.plan, outcome.plan.probe
     return Answer(
         outcome.model,
         outcome.precision,
-        str(engine.device),
+        device,
         outcome.seconds,
         plan.width,
         plan.height,
@@ -55,6 +66,8 @@ def run(engine: Any, work: FileWork, *, on_progress: OnProgress, look: Callable[
         plan.format,
         outcome.source_sha256,
         outcome.notes,
+        outcome.stages,
+        probe.width * probe.height * probe.frames,
     )
 
 
@@ -113,6 +126,7 @@ def _read_and_write(lent: _Lent, work: FileWork, on_progress: OnProgress, done: 
             quality=work.quality,
             overwrite=work.overwrite,
             allow_truncated=work.allow_truncated,
+            consistent=work.consistent,
             limits=limits,
             on_progress=on_progress,
         )

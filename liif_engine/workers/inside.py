@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import signal
 import sys
@@ -10,30 +11,38 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from liif_engine import memory
+from liif_engine import log, memory
 from liif_engine.auto import AUTO, CLEAN, DAMAGED
 from liif_engine.errors import Cancelled, LiifError, MemoryExhaustedError, WorkerError
 from liif_engine.network import card
-from liif_engine.workers import pixel_work
+from liif_engine.workers import pixel_work, tile_work
 from liif_engine.workers.work import (
     Answer,
     Begun,
     Broken,
     Do,
     Ended,
+    FromWorker,
+    LookWork,
     PixelWork,
     Progress,
     Ready,
     Report,
-    Stop,
+    Said,
+    TileWork,
+    ToWorker,
+    Work,
     WorkerSettings,
 )
+
+logger = logging.getLogger(__name__)
 
 #: Progress is sent no more often, to spare the server. [s]
 REPORT_SECONDS = 0.05
@@ -42,8 +51,24 @@ REPORT_SECONDS = 0.05
 COPIES_OF_A_MODEL = 2
 
 
+class Mouth(Protocol):
+    """What a worker hears and speaks through: `multiprocessing`'s connection, or another of the same kind."""
+
+    def send(self, message: Any, /) -> None:
+        """Sends a message to the server's process."""
+
+    def recv(self) -> Any:
+        """The next message from there, waited for; raises EOFError or OSError when that process has gone."""
+
+    def poll(self) -> bool:
+        """Whether there is one."""
+
+
 def main(connection: Connection, settings: WorkerSettings, device: str) -> None:
     """Runs a worker until the server's process ends or closes the connection."""
+    if settings.threads is not None:
+        # Before torch is loaded, which reads it once.
+        os.environ["OMP_NUM_THREADS"] = str(settings.threads)
     # Ctrl+C reaches every process of a terminal, and systemd stops all of a unit; the server alone decides what ends.
     for one in (signal.SIGINT, signal.SIGTERM):
         signal.signal(one, signal.SIG_IGN)
@@ -52,7 +77,7 @@ def main(connection: Connection, settings: WorkerSettings, device: str) -> None:
     try:
         worker.start()
     except Exception as error:
-        connection.send(Broken(_in_words(error)))
+        connection.send(Broken(in_words(error)))
         return
     try:
         worker.serve()
@@ -67,18 +92,27 @@ class Inside:
         connection: to the server's process.
         settings: how to work.
         device: this worker's own device.
+        host: the name of its machine, if that may be another one than the server's.
     """
 
-    def __init__(self, connection: Connection, settings: WorkerSettings, device: str) -> None:
-        self.connection, self.settings, self.device = connection, settings, device
+    def __init__(self, connection: Mouth, settings: WorkerSettings, device: str, host: str = "") -> None:
+        self.connection, self.settings, self.device, self.host = connection, settings, device, host
         self.engines = Engines(settings, device)
         self.waiting: list[Do] = []
         self.stopped: set[int] = set()
+        # A file's thread may log while the network computes.
+        self._speaking = threading.Lock()
+        logging.basicConfig(level=settings.log_level, handlers=[Saying(self.send)], force=True)
 
     def start(self) -> None:
         """Loads the settings' model, so that the first job finds it."""
         self.engines.get(self.settings.model, self.settings.precision)
-        self.connection.send(Ready(self.report()))
+        self.send(Ready(self.report()))
+
+    def send(self, message: FromWorker) -> None:
+        """Says something to the server's process; may be called from any thread."""
+        with self._speaking:
+            self.connection.send(message)
 
     def serve(self) -> None:
         """Does what arrives, for ever."""
@@ -89,14 +123,22 @@ class Inside:
 
     def report(self) -> Report:
         """What there is to say of this worker now."""
-        return Report(models=self.engines.names(), **self.engines.hardware())
+        resident, peak = own_memory()
+        return Report(
+            models=self.engines.names(),
+            pid=os.getpid(),
+            host=self.host,
+            memory_bytes=resident,
+            peak_bytes=peak,
+            **self.engines.hardware(),
+        )
 
     def _next(self) -> Do:
         urgent = next((one for one in self.waiting if one.urgent), self.waiting[0])
         self.waiting.remove(urgent)
         return urgent
 
-    def _take(self, message: Do | Stop) -> None:
+    def _take(self, message: ToWorker) -> None:
         if isinstance(message, Do):
             self.waiting.append(message)
         else:
@@ -104,16 +146,19 @@ class Inside:
 
     def _run(self, do: Do) -> None:
         """Does one piece of work and answers; no error of the work gets past here."""
-        self.connection.send(Begun(do.number))
+        self.send(Begun(do.number))
         answer, error = None, None
         try:
-            answer = self._work(do)
+            with log.about(do.work.job):
+                answer = self._work(do)
+                words = type(do.work).__name__, answer.width, answer.height, answer.model, answer.seconds
+                logger.info("%s: %dx%d by %s in %.2f s", *words)
         except (EOFError, BrokenPipeError, ConnectionResetError):
             raise
         except Exception as failure:
-            error = _in_words(failure)
+            error = in_words(failure)
         self.stopped.discard(do.number)
-        self.connection.send(Ended(do.number, self.report(), answer, error))
+        self.send(Ended(do.number, self.report(), answer, error))
         if error is not None:
             # The failure's traceback and the work's futures hold each other, and the pictures with them.
             gc.collect()
@@ -127,7 +172,7 @@ class Inside:
             now = time.monotonic()
             # That computing begins or ends is told at once: how long silence is borne depends on it.
             if now - sent >= REPORT_SECONDS or share >= 1 or last <= 0 < share:
-                self.connection.send(Progress(do.number, share))
+                self.send(Progress(do.number, share))
                 sent, last = now, share
             self._look(do)
 
@@ -147,12 +192,52 @@ class Inside:
         work, beat = do.work, self._beat(do)
         beat(0.0)  # so that work stopped while it waited loads no model
         engine = self.engines.get(work.model, work.precision)
-        if isinstance(work, PixelWork):
-            return pixel_work.run(engine, work, on_progress=beat)
-        # It may concern no file at all, and reading files loads much.
-        from liif_engine.workers import file_work
+        return perform(engine, work, on_progress=beat, look=lambda: self._look(do))
 
-        return file_work.run(engine, work, on_progress=beat, look=lambda: self._look(do))
+
+def perform(engine: Any, work: Work, *, on_progress: Callable[[float], None], look: Callable[[], None]) -> Answer:
+    """Does one piece of work with an engine of its model.
+
+    Args:
+        engine: an `Engine`.
+        work: what is asked.
+        on_progress: called with the share done; what it raises ends the work.
+        look: called often while a file is read or written; what it raises ends the work before it computes more.
+
+    Raises:
+        LiifError: as `Engine.restore` and `restore_file`.
+    """
+    if isinstance(work, PixelWork):
+        return pixel_work.run(engine, work, on_progress=on_progress)
+    if isinstance(work, TileWork):
+        return tile_work.run(engine, work, on_progress=on_progress)
+    if isinstance(work, LookWork):
+        precision, device = engine.precision_for(work.bits), str(engine.device)
+        return Answer(engine.model_name, precision, device, 0.0, 0, 0, halo=engine.halo, core=engine.tile_core())
+    # It may concern no file at all, and reading files loads much.
+    from liif_engine.workers import file_work
+
+    return file_work.run(engine, work, on_progress=on_progress, look=look)
+
+
+class Saying(logging.Handler):
+    """Sends log records to the server's process, which knows where they belong.
+
+    Args:
+        send: takes a message.
+    """
+
+    def __init__(self, send: Callable[[Said], None]) -> None:
+        super().__init__()
+        self.say = send
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Sends one record; where nobody listens any more it is lost."""
+        text = record.getMessage()
+        if record.exc_info:
+            text = f"{text}\n{logging.Formatter().formatException(record.exc_info)}"
+        with suppress(OSError):
+            self.say(Said(record.name, record.levelno, text, log.job()))
 
 
 class Engines:
@@ -224,7 +309,7 @@ def _size_and_stamp(model: str) -> tuple[int, object]:
     return found.st_size * COPIES_OF_A_MODEL, (found.st_mtime_ns, found.st_size, found.st_ino)
 
 
-def _in_words(error: Exception) -> LiifError:
+def in_words(error: Exception) -> LiifError:
     """Any error as one of ours, which can be sent: without the traceback, which holds the work's arrays."""
     if isinstance(error, LiifError):
         return error.with_traceback(None)
@@ -233,6 +318,17 @@ def _in_words(error: Exception) -> LiifError:
     if isinstance(error, ImportError | AttributeError):
         return WorkerError(f"the engine cannot be loaded ({_first_line(error)})", remedy="Install liif-restore again.")
     return WorkerError(f"unexpected {type(error).__name__}: {_first_line(error)}")
+
+
+def own_memory() -> tuple[int, int]:
+    """Memory that this process holds, and the most it ever held; 0 where the system does not tell. [bytes]"""
+    sizes = {"VmRSS": 0, "VmHWM": 0}
+    with suppress(OSError, IndexError, ValueError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            name, _, value = line.partition(":")
+            if name in sizes:
+                sizes[name] = int(value.split()[0]) * 1024
+    return sizes["VmRSS"], sizes["VmHWM"]
 
 
 def _first_line(error: Exception) -> str:

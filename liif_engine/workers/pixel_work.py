@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from liif_engine.errors import InputError
+from liif_engine.file import Clock
 from liif_engine.workers.segment import Segment
 from liif_engine.workers.work import Answer, PixelWork
 
@@ -30,33 +31,58 @@ def run(engine: Any, work: PixelWork, *, on_progress: Callable[[float], None]) -
         LiifError: as `Engine.restore`.
     """
     started = time.monotonic()
-    pixels = _read(work)
+    clock = Clock()
+    pixels = read(work)
+    clock.lap("read")
     engine = engine.for_picture(pixels)
     result = engine.restore(pixels, size=work.size, layout=work.layout, on_progress=on_progress)
-    _write(work, result)
+    clock.lap("restore")
+    write(work, result)
+    clock.lap("write")
     precision = engine.precision_for(8 * pixels.dtype.itemsize)
-    return Answer(engine.model_name, precision, str(engine.device), time.monotonic() - started, *work.size)
+    return Answer(
+        engine.model_name,
+        precision,
+        str(engine.device),
+        time.monotonic() - started,
+        *work.size,
+        stages=clock.laps,
+        source_pixels=work.shape[0] * work.shape[1],
+    )
 
 
-def _read(work: PixelWork) -> NDArray[Any]:
-    """The picture as an array of this process's own, half floats widened."""
-    dtype = np.dtype(DTYPES[work.dtype])
-    with Segment.attach(work.source, int(np.prod(work.shape)) * dtype.itemsize) as segment:
-        shared = np.ndarray(work.shape, dtype, segment.view)
-        wanted = np.float32 if work.dtype == "f16" else dtype.newbyteorder("=")
-        pixels = shared.astype(wanted)
-        del shared
+def read(work: PixelWork) -> NDArray[Any]:
+    """The picture as an array of this process's own, half floats widened.
+
+    Raises:
+        InputError: floats that are no numbers.
+    """
+    pixels = fetch(work.source, work.shape, work.dtype)
     # Else the network would be blamed for what came out of them.
-    if dtype.kind == "f" and not np.isfinite(pixels).all():
+    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
         raise InputError("the pixels hold infinities or not-a-numbers", remedy="Replace them by numbers in [0, 1].")
     return pixels
 
 
-def _write(work: PixelWork, result: NDArray[Any]) -> None:
-    dtype = np.dtype(DTYPES[work.dtype])
-    width, height = work.size
-    shape = (height, width, work.shape[2])
-    with Segment.attach(work.result, int(np.prod(shape)) * dtype.itemsize) as segment:
-        shared = np.ndarray(shape, dtype, segment.view)
-        shared[...] = result
+def write(work: PixelWork, result: NDArray[Any]) -> None:
+    """Puts the result where it is awaited."""
+    put(work.result, result, work.dtype)
+
+
+def fetch(name: str, shape: tuple[int, int, int], dtype: str) -> NDArray[Any]:
+    """Pixels from a segment as an array of this process's own, half floats widened."""
+    code = np.dtype(DTYPES[dtype])
+    with Segment.attach(name, int(np.prod(shape)) * code.itemsize) as segment:
+        shared = np.ndarray(shape, code, segment.view)
+        pixels = shared.astype(np.float32 if dtype == "f16" else code.newbyteorder("="))
+        del shared
+    return pixels
+
+
+def put(name: str, pixels: NDArray[Any], dtype: str) -> None:
+    """Pixels into a segment of their size."""
+    code = np.dtype(DTYPES[dtype])
+    with Segment.attach(name, pixels.size * code.itemsize) as segment:
+        shared = np.ndarray(pixels.shape, code, segment.view)
+        shared[...] = pixels
         del shared

@@ -1,63 +1,153 @@
-"""All the worker processes of this machine as one place where work is done."""
+"""Several workers as one place where work is done."""
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from liif_engine.errors import BusyError
+from liif_engine.errors import BusyError, Cancelled, LiifError, WorkerError
 from liif_engine.workers.process import Worker
 from liif_engine.workers.work import OnProgress, Report, Ticket, Work, WorkerSettings
 
 
-class ProcessWorkers:
-    """Worker processes on this machine: one per GPU, or one on the CPU. A `Workers`.
+class Pool:
+    """Gives work to workers, and to others if a worker died with it. A `Workers`; subclasses say which workers.
 
     Args:
         settings: how to work.
         on_room: called, from a thread of the workers' own, when there may be room again.
+
+    Attributes:
+        lost: pieces of work that were begun again, since a worker died with them.
     """
 
     def __init__(self, settings: WorkerSettings, *, on_room: Callable[[], None] = lambda: None) -> None:
-        self.settings, self.on_room = settings, on_room
-        self._lock = threading.Lock()
+        self.settings, self.upstream = settings, on_room
+        self.lost = 0
+        self._lock = threading.RLock()
         self._closed = False
-        # Only torch knows how many GPUs there are, and only workers load torch: the first one tells.
-        self._workers = [Worker(settings, settings.device, self._on_report)]
+        self._workers: list[Worker] = []
+        self._again: deque[Ticket] = deque()
 
     def room(self, *, urgent: bool) -> bool:
         """As `Workers.room`."""
-        return any(worker.room(urgent=urgent) for worker in self._workers)
+        with self._lock:
+            # What was lost goes first.
+            return not self._again and any(worker.room(urgent=urgent) for worker in self._usable())
 
     def submit(self, work: Work, *, on_progress: OnProgress | None = None, urgent: bool = False) -> Ticket:
         """As `Workers.submit`: an idle worker does it; urgent work interrupts only where all are busy."""
         ticket = Ticket(work, on_progress, urgent)
         ticket.add_done_callback(lambda _: self.on_room())
-        for amid in (False, True) if urgent else (False,):
-            for worker in self._workers:
-                if worker.room(urgent=amid):
-                    with suppress(BusyError):
-                        worker.submit(ticket)
-                        return ticket
-        raise BusyError("every worker is busy")
+        self._give(ticket)
+        return ticket
+
+    def on_room(self) -> None:
+        """There may be room: for what was lost, then for what is to come."""
+        with self._lock:
+            while self._again and not self._closed:
+                try:
+                    self._give(self._again[0])
+                except BusyError:
+                    return
+                self._again.popleft()
+        self.upstream()
+
+    def size(self) -> int:
+        """How many workers there are now."""
+        return len(self._usable())
 
     def status(self) -> list[dict[str, Any]]:
         """As `Workers.status`."""
-        return [worker.status() for worker in self._workers]
+        return [worker.status() for worker in list(self._workers)]
 
     def close(self) -> None:
         """As `Workers.close`."""
         with self._lock:
             self._closed = True
-        for worker in self._workers:
+            left = list(self._again)
+            self._again.clear()
+        for ticket in left:
+            ticket.set_exception(Cancelled("the workers were closed"))
+        for worker in list(self._workers):
             worker.close()
 
-    def _on_report(self, report: Report) -> None:
-        """Adds a worker for each further GPU, once the first worker has told how many there are."""
+    def _usable(self) -> Sequence[Worker]:
+        """Those that need not load first and have not just died; as long as there are none, all."""
+        workers = list(self._workers)
+        return [worker for worker in workers if not worker.is_to_be_spared()] or workers
+
+    def _give(self, ticket: Ticket) -> None:
+        for amid in (False, True) if ticket.urgent else (False,):
+            for worker in self._usable():
+                if worker.room(urgent=amid):
+                    with suppress(BusyError):
+                        worker.submit(ticket)
+                        return
+        raise BusyError("every worker is busy")
+
+    def _take_back(self, ticket: Ticket, reason: LiifError) -> None:
+        """Work whose worker died: another one begins it again, unless it was begun too often."""
+        ticket.attempts = max(ticket.attempts, 1)
         with self._lock:
-            if self.settings.device in {"auto", "cuda"} and not self._closed:
-                for index in range(len(self._workers), report.gpus):
-                    self._workers.append(Worker(self.settings, f"cuda:{index}", lambda _: self.on_room()))
+            # A model that cannot be loaded is missing for the next worker too.
+            again = isinstance(reason, WorkerError) and ticket.attempts < self.settings.attempts and not self._closed
+            if again:
+                self.lost += 1
+                ticket.on_stop = self._stop_waiting
+                self._again.append(ticket)
+        if again:
+            self.on_room()
+        else:
+            ticket.set_exception(reason)
+
+    def _stop_waiting(self, ticket: Ticket) -> None:
+        with self._lock:
+            if ticket not in self._again:
+                return
+            self._again.remove(ticket)
+        ticket.set_exception(Cancelled("stopped"))
+
+
+class ProcessWorkers(Pool):
+    """Worker processes on this machine: one per GPU, or one on the CPU.
+
+    Args:
+        settings: how to work.
+        count: so many workers; None for one per GPU, or one on the CPU. More than there are GPUs share them.
+        on_room: as in `Pool`.
+    """
+
+    def __init__(
+        self, settings: WorkerSettings, *, count: int | None = None, on_room: Callable[[], None] = lambda: None
+    ) -> None:
+        super().__init__(settings, on_room=on_room)
+        self.count = count
+        # Only torch knows how many GPUs there are, and only workers load torch: the first one tells.
+        self._workers.append(self._worker(settings.device))
+
+    def _worker(self, device: str) -> Worker:
+        return Worker(self.settings, device, self._on_report, on_lost=self._take_back)
+
+    def _on_report(self, report: Report) -> None:
+        """Adds the other workers, once the first one has told how many GPUs there are."""
+        with self._lock:
+            several = self.settings.device in {"auto", "cuda"} and report.gpus > 0
+            wanted = self.count or (report.gpus if several else 1)
+            for index in range(len(self._workers), 0 if self._closed else wanted):
+                device = f"cuda:{index % report.gpus}" if several else self.settings.device
+                self._workers.append(self._worker(device))
         self.on_room()
+
+
+def threads_for(count: int | None) -> int | None:
+    """Threads of each of `count` workers that share this machine's cores; None for one worker, which has them all."""
+    if count is None or count < 2:
+        return None
+    return max(
+        1, len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)) // count
+    )

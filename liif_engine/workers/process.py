@@ -1,31 +1,29 @@
-"""Worker processes under supervision: one that crashes or hangs costs one job, and the next job finds a new one."""
+"""A worker under supervision: one that crashes or hangs costs one job at most, and the next job finds a new one."""
 
 from __future__ import annotations
 
 import logging
-import multiprocessing
-import signal
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
-from pathlib import Path
 from typing import Any
 
+from liif_engine import log as logs
 from liif_engine.errors import BusyError, Cancelled, LiifError, WorkerError
-from liif_engine.workers import inside
+from liif_engine.workers.link import END_SECONDS, Launch, Link, ProcessLink
 from liif_engine.workers.work import (
     Begun,
     Broken,
     Do,
     Ended,
+    FromWorker,
     Progress,
     Ready,
     Report,
+    Said,
     Stop,
     Ticket,
+    ToWorker,
     WorkerSettings,
 )
 
@@ -34,11 +32,12 @@ log = logging.getLogger(__name__)
 #: How often a silent worker is looked at. [s]
 TICK_SECONDS = 0.5
 
+#: A worker that has died gets no work for so long, unless it is ready again or there is no other: its machine may be
+#: gone, which a cluster notices only after a while. [s]
+SPARE_SECONDS = 30
+
 #: Work that was lost twice to a worker that died before beginning it is given up.
 MOST_ATTEMPTS = 3
-
-#: How long a worker may take to end by itself. [s]
-END_SECONDS = 2.0
 
 
 class Worker:
@@ -50,19 +49,31 @@ class Worker:
         settings: how to work.
         device: this worker's.
         on_report: called with what the worker says of itself, from the listening thread.
+        on_lost: called with work that its worker took along and that may be begun again, and with why; by default
+            nothing is begun again.
+        launch: starts the worker.
     """
 
-    def __init__(self, settings: WorkerSettings, device: str, on_report: Callable[[Report], None]) -> None:
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        device: str,
+        on_report: Callable[[Report], None],
+        *,
+        on_lost: Callable[[Ticket, LiifError], None] | None = None,
+        launch: Launch = ProcessLink,
+    ) -> None:
         self.settings, self.device, self.on_report = settings, device, on_report
+        self.on_lost, self.launch = on_lost or (lambda ticket, reason: ticket.set_exception(reason)), launch
         self.report = Report(device=device)
-        self.restarts, self.fault = 0, ""
+        self.done, self.restarts, self.fault = 0, 0, ""
         self._tickets: list[Ticket] = []
         self._running: list[Ticket] = []  # begun and not ended; the last one is at work, the others wait for it
         self._ready = self._closing = self._released = False
         self._heard = self._idle_since = time.monotonic()
+        self._died = float("-inf")
         self._patience = settings.slow_patience_seconds
-        self._connection: Connection | None = None
-        self._process: SpawnProcess | None = None
+        self._link: Link | None = None
         self._changed = threading.Condition(threading.RLock())
         self._warm = True
         self._thread = threading.Thread(target=self._supervise, name=f"worker {device}", daemon=True)
@@ -74,6 +85,16 @@ class Worker:
             if self._closing:
                 return False
             return not self._tickets or (urgent and len(self._tickets) == 1 and not self._tickets[0].urgent)
+
+    def is_to_be_spared(self) -> bool:
+        """Whether others should get work before this one: it loads, or has died and not come back yet."""
+        if self._ready:
+            return False
+        return self._link is not None or time.monotonic() - self._died < SPARE_SECONDS
+
+    def is_gone(self) -> bool:
+        """Whether it has ended and has no successor."""
+        return not self._thread.is_alive()
 
     def submit(self, ticket: Ticket) -> None:
         """Starts work.
@@ -95,17 +116,21 @@ class Worker:
     def status(self) -> dict[str, Any]:
         """What people and monitors may want to know of this worker."""
         with self._changed:
-            process = self._process
-            alive = process is not None and process.is_alive()
+            link = self._link
+            alive = link is not None and link.is_alive()
             state = "working" if self._tickets else "idle"
+            held = link.memory_bytes() if alive and link is not None else 0
             return {
                 "state": "released" if not alive else state if self._ready else "starting",
-                "pid": process.pid if alive and process is not None else None,
+                "pid": (link.pid or self.report.pid) if alive and link is not None else None,
+                "host": self.report.host,
                 "device": self.report.device,
                 "device_name": self.report.device_name,
                 "device_bytes": self.report.device_bytes if alive else 0,
-                "memory_bytes": _resident_bytes(process.pid) if alive and process is not None else 0,
+                "memory_bytes": self.report.memory_bytes if held is None else held,
+                "peak_bytes": self.report.peak_bytes if alive else 0,
                 "models": list(self.report.models) if alive else [],
+                "done": self.done,
                 "restarts": self.restarts,
                 "fault": self.fault,
             }
@@ -116,7 +141,13 @@ class Worker:
             self._closing = True
             self._kill()
             self._changed.notify_all()
-        self._thread.join(END_SECONDS)
+        if threading.current_thread() is not self._thread:
+            self._thread.join(END_SECONDS)
+
+    def lose(self) -> None:
+        """Ends the process as if it had died: what it was at is lost, and given to others if that is allowed."""
+        with self._changed:
+            self._kill()
 
     def _supervise(self) -> None:
         """The listening thread: a process after the other, for as long as there is work."""
@@ -131,63 +162,63 @@ class Worker:
         self._end_all(Cancelled("the workers were closed"))
 
     def _attend(self) -> None:
-        """Starts a process and listens until it ends."""
-        context = multiprocessing.get_context("spawn")
-        ours, theirs = context.Pipe()
-        process = context.Process(target=inside.main, args=(theirs, self.settings, self.device), daemon=True)
+        """Starts a worker and listens until it ends."""
         self._heard, self._patience = time.monotonic(), self.settings.slow_patience_seconds
         try:
-            process.start()
-        except OSError as error:
-            self._end_all(WorkerError(f"a worker process cannot be started ({error.strerror})"))
+            link = self.launch(self.settings, self.device)
+        except Exception as error:
+            words = getattr(error, "strerror", None) or next(iter(str(error).splitlines()), type(error).__name__)
+            self._end_all(WorkerError(f"a worker cannot be started ({words})"))
             return
-        finally:
-            theirs.close()
         with self._changed:
-            self._process, self._connection, self._released = process, ours, False
+            self._link, self._released = link, False
             if self._closing:
-                self._kill()
-        reason = self._listen(process, ours)
-        process.join()
+                link.kill()
+        reason = self._listen(link)
+        end = link.close()
         with self._changed:
-            was_ready, self._ready, self._connection = self._ready, False, None
-            ours.close()
-        if not (self._closing or self._released):
-            self._bury(reason or WorkerError(f"the worker process {_how_it_ended(process.exitcode)}"), was_ready)
+            was_ready, self._ready, self._link = self._ready, False, None
+            asked = self._closing
+            # Before its work is given to others: none of it must come back here.
+            self._closing = asked or link.is_for_good()
+        if not (asked or self._released):
+            self._bury(reason or WorkerError(end), was_ready)
             # Its successor starts now rather than with the next job; but one that cannot start is not tried for ever.
             self._warm = was_ready
 
-    def _listen(self, process: SpawnProcess, connection: Connection) -> LiifError | None:
-        """Takes messages until the process ends; the reason, if it is known better than by the exit code."""
+    def _listen(self, link: Link) -> LiifError | None:
+        """Takes messages until the worker ends; the reason, if it is known better than by its end."""
         while True:
             try:
-                if connection in wait([connection, process.sentinel], self._tick()):
-                    broken = self._hear(connection.recv())
-                    if broken is not None:
-                        return broken
-                elif not process.is_alive():
-                    return None
-            except (EOFError, OSError):
-                process.join(END_SECONDS)
-                process.kill()
+                message = link.receive(self._tick())
+            except EOFError:
                 return None
+            if message is not None:
+                broken = self._hear(message)
+                if broken is not None:
+                    return broken
+                continue
             with self._changed:
                 silent = time.monotonic() - self._heard
                 if (self._tickets or not self._ready) and silent > self._patience:
-                    process.kill()
+                    link.kill()
                     return WorkerError(f"the worker gave no sign of life for {silent:.0f} s and was ended")
                 if not self._tickets and self._is_to_be_released():
                     self._released = True
-                    process.kill()
+                    link.kill()
                     return None
 
-    def _hear(self, message: Ready | Broken | Begun | Progress | Ended) -> LiifError | None:
+    def _hear(self, message: FromWorker) -> LiifError | None:
         """Takes one message; an error if the worker says that it cannot start."""
         self._heard = time.monotonic()
         if isinstance(message, Broken):
             return message.error
         if isinstance(message, Ready):
             self._welcome(message.report)
+            return None
+        if isinstance(message, Said):
+            report = self.report
+            logs.emit(message.name, message.level, message.text, job=message.job, pid=report.pid, host=report.host)
             return None
         with self._changed:
             ticket = next((one for one in self._tickets if one.number == message.number), None)
@@ -211,6 +242,7 @@ class Worker:
             if ticket.on_progress is not None:
                 ticket.on_progress(message.share)
         elif isinstance(message, Ended):
+            self.done += message.answer is not None
             self.on_report(message.report)
             _resolve(ticket, message)
         return None
@@ -236,20 +268,24 @@ class Worker:
         ticket.set_exception(Cancelled("stopped"))
 
     def _bury(self, reason: LiifError, was_ready: bool) -> None:
-        """After a death: the work that was at work fails, what waited behind it starts over in a new process."""
-        self.restarts += 1
-        self.fault = reason.message
-        log.warning("%s", reason)
+        """After a death: the work that was at work is lost, what waited behind it starts over in a new process."""
         with self._changed:
-            if self._running:
+            self.restarts += 1
+            self._died = time.monotonic()
+            self.fault = reason.message
+            if self._closing or (self.settings.attempts > 1 and not self._running):
+                # That work was begun may have been the worker's last, unheard word.
+                lost = list(self._tickets)
+            elif self._running:
                 lost = [self._running[-1]]
             else:
                 lost = [one for one in self._tickets if not was_ready or one.attempts >= MOST_ATTEMPTS]
             self._running.clear()
             for ticket in lost:
                 self._forget(ticket)
+        log.warning("%s", reason)
         for ticket in lost:
-            ticket.set_exception(reason)
+            self.on_lost(ticket, reason)
 
     def _end_all(self, reason: LiifError) -> None:
         with self._changed:
@@ -271,15 +307,14 @@ class Worker:
         ticket.attempts += 1
         self._send(Do(ticket.number, ticket.work, ticket.urgent))
 
-    def _send(self, message: Do | Stop) -> None:
+    def _send(self, message: ToWorker) -> None:
         # A worker that has just died is noticed by the listening thread, which sends again to the next one.
-        with suppress(OSError, ValueError):
-            if self._connection is not None:
-                self._connection.send(message)
+        if self._link is not None:
+            self._link.send(message)
 
     def _kill(self) -> None:
-        if self._process is not None and self._process.is_alive():
-            self._process.kill()
+        if self._link is not None:
+            self._link.kill()
 
     def _is_to_be_released(self) -> bool:
         after = self.settings.release_after_seconds
@@ -294,23 +329,3 @@ def _resolve(ticket: Ticket, message: Ended) -> None:
         ticket.set_result(message.answer)
     else:
         ticket.set_exception(message.error or WorkerError("the worker gave no answer"))
-
-
-def _how_it_ended(code: int | None) -> str:
-    """An exit code in words."""
-    if code is None or code >= 0:
-        return f"ended unexpectedly (exit code {code})"
-    try:
-        name = signal.Signals(-code).name
-    except ValueError:
-        name = f"signal {-code}"
-    hint = ", as the system does when memory runs out" if name == "SIGKILL" else ""
-    return f"was killed by {name}{hint}"
-
-
-def _resident_bytes(pid: int | None) -> int:
-    """Memory that a process holds, where the system tells; else 0."""
-    with suppress(OSError, IndexError, ValueError):
-        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-        return pages * 4096
-    return 0

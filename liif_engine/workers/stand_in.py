@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from liif_engine.picture import tiles
+from liif_engine.picture.tiles import Grid, Rect
 from liif_engine.target import Target
 
 Pixels = NDArray[Any]
@@ -54,6 +57,26 @@ class Copying:
         report(1.0)
         return result
 
+    #: Pixels around a tile that can change its result, so that what cuts and joins tiles has halos to deal with.
+    halo = 4
+
+    def tile_core(self) -> int:
+        """As `Engine.tile_core`, small, so that small pictures have several tiles."""
+        return 64
+
+    def restore_tile(
+        self, window: Pixels, grid: Grid, core: Rect, *, on_progress: Callable[[float], None] | None = None
+    ) -> Pixels:
+        """As `Engine.restore_tile`."""
+        report = on_progress or (lambda _: None)
+        report(0.0)
+        tile = tiles.tile(grid, core)
+        rows = np.arange(tile.output.top, tile.output.bottom) * grid.height // grid.out_height - tile.window.top
+        columns = np.arange(tile.output.left, tile.output.right) * grid.width // grid.out_width - tile.window.left
+        result = window[rows[:, None], columns]
+        report(1.0)
+        return result
+
     def for_picture(self, *_: object) -> Copying:
         """One engine suits them all."""
         return self
@@ -64,3 +87,12 @@ class Copying:
     def precision_for(self, bits: int) -> str:  # noqa: ARG002
         """There is nothing to be precise about."""
         return "fp32"
+
+
+class Waiting(Copying):
+    """Copies pixels after a pause without CPU, as if a GPU were at work: the model ``wait:0.2`` pauses 0.2 s."""
+
+    def restore(self, pixels: Pixels, **rest: Any) -> Pixels:
+        """As `Copying.restore`."""
+        time.sleep(float(self.model_name.partition(":")[2] or 0))
+        return super().restore(pixels, **rest)

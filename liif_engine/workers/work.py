@@ -9,6 +9,7 @@ from itertools import count
 from typing import Any, Protocol
 
 from liif_engine.errors import LiifError
+from liif_engine.picture.tiles import Grid, Rect
 from liif_engine.target import Target
 
 #: Called with the share of the work done, 0 to 1. It is called from a thread of the workers' own.
@@ -27,6 +28,7 @@ class PixelWork:
         size: (width, height) of the result in pixels.
         layout: ``CMYK``, or None to tell it from the channels.
         model, precision: as `Engine` takes them.
+        job: the job's id, for the log.
     """
 
     source: str
@@ -37,6 +39,7 @@ class PixelWork:
     layout: str | None = None
     model: str = "web"
     precision: str = "auto"
+    job: str = ""
 
 
 @dataclass(frozen=True)
@@ -51,8 +54,11 @@ class FileWork:
         quality: of a lossy result, 1 to 100.
         overwrite: whether an existing result may be replaced.
         allow_truncated: whether to restore what is there of a picture that ends early.
+        consistent: whether the result is moved into the JPEG's own quantisation intervals; at scale 1 only.
         max_pixels: larger sources are refused; None for the usual limit.
+        result_pixels: of the result, where that is known; 0 where nobody counted.
         model, precision: as `Engine` takes them.
+        job: the job's id, for the log.
     """
 
     source: str
@@ -62,12 +68,57 @@ class FileWork:
     quality: int = 95
     overwrite: bool = False
     allow_truncated: bool = False
+    consistent: bool = False
     max_pixels: int | None = None
+    result_pixels: int = 0
     model: str = "web"
     precision: str = "auto"
+    job: str = ""
 
 
-Work = PixelWork | FileWork
+@dataclass(frozen=True)
+class TileWork:
+    """One tile of a picture: its window, in shared memory, becomes the pixels that its core answers for.
+
+    Attributes:
+        source: name of the segment that holds the window, as in `PixelWork`.
+        result: name of the segment that takes the tile's output, in the same format.
+        grid: the whole picture's sizes.
+        core: of the tile.
+        channels: 1 or 3, a group of `planes.NETWORK_GROUPS`.
+        dtype: as in `PixelWork`, but no half floats.
+        model, precision: as `Engine` takes them, but a model of its own, not ``auto``.
+        job: the job's id, for the log.
+    """
+
+    source: str
+    result: str
+    grid: Grid
+    core: Rect
+    channels: int
+    dtype: str
+    model: str = "web"
+    precision: str = "auto"
+    job: str = ""
+
+
+@dataclass(frozen=True)
+class LookWork:
+    """Loads a model and says what cutting a picture into tiles for it needs: `Answer.halo` and `Answer.core`.
+
+    Attributes:
+        bits: of the picture's channels, which decide the precision.
+        model, precision: as `Engine` takes them, but a model of its own, not ``auto``.
+        job: the job's id, for the log.
+    """
+
+    bits: int = 8
+    model: str = "web"
+    precision: str = "auto"
+    job: str = ""
+
+
+Work = PixelWork | FileWork | TileWork | LookWork
 
 
 @dataclass(frozen=True)
@@ -84,6 +135,9 @@ class Answer:
         format: the result's format, for files.
         source_sha256: of the file that was read, in hexadecimal, for files.
         notes: what the result could not carry and the user should know.
+        stages: seconds by stage: ``read``, ``restore``, ``write``, and ``carry`` for the way to another machine.
+        source_pixels: of the picture, all frames together; 0 where nobody counted.
+        halo, core: of tiles, in input pixels; only of `LookWork`.
     """
 
     model: str
@@ -96,6 +150,10 @@ class Answer:
     format: str | None = None
     source_sha256: str = ""
     notes: tuple[str, ...] = ()
+    stages: dict[str, float] = field(default_factory=dict)
+    source_pixels: int = 0
+    halo: int = 0
+    core: int = 0
 
 
 @dataclass(frozen=True)
@@ -108,6 +166,10 @@ class Report:
         gpus: how many CUDA GPUs there are.
         device_bytes: memory held on the GPU; 0 on the CPU.
         models: names of the models loaded.
+        pid: of the worker's process.
+        host: its machine, where that may be another one.
+        memory_bytes, peak_bytes: memory that the process holds, and the most that it ever held; 0 where the system does
+            not tell.
     """
 
     device: str = ""
@@ -115,6 +177,10 @@ class Report:
     gpus: int = 0
     device_bytes: int = 0
     models: tuple[str, ...] = ()
+    pid: int = 0
+    host: str = ""
+    memory_bytes: int = 0
+    peak_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -131,6 +197,9 @@ class WorkerSettings:
         slow_patience_seconds: the same while it starts, reads or writes files, which gives no signs in between.
         release_after_seconds: an idle worker is ended after so long, which frees its memory; None for never.
         engine: ``module:name`` of what makes an engine; tests and measurements put a stand-in here.
+        threads: of a worker's process on the CPU; None for one a core. The bytes of a result do not depend on it.
+        attempts: how often work may be begun: if its worker dies, another one is given it until then.
+        log_level: records from this level on are sent to the server's process.
     """
 
     device: str = "auto"
@@ -142,6 +211,9 @@ class WorkerSettings:
     slow_patience_seconds: float = 600
     release_after_seconds: float | None = None
     engine: str = "liif_engine.restore:Engine"
+    threads: int | None = None
+    attempts: int = 1
+    log_level: int = 30
 
 
 class Ticket(Future[Answer]):
@@ -244,6 +316,16 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class Said:
+    """A record for the log, about the job at work."""
+
+    name: str
+    level: int
+    text: str
+    job: str
+
+
+@dataclass(frozen=True)
 class Ended:
     """That work is over: one of `answer` and `error` is set."""
 
@@ -251,3 +333,7 @@ class Ended:
     report: Report
     answer: Answer | None = None
     error: LiifError | None = field(default=None)
+
+
+ToWorker = Do | Stop
+FromWorker = Ready | Broken | Begun | Progress | Said | Ended

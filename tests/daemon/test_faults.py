@@ -250,14 +250,19 @@ def test_an_engine_that_is_not_there_blames_no_picture(workshop: Workshop) -> No
 
 @pytest.mark.timeout(300)
 def test_the_real_engine_is_started_and_outlived(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(workshop.base))
+    kill_the_engine_twice(workshop)
+
+
+def kill_the_engine_twice(workshop: Workshop, *words: str) -> None:
+    """Six pictures by a `liif serve` that the daemon starts with these words, killed after the first and the third."""
     from liif_engine.network.checkpoint import save
     from tests.conftest import tiny_network
 
     save(tiny_network(), workshop.base / "tiny.safetensors", {})
     workshop.model = str(workshop.base / "tiny.safetensors")
     runtime = tempfile.mkdtemp(prefix="liif-")
-    monkeypatch.setenv("XDG_STATE_HOME", str(workshop.base))
-    engine = ServiceEngine(runtime)
+    engine = ServiceEngine(runtime, arguments=words)
     workshop.engine = engine
     killed = []
     originals = [draw(workshop.folder / f"{n}.jpg", n) for n in range(6)]

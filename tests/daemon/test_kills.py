@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +41,20 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real `liif serve`."""
+    with serving(tmp_path_factory.mktemp("log") / "engine.log") as folder:
+        yield folder
+
+
+@contextmanager
+def serving(log: Path, *words: str) -> Iterator[str]:
     """A real `liif serve`, in a folder of its own; its path is short, since a socket's holds about 100 bytes."""
     from liif_engine.service.client import Client
 
     folder = tempfile.mkdtemp(prefix="liif-")
-    log = tmp_path_factory.mktemp("log") / "engine.log"
     with log.open("wb") as file:
         process = subprocess.Popen(
-            [sys.executable, "-m", "liif_engine", "serve", "--device", "cpu"],
+            [sys.executable, "-m", "liif_engine", "serve", "--device", "cpu", *words],
             env={**os.environ, "LIIF_RUNTIME_DIR": folder},
             stderr=file,
         )
@@ -56,9 +63,11 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         client = Client(folder, start=False)
         wait_until(lambda: process.poll() is not None or _answers(client))
         assert process.poll() is None, log.read_text()
-        yield folder
-        process.terminate()
-        process.wait(30)
+        try:
+            yield folder
+        finally:
+            process.terminate()
+            process.wait(30)
 
 
 def _answers(client: Any) -> bool:

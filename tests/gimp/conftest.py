@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,14 @@ exec /usr/sbin/chroot /proc/{pid}/root {python} "$@"
 """
 
 
+STANDING_IN = Path(__file__).with_name("standing_in.py")
+
+#: Debian's own Python, with the stand-in as its engine.
+STANDING_PYTHON = """#!/bin/sh
+PYTHONPATH={folder} exec /usr/bin/python3 "$@"
+"""
+
+
 class RealGimp:
     """One running GIMP.
 
@@ -49,10 +57,16 @@ class RealGimp:
         folder: the chroot.
         arguments: how it is started, before the batch.
         environment: what it gets beside its own.
+        shared: a folder above home that is to be seen inside too.
     """
 
     def __init__(
-        self, home: Path, folder: Path, arguments: list[str], environment: dict[str, str] | None = None
+        self,
+        home: Path,
+        folder: Path,
+        arguments: list[str],
+        environment: dict[str, str] | None = None,
+        shared: Path | None = None,
     ) -> None:
         self.home = home
         self.log = home / "gimp.log"
@@ -72,7 +86,7 @@ class RealGimp:
         ]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                chroot.command(folder, home, [*arguments, *batch], given),
+                chroot.command(folder, shared or home, [*arguments, *batch], given),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -128,6 +142,24 @@ class RealGimp:
             return True
 
         until(connected)
+
+
+@contextmanager
+def standing_in(gimp: RealGimp) -> Iterator[Path]:
+    """Has the plug-in take standing_in.py for the engine's `explain`; gives the folder of what it was asked."""
+    folder = gimp.home / "stand-in"
+    (folder / "liif_engine").mkdir(parents=True)
+    shutil.copy(STANDING_IN, folder / "liif_engine" / "__main__.py")
+    (folder / "python").write_text(STANDING_PYTHON.format(folder=folder))
+    (folder / "python").chmod(0o755)
+    record = gimp.home / "profile" / "plug-ins" / "liif_restore" / "engine.json"
+    kept = record.read_text()
+    record.write_text(json.dumps({"python": str(folder / "python")}))
+    try:
+        yield folder
+    finally:
+        record.write_text(kept)
+        shutil.rmtree(folder)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

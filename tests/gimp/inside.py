@@ -5,7 +5,7 @@ import socket
 import time
 import traceback
 
-from gi.repository import Gegl, Gimp
+from gi.repository import Gegl, Gimp, Gio
 
 FOLDER = os.environ["LIIF_TEST_FOLDER"]
 SHORT = {1: "u8", 2: "u16", 4: "float"}
@@ -34,6 +34,23 @@ def call(image, drawables=None, **options):
     else:
         answer["error"] = Gimp.get_pdb().get_last_error()
     return answer
+
+
+def explain(image):
+    """Runs the other procedure; returns a dict of what came of it."""
+    procedure = Gimp.get_pdb().lookup_procedure("plug-in-liif-evidence")
+    config = procedure.create_config()
+    config.set_property("run-mode", Gimp.RunMode.NONINTERACTIVE)
+    config.set_property("image", image)
+    config.set_core_object_array("drawables", image.get_selected_drawables())
+    result = procedure.run(config)
+    if result.index(0) != Gimp.PDBStatusType.SUCCESS:
+        return {"status": result.index(0).value_nick, "error": Gimp.get_pdb().get_last_error()}
+    return {"status": "success", "report": result.index(1), "note": result.index(2)}
+
+
+def load(name):
+    return Gimp.file_load(Gimp.RunMode.NONINTERACTIVE, Gio.File.new_for_path(path(name)))
 
 
 def new_image(width, height, base="RGB", precision="U8_NON_LINEAR"):

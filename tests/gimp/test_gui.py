@@ -6,13 +6,14 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from ..service.conftest import Service
-from .conftest import WORKERS, until
+from .conftest import WORKERS, standing_in, until
 from .screen import Screen
 
 TITLE = "Restore and Enlarge"
@@ -27,8 +28,28 @@ OPEN = """
 image = new_image(320, 240)
 layer = add_layer(image)
 Gimp.Display.new(image)
-answer = hash(pixels(layer, None))
 """
+
+#: Before which line the plug-in is held up: nothing has changed yet; the layer is nearly gone, to be filled again.
+LAST_MOMENT = "    progress.end()\n"
+HALF_MADE = "    image.scale(*order.size(image.get_width(), image.get_height()))\n"
+
+WAIT = """
+    import pathlib, time
+    (pathlib.Path({home!r}) / "held").touch()
+    while not (pathlib.Path({home!r}) / "go").exists():
+        time.sleep(0.05)
+"""
+
+#: A browser that writes down what it was opened with.
+BROWSER = """[Desktop Entry]
+Type=Application
+Name=Browser
+Exec=sh -c 'env > {home}/browser.env; echo "$0" > {home}/browser.url' %u
+MimeType=text/html;
+"""
+
+IMAGES = "answer = len(Gimp.get_images())"
 
 LOOK = "image = Gimp.get_images()[0]; answer = [size(image), hash(pixels(image.get_layers()[0], None))]"
 
@@ -68,8 +89,12 @@ def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def screen(gimp_folder: Path, gui_home: Path, shots: Path) -> Iterator[Screen]:
-    """A GIMP with an image open."""
+    """A GIMP with an image open, as large as the screen."""
     one = Screen(gui_home, gimp_folder, shots)
+    one.gimp.do(OPEN, images="keep")
+    until(lambda: one.windows(BEFORE))
+    one.dismiss("Welcome to GIMP")
+    one.fill(BEFORE)
     yield one
     one.end()
 
@@ -77,9 +102,7 @@ def screen(gimp_folder: Path, gui_home: Path, shots: Path) -> Iterator[Screen]:
 def test_menu_dialog_progress_result_and_undo(screen: Screen, engine_of: Callable[[str], Service], shots: Path) -> None:
     # Two seconds a picture leave time for a look at the progress.
     engine = engine_of("slow:2")
-    before = screen.gimp.do(OPEN, images="keep")
-    until(lambda: screen.windows(BEFORE))
-    screen.dismiss("Welcome to GIMP")
+    before = screen.gimp.do(LOOK, images="keep")
     _open_dialog(screen)
     screen.shot("menu-and-dialog")
     # The preview is a job of its own.
@@ -96,7 +119,7 @@ def test_menu_dialog_progress_result_and_undo(screen: Screen, engine_of: Callabl
     screen.focus(AFTER)
     screen.key("ctrl+z")
     until(lambda: screen.windows(BEFORE))
-    assert screen.gimp.do(LOOK, images="keep") == [[320, 240], before]
+    assert screen.gimp.do(LOOK, images="keep") == before
     screen.key("ctrl+y")
     until(lambda: screen.windows(AFTER))
     assert screen.gimp.do(LOOK, images="keep") == [[640, 480], after]
@@ -120,8 +143,7 @@ def test_cancel_stops_the_engine_and_leaves_the_image(screen: Screen, engine_of:
     until(lambda: jobs("running"))
 
     def press_cancel() -> bool:
-        x, y, width, height = screen.place(BEFORE)
-        screen.click(x + width - CANCEL[0], y + height - CANCEL[1])
+        _press_cancel(screen)
         return jobs("cancelled") == 2
 
     until(press_cancel)
@@ -132,14 +154,136 @@ def test_cancel_stops_the_engine_and_leaves_the_image(screen: Screen, engine_of:
     assert unchanged[0] == [320, 240]
 
 
+def test_cancel_at_the_last_moment_leaves_the_image(screen: Screen, engine_of: Callable[[str], Service]) -> None:
+    engine_of("copy")
+    unchanged = screen.gimp.do(LOOK, images="keep")
+    with _held(screen, LAST_MOMENT) as held:
+        _open_dialog(screen)
+        _accept(screen)
+        until(held.exists)
+
+        def press_cancel() -> bool:
+            _press_cancel(screen)
+            return not screen.gimp.plug_ins()
+
+        until(press_cancel)
+    assert screen.gimp.do(LOOK, images="keep") == unchanged
+    assert screen.gimp.do(IMAGES, images="keep") == 1
+    assert screen.windows(BEFORE)
+
+
+def test_cancel_has_gone_before_the_image_changes(screen: Screen, engine_of: Callable[[str], Service]) -> None:
+    """Half a change is never left behind: who clicks where the button was gets all of it, in one step of undo."""
+    engine_of("copy")
+    before = screen.gimp.do(LOOK, images="keep")
+    with _held(screen, HALF_MADE) as held:
+        _open_dialog(screen)
+        _accept(screen)
+        until(held.exists)
+        half = screen.shot("half-made")
+        for _ in range(5):
+            _press_cancel(screen)
+        (plug_in,) = screen.gimp.plug_ins()
+    until(lambda: not screen.gimp.plug_ins())
+    until(lambda: screen.windows(AFTER))
+    assert plug_in
+    assert half.exists()
+    size, pixels = screen.gimp.do(LOOK, images="keep")
+    assert size == [640, 480]
+    assert pixels != before[1]
+    screen.focus(AFTER)
+    screen.key("ctrl+z")
+    until(lambda: screen.windows(BEFORE))
+    assert screen.gimp.do(LOOK, images="keep") == before
+
+
+def test_the_preview_is_by_the_fast_model_where_the_engine_has_it(
+    screen: Screen, engine_of: Callable[[str], Service]
+) -> None:
+    """The engine's own model would take a minute."""
+    engine = engine_of("slow:60")
+    client = screen.home / "profile" / "plug-ins" / "liif_restore" / "client.py"
+    kept, models = client.read_text(), 'return self._call("GET", "/v1/models")["models"]'
+    assert kept.count(models) == 1
+    client.write_text(kept.replace(models, models + ' + [{"name": "fast"}]'))
+    try:
+        _open_dialog(screen)
+        until(lambda: engine.client.status()["queue"]["done"] == 1)
+        screen.shot("dialog-with-fast", TITLE)
+        screen.focus(TITLE)
+        screen.key("Escape")
+        until(lambda: not screen.windows(TITLE))
+    finally:
+        client.write_text(kept)
+    assert engine.client.status()["workers"][0]["models"] == ["fast"]
+
+
+def test_the_evidence_is_shown_in_the_browser(screen: Screen) -> None:
+    applications = screen.home / ".local" / "share" / "applications"
+    applications.mkdir(parents=True)
+    (applications / "browser.desktop").write_text(BROWSER.format(home=screen.home))
+    (applications / "mimeapps.list").write_text("[Default Applications]\ntext/html=browser.desktop\n")
+    asked, url = screen.home / "stand-in" / "asked.json", screen.home / "browser.url"
+    with standing_in(screen.gimp) as folder:
+        (folder / "wait").touch()
+        _open_menu(screen, "v")
+        until(asked.exists)
+
+        def press_cancel() -> bool:
+            _press_cancel(screen)
+            return not screen.gimp.plug_ins()
+
+        screen.shot("evidence-progress")
+        until(press_cancel)
+        assert not url.exists()
+        asked.unlink()
+        _open_menu(screen, "v")
+        until(asked.exists)
+        (folder / "wait").unlink()
+        until(url.exists)
+        until(url.read_text)
+    report = Path(url.read_text().strip().removeprefix("file://"))
+    assert "evidence" in report.read_text()
+    assert "GIMP3_DIRECTORY" not in (screen.home / "browser.env").read_text()
+
+
+def _press_cancel(screen: Screen) -> None:
+    """Clicks where the status bar has its Cancel button."""
+    x, y, width, height = screen.place(BEFORE) if screen.windows(BEFORE) else screen.place(AFTER)
+    screen.click(x + width - CANCEL[0], y + height - CANCEL[1])
+
+
+@contextmanager
+def _held(screen: Screen, line: str) -> Iterator[Path]:
+    """Holds the plug-in up before a line of its own until the end; gives the file that tells it is there."""
+    file = screen.home / "profile" / "plug-ins" / "liif_restore" / "change_image.py"
+    kept = file.read_text()
+    assert kept.count(line) == 1
+    wait = WAIT.format(home=str(screen.home))
+    file.write_text(kept.replace(line, wait + line))
+    held, go = screen.home / "held", screen.home / "go"
+    try:
+        yield held
+    finally:
+        go.touch()
+        until(lambda: not screen.gimp.plug_ins())
+        file.write_text(kept)
+        held.unlink(missing_ok=True)
+        go.unlink()
+
+
 def _open_dialog(screen: Screen) -> None:
-    """Filters > Enhance > Restore and Enlarge (LIIF)..., by the keys that are underlined."""
+    _open_menu(screen, "l")
+    until(lambda: screen.windows(TITLE))
+
+
+def _open_menu(screen: Screen, key: str) -> None:
+    """Filters > Enhance > Restore and Enlarge (LIIF)... or Show the Evidence..., by the keys that are underlined."""
     screen.focus(BEFORE)
     screen.key("alt+r")
     screen.key("h")
     screen.shot("menu")
-    screen.key("l")
-    until(lambda: screen.windows(TITLE))
+    screen.key(key)
 
 
 def _accept(screen: Screen) -> None:

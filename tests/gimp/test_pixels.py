@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -73,6 +76,27 @@ def test_the_pixels_equal_those_of_the_engine(gimp: RealGimp, wanted: Engine, ki
     difference = np.abs(got.astype(np.float64) - expected.astype(np.float64)).max()
     assert difference <= tolerance
     assert got.std() > 0
+
+
+def test_the_pixels_equal_those_of_liif_restore(gimp: RealGimp, model: Path, tmp_path: Path) -> None:
+    """The same pixels in PNG files through the command line: 8 bits exactly, 16 within a step; files have no float."""
+    kinds = [kind for kind, (*_, dtype, _) in KINDS.items() if dtype != "float32" and kind != "perceptual"]
+    sources, results = [], {}
+    for number, kind in enumerate(kinds):
+        base, alpha, *_, dtype, _ = KINDS[kind]
+        drawn = picture(SIZE[1], SIZE[0], (3 if base == "RGB" else 1) + alpha, seed=number, dtype=dtype)
+        sent, results[kind] = _through(gimp, drawn, CODE, 2.3, *KINDS[kind][:5])
+        sources.append(tmp_path / f"{kind}.png")
+        sources[-1].write_bytes(imagecodecs.png_encode(sent))
+    options = ["--scale", "2.3", "--model", str(model), "--device", "cpu", "--out", str(tmp_path / "done")]
+    command = [sys.executable, "-m", "liif_engine", "restore", *map(str, sources), *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr
+    for kind, got in results.items():
+        (file,) = (tmp_path / "done").glob(f"{kind}@*.png")
+        expected = imagecodecs.png_decode(file.read_bytes()).reshape(got.shape)
+        assert expected.dtype == got.dtype
+        assert np.abs(got.astype(int) - expected.astype(int)).max() <= KINDS[kind][-1], kind
 
 
 def test_sixteen_bits_are_more_than_eight(gimp: RealGimp) -> None:

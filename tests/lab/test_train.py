@@ -191,6 +191,25 @@ def test_a_smaller_network_can_learn_from_a_larger_teacher(data: Path, tmp_path:
     assert checkpoint.load(result.model).hidden == (6, 4)
 
 
+def test_a_held_encoder_stays_as_inherited_while_the_decoder_learns_to_read_it(
+    data: Path, tmp_path: Path, start: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    student: dict[str, Any] = {"inherit": str(start), "hidden": (6, 4), "channels": 8, "hold_encoder": 4}
+    student |= {"decoder_rate": 1e-2}
+    with monkeypatch.context() as patch:
+        stop_after(3, patch)
+        with pytest.raises(KeyboardInterrupt):
+            run(settings(data, tmp_path / "run", save_minutes=1e-9, **student))
+    held, given = load_file(states(tmp_path / "run")[-1] / "weights.safetensors"), checkpoint.load(start).state_dict()
+    assert all(torch.equal(held[f"model.{key}"], given[key]) for key in given if key.startswith("encoder."))
+    assert not torch.equal(held["model.imnet.layers.2.weight"], given["imnet.layers.2.weight"])
+
+    resumed = run(settings(data, tmp_path / "run", **student))
+    freed = load_file(resumed.state / "weights.safetensors")
+    assert all(not torch.equal(freed[f"model.{key}"], given[key]) for key in given if key.startswith("encoder."))
+    assert weights(resumed.state) == weights(run(settings(data, tmp_path / "straight", **student)).state)
+
+
 def test_a_session_ends_by_the_clock_and_says_that_it_is_not_finished(data: Path, tmp_path: Path) -> None:
     result = run(settings(data, tmp_path, steps=1_000_000, session_minutes=1e-9))
     assert not result.finished
@@ -214,6 +233,7 @@ def test_a_time_budget_ends_the_run(data: Path, tmp_path: Path) -> None:
         ({"rate": 0.0}, "rate"),
         ({"average": 1.0}, "average"),
         ({"teacher_share": 1.5}, "teacher_share"),
+        ({"start": "web", "inherit": "web"}, "scratch"),
         ({"shares": Shares(clean=2)}, "share"),
     ],
 )

@@ -26,7 +26,7 @@ def whole(model: EdsrLiif, pixels: torch.Tensor, out: tuple[int, int]) -> np.nda
     rows, columns = Span(axis(height, out[0]), 0, out[0], 0), Span(axis(width, out[1]), 0, out[1], 0)
     with torch.inference_mode():
         feature_map = model.encode(pixels[None].contiguous(memory_format=torch.channels_last))
-        strips = [rgb for _, _, rgb in decode(model, feature_map, rows, columns)]
+        strips = [strip.values for strip in decode(model, feature_map, rows, columns)]
     return torch.cat(strips).numpy()
 
 

@@ -30,7 +30,7 @@ def strips(model: EdsrLiif) -> torch.Tensor:
     with torch.inference_mode():
         feature_map = model.encode(torch.rand(1, 3, 9, 9))
         spans = Span(axis(9, 18), 0, 18, 0), Span(axis(9, 18), 0, 18, 0)
-        return torch.cat([rgb for _, _, rgb in decode(model, feature_map, *spans)])
+        return torch.cat([strip.values for strip in decode(model, feature_map, *spans)])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -1,0 +1,140 @@
+"""The evidence for a picture: `liif explain` as a child process, one at a time; reports last until the page ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from liif_daemon.ledger import Job
+
+#: The engine computes, never this process.
+COMMAND = (sys.executable, "-m", "liif_engine", "explain")
+
+#: The child gives way to whatever the user does meanwhile.
+NICENESS = 10
+
+
+@dataclass(frozen=True)
+class Report:
+    """How far a report is.
+
+    Attributes:
+        state: ``waits``, ``made``, ``ready`` or ``failed``.
+        percent: done.
+        words: what is being done, or why it failed.
+        page: the finished report.
+    """
+
+    state: str
+    percent: int = 0
+    words: str = ""
+    page: bytes = b""
+
+
+class Evidence:
+    """Reports by the row that they are of. Methods may be called from any thread.
+
+    Args:
+        config: config.yaml for the child, if there is one.
+        command: what makes a report.
+    """
+
+    def __init__(self, config: Path | None, command: Sequence[str] = COMMAND) -> None:
+        self.config, self.command = config, command
+        self._reports: dict[tuple[int, str], Report] = {}
+        self._child: subprocess.Popen[str] | None = None
+        self._ended = False
+        self._lock = threading.Lock()
+        self._one_by_one = ThreadPoolExecutor(1, "evidence")
+
+    def of(self, job: Job) -> Report | None:
+        """The report of a row; None if nobody has asked for it."""
+        return self._reports.get((job.id, job.source_sha256))
+
+    def ask(self, job: Job, original: bytes) -> None:
+        """Has a report made, unless it is there or under way.
+
+        Args:
+            job: the row.
+            original: the file's bytes.
+        """
+        with self._lock:
+            known = self.of(job)
+            if self._ended or (known is not None and known.state != "failed"):
+                return
+            self._say(job, Report("waits"))
+            self._one_by_one.submit(self._make, job, original)
+
+    def close(self) -> None:
+        """Ends the child, if there is one; nothing is made any more."""
+        with self._lock:
+            self._ended = True
+            if self._child is not None:
+                self._child.terminate()
+        self._one_by_one.shutdown(cancel_futures=True)
+
+    def _make(self, job: Job, original: bytes) -> None:
+        try:
+            with tempfile.TemporaryDirectory(prefix="liif-review-") as folder:
+                # Under its own name, which the report tells; in the store it has none.
+                picture, out = Path(folder, "of", job.path.name), Path(folder, "report.html")
+                picture.parent.mkdir()
+                picture.write_bytes(original)
+                wrong = self._run(job, [str(picture), "--out", str(out), *self._options(job)])
+                self._say(job, Report("failed", words=wrong) if wrong else Report("ready", page=out.read_bytes()))
+        except OSError as error:
+            self._say(job, Report("failed", words=error.strerror or str(error)))
+
+    def _options(self, job: Job) -> list[str]:
+        options = ["--progress", "json", "--scale", f"{max(1.0, job.out_width / max(1, job.width)):g}"]
+        options += ["--model", job.model] if job.model and job.state in {"done", "undone"} else []
+        return options + (["--config", str(self.config)] if self.config else [])
+
+    def _run(self, job: Job, arguments: list[str]) -> str:
+        """Runs the child to its end; why it failed, or nothing."""
+        with self._lock:
+            if self._ended:
+                return "the page has ended"
+            self._child = subprocess.Popen(
+                [*self.command, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+            )
+        with self._child as child:
+            if hasattr(os, "setpriority"):
+                with suppress(OSError):
+                    os.setpriority(os.PRIO_PROCESS, child.pid, NICENESS)
+            last = ""
+            assert child.stderr is not None
+            for line in child.stderr:
+                last = self._hear(job, line) or last
+        with self._lock:
+            self._child = None
+        return "" if child.returncode == 0 else last or f"`liif explain` ended with {child.returncode}"
+
+    def _hear(self, job: Job, line: str) -> str:
+        """One line of the child's; returns the error that it speaks of, or the line if it is none of the protocol's."""
+        try:
+            said = json.loads(line)
+            if "error" in said:
+                return f"{said['error']}. {said.get('remedy', '')}".strip()
+            if "share" in said:
+                self._say(job, Report("made", round(100 * said["share"]), str(said.get("step", ""))))
+        except (ValueError, TypeError):
+            return line.strip(" \n│╭╮╰╯─")
+        return ""
+
+    def _say(self, job: Job, report: Report) -> None:
+        self._reports[job.id, job.source_sha256] = report

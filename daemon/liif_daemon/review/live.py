@@ -1,0 +1,71 @@
+"""What the daemon does now, for the strip at the page's head, which the browser asks for every few seconds."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from liif_daemon import places, progress
+from liif_daemon.ledger_review import ReviewLedger
+from liif_daemon.settings import Settings
+from liif_daemon.status import as_time
+from liif_engine.errors import printable
+
+
+@dataclass(frozen=True)
+class Working:
+    """A picture at work: its name, target, share done in percent, and for how long."""
+
+    name: str
+    target: str
+    percent: int
+    since: str
+
+
+@dataclass(frozen=True)
+class Live:
+    """The state of things.
+
+    Attributes:
+        running: whether a daemon runs.
+        working: pictures at work.
+        waiting: pictures that wait.
+        left: how long they will take, in words; empty if unknown.
+        counts: rows in each view.
+        newest: time of the last result, Unix time; 0 if there is none.
+        errors: what hinders the daemon.
+        away: folders that are not there now.
+    """
+
+    running: bool
+    working: list[Working]
+    waiting: int
+    left: str
+    counts: dict[str, int]
+    newest: float
+    errors: list[str]
+    away: list[str]
+
+
+def live(settings: Settings, ledger: ReviewLedger) -> Live:
+    """Looks now."""
+    said: dict[str, Any] = progress.read(places.status_path(settings)) or {}
+    jobs, rate = ledger.counts(), ledger.rate()
+    newest = ledger.recent("done", 1)
+    return Live(
+        running=bool(said),
+        working=[_working(row) for row in said.get("working", [])],
+        waiting=jobs["queued"],
+        left=as_time(ledger.waiting_megapixels() / rate) if rate and jobs["queued"] else "",
+        counts=ledger.counts_by_view(),
+        newest=newest[0].changed if newest else 0,
+        errors=[printable(said[key]) for key in ("config_error", "error") if said.get(key)],
+        away=[printable(folder["path"]) for folder in said.get("folders", []) if folder.get("how") == "away"],
+    )
+
+
+def _working(row: dict[str, Any]) -> Working:
+    since = as_time(max(0, time.time() - row["since"]))
+    name = printable(str(row["path"]).rpartition("/")[2])
+    return Working(name, str(row["target"]), round(100 * row["share"]), since)

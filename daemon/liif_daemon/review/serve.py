@@ -1,0 +1,101 @@
+"""`liif-daemon review` from its first breath to its last: a port of this machine, a link, a browser."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import threading
+import webbrowser
+from collections.abc import Iterator
+from typing import Any
+
+import uvicorn
+
+from liif_daemon.ledger_review import ReviewLedger
+from liif_daemon.review.guard import OPEN, Keys
+from liif_daemon.review.pages import Pages
+from liif_daemon.settings import Settings
+from liif_engine.errors import OutputError
+
+#: Only programs on this machine reach it.
+ADDRESS = "127.0.0.1"
+
+#: Requests at once; a browser sends six. More are answered with 503.
+MAX_CONNECTIONS = 64
+
+#: How long pictures on their way may take when the page ends. [s]
+FAREWELL_SECONDS = 2
+
+
+def serve(settings: Settings, ledger: ReviewLedger, *, port: int = 0, browser: bool = True) -> None:
+    """Serves the page until it is told to end (Ctrl+C, SIGTERM), beside a running daemon or without one.
+
+    Args:
+        settings: where the daemon's files are.
+        ledger: open.
+        port: 0 for one that is free.
+        browser: whether to open the page.
+
+    Raises:
+        OutputError: the port is taken.
+    """
+    keys = Keys()
+    with _listen(port) as one:
+        link = f"http://{ADDRESS}:{one.getsockname()[1]}{OPEN}{keys.link}"
+        pages = Pages(settings, ledger, keys)
+        print(f"The review page, until Ctrl+C. This link opens it once, in one browser:\n{link}", flush=True)
+        if browser:
+            # Beside the server: a browser in the terminal only returns when it is left.
+            threading.Thread(target=webbrowser.open, args=(link,), daemon=True).start()
+        try:
+            Server(pages.app()).run(sockets=[one])
+        finally:
+            pages.evidence.close()
+
+
+class Server(uvicorn.Server):
+    """uvicorn, which here ends cleanly when told to.
+
+    Args:
+        app: what is served.
+    """
+
+    def __init__(self, app: Any) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http="h11",
+                ws="none",
+                loop="asyncio",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                limit_concurrency=MAX_CONNECTIONS,
+                timeout_graceful_shutdown=FAREWELL_SECONDS,
+            )
+        )
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """SIGTERM and SIGINT end it with exit code 0; uvicorn's own way raises them again afterwards."""
+        before = {one: signal.signal(one, self.handle_exit) for one in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for one, handler in before.items():
+                signal.signal(one, handler)
+
+
+@contextlib.contextmanager
+def _listen(port: int) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as one:
+        try:
+            one.bind((ADDRESS, port))
+        except (OSError, OverflowError) as error:
+            message = f"port {port} of {ADDRESS} cannot be used ({error})"
+            raise OutputError(message, remedy="Give another --port, or none.") from error
+        one.listen()
+        yield one

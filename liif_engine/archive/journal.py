@@ -1,0 +1,144 @@
+"""What a folder's restoration has done so far: one row a file, so that the next run does only the rest.
+
+All SQL of it is here. The journal only ever saves work: what it lost, results say of themselves by their marker.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from liif_engine.errors import OutputError
+
+#: Its name in the folder of the results.
+NAME = ".liif-restore.journal"
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS files (
+    path BLOB PRIMARY KEY,         -- below the folder, as the system spells it
+    settings TEXT NOT NULL,        -- that the result was asked for with
+    state TEXT NOT NULL,           -- begun, done or failed
+    reason TEXT NOT NULL,          -- why it failed
+    source_size INTEGER NOT NULL,
+    source_mtime_ns INTEGER NOT NULL,
+    source_sha256 TEXT NOT NULL,
+    result_size INTEGER NOT NULL,
+    result_mtime_ns INTEGER NOT NULL,
+    changed REAL NOT NULL          -- Unix time
+) WITHOUT ROWID
+"""
+
+
+@dataclass(frozen=True)
+class Glance:
+    """What tells a file from another version of it without reading it."""
+
+    size: int
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, path: Path) -> Glance | None:
+        """A file's; None if there is none."""
+        try:
+            found = path.stat()
+        except OSError:
+            return None
+        return cls(found.st_size, found.st_mtime_ns)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is known of one file.
+
+    Attributes:
+        settings: that its result was asked for with.
+        state: ``begun``, ``done`` or ``failed``.
+        source, result: as they were then.
+        source_sha256: of the source, if it is done.
+    """
+
+    settings: str
+    state: str
+    source: Glance
+    result: Glance
+    source_sha256: str
+
+
+class Journal:
+    """One file, open in this process alone; used by one thread.
+
+    A row survives the death of the process; a power loss may take the last ones.
+
+    Args:
+        folder: of the results.
+        dry: whether nothing is to be written; what is there is read all the same.
+
+    Raises:
+        OutputError: it cannot be opened, or another run has it open.
+    """
+
+    def __init__(self, folder: Path, *, dry: bool = False) -> None:
+        self.path = folder / NAME
+        self._dry = dry
+        try:
+            where = ":memory:" if dry and not self.path.exists() else self.path
+            self._db = sqlite3.connect(where, timeout=1, isolation_level=None, check_same_thread=False)
+            # Alone, so that a second run is told, and so that no shared memory is needed, which network shares lack.
+            self._db.execute("PRAGMA locking_mode=EXCLUSIVE")
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=NORMAL")
+            self._db.execute(_SCHEMA)
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            if "locked" in str(error):
+                remedy = "Let it end, or choose another --out."
+                raise OutputError("another run is at work in this folder", path=folder, remedy=remedy) from error
+            raise OutputError(f"the journal cannot be opened ({error})", path=self.path) from error
+        except sqlite3.Error as error:
+            remedy = "Delete it: results are known by what they say of themselves too."
+            raise OutputError(f"the journal cannot be read ({error})", path=self.path, remedy=remedy) from error
+
+    def find(self, path: Path) -> Row | None:
+        """What is known of a file, by its path below the folder."""
+        row = self._db.execute(
+            "SELECT settings, state, source_size, source_mtime_ns, result_size, result_mtime_ns, source_sha256"
+            " FROM files WHERE path = ?",
+            (os.fsencode(path),),
+        ).fetchone()
+        return None if row is None else Row(row[0], row[1], Glance(row[2], row[3]), Glance(row[4], row[5]), row[6])
+
+    def begin(self, path: Path, settings: str, source: Glance) -> None:
+        """From now on, what has the result's name is ours."""
+        self._write(path, settings, "begun", "", source, Glance(0, 0), "")
+
+    def done(self, path: Path, settings: str, source: Glance, result: Glance, source_sha256: str) -> None:
+        """The result is complete and verified."""
+        self._write(path, settings, "done", "", source, result, source_sha256)
+
+    def failed(self, path: Path, settings: str, source: Glance, reason: str) -> None:
+        """There is no result; the next run tries again."""
+        self._write(path, settings, "failed", reason, source, Glance(0, 0), "")
+
+    def close(self) -> None:
+        """Makes everything durable."""
+        if self._dry:
+            self._db.close()
+            return
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._db.close()
+
+    def _write(
+        self, path: Path, settings: str, state: str, reason: str, source: Glance, result: Glance, source_sha256: str
+    ) -> None:
+        if self._dry:
+            return
+        values = (os.fsencode(path), settings, state, reason.encode("utf-8", "replace").decode())
+        facts = (source.size, source.mtime_ns, source_sha256, result.size, result.mtime_ns, time.time())
+        try:
+            self._db.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values + facts)
+        except sqlite3.Error as error:
+            raise OutputError(f"the journal cannot be written ({error})", path=self.path) from error

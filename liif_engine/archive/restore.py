@@ -1,0 +1,334 @@
+"""A folder of pictures into another folder, under the same names; the next run does what this one did not."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from liif_engine import file as picture_file
+from liif_engine import log as logs
+from liif_engine.archive.feed import Feed
+from liif_engine.archive.journal import Glance, Journal
+from liif_engine.auto import AUTO
+from liif_engine.crew import Crew
+from liif_engine.errors import Cancelled, DeviceError, LiifError, ModelError, OutputError, OutputExistsError, UsageError
+from liif_engine.file import Plan
+from liif_engine.picture import image_file
+from liif_engine.picture.image_file import Limits
+from liif_engine.target import Target
+from liif_engine.workers import Answer, FileWork, WorkerSettings
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be done.
+
+    Attributes:
+        source: the folder of the originals; nothing in it is written to.
+        destination: the folder of the results; made if need be.
+        target: how large each result is to be.
+        model, precision: as `Engine` takes them.
+        quality: of lossy results.
+        overwrite: whether a file that has a result's name and is none of ours may be replaced.
+        allow_truncated: whether to restore what is there of pictures that end early.
+        consistent: whether results are moved into their JPEGs' own quantisation intervals; at scale 1 only.
+        max_pixels: larger sources are refused.
+    """
+
+    source: Path
+    destination: Path
+    target: Target
+    model: str = AUTO
+    precision: str = "auto"
+    quality: int = 95
+    overwrite: bool = False
+    allow_truncated: bool = False
+    consistent: bool = False
+    max_pixels: int | None = None
+
+    @property
+    def settings(self) -> str:
+        """What two results must share to be the same."""
+        asked = {key: value for key, value in asdict(self.target).items() if value is not None}
+        how = {"model": self.model, "precision": self.precision, "quality": self.quality}
+        return json.dumps({**asked, **how, **({"consistent": True} if self.consistent else {})})
+
+
+@dataclass
+class Summary:
+    """What a run did.
+
+    Attributes:
+        restored: files that were restored now.
+        kept: files whose result was there already, complete and verified.
+        failures: (path below the folder, error).
+        others: files whose names are no pictures'.
+        source_pixels, result_pixels: of what was restored now.
+        stages: seconds of work by stage, all workers together.
+        seconds: that the run took.
+        begun_again: pieces of work that a worker died with and another did.
+    """
+
+    restored: int = 0
+    kept: int = 0
+    failures: list[tuple[Path, LiifError]] = field(default_factory=list)
+    others: int = 0
+    source_pixels: int = 0
+    result_pixels: int = 0
+    stages: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+    begun_again: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain values, for programs."""
+        reasons = Counter(type(error).__name__ for _, error in self.failures)
+        return {
+            "restored": self.restored,
+            "kept": self.kept,
+            "failed": len(self.failures),
+            "failed_by_kind": dict(reasons),
+            "other_files": self.others,
+            "source_megapixels": round(self.source_pixels / 1e6, 3),
+            "result_megapixels": round(self.result_pixels / 1e6, 3),
+            "seconds": round(self.seconds, 3),
+            "files_per_second": round(self.restored / self.seconds, 3) if self.seconds else None,
+            "seconds_by_stage": {key: round(value, 3) for key, value in self.stages.items()},
+            "begun_again": self.begun_again,
+            "failures": [
+                {"source": str(path), "kind": type(error).__name__, "error": error.message, "remedy": error.remedy}
+                for path, error in self.failures
+            ],
+        }
+
+    def lines(self) -> list[str]:
+        """In words, for people."""
+        words = [f"{self.restored} restored"]
+        words += [f"{self.kept} done before"] if self.kept else []
+        words += [f"{len(self.failures)} failed"] if self.failures else []
+        words += [f"{self.others} other files left alone"] if self.others else []
+        lines = [f"{', '.join(words)}; {self.seconds:.1f} s"]
+        if self.restored:
+            rate, pace = self.restored / self.seconds, self.result_pixels / 1e6 / self.seconds
+            stages = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in self.stages.items())
+            lines.append(f"{rate:.2f} files/s, {pace:.2f} megapixels/s; work: {stages}")
+        if self.begun_again:
+            lines.append(f"{self.begun_again} times a worker died and another did its work")
+        for kind, count in Counter(type(error).__name__ for _, error in self.failures).most_common():
+            lines.append(f"failed by {kind}: {count}")
+        return lines
+
+
+#: Called in the run's thread when a file is over: its path below the folder, the answer or the error.
+OnEnd = Callable[[Path, Answer | None, LiifError | None], None]
+
+
+class Archive:
+    """One run. ``with Archive(order) as archive: archive.run(crew, settings)``; `summary` tells what it did.
+
+    Args:
+        order: what is to be done.
+        on_end: told of each file.
+        dry: whether nothing is to be written.
+
+    Raises:
+        UsageError: the folders are the same, one is missing, or the results would lie among the originals' parents.
+        OutputError: the folder of the results cannot be used.
+    """
+
+    def __init__(self, order: Order, on_end: OnEnd = lambda *_: None, *, dry: bool = False) -> None:
+        self.order, self.on_end, self.dry = order, on_end, dry
+        self.summary = Summary()
+        self._started = time.monotonic()
+        self._limits = Limits() if order.max_pixels is None else Limits(max_pixels=order.max_pixels)
+        _check_folders(order, dry=dry)
+        self.journal = Journal(order.destination, dry=dry)
+
+    def __enter__(self) -> Archive:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.summary.seconds = time.monotonic() - self._started
+        self.journal.close()
+
+    def run(self, crew: Crew, settings: WorkerSettings) -> None:
+        """Restores what is not done. What is raised here, Ctrl+C too, leaves a folder that the next run goes on with.
+
+        Raises:
+            ModelError, DeviceError: nothing can be restored like this.
+            OutputError: the journal cannot be written.
+            WorkerError: the workers cannot be started.
+        """
+        with Feed[_File](crew, settings) as feed:
+            try:
+                feed.run(self._works(), self._end)
+            finally:
+                self.summary.begun_again = feed.workers.lost
+
+    def plans(self) -> Iterator[tuple[Path, Plan]]:
+        """What a run would restore now; failures go to the summary."""
+        for one, work in self._works():
+            del work
+            yield one.relative, one.plan
+
+    def _works(self) -> Iterator[tuple[_File, FileWork]]:
+        for number, relative in enumerate(self._pictures()):
+            with logs.about(str(number)):
+                found = self._look(relative)
+            if found is None:
+                continue
+            one = found
+            work = FileWork(
+                str(one.plan.source),
+                str(one.plan.destination),
+                self.order.target,
+                quality=self.order.quality,
+                overwrite=one.overwrite,
+                allow_truncated=self.order.allow_truncated,
+                consistent=self.order.consistent,
+                max_pixels=self.order.max_pixels,
+                result_pixels=one.plan.width * one.plan.height,
+                model=self.order.model,
+                precision=self.order.precision,
+                job=str(number),
+            )
+            yield one, work
+
+    def _pictures(self) -> Iterator[Path]:
+        """Files below the source whose names are pictures', in a fixed order; hidden ones and links are left out."""
+        waiting = [self.order.source]
+        while waiting:
+            here = waiting.pop()
+            try:
+                entries = sorted(os.scandir(here), key=lambda entry: entry.name)
+            except OSError as error:
+                self._fail(here.relative_to(self.order.source), OutputError(f"cannot be read ({error.strerror})"))
+                continue
+            folders = []
+            for entry in entries:
+                path = Path(entry.path)
+                if entry.name.startswith(".") or entry.is_symlink():
+                    continue
+                if entry.is_dir():
+                    folders += [path] if path.absolute() != self.order.destination.absolute() else []
+                elif entry.is_file() and _is_named_as_picture(path):
+                    yield path.relative_to(self.order.source)
+                else:
+                    self.summary.others += 1
+            waiting += folders[::-1]
+
+    def _look(self, relative: Path) -> _File | None:
+        """A file that is to be restored; None if it is done already or cannot be, which is told."""
+        order = self.order
+        source, destination = order.source / relative, order.destination / relative
+        glance = Glance.of(source)
+        if glance is None:
+            return None  # it has gone since the folder was read
+        row = self.journal.find(relative)
+        same = row is not None and row.settings == order.settings and row.source == glance
+        if row is not None and same and row.state == "done" and row.result == Glance.of(destination):
+            self.summary.kept += 1
+            return None
+        try:
+            if not self.dry:
+                destination.parent.mkdir(parents=True, exist_ok=True)
+            planned = picture_file.plan(source, order.target, out=destination, limits=self._limits)
+            overwrite = order.overwrite or (row is not None and same and row.state == "begun")
+            if destination.exists() and not order.overwrite and self._is_ours(planned, glance):
+                return None
+            if destination.parent.is_dir() or not self.dry:
+                picture_file.check_destination(planned, overwrite=overwrite)
+        except OSError as error:
+            self._fail(relative, OutputError(f"cannot be written ({error.strerror})", path=destination), glance)
+            return None
+        except LiifError as error:
+            self._fail(relative, error, glance)
+            return None
+        self.journal.begin(relative, order.settings, glance)
+        return _File(relative, planned, glance, overwrite)
+
+    def _is_ours(self, planned: Plan, glance: Glance) -> bool:
+        """Whether a file that has the result's name is the result, whose row the journal has lost or never had."""
+        marker = image_file.read_marker(planned.destination)
+        if marker is None:
+            return False
+        found = image_file.probe(planned.destination)
+        digest = picture_file.sha256_of(planned.source)
+        wanted = (planned.width, planned.height, digest)
+        model = self.order.model if self.order.model == AUTO else Path(self.order.model).stem
+        if (found.width, found.height, marker.source_sha256) != wanted or model not in {AUTO, marker.model}:
+            return False
+        # It got its name only when it was complete and had been decoded again.
+        relative = planned.source.relative_to(self.order.source)
+        result = Glance.of(planned.destination) or Glance(0, 0)
+        self.journal.done(relative, self.order.settings, glance, result, digest)
+        self.summary.kept += 1
+        return True
+
+    def _end(self, one: _File, answer: Answer | None, error: LiifError | None) -> None:
+        """What became of a file."""
+        if error is not None or answer is None:
+            self._fail(one.relative, error or Cancelled("stopped"), one.glance)
+            if isinstance(error, ModelError | DeviceError):
+                raise error  # every other file would fail of it too
+            return
+        result = Glance.of(one.plan.destination) or Glance(0, 0)
+        self.journal.done(one.relative, self.order.settings, one.glance, result, answer.source_sha256)
+        self.summary.restored += 1
+        self.summary.source_pixels += answer.source_pixels
+        self.summary.result_pixels += answer.width * answer.height
+        self.summary.stages.update(answer.stages)
+        self.on_end(one.relative, answer, None)
+
+    def _fail(self, relative: Path, error: LiifError, glance: Glance | None = None) -> None:
+        if isinstance(error, Cancelled):
+            return  # the next run does it
+        self.journal.failed(relative, self.order.settings, glance or Glance(0, 0), error.message)
+        self.summary.failures.append((relative, error))
+        self.on_end(relative, None, error.at(self.order.source / relative))
+
+
+@dataclass(frozen=True)
+class _File:
+    """One file on its way."""
+
+    relative: Path
+    plan: Plan
+    glance: Glance
+    overwrite: bool
+
+
+def _check_folders(order: Order, *, dry: bool) -> None:
+    source, destination = order.source.resolve(), order.destination.resolve()
+    if not source.is_dir():
+        raise UsageError("there is no such folder", path=order.source)
+    if source == destination or destination in source.parents:
+        raise UsageError(
+            "the results would lie among the originals",
+            path=order.destination,
+            remedy="Choose another --out; restoring in place, with the originals kept safe, is the daemon's work.",
+        )
+    if dry:
+        return
+    try:
+        order.destination.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputExistsError(
+            f"cannot make the folder ({error.strerror})", path=order.destination, remedy="Choose another --out."
+        ) from error
+
+
+def _is_named_as_picture(path: Path) -> bool:
+    try:
+        image_file.format_for(path)
+    except UsageError:
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""Parts of the ``liif`` command that need a room of their own; `cli.py` has the rest."""

@@ -1,0 +1,72 @@
+"""``liif restore SRC_FOLDER --out DST_FOLDER``: the archive case."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from liif_engine import terminal
+from liif_engine.archive.restore import Archive, Order, Summary
+from liif_engine.crew import Crew
+from liif_engine.errors import ExitCode, LiifError, combined_exit_code, printable
+from liif_engine.workers import Answer, WorkerSettings
+
+
+def restore_folder(
+    order: Order, crew: Crew, settings: WorkerSettings, *, as_json: bool, verbose: bool, dry_run: bool
+) -> ExitCode:
+    """Restores a folder, says what became of each file that failed, and ends with a summary.
+
+    Args:
+        order: what is to be done.
+        crew: which workers.
+        settings: how they work.
+        as_json: the summary as one JSON object on stdout, and nothing else there.
+        verbose: a line for each file that was restored too.
+        dry_run: say what would be done, and do nothing.
+
+    Raises:
+        LiifError: nothing can be done like this.
+    """
+    with _watch(order, as_json=as_json, verbose=verbose, dry=dry_run) as archive:
+        if dry_run:
+            for relative, planned in archive.plans():
+                print(f"{printable(relative)}  {planned.width}x{planned.height} (dry run)")
+        else:
+            archive.run(crew, settings)
+    return combined_exit_code([error for _, error in archive.summary.failures])
+
+
+@contextmanager
+def _watch(order: Order, *, as_json: bool, verbose: bool, dry: bool) -> Iterator[Archive]:
+    """A run with a line of figures on a terminal, and its summary however it ends."""
+    status = terminal.console.status("looking at the folder")
+
+    def on_end(relative: Path, answer: Answer | None, error: LiifError | None) -> None:
+        if error is not None:
+            terminal.show_error(error)
+        elif verbose and answer is not None and not as_json:
+            print(f"{printable(relative)}  {answer.width}x{answer.height}, {answer.model}, {answer.seconds:.1f} s")
+        status.update(_figures(archive.summary))
+
+    archive = Archive(order, on_end, dry=dry)
+    if terminal.console.is_terminal:
+        status.start()
+    try:
+        with archive:
+            yield archive
+    finally:
+        status.stop()
+        if as_json:
+            print(json.dumps(archive.summary.as_dict(), indent=2))
+        else:
+            print("\n".join(archive.summary.lines()), file=sys.stderr)
+
+
+def _figures(summary: Summary) -> str:
+    failed = f", {len(summary.failures)} failed" if summary.failures else ""
+    kept = f", {summary.kept} done before" if summary.kept else ""
+    return f"{summary.restored} restored{kept}{failed}"

@@ -1,0 +1,74 @@
+"""Figures for Prometheus: how they are named, and the port where they are shown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.registry import Collector
+
+from liif_engine.errors import ServiceError, UsageError
+
+MEDIA_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+
+#: Where figures are shown if only a port is named: to programs of this machine.
+LOOPBACK = "127.0.0.1"
+
+#: (labels, value) of each line of a metric.
+Samples = Iterable[tuple[Mapping[str, str], float]]
+
+
+def counter(name: str, words: str, samples: Samples | float) -> Metric:
+    """A figure that only grows; ``liif_NAME_total`` in the text."""
+    return _filled(CounterMetricFamily, name, words, samples)
+
+
+def gauge(name: str, words: str, samples: Samples | float) -> Metric:
+    """A figure that goes up and down."""
+    return _filled(GaugeMetricFamily, name, words, samples)
+
+
+def text_of(collector: Collector) -> str:
+    """All figures as they are now, in Prometheus' text format."""
+    return generate_latest(_registry(collector)).decode()
+
+
+def show(address: str, collector: Collector) -> None:
+    """Shows the figures over HTTP, from a thread of its own, until the process ends.
+
+    Args:
+        address: ``PORT``, or ``HOST:PORT`` to show them to other machines too; they hold counts, no names of files.
+        collector: asked at each look.
+
+    Raises:
+        UsageError: no address.
+        ServiceError: the port cannot be had.
+    """
+    match = re.fullmatch(r"(?:(\S+):)?(\d{1,5})", address)
+    if match is None or int(match[2]) > 65535:
+        raise UsageError(f"figures are shown at [HOST:]PORT, not at {address!r}")
+    try:
+        start_http_server(int(match[2]), match[1] or LOOPBACK, _registry(collector))
+    except OSError as error:
+        remedy = "Name another port with --metrics."
+        raise ServiceError(f"figures cannot be shown at {address} ({error.strerror})", remedy=remedy) from error
+
+
+def _registry(collector: Collector) -> CollectorRegistry:
+    # Of its own: the library's common one would show figures of other programs in this process.
+    registry = CollectorRegistry()
+    registry.register(collector)
+    return registry
+
+
+def _filled(
+    kind: type[CounterMetricFamily] | type[GaugeMetricFamily], name: str, words: str, samples: Samples | float
+) -> Metric:
+    family = kind(f"liif_{name}", words)
+    for labels, value in [({}, samples)] if isinstance(samples, int | float) else samples:
+        suffix = "_total" if kind is CounterMetricFamily else ""
+        family.add_sample(f"liif_{name}{suffix}", dict(labels), float(value))
+    return family

@@ -1,0 +1,298 @@
+"""The decoder as one Triton kernel: a query's four answers never leave the chip; `decode.py` is its oracle.
+
+A program answers BLOCK queries, one corner of the ensemble after the other. The rows of the first layer that it
+gathers are the accumulator to which a small product adds the rank-1 terms, each factor in two parts so that half
+precision loses nothing of the coordinates. The deeper layers' weights (384 KB in bf16, more than any shared memory)
+stream from L2.
+
+Triton cannot cut a tensor that lies in registers along K, so there are two forms. HALVES keeps a layer's input as two
+tensors of half the width and takes the weights in tiles of half a layer (64 KB), all layers in one loop, so that a
+tile loads while the one before it multiplies. The other multiplies by a whole layer at once (128 KB): less to shuffle,
+nothing to hide the load behind. With 128 rows to each tile, a byte from L2 serves 64 multiply-adds. `tuning.py`
+measures which form is faster; both sum over K in the same order.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+from triton.tools.tensor_descriptor import TensorDescriptor
+
+from liif_engine.network.decode import STRIP_QUERIES, Span, Strip, first_layer_codes
+from liif_engine.network.model import AREA_EPSILON, EdsrLiif
+
+#: Tensor cores take no operand narrower than 16, and a layer is cut into halves.
+NARROWEST, WIDEST = 32, 256
+
+#: The rank-1 terms of the first layer, and the colours of the last, padded to what a tensor core takes.
+PADDED = 16
+
+#: Adding and subtracting it rounds an fp32 in [0, 2^22) to an integer, halves to even, as torch.round does.
+ROUNDER = 12_582_912.0
+
+#: What full scale is in the forms that a result can be written in; floats are written unclamped.
+FULL_SCALE = {torch.float32: 0, torch.uint8: 255, torch.uint16: 65_535}
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How a kernel is laid out on a GPU; it changes the speed, not what is computed.
+
+    Attributes:
+        block: queries of a program.
+        halves: whether layers are cut in halves along K.
+        warps: of 32 threads, a program.
+        stages: tiles of weights in shared memory at a time.
+    """
+
+    block: int
+    halves: bool
+    warps: int
+    stages: int
+
+
+@triton.jit
+def _halved(x, BLOCK: tl.constexpr, WIDTH: tl.constexpr):
+    """(BLOCK, WIDTH) as its left and right half; the columns of a row lie in one thread, so nothing moves."""
+    return x.reshape(BLOCK, 2, WIDTH // 2).permute(0, 2, 1).split()
+
+
+@triton.jit(do_not_specialize=["start", "height", "width", "all_rows", "top", "left", "code_width"])
+def _decoder(
+    result, extent, codes, row_codes, row_relatives, row_terms, column_codes, column_relatives, column_terms,
+    first, weights, biases, last_weight, last_bias,
+    start, height, width, all_rows, top, left, code_width,
+    K: tl.constexpr, WIDTH: tl.constexpr, LAYERS: tl.constexpr, BLOCK: tl.constexpr, HALVES: tl.constexpr,
+    STAGES: tl.constexpr, PAD: tl.constexpr, FULL: tl.constexpr, EPSILON: tl.constexpr, ROUND: tl.constexpr,
+):  # fmt: skip
+    """BLOCK queries of the strip of `height` output rows from `start` on; see `_Axis` and `_Packed` for the arrays."""
+    HALF: tl.constexpr = WIDTH // 2
+    program = tl.program_id(0)
+    query = program * BLOCK + tl.arange(0, BLOCK)
+    inside = query < height * width
+    row, column = start + query // width, query % width
+    k, half, pad = tl.arange(0, WIDTH), tl.arange(0, HALF), tl.arange(0, PAD)
+    dtype = codes.dtype.element_ty
+
+    mixed = tl.zeros((BLOCK, PAD), tl.float32)
+    total = tl.zeros((BLOCK,), tl.float32)
+    for corner in range(4):
+        at_row, at_column = (corner // 2) * all_rows + row, (corner % 2) * width + column
+        code_row = tl.load(row_codes + at_row, inside, top) - top
+        code = code_row.to(tl.int64) * code_width + tl.load(column_codes + at_column, inside, left) - left
+        terms = tl.load(row_terms + at_row[:, None] * PAD + pad[None, :], inside[:, None], 0.0)
+        terms += tl.load(column_terms + at_column[:, None] * PAD + pad[None, :], inside[:, None], 0.0)
+        deep = tl.load(codes + code[:, None] * K + k[None, :], inside[:, None] & (k < K)[None, :], 0.0).to(tl.float32)
+        deep = tl.dot(terms, tl.load(first + pad[:, None] * WIDTH + k[None, :]), deep, input_precision="ieee")
+        hidden = tl.maximum(deep, 0.0).to(dtype)  # (BLOCK, WIDTH)
+        if HALVES:
+            near, far = _halved(hidden, BLOCK, WIDTH)  # (BLOCK, HALF) each
+            deep = tl.zeros((BLOCK, WIDTH), tl.float32)
+            for step in tl.range(0, 2 * LAYERS, num_stages=STAGES):
+                tile = weights.load([step * HALF, 0])  # (HALF, WIDTH)
+                deep = tl.dot(near, tile, deep, input_precision="ieee")  # (BLOCK, WIDTH)
+                near, far = far, near
+                if step % 2 == 1:
+                    bias = tl.load(biases + (step // 2) * WIDTH + k)
+                    near, far = _halved(tl.maximum(deep + bias[None, :], 0.0).to(dtype), BLOCK, WIDTH)
+                    deep = tl.zeros((BLOCK, WIDTH), tl.float32)
+            last = last_weight + half[:, None] * PAD + pad[None, :]
+            answer = tl.dot(near, tl.load(last), input_precision="ieee")  # (BLOCK, PAD)
+            answer = tl.dot(far, tl.load(last + HALF * PAD), answer, input_precision="ieee")
+        else:
+            for layer in tl.range(0, LAYERS, num_stages=STAGES):
+                tile = weights.load([layer * WIDTH, 0])  # (WIDTH, WIDTH)
+                bias = tl.load(biases + layer * WIDTH + k)
+                deep = tl.dot(hidden, tile, input_precision="ieee") + bias[None, :]
+                hidden = tl.maximum(deep, 0.0).to(dtype)
+            last = last_weight + k[:, None] * PAD + pad[None, :]
+            answer = tl.dot(hidden, tl.load(last), input_precision="ieee")  # (BLOCK, PAD)
+        # Each answer weighs as much as the area towards the opposite corner, whose code is that of the other sides.
+        opposite_y = tl.load(row_relatives + (1 - corner // 2) * all_rows + row, inside, 0.0)
+        opposite_x = tl.load(column_relatives + (1 - corner % 2) * width + column, inside, 0.0)
+        area = tl.abs(opposite_y * opposite_x) + EPSILON
+        total += area
+        mixed += area[:, None] * answer
+
+    rgb = (mixed / total[:, None] + tl.load(last_bias + pad)[None, :]) * 0.5 + 0.5  # (BLOCK, PAD)
+    written = inside[:, None] & (pad < 3)[None, :]
+    # The least and the greatest answer, a not-a-number as an infinity: a tile is judged without reading it again.
+    known = tl.where(rgb == rgb, rgb, float("inf"))
+    tl.store(extent + 2 * program, tl.min(tl.min(tl.where(written, known, float("inf")), 1), 0))
+    tl.store(extent + 2 * program + 1, tl.max(tl.max(tl.where(written, known, float("-inf")), 1), 0))
+    if FULL > 0:
+        rgb = tl.minimum(tl.maximum(rgb, 0.0), 1.0) * FULL
+        rgb = (rgb + ROUND) - ROUND
+    tl.store(result + query[:, None] * 3 + pad[None, :], rgb.to(result.dtype.element_ty), written)
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """One axis as the kernel reads it, for both sides; n output pixels.
+
+    Attributes:
+        codes: (2, n) int32, indices into the feature map.
+        relatives: (2, n) fp32, relative coordinates.
+        terms: (2, n, PADDED) in the model's dtype, the left factor of the rank-1 terms: the axis' own columns.
+    """
+
+    codes: Tensor
+    relatives: Tensor
+    terms: Tensor
+
+
+@dataclass(frozen=True)
+class _Packed:
+    """A model's weights as the kernel reads them, zeros where its width is more than the model's.
+
+    Attributes:
+        weights: (layers * width, width) in the model's dtype, one layer below the other, from input to output.
+        biases: (layers, width) fp32.
+        last_weight: (width, PADDED) in the model's dtype.
+        last_bias: (PADDED,) fp32.
+    """
+
+    width: int
+    layers: int
+    weights: Tensor
+    biases: Tensor
+    last_weight: Tensor
+    last_bias: Tensor
+
+
+_packed: weakref.WeakKeyDictionary[EdsrLiif, _Packed] = weakref.WeakKeyDictionary()
+
+
+def width_for(hidden: tuple[int, ...]) -> int:
+    """The kernel's width for a decoder's hidden layers: the next power of two."""
+    return max(NARROWEST, 1 << (max(hidden) - 1).bit_length())
+
+
+def serves(model: EdsrLiif, dtype: torch.dtype) -> bool:
+    """Whether the kernel can decode for this model: hidden layers up to 256 wide, and a dtype that it multiplies."""
+    return width_for(model.hidden) <= WIDEST and dtype in {torch.float32, torch.bfloat16, torch.float16}
+
+
+def decode(
+    model: EdsrLiif,
+    feature_map: Tensor,
+    rows: Span,
+    columns: Span,
+    *,
+    launch: Launch,
+    form: torch.dtype = torch.float32,
+) -> Iterator[Strip]:
+    """As `decode.decode`; a strip is launched when it is asked for, and nothing waits for it.
+
+    Args:
+        model, feature_map, rows, columns: as for `decode.decode`; fp32, bf16 or fp16.
+        launch: how to lay out the kernel.
+        form: float32 as there, or uint8 or uint16: clamped to [0, 1], times full scale, rounded, halves to even.
+    """
+    device, dtype = feature_map.device, feature_map.dtype
+    axes = [_axis(span, column, device, dtype) for span, column in ((rows, _Y), (columns, _X))]
+    first = _first_terms(model, rows, columns)
+    width = columns.stop - columns.start
+    height = max(1, STRIP_QUERIES[device.type] // width)
+    for start in range(rows.start, rows.stop, height):
+        stop = min(start + height, rows.stop)
+        codes, top, left = first_layer_codes(model, feature_map, rows.cut(start, stop), columns)
+        values = torch.empty(stop - start, width, 3, dtype=form, device=device)
+        extent = _launch(model, codes.contiguous(), values, axes, first, (start - rows.start, top, left), launch)
+        yield Strip(start, stop, values, extent)
+
+
+def _launch(
+    model: EdsrLiif,
+    codes: Tensor,
+    values: Tensor,
+    axes: list[_Axis],
+    first: Tensor,
+    corner: tuple[int, int, int],
+    launch: Launch,
+) -> Tensor:
+    """Fills `values`; gives the least and the greatest answer, (2,) fp32."""
+    packed = _pack(model)
+    row, column = axes
+    start, top, left = corner
+    height, width, _ = values.shape
+    tile = [packed.width // 2 if launch.halves else packed.width, packed.width]
+    weights = TensorDescriptor.from_tensor(packed.weights, tile)
+    programs = triton.cdiv(height * width, launch.block)
+    extent = torch.empty(programs, 2, device=codes.device)
+    with torch.cuda.device_of(codes):  # Triton launches on the current GPU; does nothing on a CPU
+        _decoder[(programs,)](
+            values, extent, codes, row.codes, row.relatives, row.terms, column.codes, column.relatives, column.terms,
+            first, weights, packed.biases, packed.last_weight, packed.last_bias,
+            start, height, width, row.codes.shape[1], top, left, codes.shape[1],
+            K=codes.shape[-1], WIDTH=packed.width, LAYERS=packed.layers, BLOCK=launch.block, HALVES=launch.halves,
+            STAGES=launch.stages, PAD=PADDED, FULL=FULL_SCALE[values.dtype], EPSILON=AREA_EPSILON, ROUND=ROUNDER,
+            num_warps=launch.warps, num_stages=launch.stages,
+        )  # fmt: skip
+    return torch.stack([extent[:, 0].amin(), extent[:, 1].amax()])
+
+
+#: Columns of the rank-1 terms: high part times high, low times high, high times low, of y and of x; ones for the cell.
+_Y, _X, _ONES = 0, 3, 6
+
+
+def _parts(values: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Two numbers of a dtype whose sum is the value to twice the dtype's precision."""
+    high = values.to(dtype)
+    return high, (values - high.to(values.dtype)).to(dtype)
+
+
+def _axis(span: Span, column: int, device: torch.device, dtype: torch.dtype) -> _Axis:
+    """The arrays of an axis whose terms lie at `column`."""
+    codes = torch.from_numpy(np.stack([span.nearest(side) for side in (0, 1)]).astype(np.int32))
+    relatives = torch.from_numpy(np.stack([span.relative(side) for side in (0, 1)]))
+    high, low = _parts(relatives, dtype)
+    terms = torch.zeros(*relatives.shape, PADDED, dtype=dtype)
+    terms[..., column : column + 3] = torch.stack([high, low, high], -1)
+    if column == _Y:
+        terms[..., _ONES : _ONES + 2] = 1
+    return _Axis(codes.to(device), relatives.float().to(device), terms.to(device))
+
+
+def _first_terms(model: EdsrLiif, rows: Span, columns: Span) -> Tensor:
+    """(PADDED, width) in the model's dtype: the right factor of the rank-1 terms."""
+    kernel, _, coord_columns, cell_columns = model.first_layer()
+    cell = coord_columns.new_tensor([rows.axis.cell, columns.axis.cell], dtype=torch.float32)
+    matrix = kernel.new_zeros(PADDED, width_for(model.hidden))
+    units = len(coord_columns)
+    for column, values in ((_Y, coord_columns[:, 0]), (_X, coord_columns[:, 1])):
+        high, low = _parts(values.float(), kernel.dtype)
+        matrix[column : column + 3, :units] = torch.stack([high, high, low])
+    matrix[_ONES : _ONES + 2, :units] = torch.stack(_parts(cell_columns.float() @ cell, kernel.dtype))
+    return matrix
+
+
+def _pack(model: EdsrLiif) -> _Packed:
+    """The model's weights for the kernel, once for each model."""
+    if model not in _packed:
+        width = width_for(model.hidden)
+        _, *middle, last = model.imnet.linears
+        layers = [_padded(linear.weight.T, width, width) for linear in middle]
+        biases = [_padded(linear.bias.float()[None], 1, width) for linear in middle]
+        _packed[model] = _Packed(
+            width,
+            len(middle),
+            torch.cat(layers) if layers else last.weight.new_zeros(width, width),
+            torch.cat(biases) if biases else torch.zeros(1, width, device=last.weight.device),
+            _padded(last.weight.T, width, PADDED),
+            _padded(last.bias.float()[None], 1, PADDED)[0],
+        )
+    return _packed[model]
+
+
+def _padded(matrix: Tensor, rows: int, columns: int) -> Tensor:
+    padded = matrix.new_zeros(rows, columns)
+    padded[: matrix.shape[0], : matrix.shape[1]] = matrix
+    return padded

@@ -1,0 +1,162 @@
+"""The inside of a worker on a Ray cluster: the same as that of a process, but messages come and go by calls."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import tempfile
+import threading
+from dataclasses import dataclass, replace
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from liif_engine.workers.freight import Freight, unpacked
+from liif_engine.workers.inside import Inside, in_words
+from liif_engine.workers.work import Answer, Broken, Do, Ended, FromWorker, ToWorker, WorkerSettings
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model that is no shipped one; it travels, since the other machine need not have the file.
+
+    Attributes:
+        name: of the file.
+        data: its bytes.
+    """
+
+    name: str
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Brought:
+    """A message with freight.
+
+    Attributes:
+        do: the message.
+        freight: in place of the work.
+        model: the checkpoint, if the work's model is one; as Ray's reference until it is needed.
+    """
+
+    do: Do
+    freight: Freight
+    model: Any = None
+
+
+#: A message and the bytes that come with it.
+Sent = tuple[FromWorker, Any]
+
+
+class Actor:
+    """One worker. Ray makes it in a process of its own and calls its methods, `hear` in another thread than `tell`.
+
+    Args:
+        settings: how to work.
+        device: the worker's.
+        model: the settings' own model, if it is a checkpoint.
+    """
+
+    def __init__(self, settings: WorkerSettings, device: str, model: Checkpoint | None = None) -> None:
+        self.inbox: SimpleQueue[ToWorker | Brought] = SimpleQueue()
+        self.outbox: SimpleQueue[Sent] = SimpleQueue()
+        self._settings, self._device, self._model = settings, device, model
+        threading.Thread(target=self._live, name="worker", daemon=True).start()
+
+    def tell(self, message: ToWorker | Brought) -> None:
+        """A message for the worker."""
+        self.inbox.put(message)
+
+    def hear(self, seconds: float) -> list[Sent]:
+        """What the worker has said since the last call; waits for something, but not for long."""
+        try:
+            found = [self.outbox.get(timeout=seconds)]
+        except Empty:
+            return []
+        while not self.outbox.empty():
+            found.append(self.outbox.get_nowait())
+        return found
+
+    def _live(self) -> None:
+        settings = self._settings
+        try:
+            if self._model is not None:
+                settings = replace(settings, model=unpack_model(self._model))
+            worker = _Inside(self, settings, self._device)
+            worker.start()
+        except Exception as error:
+            self.outbox.put((Broken(in_words(error)), None))
+            return
+        try:
+            worker.serve()
+        except Exception as error:  # a fault of ours: the supervisor starts another one
+            self.outbox.put((Broken(in_words(error)), None))
+
+
+class _Inside(Inside):
+    """The inside of any worker, with freight.
+
+    Args:
+        actor: through which it hears and speaks.
+        settings: how to work.
+        device: the worker's.
+    """
+
+    def __init__(self, actor: Actor, settings: WorkerSettings, device: str) -> None:
+        self._brought: dict[int, Brought] = {}
+        self._results: dict[int, Any] = {}
+        self._outbox = actor.outbox
+        super().__init__(_Mouth(actor, self._brought), settings, device, platform.node())
+
+    def send(self, message: FromWorker) -> None:
+        """As `Inside.send`; a result takes its bytes along."""
+        data = self._results.pop(message.number, None) if isinstance(message, Ended) else None
+        self._outbox.put((message, data))
+
+    def _work(self, do: Do) -> Answer:
+        brought = self._brought.pop(do.number)
+        with unpacked(brought.freight) as (work, collect):
+            if brought.model is not None:
+                import ray
+
+                work = replace(work, model=unpack_model(ray.get(brought.model)))
+            answer = super()._work(replace(do, work=work))
+            self._results[do.number] = collect()
+        return answer
+
+
+class _Mouth:
+    """Takes messages from the actor's inbox, freight apart."""
+
+    def __init__(self, actor: Actor, brought: dict[int, Brought]) -> None:
+        self._actor, self._kept = actor, brought
+
+    def send(self, message: FromWorker) -> None:
+        """Not used: `_Inside.send` puts them into the outbox."""
+        raise AssertionError(message)
+
+    def recv(self) -> ToWorker:
+        """The next message."""
+        message = self._actor.inbox.get()
+        if not isinstance(message, Brought):
+            return message
+        self._kept[message.do.number] = message
+        return message.do
+
+    def poll(self) -> bool:
+        """Whether there is one."""
+        return not self._actor.inbox.empty()
+
+
+def unpack_model(model: Checkpoint) -> str:
+    """A checkpoint's path on this machine, written there once."""
+    digest = hashlib.sha256(model.data).hexdigest()
+    folder = Path(tempfile.gettempdir()) / f"liif-restore-models-{os.getuid() if hasattr(os, 'getuid') else 0}" / digest
+    path = folder / model.name
+    if not path.exists() or path.stat().st_size != len(model.data):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        new = path.with_name(f"{model.name}.{os.getpid()}.new")
+        new.write_bytes(model.data)
+        new.replace(path)
+    return str(path)

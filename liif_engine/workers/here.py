@@ -1,0 +1,97 @@
+"""Work in this process: no second one to start, and nothing between the work and a crash of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from liif_engine import log
+from liif_engine.errors import BusyError, Cancelled
+from liif_engine.workers.inside import Engines, in_words, own_memory, perform
+from liif_engine.workers.work import OnProgress, Ticket, Work, WorkerSettings
+
+
+class HereWorkers:
+    """One worker, a thread of this process. A `Workers`.
+
+    Args:
+        settings: how to work; what concerns processes is left unused.
+        on_room: called, from the thread, when there is room again.
+    """
+
+    #: Nothing is begun again here.
+    lost = 0
+
+    def __init__(self, settings: WorkerSettings, *, on_room: Callable[[], None] = lambda: None) -> None:
+        self.settings, self.on_room = settings, on_room
+        self._engines = Engines(settings, settings.device)
+        self._thread = ThreadPoolExecutor(1, "worker")
+        self._lock = threading.Lock()
+        self._at_work: Ticket | None = None
+        self._stopped = self._closed = False
+        self._done = 0
+
+    def room(self, *, urgent: bool) -> bool:  # noqa: ARG002 - one thing after the other
+        """As `Workers.room`."""
+        return self._at_work is None and not self._closed
+
+    def submit(self, work: Work, *, on_progress: OnProgress | None = None, urgent: bool = False) -> Ticket:
+        """As `Workers.submit`."""
+        ticket = Ticket(work, on_progress, urgent)
+        with self._lock:
+            if not self.room(urgent=urgent):
+                raise BusyError("the worker is busy")
+            self._at_work, self._stopped = ticket, False
+        ticket.on_stop = self._stop
+        self._thread.submit(self._run, ticket)
+        return ticket
+
+    def status(self) -> list[dict[str, Any]]:
+        """As `Workers.status`."""
+        resident, peak = own_memory()
+        row: dict[str, Any] = {
+            "state": "working" if self._at_work else "idle",
+            "done": 0,
+            "restarts": 0,
+            "fault": "",
+            "device_bytes": 0,
+        }
+        row |= {"memory_bytes": resident, "peak_bytes": peak, "models": list(self._engines.names())}
+        return [row | {key: value for key, value in self._engines.hardware().items() if key != "gpus"}]
+
+    def close(self) -> None:
+        """As `Workers.close`."""
+        self._closed = self._stopped = True
+        self._thread.shutdown(wait=True)
+
+    def _stop(self, ticket: Ticket) -> None:
+        if ticket is self._at_work:
+            self._stopped = True
+
+    def _look(self) -> None:
+        if self._stopped:
+            raise Cancelled("stopped")
+
+    def _run(self, ticket: Ticket) -> None:
+        def beat(share: float) -> None:
+            self._look()
+            if ticket.on_progress is not None:
+                ticket.on_progress(share)
+
+        answer, error = None, None
+        try:
+            beat(0.0)
+            with log.about(ticket.work.job):
+                engine = self._engines.get(ticket.work.model, ticket.work.precision)
+                answer = perform(engine, ticket.work, on_progress=beat, look=self._look)
+        except Exception as failure:
+            error = in_words(failure)
+        self._at_work = None
+        self._done += answer is not None
+        if answer is not None:
+            ticket.set_result(answer)
+        else:
+            ticket.set_exception(error)
+        self.on_room()

@@ -1,0 +1,221 @@
+"""One picture that all workers share: from the file or the pixels to the last tile."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from liif_engine import log as logs
+from liif_engine import memory
+from liif_engine.auto import AUTO, choose
+from liif_engine.errors import BusyError, Cancelled, LiifError, TooLargeError, WorkerError
+from liif_engine.file import Clock, restore_file
+from liif_engine.picture import planes, tiles
+from liif_engine.picture.damage import estimate
+from liif_engine.picture.image_file import Limits
+from liif_engine.picture.tiles import Grid
+from liif_engine.workers import file_work, pixel_work
+from liif_engine.workers.tiling import Tiles
+from liif_engine.workers.work import Answer, FileWork, LookWork, OnProgress, PixelWork, Ticket, Work
+
+if TYPE_CHECKING:
+    from liif_engine.workers.spread import Spread
+
+log = logging.getLogger(__name__)
+
+Pixels = NDArray[Any]
+
+#: How often a picture whose last tiles are at work looks whether it is still wanted. [s]
+LOOK_SECONDS = 0.1
+
+#: As in `liif_engine.restore`, which cannot be asked without loading torch: memory that encoding a result to a file
+#: takes on top of it, as a share of it.
+FILE_COPIES = 1.5
+
+
+class Share(threading.Thread):
+    """One picture that is spread, from the file or the pixels to the last tile; takes the place of an `Engine`.
+
+    Attributes:
+        pending: tiles that no worker has yet.
+        stopped: whether the picture is not wanted any more.
+    """
+
+    def __init__(self, spread: Spread, work: Work, ticket: Ticket) -> None:
+        super().__init__(name="spread", daemon=True)
+        assert isinstance(work, PixelWork | FileWork)
+        self.spread, self.work, self.ticket = spread, work, ticket
+        #: What the thread waits for: tickets that are over, or None to look again.
+        self.news: SimpleQueue[Ticket | None] = SimpleQueue()
+        self.pending = 0
+        self.stopped = False
+        self.model_name, self.device, self.precision = work.model, "", "fp32"
+        ticket.on_stop = self.stop
+
+    def stop(self, _: Ticket) -> None:
+        """Ends it soon."""
+        self.stopped = True
+        self.wake()
+
+    def wake(self) -> None:
+        """Something has changed: there may be room, or the picture is not wanted any more."""
+        self.news.put(None)
+
+    def run(self) -> None:
+        """The thread."""
+        answer, error = None, None
+        try:
+            with logs.about(self.work.job):
+                answer = self._pixels(self.work) if isinstance(self.work, PixelWork) else self._file(self.work)
+        except LiifError as failure:
+            error = failure.with_traceback(None)
+        except Exception as failure:
+            log.exception("a picture that was spread met a fault")
+            error = WorkerError(f"unexpected {type(failure).__name__}: {failure}")
+        self.pending = 0
+        self.spread.over(self)
+        if answer is not None:
+            self.ticket.set_result(answer)
+        else:
+            self.ticket.set_exception(error or WorkerError("the picture gave no answer"))
+
+    # What `restore_file` asks of an engine.
+
+    def check_memory(self, width: int, height: int, channels: int, bits: int = 8) -> None:
+        """As `Engine.check_memory`; the tiles are the workers' own concern."""
+        needed, free = int(width * height * channels * (bits // 8) * (1 + FILE_COPIES)), memory.available_bytes()
+        if needed > free:
+            raise TooLargeError(
+                f"the result, {width}x{height}, needs {memory.readable(needed)} of memory"
+                f" and {memory.readable(free)} are free"
+            )
+
+    def for_picture(self, pixels: Pixels, file: Path | None = None) -> Share:
+        """As `Engine.for_picture`; this object then stands for the chosen engine."""
+        if self.model_name == AUTO:
+            self.model_name = model_for(pixels, file)
+        return self
+
+    def precision_for(self, _: int) -> str:
+        """That of the workers, who were asked."""
+        return self.precision
+
+    def restore(
+        self,
+        pixels: Pixels,
+        *,
+        size: tuple[int, int],
+        layout: str | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> Pixels:
+        """As `Engine.restore`."""
+        source, layout = planes.as_channels(pixels, layout)
+        look = self._look(8 * source.dtype.itemsize)
+        grid = Grid(source.shape[0], source.shape[1], size[1], size[0], look.halo)
+        result = np.empty((size[1], size[0], source.shape[2]), source.dtype)
+        source = planes.settle_alpha(source, layout, result)
+        work = [
+            (source[..., group], result[..., group], tile)
+            for group in planes.NETWORK_GROUPS[layout]
+            for tile in tiles.tiles(grid, look.core)
+        ]
+        Tiles(self, grid, work, on_progress or (lambda _: None)).run()
+        return result.reshape(*result.shape[:2], *pixels.shape[2:])
+
+    def _file(self, work: FileWork) -> Answer:
+        limits = Limits() if work.max_pixels is None else Limits(max_pixels=work.max_pixels)
+        engine: Any = self
+        outcome = restore_file(
+            engine,
+            work.source,
+            work.destination,
+            target=work.target,
+            format=work.format,
+            quality=work.quality,
+            overwrite=work.overwrite,
+            allow_truncated=work.allow_truncated,
+            consistent=work.consistent,
+            limits=limits,
+            on_progress=self._report,
+        )
+        return replace(file_work.answer_of(outcome, self.device), model=self.model_name)
+
+    def _pixels(self, work: PixelWork) -> Answer:
+        clock = Clock()
+        pixels = pixel_work.read(work)
+        clock.lap("read")
+        chosen = self.for_picture(pixels)
+        result = chosen.restore(pixels, size=work.size, layout=work.layout, on_progress=self._report)
+        clock.lap("restore")
+        pixel_work.write(work, result)
+        clock.lap("write")
+        return Answer(
+            self.model_name,
+            self.precision,
+            self.device,
+            sum(clock.laps.values()),
+            *work.size,
+            stages=clock.laps,
+            source_pixels=work.shape[0] * work.shape[1],
+        )
+
+    def _report(self, share: float) -> None:
+        if self.stopped:
+            raise Cancelled("stopped")
+        if self.ticket.on_progress is not None:
+            self.ticket.on_progress(share)
+
+    def _look(self, bits: int) -> Answer:
+        """Asks a worker about the model: that loads it, and says how to cut the picture."""
+        self.pending = 1
+        question = LookWork(bits, self.model(), self.work.precision, self.work.job)
+        while (ticket := self.try_submit(question, lambda _: None)) is None:
+            self.next_news()
+        while not ticket.done():
+            self.next_news()
+        answer = ticket.result()
+        self.model_name, self.device, self.precision = answer.model, answer.device, answer.precision
+        return answer
+
+    def model(self) -> str:
+        """As workers take it: the name that a worker gives to a checkpoint's model is no longer its path."""
+        return self.model_name if self.work.model == AUTO else self.work.model
+
+    def try_submit(self, work: Work, on_progress: OnProgress) -> Ticket | None:
+        """Gives a part of the picture to a worker; None if none has room."""
+        try:
+            ticket = self.spread.pool.submit(work, on_progress=on_progress, urgent=self.ticket.urgent)
+        except BusyError:
+            return None
+        ticket.add_done_callback(lambda _: self.news.put(ticket))
+        return ticket
+
+    def next_news(self, seconds: float = LOOK_SECONDS) -> Ticket | None:
+        """Waits for news, not for long: a ticket that is over, or None.
+
+        Raises:
+            Cancelled: the picture is not wanted any more.
+        """
+        ticket = None
+        with suppress(Empty):
+            ticket = self.news.get(timeout=seconds) if seconds else self.news.get_nowait()
+        if self.stopped:
+            raise Cancelled("stopped")
+        return ticket
+
+
+def model_for(pixels: Pixels, file: Path | None) -> str:
+    """The model that `auto` takes, as `Engine.for_picture` does."""
+    if pixels.dtype.kind == "f":
+        pixels = (np.nan_to_num(pixels).clip(0, 1) * 255 + 0.5).astype(np.uint8)
+    choice = choose(estimate(pixels, file))
+    log.info("%smodel %s: %s", "" if file is None else f"{file}: ", choice.model, choice.reason)
+    return choice.model

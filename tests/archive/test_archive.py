@@ -1,0 +1,270 @@
+"""A folder into a folder: every file once, runs that go on, results that are known again, a summary that is true."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from liif_engine.archive.journal import NAME, Journal
+from liif_engine.archive.restore import Archive, Order, Summary
+from liif_engine.crew import Crew
+from liif_engine.errors import ModelError, OutputError, UsageError
+from liif_engine.picture import image_file
+from liif_engine.target import Target
+from liif_engine.workers import WorkerSettings
+from tests.conftest import picture
+
+ROOT = Path(__file__).parents[2]
+COPYING = WorkerSettings(device="cpu", model="copy", engine="liif_engine.workers.stand_in:Copying", attempts=2)
+HERE = Crew("here")
+
+
+def draw(path: Path, seed: int, width: int = 20, height: int = 16) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture(height, width, seed=seed)).save(path)  # type: ignore[arg-type]
+    return path
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """Six pictures in three folders, one of them broken, and a file that is no picture."""
+    folder = tmp_path / "old"
+    for number, name in enumerate(["a.jpg", "b.png", "deep/c.jpg", "deep/er/d.bmp", "e.webp"]):
+        draw(folder / name, number)
+    (folder / "broken.jpg").write_bytes((folder / "a.jpg").read_bytes()[:200])
+    (folder / "notes.txt").write_text("not a picture")
+    draw(folder / ".hidden.jpg", 9)
+    return folder
+
+
+def restore(
+    source: Path, destination: Path, crew: Crew = HERE, settings: WorkerSettings = COPYING, **rest: Any
+) -> Summary:
+    with Archive(Order(source, destination, Target(scale=2), model="copy", **rest)) as archive:
+        archive.run(crew, settings)
+    return archive.summary
+
+
+def results(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not path.name.startswith(NAME)
+    }
+
+
+def test_every_picture_is_restored_under_its_own_name(source: Path, tmp_path: Path) -> None:
+    before = results(source)
+    summary = restore(source, tmp_path / "new")
+    assert set(results(tmp_path / "new")) == {"a.jpg", "b.png", "deep/c.jpg", "deep/er/d.bmp", "e.webp"}
+    assert (summary.restored, summary.kept, summary.others) == (5, 0, 1)
+    assert [str(path) for path, _ in summary.failures] == ["broken.jpg"]
+    assert (summary.source_pixels, summary.result_pixels) == (5 * 320, 5 * 1280)
+    assert {"read", "restore", "write"} == set(summary.stages)
+    assert image_file.probe(tmp_path / "new" / "deep" / "c.jpg").width == 40
+    assert results(source) == before
+
+
+def test_a_second_run_redoes_nothing_but_what_failed_or_changed(source: Path, tmp_path: Path) -> None:
+    restore(source, tmp_path / "new")
+    again = restore(source, tmp_path / "new")
+    assert (again.restored, again.kept, len(again.failures)) == (0, 5, 1)
+    draw(source / "broken.jpg", 7)
+    os.utime(draw(source / "a.jpg", 8), ns=(1, 1))
+    third = restore(source, tmp_path / "new")
+    assert third.restored == 1
+    assert third.kept == 4
+    assert [(str(path), type(error).__name__) for path, error in third.failures] == [("a.jpg", "OutputExistsError")]
+    assert restore(source, tmp_path / "new", overwrite=True).restored == 1
+
+
+def test_a_result_that_was_damaged_or_lost_is_seen(source: Path, tmp_path: Path) -> None:
+    first = restore(source, tmp_path / "new")
+    (tmp_path / "new" / "b.png").unlink()
+    (tmp_path / "new" / "deep" / "c.jpg").write_bytes(b"something else")
+    second = restore(source, tmp_path / "new")
+    assert (first.restored, second.restored, second.kept) == (5, 1, 3)
+    assert {str(path) for path, _ in second.failures} == {"broken.jpg", "deep/c.jpg"}
+    assert (tmp_path / "new" / "deep" / "c.jpg").read_bytes() == b"something else"
+
+
+def test_results_are_known_without_the_journal(source: Path, tmp_path: Path) -> None:
+    restore(source, tmp_path / "new")
+    before = results(tmp_path / "new")
+    (tmp_path / "new" / NAME).unlink()
+    again = restore(source, tmp_path / "new")
+    # A BMP cannot say of itself what it is.
+    assert (again.restored, again.kept) == (0, 4)
+    assert {str(path) for path, _ in again.failures} == {"broken.jpg", "deep/er/d.bmp"}
+    assert results(tmp_path / "new") == before
+
+
+def test_a_result_of_other_settings_is_not_taken_for_the_one_asked_for(source: Path, tmp_path: Path) -> None:
+    restore(source, tmp_path / "new")
+    with Archive(Order(source, tmp_path / "new", Target(scale=3), model="copy")) as archive:
+        archive.run(HERE, COPYING)
+    assert archive.summary.restored == archive.summary.kept == 0
+    assert len(archive.summary.failures) == 6
+
+
+def test_what_was_begun_when_the_power_went_is_done_over(source: Path, tmp_path: Path) -> None:
+    """A BMP got its name, but the row that says so is missing."""
+    order = Order(source, tmp_path / "new", Target(scale=2), model="copy")
+    restore(source, tmp_path / "new")
+    with Archive(order) as archive:
+        row = archive.journal.find(Path("deep/er/d.bmp"))
+        assert row is not None
+        archive.journal.begin(Path("deep/er/d.bmp"), order.settings, row.source)
+    assert restore(source, tmp_path / "new").restored == 1
+
+
+def test_two_runs_in_one_folder_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "new").mkdir()
+    journal = Journal(tmp_path / "new")
+    with pytest.raises(OutputError, match="another run"):
+        Journal(tmp_path / "new")
+    journal.close()
+
+
+def test_a_journal_that_is_none_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / NAME).write_bytes(b"not a database, but long enough to be looked at as one" * 40)
+    with pytest.raises(OutputError, match="journal cannot be read") as caught:
+        Journal(tmp_path / "new")
+    assert "Delete" in caught.value.remedy
+
+
+@pytest.mark.parametrize("out", ["old", ".", "none/../old"])
+def test_results_among_the_originals_are_refused(source: Path, tmp_path: Path, out: str) -> None:
+    with pytest.raises(UsageError, match="among the originals"):
+        restore(source, tmp_path / out)
+
+
+def test_results_in_a_folder_inside_are_not_restored_again(source: Path) -> None:
+    assert restore(source, source / "new").restored == 5
+    assert restore(source, source / "new").kept == 5
+
+
+def test_a_model_that_is_missing_ends_the_run(source: Path, tmp_path: Path) -> None:
+    order = Order(source, tmp_path / "new", Target(scale=2), model="none")
+    with pytest.raises(ModelError), Archive(order) as archive:
+        archive.run(HERE, WorkerSettings(device="cpu", model="none"))
+
+
+def test_several_workers_give_the_same_bytes(source: Path, tmp_path: Path) -> None:
+    restore(source, tmp_path / "one")
+    summary = restore(source, tmp_path / "two", Crew("processes", 2))
+    assert summary.restored == 5
+    assert results(tmp_path / "one") == results(tmp_path / "two")
+
+
+def test_a_picture_that_kills_its_worker_fails_alone(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path, str(ROOT / "tests")])
+    settings = WorkerSettings(device="cpu", model="copy", engine="faults:CrashesOnWide", attempts=2)
+    draw(source / "wide.png", 3, width=99)
+    summary = restore(source, tmp_path / "new", Crew("processes", 2), settings)
+    assert summary.restored == 5
+    assert {str(path) for path, _ in summary.failures} == {"broken.jpg", "wide.png"}
+    assert summary.begun_again == 1
+
+
+RUN = """
+import sys
+sys.path[:0] = {path!r}
+from pathlib import Path
+from tests.archive.test_archive import COPYING, restore
+from liif_engine.crew import Crew
+from liif_engine.workers import WorkerSettings
+slow = WorkerSettings(device="cpu", model="slow:0.05", engine="faults:Faulty")
+if __name__ == "__main__":
+    print(restore(Path({source!r}), Path({new!r}), Crew("processes", 1), slow).restored)
+"""
+
+
+def test_a_run_that_is_killed_goes_on_and_every_file_is_done_once(tmp_path: Path) -> None:
+    source, new = tmp_path / "old", tmp_path / "new"
+    for number in range(30):
+        draw(source / f"{number:02}.jpg", number)
+    code = RUN.format(path=[str(ROOT), str(ROOT / "tests")], source=str(source), new=str(new))
+    kills = 0
+    for wanted in (3, 10):
+        process = subprocess.Popen([sys.executable, "-c", code])
+        deadline = time.monotonic() + 60
+        while len(list(new.rglob("[0-9]*.jpg"))) < wanted:
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        kills += 1
+    stamps = {path: path.stat().st_mtime_ns for path in new.rglob("[0-9]*.jpg")}
+    last = restore(source, new)
+    assert kills == 2
+    assert last.kept >= len(stamps) >= 10
+    assert last.kept + last.restored == 30
+    assert {path: path.stat().st_mtime_ns for path in stamps} == stamps, "what was done is not done over"
+    whole = tmp_path / "whole"
+    assert restore(source, whole).restored == 30
+    found = {name: data for name, data in results(new).items() if not Path(name).name.startswith(".liif-")}
+    assert found == results(whole)
+
+
+def liif(*words: object, folder: Path) -> subprocess.CompletedProcess[str]:
+    code = "from liif_engine.cli import main; main()"
+    command = [sys.executable, "-c", code, "restore", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=100, check=False)
+
+
+def test_the_command(source: Path, tmp_path: Path, tiny: Path) -> None:
+    assert source.name == "old"
+    options = ("--model", tiny, "--device", "cpu")
+    done = liif("old", "--out", "new", *options, "--workers", 2, folder=tmp_path)
+    assert done.returncode == 3, done.stderr
+    assert "5 restored, 1 failed, 1 other files left alone" in done.stderr
+    assert "failed by InputError: 1" in done.stderr or "failed by TruncatedError: 1" in done.stderr
+    again = liif("old", "--out", "new", *options, "--json", folder=tmp_path)
+    figures = json.loads(again.stdout)
+    assert (figures["kept"], figures["restored"], figures["failed"]) == (5, 0, 1)
+    named = liif("old/a.jpg", "old/b.png", "--out", "named", *options, "--workers", 1, "--json", folder=tmp_path)
+    assert named.returncode == 0, named.stderr
+    assert {row["status"] for row in json.loads(named.stdout)} == {"restored"}
+    assert (tmp_path / "named" / "a@2x.jpg").read_bytes() == (tmp_path / "new" / "a.jpg").read_bytes()
+    dry = liif("old", "--out", "dry", *options, "--dry-run", folder=tmp_path)
+    assert "40x32 (dry run)" in dry.stdout
+    assert not (tmp_path / "dry").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("old",), "--out"),
+        (("old", "old/a.jpg", "--out", "new"), "a run of its own"),
+        (("old", "--out", "new", "--workers", "many"), "workers are"),
+    ],
+)
+def test_commands_that_make_no_sense(source: Path, words: tuple[str, ...], said: str) -> None:
+    done = liif(*words, folder=source.parent)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    from liif_engine.network import checkpoint
+    from tests.conftest import tiny_network
+
+    path = tmp_path / "tiny.safetensors"
+    checkpoint.save(tiny_network(), path, {})
+    return path

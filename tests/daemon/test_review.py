@@ -1,0 +1,321 @@
+"""The review page without a browser: who is refused, what is served, what its buttons and `prune --reviewed` do."""
+
+from __future__ import annotations
+
+import io
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import numpy as np
+import pillow_heif
+import pytest
+from liif_daemon.ledger_review import Filter, ReviewLedger
+from liif_daemon.prune import prune
+from liif_daemon.review import peer
+from PIL import Image
+
+from .reviewing import Review
+from .workshop import Workshop, draw, sha, size_of, wait_until
+
+
+@pytest.fixture
+def review(workshop: Workshop) -> Iterator[Review]:
+    """A page on one restored picture, opened."""
+    draw(workshop.folder / "a.jpg", 1)
+    workshop.once()
+    one = Review(workshop)
+    one.open()
+    yield one
+    assert "Traceback" not in one.end()
+
+
+def opened(workshop: Workshop) -> ReviewLedger:
+    return ReviewLedger(workshop.ledger().path)
+
+
+def test_only_its_own_pages_may_act(review: Review) -> None:
+    """Each request is as it should be but for one thing."""
+    path = review.workshop.folder / "a.jpg"
+    restored, job, key = path.read_bytes(), review.job(path), review.key()
+    form: dict[str, object] = {"key": key, "id": job.id}
+    address = review.origin.removeprefix("http://")
+    port = address.rpartition(":")[2]
+    wrong: list[tuple[str, str, dict[str, object] | None, dict[str, str | None]]] = [
+        ("another site", "POST", form, {"Origin": "https://example.org"}),
+        ("another port of this machine", "POST", form, {"Origin": "http://127.0.0.1:1"}),
+        ("another port, as the browser says", "POST", form, {"Sec_Fetch_Site": "same-site"}),
+        ("a sandboxed frame", "POST", form, {"Origin": "null"}),
+        ("no origin", "POST", form, {"Origin": None}),
+        ("no cookie", "POST", form, {"Cookie": None}),
+        ("another cookie", "POST", form, {"Cookie": "liif_review=guess"}),
+        ("no token", "POST", {"id": job.id}, {}),
+        ("another token", "POST", {**form, "key": "guess"}, {}),
+        ("a rebound name", "POST", form, {"Host": f"evil.example:{port}", "Origin": f"http://evil.example:{port}"}),
+        ("a rebound name without a port", "POST", form, {"Host": "evil.example"}),
+        ("a page that is not acted on by reading", "GET", None, {}),
+    ]
+    for what, method, body, headers in wrong:
+        asked = f"/do/undo?key={key}&id={job.id}" if method == "GET" else "/do/undo"
+        status, _, said = review.ask(method, asked, body, **headers)
+        assert status in {400, 403, 405}, f"{what}: {status} {said!r}"
+        assert path.read_bytes() == restored, what
+    assert review.ask("POST", "/do/undo", form)[0] == 303
+    assert path.read_bytes() != restored
+
+
+def test_nothing_is_shown_to_others(review: Review) -> None:
+    number = review.job(review.workshop.folder / "a.jpg").id
+    for path in ("/", "/live", f"/picture/{number}", f"/picture/{number}/before", "/static/review.js"):
+        assert review.ask("GET", path)[0] == 200
+        assert review.ask("GET", path, Cookie=None)[0] == 403
+        assert review.ask("GET", path, Sec_Fetch_Site="same-site")[0] == 403
+        assert review.ask("GET", path, Sec_Fetch_Site="cross-site")[0] == 403
+        assert review.ask("GET", path, Host="rebound.example")[0] == 400
+
+
+def test_the_link_opens_it_once(workshop: Workshop) -> None:
+    review = Review(workshop)
+    assert review.ask("GET", "/open/guess")[0] == 403
+    assert review.ask("GET", f"/open/{review.token}", Host="rebound.example")[0] == 400
+    assert review.ask("HEAD", f"/open/{review.token}")[0] == 403
+    assert review.ask("GET", f"/open/{review.token}", Sec_Purpose="prefetch")[0] == 403
+    status, headers, _ = review.ask("GET", f"/open/{review.token}", Sec_Fetch_Site="cross-site")
+    assert status == 200
+    flags = {part.strip().lower() for part in headers["set-cookie"].split(";")[1:]}
+    assert {"httponly", "samesite=strict", "path=/"} <= flags
+    assert review.token not in headers["set-cookie"]
+    status, headers, said = review.ask("GET", f"/open/{review.token}")
+    assert (status, "set-cookie" in headers) == (403, False)
+    assert b"used already" in said
+    review.end()
+
+
+def test_the_link_is_opened_in_the_user_s_browser(workshop: Workshop) -> None:
+    script, opened = workshop.base / "browser.sh", workshop.base / "opened"
+    script.write_text(f'#!/bin/sh\necho "$1" > "{opened}"\n')
+    script.chmod(0o700)
+    review = Review(workshop, browser=f"{script} %s")
+    wait_until(lambda: opened.exists() and opened.read_text().strip() == review.link)
+    review.end()
+
+
+def test_every_answer_forbids_scripts_from_elsewhere(review: Review) -> None:
+    number = review.job(review.workshop.folder / "a.jpg").id
+    for path in ("/", f"/picture/{number}", f"/picture/{number}/after", "/static/review.css", "/nothing", "/live"):
+        status, headers, data = review.ask("GET", path)
+        assert headers["x-content-type-options"] == "nosniff", path
+        assert headers["content-security-policy"].startswith("default-src 'none'"), path
+        assert "unsafe" not in headers["content-security-policy"]
+        if headers["content-type"].startswith("text/html"):
+            assert status == 200
+            assert b"<style" not in data
+            assert b" style=" not in data
+            assert b"<script>" not in data
+            assert b" onclick" not in data
+            assert b"//" not in data.replace(b"http-equiv", b"").replace(review.origin.encode(), b"")
+
+
+def test_only_pictures_of_the_ledger_are_served(review: Review) -> None:
+    number = review.job(review.workshop.folder / "a.jpg").id
+    for path in (f"/picture/{number}/..%2f..%2fconfig.yaml", "/picture/999/before", f"/picture/{1 << 70}/before"):
+        assert review.ask("GET", path)[0] == 404
+    for path in ("/static/../pages.py", "/static/%2e%2e/pages.py", "/picture/-1/before", "/picture/x/before"):
+        assert review.ask("GET", path)[0] == 404
+    target = review.workshop.folder / "a.jpg"
+    target.unlink()
+    target.symlink_to(review.workshop.base / "config.yaml")  # not what the ledger speaks of
+    assert review.ask("GET", f"/picture/{number}/after?v=new")[0] == 404
+
+
+def test_a_name_or_a_content_cannot_become_script(workshop: Workshop) -> None:
+    name = '<img src=x onerror="alert(1)">&amp;\u202egpj'
+    path = workshop.folder / f"{name}.jpg"
+    draw(path, 1)
+    (workshop.folder / "page.jpg").write_bytes(b"<html><script>alert(1)</script>")
+    (workshop.folder / "drawing.png").write_bytes(b'<svg xmlns="http://www.w3.org/2000/svg"><script>1</script></svg>')
+    raw = os.fsencode(workshop.folder) + b"/\xff\xfe.jpg"
+    draw(workshop.folder / "latin.jpg", 2)
+    (workshop.folder / "latin.jpg").rename(os.fsdecode(raw))
+    assert workshop.once() == {"done": 2, "failed": 2}
+    review = Review(workshop)
+    review.open()
+    page = review.ask("GET", "/")[2].decode()
+    assert "<img src=x" not in page
+    assert "&lt;img src=x onerror=" in page
+    assert "\\udcff" in page
+    assert review.ask("GET", f"/picture/{review.job(path).id}")[0] == 200
+    for lie in ("page.jpg", "drawing.png"):
+        number = review.job(workshop.folder / lie).id
+        for side in ("before", "thumbnail"):
+            status, headers, _ = review.ask("GET", f"/picture/{number}/{side}")
+            assert (status, headers["content-type"]) == (404, "text/plain; charset=utf-8")
+        assert review.ask("GET", f"/picture/{number}")[0] == 200
+    review.end()
+
+
+def test_what_a_browser_cannot_show_becomes_a_png(workshop: Workshop) -> None:
+    pixels = np.random.default_rng(1).integers(0, 255, (24, 32, 4), np.uint8)
+    Image.fromarray(pixels[..., :3]).save(workshop.folder / "scan.tif")
+    pillow_heif.from_pillow(Image.fromarray(pixels[..., :3])).save(workshop.folder / "photo.heic")
+    Image.fromarray(pixels, "CMYK").save(workshop.folder / "ink.jpg")
+    Image.fromarray(pixels[..., 0].astype(np.uint16) * 256).save(workshop.folder / "deep.png")
+    Image.fromarray(pixels[..., :3]).save(workshop.folder / "plain.webp")
+    draw(workshop.folder / "plain.jpg", 3, 32, 24)
+    names = sorted(path.name for path in workshop.folder.iterdir())
+    assert workshop.once() == {"done": 6}
+    review = Review(workshop)
+    review.open()
+    for name in names:
+        number = review.job(workshop.folder / name).id
+        for side, size in (("before", (32, 24)), ("after", (64, 48)), ("thumbnail", (32, 24))):
+            status, headers, data = review.ask("GET", f"/picture/{number}/{side}")
+            assert status == 200, (name, side, data)
+            with Image.open(io.BytesIO(data)) as shown:
+                assert shown.size == size
+                if side != "thumbnail":
+                    native = name.startswith("plain")
+                    assert shown.format == (name.rpartition(".")[2].upper().replace("JPG", "JPEG") if native else "PNG")
+                assert headers["content-type"] == f"image/{(shown.format or '').lower()}"
+                assert shown.mode in {"L", "RGB", "RGBA"}
+    scan = review.ask("GET", f"/picture/{review.job(workshop.folder / 'scan.tif').id}/before")[2]
+    with Image.open(io.BytesIO(scan)) as shown:
+        np.testing.assert_array_equal(np.asarray(shown), pixels[..., :3])
+    review.end()
+
+
+def test_undo_keep_and_retry_by_button(review: Review) -> None:
+    workshop = review.workshop
+    path = workshop.folder / "a.jpg"
+    original, job = workshop.store.path_of(review.job(path).source_sha256).read_bytes(), review.job(path)
+    form: dict[str, object] = {"key": review.key(), "id": job.id}
+
+    def views() -> dict[str, int]:
+        ledger = opened(workshop)
+        found = {view: ledger.count(Filter(view)) for view in ("review", "kept", "undone", "queue")}
+        ledger.close()
+        return {view: count for view, count in found.items() if count}
+
+    for action, then in (("keep", "kept"), ("again", "review"), ("keep", "kept"), ("undo", "undone")):
+        assert review.ask("POST", f"/do/{action}", form)[0] == 303
+        assert views() == {then: 1}
+    assert path.read_bytes() == original
+    assert workshop.once() == {"undone": 1}  # it stays, as with `liif-daemon undo`
+    assert review.ask("POST", "/do/retry", form)[0] == 303
+    assert workshop.once() == {"done": 1}
+    assert size_of(path) == (40, 32)
+    assert views() == {"review": 1}  # the review was of the result that is gone
+    assert workshop.leftovers() == []
+
+
+def test_undo_of_a_changed_file_is_refused_and_then_meant(review: Review) -> None:
+    path = review.workshop.folder / "a.jpg"
+    job, form = review.job(path), dict[str, object](key=review.key(), page="picture")
+    edited = draw(path, 7, 44, 44)
+    form["id"] = job.id
+    assert review.ask("POST", "/do/undo", form)[0] == 303
+    assert path.read_bytes() == edited
+    page = review.ask("GET", f"/picture/{job.id}")[2]
+    assert b"was changed since it was restored" in page
+    assert b"Undo all the same" in page
+    assert review.ask("POST", "/do/undo", {**form, "force": "yes"})[0] == 303
+    assert sha(path) == job.source_sha256
+    assert review.workshop.store.holds(sha(edited))
+
+
+def test_keep_changes_no_promise_and_prune_lets_go_when_asked(workshop: Workshop) -> None:
+    first, second = (draw(workshop.folder / f"{name}.jpg", seed) for name, seed in (("a", 1), ("b", 2)))
+    (workshop.folder / "copy").mkdir()
+    (workshop.folder / "copy" / "a.jpg").write_bytes(first)  # the same original at two places
+    assert workshop.once() == {"done": 3}
+    ledger, store = opened(workshop), workshop.store
+    rows = {job.path.relative_to(workshop.folder).as_posix(): job for job in ledger.jobs()}
+    assert ledger.review([rows["a.jpg"]]) == 1
+    assert prune(ledger, store).count == 0
+    assert prune(ledger, store, also=ledger.reviewed_originals()).count == 0  # the other place may want it back
+    assert ledger.review([rows["copy/a.jpg"], rows["b.jpg"]]) == 2
+    ledger.forget_review(rows["b.jpg"])
+    assert prune(ledger, store, also=ledger.reviewed_originals(), dry_run=True).count == 1
+    assert prune(ledger, store, also=ledger.reviewed_originals()).count == 1
+    assert [path.name for path in store] == [sha(second)]
+    assert ledger.original(sha(first)) is None
+    ledger.close()
+
+
+def test_search_finds_parts_of_names_as_they_are_written(workshop: Workshop) -> None:
+    ledger = opened(workshop)
+    row = {"folder": workshop.folder, "target": "2x", "in_place": True, "size": 1, "mtime_ns": 1, "model": "web"}
+    row |= {"width": 1, "height": 1}
+    names = ["100%.jpg", "100.jpg", "a_b.jpg", "aXb.jpg", "back\\slash.jpg", "Ünder.JPG"]
+    for name in names:
+        ledger.note({**row, "path": workshop.folder / name, "source_sha256": sha(name.encode())}, "done", "")
+    found = {
+        search: sorted(job.path.name for job in ledger.page(Filter(search=search), 9))
+        for search in ("100%", "a_b", "\\", "AXB", "Ünder.jpg", "' OR 1 --")
+    }
+    assert found == {
+        "100%": ["100%.jpg"],
+        "a_b": ["a_b.jpg"],
+        "\\": ["back\\slash.jpg"],
+        "AXB": ["aXb.jpg"],
+        "Ünder.jpg": ["Ünder.JPG"],
+        "' OR 1 --": [],
+    }
+    pages, after = [], None
+    while page := ledger.page(Filter(), 4, after=after):
+        pages += [job.path.name for job in page]
+        after = page[-1]
+    assert pages == names[::-1]
+    jobs = ledger.page(Filter(), 9)
+    assert ledger.before(Filter(), jobs[1]) == jobs[0]
+    assert ledger.before(Filter(), jobs[0]) is None
+    ledger.close()
+
+
+def test_a_ledger_of_the_first_version_is_brought_up_to_date(workshop: Workshop) -> None:
+    draw(workshop.folder / "a.jpg", 1)
+    workshop.once()
+    ledger = workshop.ledger()
+    with ledger._change() as db:
+        db.execute("DROP TABLE reviews")
+        db.execute("DROP INDEX jobs_by_change")
+        db.execute("PRAGMA user_version = 1")
+    ledger.close()
+    newer = opened(workshop)
+    assert newer.review(newer.jobs()) == 1
+    newer.close()
+
+
+def test_a_taken_port_is_said_in_words(review: Review) -> None:
+    port = review.origin.rpartition(":")[2]
+    config = str(review.workshop.base / "config.yaml")
+    command = [sys.executable, "-m", "liif_daemon", "review", "--no-open", "--port", port, "--config", config]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 5
+    assert f"port {port}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells whose a connection is")
+def test_it_is_known_whose_program_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    us = os.geteuid()
+    stranger = 65534 if us == 0 else us
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as caller:
+        here = server.getsockname()
+        os.seteuid(stranger)
+        try:
+            made_by_stranger = socket.socket()
+        finally:
+            os.seteuid(us)
+        with made_by_stranger:
+            caller.connect(here)
+            made_by_stranger.connect(here)
+            assert peer.owner_of(caller.getsockname(), here) == us
+            there = made_by_stranger.getsockname()
+            assert peer.owner_of(there, here) == stranger
+            for user, foreign in ((stranger, False), (stranger + 1, True), (0, False)):
+                monkeypatch.setattr(os, "getuid", lambda user=user: user)
+                assert peer.is_foreign(there, here) is foreign
+    assert peer.owner_of(("127.0.0.1", 1), here) is None

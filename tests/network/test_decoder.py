@@ -1,0 +1,147 @@
+"""Which decoder does the work, what it falls back to, and how the fused one's layout is chosen."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from liif_engine.network import decode as plain
+from liif_engine.network import decoder
+from liif_engine.network.decode import Span, axis
+
+from ..conftest import tiny_network
+from .interpreted import HAS_TRITON
+
+if HAS_TRITON:
+    from liif_engine.network import tuning
+    from liif_engine.network.kernels import Launch
+
+needs_triton = pytest.mark.skipif(not HAS_TRITON, reason="needs Triton: pip install -c constraints.txt '.[gpu]'")
+
+
+@pytest.fixture(autouse=True)
+def nothing_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoder, "_given_up", [])
+
+
+def rectangle() -> tuple[Any, ...]:
+    span = Span(axis(5, 12), 0, 12, 0)
+    return tiny_network(), torch.rand(1, 8, 5, 5), span, span
+
+
+def whole(strips: Iterator[plain.Strip]) -> torch.Tensor:
+    found = list(strips)
+    assert [strip.start for strip in found] == [0, *(strip.stop for strip in found[:-1])]
+    return torch.cat([strip.values for strip in found])
+
+
+def test_a_cpu_uses_the_plain_one_and_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    work = rectangle()
+    assert torch.equal(whole(decoder.strips(*work)), whole(plain.decode(*work)))
+    assert not caplog.text
+
+
+def test_a_kernel_that_fails_is_replaced_and_said_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also in the middle of a rectangle: what is done stays, the rest follows."""
+    work = rectangle()
+    monkeypatch.setitem(plain.STRIP_QUERIES, "cpu", 48)
+
+    def breaking(*_: Any) -> Iterator[plain.Strip]:
+        yield from list(plain.decode(*work))[:1]
+        raise RuntimeError("out of resource: shared memory\nRequired: ...")
+
+    stand_in = SimpleNamespace(serves=lambda *_: True)
+    monkeypatch.setattr(decoder, "_kernels", lambda _: None if decoder._given_up else stand_in)
+    monkeypatch.setattr(decoder, "_fused", breaking)
+    for _ in range(2):
+        assert torch.equal(whole(decoder.strips(*work)), whole(plain.decode(*work)))
+    assert caplog.text.count("out of resource: shared memory") == 1
+    assert "Required" not in caplog.text
+
+
+def test_a_lack_of_memory_is_not_the_kernels_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaking(*_: Any) -> Iterator[plain.Strip]:
+        raise torch.OutOfMemoryError("scripted")
+        yield
+
+    monkeypatch.setattr(decoder, "_kernels", lambda _: SimpleNamespace(serves=lambda *_: True))
+    monkeypatch.setattr(decoder, "_fused", breaking)
+    with pytest.raises(torch.OutOfMemoryError):
+        whole(decoder.strips(*rectangle()))
+    assert not decoder._given_up
+
+
+def test_without_triton_it_is_said_once(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setitem(sys.modules, "liif_engine.network.kernels", None)
+    monkeypatch.delattr("liif_engine.network.kernels", raising=False)
+    decoder._import.cache_clear()
+    for _ in range(2):
+        assert decoder._import() is None
+    decoder._import.cache_clear()
+    assert caplog.text.count("needs Triton") == 1
+
+
+@needs_triton
+def test_the_fastest_with_the_same_bytes_is_chosen() -> None:
+    results = {
+        Launch(128, True, 8, 2): (b"same", 3.0),
+        Launch(64, True, 4, 1): (b"same", 2.0),
+        Launch(128, False, 8, 1): (b"other", 1.0),
+        Launch(64, True, 4, 2): None,
+    }
+
+    def trial(launch: Launch) -> tuple[bytes, float]:
+        found = results[launch]
+        if found is None:
+            raise RuntimeError("out of resource: shared memory")
+        return found
+
+    chosen, times = tuning.fastest(results, trial)
+    assert chosen == Launch(64, True, 4, 1)
+    assert set(times.values()) == {3.0, 2.0}
+
+
+@needs_triton
+def test_when_none_can_be_used_the_reason_is_told() -> None:
+    def trial(_: Launch) -> tuple[bytes, float]:
+        raise RuntimeError("out of resource: shared memory")
+
+    with pytest.raises(RuntimeError, match="shared memory"):
+        tuning.fastest(tuning.CANDIDATES, trial)
+
+
+@needs_triton
+def test_a_measurement_is_kept_for_other_processes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(tuning, "_known", {})
+    monkeypatch.setattr(tuning, "_key", lambda *_: "a card")
+    measured = []
+
+    def trial(launch: Launch) -> tuple[bytes, float]:
+        measured.append(launch)
+        return b"", 1.0 if launch == tuning.CANDIDATES[1] else 2.0
+
+    monkeypatch.setattr(tuning, "trial_on", lambda *_: trial)
+    work = tiny_network(), torch.bfloat16, torch.device("cuda")
+    assert tuning.launch_for(*work, queries=1000) == tuning.CANDIDATES[0]
+    assert not measured, "a small picture does not wait for it"
+    assert tuning.launch_for(*work, queries=1 << 22) == tuning.CANDIDATES[1]
+    assert measured == list(tuning.CANDIDATES)
+    monkeypatch.setattr(tuning, "_known", {})  # as in a new process
+    assert tuning.launch_for(*work, queries=1000) == tuning.CANDIDATES[1]
+    assert measured == list(tuning.CANDIDATES)
+    kept = tmp_path / "liif-restore" / "decoder_launches.json"
+    assert json.loads(kept.read_text())["a card"]["block"] == tuning.CANDIDATES[1].block
+    kept.write_text("{")
+    monkeypatch.setattr(tuning, "_known", {})
+    assert tuning.launch_for(*work, queries=1000) == tuning.CANDIDATES[0], "a broken file costs a measurement, no more"

@@ -1,0 +1,87 @@
+"""Which windows are encoded from a graph; the capture itself needs a GPU, and `bench/gpu.py` checks it there."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from liif_engine.network import graphs
+from liif_engine.network.graphs import GraphedEncoder, Replay
+from liif_engine.network.model import EdsrLiif
+
+from ..conftest import tiny_network
+
+
+class Captures:
+    """A stand-in for CUDA: its replays encode as ever, and it counts."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.shapes: list[tuple[int, ...]] = []
+        self.replayed = 0
+        self.error = error
+
+    def __call__(self, network: EdsrLiif, pixels: Tensor) -> Replay:
+        if self.error is not None:
+            raise self.error
+        self.shapes.append(tuple(pixels.shape))
+
+        def replay(given: Tensor) -> Tensor:
+            self.replayed += 1
+            return network.encode(given)
+
+        return replay
+
+
+def window(height: int, width: int) -> Tensor:
+    return torch.rand(1, 3, height, width)
+
+
+def test_a_shape_that_comes_again_is_replayed_with_the_same_result_and_progress() -> None:
+    network, captures = tiny_network(), Captures()
+    encoder = GraphedEncoder(network, captures)
+    for turn in range(3):
+        layers: list[int] = []
+        pixels = window(6, 5)
+        assert torch.equal(encoder(pixels, lambda layers=layers: layers.append(1)), network.encode(pixels))
+        assert len(layers) == network.blocks + 1
+        assert captures.replayed == turn
+    encoder(window(7, 5), lambda: None)
+    assert captures.shapes == [(1, 3, 6, 5)]
+
+
+def test_large_windows_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graphs, "LARGEST_WINDOW", 20)
+    captures = Captures()
+    encoder = GraphedEncoder(tiny_network(), captures)
+    for _ in range(3):
+        encoder(window(5, 5), lambda: None)
+    assert not captures.shapes
+
+
+def test_the_graphs_kept_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graphs, "KEPT_GRAPHS", 2)
+    captures = Captures()
+    encoder = GraphedEncoder(tiny_network(), captures)
+    for side in (3, 4, 5, 3):
+        for _ in range(2):
+            encoder(window(side, side), lambda: None)
+    assert [shape[-1] for shape in captures.shapes] == [3, 4, 5, 3]
+    assert len(encoder._replays) == 2
+
+
+def test_a_capture_that_fails_is_said_once_and_tried_no_more(caplog: pytest.LogCaptureFixture) -> None:
+    network = tiny_network()
+    encoder = GraphedEncoder(network, Captures(RuntimeError("operation not permitted when stream is capturing")))
+    for _ in range(4):
+        pixels = window(6, 6)
+        assert torch.equal(encoder(pixels, lambda: None), network.encode(pixels))
+    assert caplog.text.count("cannot be captured") == 1
+
+
+def test_a_lack_of_memory_is_no_fault_of_the_graph() -> None:
+    encoder = GraphedEncoder(tiny_network(), Captures(torch.OutOfMemoryError("scripted")))
+    encoder(window(6, 6), lambda: None)
+    with pytest.raises(torch.OutOfMemoryError):
+        encoder(window(6, 6), lambda: None)
+    assert encoder._usable

@@ -1,0 +1,71 @@
+"""The files under deploy/ hold together as far as that can be seen without a Docker engine and without a cloud."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from liif_daemon import settings
+
+ROOT = Path(__file__).parents[1]
+DEPLOY = ROOT / "deploy"
+
+
+def read(name: str) -> Any:
+    return yaml.safe_load((DEPLOY / name).read_text("utf-8"))
+
+
+def test_the_daemon_reads_the_containers_settings() -> None:
+    found = settings.load(DEPLOY / "config.yaml")
+    mounts = {one["target"] for one in read("compose.yaml")["services"]["restore"]["volumes"] if isinstance(one, dict)}
+    assert {str(folder.path) for folder in found.folders} <= mounts
+    assert str(found.daemon.state).startswith("/state/")
+    port = str(found.daemon.metrics).rpartition(":")[2]
+    assert any(f":{port}" in one for one in read("compose.yaml")["services"]["restore"]["ports"])
+    assert read("prometheus.yaml")["scrape_configs"][0]["static_configs"][0]["targets"] == [f"restore:{port}"]
+
+
+def compose() -> list[str] | None:
+    """Docker Compose's command; it needs no engine to look at a file."""
+    for command in (["docker", "compose"], ["docker-compose"]):
+        with contextlib.suppress(OSError):
+            if subprocess.run([*command, "version"], capture_output=True, check=False).returncode == 0:
+                return command
+    return None
+
+
+def test_compose_accepts_its_file() -> None:
+    command = compose()
+    if command is None:
+        pytest.skip("install Docker Compose to run this")
+    words = ["--file", str(DEPLOY / "compose.yaml"), "--profile", "figures", "config", "--quiet"]
+    done = subprocess.run([*command, *words], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_ray_accepts_the_clusters_file() -> None:
+    util = pytest.importorskip("ray.autoscaler._private.util", reason="pip install 'liif-restore[ray]' to run this")
+    # As `ray up` does, before it calls the cloud.
+    config = util.prepare_config(read("ray-cluster.yaml"))
+    util.validate_config({**config, "cluster_synced_files": []})
+
+
+def test_the_image_copies_what_is_there_and_all_that_the_build_needs() -> None:
+    text = (DEPLOY / "Dockerfile").read_text("utf-8")
+    copied = {word for line in re.findall(r"^COPY (.+) \S+$", text, re.M) for word in line.split()}
+    assert all((ROOT / word).exists() for word in copied)
+    project = (ROOT / "pyproject.toml").read_text("utf-8")
+    for name in ("liif_engine", "daemon", "gimp_plugin", "config.yaml", "README.md", "LICENSE"):
+        assert name in project
+        assert name in copied
+
+
+@pytest.mark.parametrize("path", sorted(DEPLOY.iterdir()), ids=lambda path: path.name)
+def test_each_file_says_whether_it_was_run(path: Path) -> None:
+    head = path.read_text("utf-8")[:700]
+    assert "Not run" in head or "Run:" in head or path.name == "config.yaml"
