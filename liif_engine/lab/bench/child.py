@@ -40,8 +40,7 @@ def measure(
     Returns:
         seconds, by the clock; cpu_seconds, of all threads; megapixels of the result; peak_bytes beyond what the process
         held after the warm-up, the result included; for ours, multiply_adds and feature_bytes, see `contenders.work`.
-        Or, in their place, missing: why it
-        cannot be measured here.
+        Or, in their place, missing: why it cannot be measured here.
     """
     from liif_engine.lab.bench.contenders import contender, work
 
