@@ -11,11 +11,13 @@ from liif_engine.picture.consistency import displayed_view
 from liif_engine.picture.tiles import Rect
 
 
-def displayed_phase(picture: Subject) -> tuple[int, int]:
-    """(y, x) of the first whole block of the file's own grid in the window as displayed, each 0-7."""
-    assert picture.stored is not None
-    if picture.stored.estimated:
-        return picture.stored.phase
+def displayed_phase(picture: Subject) -> tuple[int, int] | None:
+    """(y, x) of the first whole block in the window as displayed, each 0-7; None: no grid is known.
+
+    Of a JPEG it is the file's own grid, else the one that the pixels show.
+    """
+    if picture.stored is None or picture.stored.estimated:
+        return picture.damage.grid_phase
     y = picture.height % 8 if picture.orientation in {3, 4, 7, 8} else 0
     x = picture.width % 8 if picture.orientation in {2, 3, 6, 7} else 0
     return y, x
@@ -23,7 +25,7 @@ def displayed_phase(picture: Subject) -> tuple[int, int]:
 
 def blocks_of(field: Field, picture: Subject) -> Rect:
     """The whole 8x8 blocks that hold a field's patch, in the field's window; of a picture without a grid, from 0."""
-    phase = (0, 0) if picture.stored is None else displayed_phase(picture)
+    phase = displayed_phase(picture) or (0, 0)
     spans = []
     for start, stop, origin, length, first in (
         (field.patch.top, field.patch.bottom, field.window.top, field.window.height, phase[0]),

@@ -94,7 +94,7 @@ def generations(story: Explanation) -> list[str]:
         about = "" if damage.file.exact else "about "
         kind = {"jpeg": "JPEG", "webp": "WebP"}[damage.file.codec]
         found.append(f"{kind} of quality {about}{damage.file.quality}, {damage.file.subsampling}: the file itself")
-        own = displayed_phase(subject) if subject.stored is not None else (0, 0)
+        own = (displayed_phase(subject) or own) if subject.stored is not None else own
     phase, pixels = damage.grid_phase, damage.pixel_quality
     if phase is None:
         return found

@@ -36,9 +36,8 @@ def choose(picture: Subject, reduced: Pixels, loss: NDArray[np.float32] | None, 
             return Rect(*rows, *columns)
     change = (reduced.astype(np.float32) - picture.pixels).mean(-1) ** 2
     weight = np.sqrt(_means(change))
-    phase = (0, 0)
+    phase = displayed_phase(picture) or (0, 0)
     if loss is not None:
-        phase = displayed_phase(picture)
         weight = weight * _means(spread(loss, picture))
     side_y, side_x = min(PATCH, height), min(PATCH, width)
     best, patch = -1.0, Rect(0, side_y, 0, side_x)

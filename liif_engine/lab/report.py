@@ -163,9 +163,10 @@ def zoom(story: Explanation) -> dict[str, Any]:
 
 def grid_lines(story: Explanation) -> dict[str, list[int]]:
     """Where the file's 8x8 grid crosses the field: x and y of its lines; none where no grid is known."""
-    if story.subject.stored is None:
+    phase = displayed_phase(story.subject)
+    if phase is None:
         return {"x": [], "y": []}
-    window, (down, right) = story.field.window, displayed_phase(story.subject)
+    window, (down, right) = story.field.window, phase
     return {
         "x": [x - window.left for x in range(window.left, window.right) if (x - right) % 8 == 0],
         "y": [y - window.top for y in range(window.top, window.bottom) if (y - down) % 8 == 0],
