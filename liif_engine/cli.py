@@ -20,6 +20,7 @@ from liif_engine.crew import WORDS
 from liif_engine.crew import parse as parse_crew
 from liif_engine.errors import Cancelled, ExitCode, LiifError, UsageError, combined_exit_code, printable
 from liif_engine.lab import explain_command
+from liif_engine.lab.bench.command import bench
 from liif_engine.target import Target, parse_size
 
 if TYPE_CHECKING:
@@ -203,8 +204,10 @@ def models(as_json: Json = False) -> None:
 
 @app.command()
 def evaluate(
-    images: Annotated[Path, typer.Option(exists=True, file_okay=False, help="A folder of ground-truth pictures.")],
-    scale: Annotated[float, typer.Option(help="At least 1; 1 scores artifact removal alone.")],
+    images: Annotated[
+        list[Path] | None, typer.Option(exists=True, file_okay=False, help="A folder of ground-truth pictures.")
+    ] = None,
+    scale: Annotated[float | None, typer.Option(help="At least 1; 1 scores artifact removal alone.")] = None,
     jpeg_quality: Annotated[
         list[int] | None, typer.Option(help="Damage the input by JPEG of this quality; may be repeated.")
     ] = None,
@@ -212,19 +215,33 @@ def evaluate(
     device: Device = None,
     precision: Precision = None,
     as_json: Json = False,
-) -> None:
-    """Scores a model on pictures with ground truth: PSNR on Y and RGB, SSIM, PSNR-B."""
+    audit: Annotated[
+        bool, typer.Option("--audit", help="Compare bf16 and every other reduced form with fp32, tile by tile.")
+    ] = False,
+    sheet: Annotated[Path | None, typer.Option(help="With --audit: a PNG of the worst tiles.")] = None,
+    side: Annotated[int, typer.Option(help="With --audit: pixels on a side of the drawn pictures.")] = 128,
+) -> int:
+    """Scores a model on pictures with ground truth: PSNR on Y and RGB, SSIM, PSNR-B; or audits its arithmetic."""
     from liif_engine import terminal
     from liif_engine.lab import evaluate as judge
 
     terminal.show_logs(verbose=False)
+    if audit:
+        from liif_engine.lab import audit_command
+
+        place = device or "auto"
+        return audit_command.run(
+            model, images or [], scale=scale or 2, side=side, device=place, sheet_file=sheet, as_json=as_json
+        )
+    if scale is None or images is None or len(images) != 1:
+        raise UsageError("needs one folder of pictures and a scale", remedy="Give --images FOLDER --scale NUMBER.")
     restorer: judge.Restorer
     if model == "bicubic":
         restorer = judge.Bicubic()
     else:
         restorer = _engine(_settings(None, model=model, device=device, precision=precision))
     rows = []
-    for scores in judge.evaluate(restorer, images, scale=scale, qualities=jpeg_quality or [None]):
+    for scores in judge.evaluate(restorer, images[0], scale=scale, qualities=jpeg_quality or [None]):
         rows.append(scores.as_dict())
         quality = "clean" if scores.quality is None else f"quality {scores.quality}"
         line = (
@@ -234,6 +251,10 @@ def evaluate(
         print(line, file=sys.stderr if as_json else sys.stdout, flush=True)
     if as_json:
         print(json.dumps(rows))
+    return ExitCode.OK
+
+
+app.command()(bench)
 
 
 @app.command(add_help_option=False, context_settings={"ignore_unknown_options": True, "allow_extra_args": True})

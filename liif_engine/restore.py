@@ -23,7 +23,7 @@ from liif_engine.network.device import DTYPE, Precision, choose_device, choose_p
 from liif_engine.network.graphs import GraphedEncoder
 from liif_engine.network.model import EdsrLiif
 from liif_engine.network.transfer import to_host
-from liif_engine.picture import planes, tiles
+from liif_engine.picture import busy, planes, tiles
 from liif_engine.picture.damage import estimate
 from liif_engine.picture.tiles import Grid, Rect, Tile
 from liif_engine.target import Target
@@ -335,7 +335,7 @@ class Engine:
         while pending:
             tile = pending.pop()
             try:
-                self._restore_tile(source, result, group, tile, axes, place, progress)
+                self._restore_tile(source, result, group, tile, axes, _place_for(source, tile, place), progress)
                 progress.end_tile(self._work(tile))
                 continue
             except (RuntimeError, MemoryError) as error:
@@ -431,6 +431,14 @@ class Engine:
                 network.reduce(DTYPE[place.precision])
             self._networks[place] = network.to(place.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return self._networks[place]
+
+
+def _place_for(source: _Canvas, tile: Tile, place: _Place) -> _Place:
+    """The place, in fp32 where half precision would miss the bound of docs/fidelity.md."""
+    if place.precision == "fp32" or busy.alternation(source.cut(tile.window)) <= busy.TOO_BUSY:
+        return place
+    log.info("a tile of dithering or single-pixel lines: computed in fp32, since %s strays there", place.precision)
+    return _Place(place.device, "fp32")
 
 
 def _to_tensor(view: Pixels, place: torch.device) -> Tensor:

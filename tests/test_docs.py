@@ -29,9 +29,9 @@ def blocks(language: str) -> Iterator[tuple[str, str]]:
 
 
 def commands() -> list[str]:
-    """README's `liif restore`, `models` and `evaluate` lines."""
+    """README's `liif restore`, `models`, `evaluate` and `explain` lines."""
     lines = [line for page, text in blocks("sh") if page.startswith("README") for line in text.splitlines()]
-    return [line for line in lines if re.match(r"liif (restore|models|evaluate)", line)]
+    return [line for line in lines if re.match(r"liif (restore|models|evaluate|explain)", line)]
 
 
 @pytest.fixture

@@ -225,7 +225,7 @@ def test_a_tile_that_overflows_is_redone_in_fp32(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setitem(restore.TILE_CORE, "cpu", 20)
-    pixels = picture(40, 20)
+    pixels = picture(40, 20) // 4  # calm enough for half precision
     reduced = engine(precision="bf16")
     network = reduced._network(restore._Place(torch.device("cpu"), "bf16"))
     with torch.no_grad():
@@ -236,12 +236,25 @@ def test_a_tile_that_overflows_is_redone_in_fp32(
 
 
 @pytest.mark.skipif(not HAS_BF16, reason="needs a CPU with AVX512-BF16 or AMX")
+def test_a_tile_too_busy_for_half_precision_is_computed_in_fp32(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    monkeypatch.setitem(restore.TILE_CORE, "cpu", 64)
+    y, x = np.mgrid[0:64, 0:192]
+    pixels = np.where(x < 64, 255 * ((x + y) % 2), 128)[..., None].repeat(3, 2).astype(np.uint8)
+    reduced, exact = (engine(precision=precision).restore(pixels, scale=2) for precision in ("bf16", "fp32"))
+    assert (reduced[:, :128] == exact[:, :128]).all()
+    assert caplog.text.count("computed in fp32") == 1, "the calm tiles stay in bf16"
+
+
+@pytest.mark.skipif(not HAS_BF16, reason="needs a CPU with AVX512-BF16 or AMX")
 def test_a_tile_of_implausible_colours_is_redone_in_fp32(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Finite, and still far from what the pixels give reason for: as after a product that went wrong."""
     monkeypatch.setitem(restore.TILE_CORE, "cpu", 20)
-    pixels = picture(40, 20)
+    pixels = picture(40, 20) // 4  # calm enough for half precision
     reduced = engine(precision="bf16")
     network = reduced._network(restore._Place(torch.device("cpu"), "bf16"))
     with torch.no_grad():

@@ -31,7 +31,8 @@ LOSSY = (".jpg", ".jpeg", ".jpe", ".jfif", ".webp")
 #: How long a report is kept; the browser has it open meanwhile. [s]
 KEEP_SECONDS = 7 * 24 * 3600
 
-GONE = "The file's own quantisation tables are gone"
+#: What is said where the file itself cannot be handed over: it was lossy, or there was none.
+GONE, ALONE = "the file's own quantisation tables are gone", "by its pixels alone"
 
 
 def create(plug_in):
@@ -90,21 +91,22 @@ def explain(image) -> tuple[Path, str]:
         # Both before there is a progress bar of ours: whoever cancels GIMP's own then does not end this plug-in.
         picture = file or _export(image, folder / f"{name}.png")
         report = folder / f"{name}.evidence.html"
-        _explain(picture, folder, report, _place_of(image), bool(note))
+        _explain(picture, folder, report, _place_of(image), note)
         if not file:
             picture.unlink()
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    return report, note
+    return report, note and f"The report is on the image as it is seen: {note}."
 
 
-def _explain(picture: Path, folder: Path, report: Path, place, is_gone: bool) -> None:
+def _explain(picture: Path, folder: Path, report: Path, place, note: str) -> None:
+    """Runs the engine's command and shows how far it is; the note goes with each step."""
     progress = Progress(TITLE)
 
     def beat(step: str, share: float) -> None:
         words = courier.WORDS.get(step) or step or "Looking for the evidence"
-        progress(f"{words} ({GONE[0].lower()}{GONE[1:]})" if is_gone else words, share)
+        progress(f"{words} ({note})" if note else words, share)
 
     courier.in_thread(lambda say: child.explain(str(picture), str(folder), str(report), place, say), beat)
 
@@ -142,9 +144,7 @@ def _seen(image) -> tuple:
 
 def _note_on(image) -> str:
     found = image.get_imported_file()
-    if found is not None and Path(found.get_path() or "").suffix.lower() in LOSSY:
-        return f"{GONE}: the image has changed since it was opened, so the report is on its pixels alone."
-    return f"{GONE}, if there were any: the report is on the image's pixels alone."
+    return GONE if found is not None and Path(found.get_path() or "").suffix.lower() in LOSSY else ALONE
 
 
 def _export(image, path: Path) -> Path:

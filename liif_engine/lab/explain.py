@@ -40,6 +40,9 @@ OnProgress = Callable[[float, str], None]
 #: Side of the patch that is chosen, of the largest one taken as asked for, and of the smallest [input pixels].
 PATCH, LARGEST_PATCH, SMALLEST_PATCH = 16, 32, 8
 
+#: So far from the border a patch is chosen [input pixels].
+MARGIN = 24
+
 #: What part of the time each step takes, by measurement.
 STEPS = {
     "Reading the file": 0.02,
@@ -263,7 +266,9 @@ def _patch(picture: Subject, reduced: Pixels, loss: NDArray[np.float32] | None, 
     """The patch that was asked for, or else the most damaged and the most changed, in the window's pixels."""
     window, (height, width) = picture.window, picture.pixels.shape[:2]
     if region is None:
-        place = Rect(0, height, 0, width)
+        # Where the patch has surroundings to see, if there is such a place.
+        down, across = (MARGIN if side >= 3 * MARGIN else 0 for side in (height, width))
+        place = Rect(down, height - down, across, width - across)
     else:
         top, left = max(region.top - window.top, 0), max(region.left - window.left, 0)
         place = Rect(top, min(region.bottom - window.top, height), left, min(region.right - window.left, width))

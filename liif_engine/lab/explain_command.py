@@ -2,7 +2,7 @@
 
 Another program may run it as a child: with ``--progress json`` stderr holds one JSON object a line, ``{"share": 0.42,
 "step": "..."}`` while it works and, last, ``{"done": true, "out": "..."}`` or ``{"error": "...", "remedy": "...",
-"exit_code": 3}``. A child that is stopped leaves nothing half-written.
+"exit_code": 3}``. A line that is no JSON is a warning in words. A child that is stopped leaves nothing half-written.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def explain(
             raise
         reason = _in_words(error, file)
         _line({"error": str(reason), "remedy": reason.remedy, "exit_code": int(reason.exit_code)})
-        return int(reason.exit_code)
+        sys.exit(int(reason.exit_code))  # past those who would say it again in words
     if as_json:
         print(json.dumps(story.as_dict(), indent=2))
     elif out is not None:

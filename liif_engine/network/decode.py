@@ -7,8 +7,9 @@ are rank-1 and the indices are two short vectors.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -16,7 +17,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from liif_engine.network.in_order import in_order
 from liif_engine.network.model import AREA_EPSILON, COORD_EPSILON, EdsrLiif
+from liif_engine.network.perceptron import Perceptron
 
 
 @dataclass(frozen=True)
@@ -91,15 +94,16 @@ class Strip:
     extent: Tensor
 
 
-#: Queries per strip and per block of a strip, by kind of device. A strip ends with a report of progress and a look at
-#: whether to stop, so it is to last well under half a second. A block's activations (256 values a query) are to stay in
-#: the cache of a CPU; a GPU wants few, large launches.
+#: Queries per strip and per block of a strip, by kind of device, for hidden layers of 256 values a query; narrower
+#: ones get as many more. A strip ends with a report of progress and a look at whether to stop, so it is to last well
+#: under half a second. Two layers of a block's activations are to stay in a core's own cache; a GPU wants few, large
+#: launches.
 STRIP_QUERIES = {"cpu": 16_384, "cuda": 1 << 20, "mps": 1 << 18}
-BLOCK_QUERIES = {"cpu": 8_192, "cuda": 1 << 18, "mps": 1 << 16}
+BLOCK_QUERIES = {"cpu": 2_048, "cuda": 1 << 18, "mps": 1 << 16}
 
 
 def decode(model: EdsrLiif, feature_map: Tensor, rows: Span, columns: Span) -> Iterator[Strip]:
-    """Decodes a rectangle of the output grid in horizontal strips.
+    """Decodes a rectangle of the output grid in horizontal strips, on a CPU several at once.
 
     Args:
         model: in the feature map's dtype, on its device.
@@ -111,43 +115,52 @@ def decode(model: EdsrLiif, feature_map: Tensor, rows: Span, columns: Span) -> I
     Yields:
         The strips from top to bottom, their values fp32.
     """
-    device = feature_map.device.type
-    width = columns.stop - columns.start
-    strip_rows = max(1, STRIP_QUERIES[device] // width)
-    for start in range(rows.start, rows.stop, strip_rows):
-        stop = min(start + strip_rows, rows.stop)
-        rgb = _decode_strip(model, feature_map, rows.cut(start, stop), columns)
-        yield Strip(start, stop, rgb, torch.stack(rgb.aminmax()))  # a not-a-number makes both so
+    perceptron = Perceptron(model)
+    strip_rows = max(1, _queries(STRIP_QUERIES, model, feature_map) // (columns.stop - columns.start))
+    edges = [*range(rows.start, rows.stop, strip_rows), rows.stop]
+
+    def strip(edge: tuple[int, int]) -> Strip:
+        rgb = _decode_strip(model, perceptron, feature_map, rows.cut(*edge), columns)
+        return Strip(*edge, rgb, torch.stack(rgb.aminmax()))  # a not-a-number makes both so
+
+    threads = torch.get_num_threads() if feature_map.device.type == "cpu" else 1
+    return in_order(strip, list(pairwise(edges)), threads)
 
 
-def _decode_strip(model: EdsrLiif, feature_map: Tensor, rows: Span, columns: Span) -> Tensor:
+def _queries(per_kind: Mapping[str, int], model: EdsrLiif, feature_map: Tensor) -> int:
+    return per_kind[feature_map.device.type] * 256 // max(*model.hidden, 32)
+
+
+def _decode_strip(model: EdsrLiif, perceptron: Perceptron, feature_map: Tensor, rows: Span, columns: Span) -> Tensor:
     """(rows, columns, 3) fp32."""
-    first, code_rows, code_columns = first_layer_codes(model, feature_map, rows, columns)
-    lines = _column_terms(model, first, rows.axis, columns, code_columns)
-    weights = _ensemble_weights(rows, columns, feature_map.device)
-    height, width = rows.stop - rows.start, columns.stop - columns.start
-    block = max(1, BLOCK_QUERIES[feature_map.device.type] // width)
-    row_columns = model.first_layer()[2][:, 0]
-    rgb = torch.empty(height, width, 3, device=feature_map.device)
-    sides = [
-        (
-            torch.from_numpy(rows.nearest(side) - code_rows).to(feature_map.device),
-            torch.from_numpy(rows.relative(side)).to(feature_map.device, torch.float32),
-        )
-        for side in (0, 1)
-    ]
-    for top in range(0, height, block):
-        bottom = min(top + block, height)
-        mixed = torch.zeros(bottom - top, width, 3, device=feature_map.device)
-        for side_y in (0, 1):
-            nearest, relative = sides[side_y]
-            row_term = (relative[top:bottom, None] * row_columns.float()).to(first.dtype)  # (rows, K)
-            for side_x in (0, 1):
-                hidden = lines[side_x].index_select(0, nearest[top:bottom])  # (rows, columns, K)
-                answer = _deeper_layers(model, hidden.add_(row_term[:, None]).relu_().flatten(0, 1))
-                mixed.addcmul_(answer.view_as(mixed), weights[side_y][side_x][top:bottom, :, None])
-        torch.add(mixed.mul_(0.5), 0.5, out=rgb[top:bottom])
+    codes, top, left = first_layer_codes(model, feature_map, rows, columns)
+    safe = perceptron.is_safe(codes)
+    weights = _ensemble_weights(rows, columns, codes.device)
+    row_terms = _row_terms(model, codes, rows, top)
+    rgb = torch.empty(rows.stop - rows.start, columns.stop - columns.start, 3, device=codes.device)
+    block = _queries(BLOCK_QUERIES, model, feature_map)
+    for part in _parts(columns, block):
+        lines = _column_terms(model, codes, rows.axis, part, left)
+        across = slice(part.start - columns.start, part.stop - columns.start)
+        block_rows = max(1, block // (part.stop - part.start))
+        for start in range(0, len(rgb), block_rows):
+            down = slice(start, start + block_rows)
+            mixed = torch.zeros_like(rgb[down, across], memory_format=torch.contiguous_format)
+            for side_y, (nearest, term) in enumerate(row_terms):
+                for side_x, line in enumerate(lines):
+                    hidden = line.index_select(0, nearest[down]).add_(term[down, None]).relu_()  # (rows, columns, K)
+                    answer = perceptron(hidden.to(codes.dtype).flatten(0, 1), safe=safe)
+                    mixed.addcmul_(answer.view_as(mixed), weights[side_y][side_x][down, across, None])
+            torch.add(mixed.mul_(0.5), 0.5, out=rgb[down, across])
     return rgb
+
+
+def _parts(columns: Span, at_most: int) -> Iterator[Span]:
+    """The span in parts as equal as they can be."""
+    width = columns.stop - columns.start
+    count = -(-width // at_most)
+    for first, last in pairwise(columns.start + width * part // count for part in range(count + 1)):
+        yield columns.cut(first, last)
 
 
 def first_layer_codes(model: EdsrLiif, feature_map: Tensor, rows: Span, columns: Span) -> tuple[Tensor, int, int]:
@@ -168,7 +181,10 @@ def first_layer_codes(model: EdsrLiif, feature_map: Tensor, rows: Span, columns:
 
 
 def _column_terms(model: EdsrLiif, codes: Tensor, row_axis: Axis, columns: Span, left: int) -> list[Tensor]:
-    """Codes spread over the output columns with the column and cell terms added: (h, columns, K) for each side."""
+    """Codes spread over the output columns with the column and cell terms added: (h, columns, K) for each side, fp32.
+
+    A CPU adds in fp32 faster than in bf16, and three terms rounded once are nearer the truth than rounded thrice.
+    """
     _, _, coord_columns, cell_columns = model.first_layer()
     cell = torch.tensor([row_axis.cell, columns.axis.cell], device=codes.device)
     cell_term = cell_columns.float() @ cell  # (K,)
@@ -177,28 +193,28 @@ def _column_terms(model: EdsrLiif, codes: Tensor, row_axis: Axis, columns: Span,
         nearest = torch.from_numpy(columns.nearest(side) - left).to(codes.device)
         relative = torch.from_numpy(columns.relative(side)).to(codes.device, torch.float32)
         term = relative[:, None] * coord_columns[:, 1].float() + cell_term  # (columns, K)
-        lines.append(codes.index_select(1, nearest).add_(term.to(codes.dtype)))
+        lines.append(codes.index_select(1, nearest).float().add_(term))
     return lines
 
 
-def _deeper_layers(model: EdsrLiif, hidden: Tensor) -> Tensor:
-    """(queries, K) to (queries, 3) in fp32."""
-    *middle, last = model.imnet.linears[1:]
-    for linear in middle:
-        hidden = F.linear(hidden, linear.weight, linear.bias).relu_()
-    return F.linear(hidden, last.weight, last.bias).float()
+def _row_terms(model: EdsrLiif, codes: Tensor, rows: Span, top: int) -> list[tuple[Tensor, Tensor]]:
+    """For each side: which row of codes, (rows,), and what its coordinate adds, (rows, K) fp32."""
+    coord_columns = model.first_layer()[2]
+    terms = []
+    for side in (0, 1):
+        nearest = torch.from_numpy(rows.nearest(side) - top).to(codes.device)
+        relative = torch.from_numpy(rows.relative(side)).to(codes.device, torch.float32)
+        terms.append((nearest, relative[:, None] * coord_columns[:, 0].float()))
+    return terms
 
 
-def _ensemble_weights(rows: Span, columns: Span, device: torch.device) -> dict[int, dict[int, Tensor]]:
+def _ensemble_weights(rows: Span, columns: Span, device: torch.device) -> list[list[Tensor]]:
     """weights[side_y][side_x]: (rows, columns) fp32, each the area towards the opposite corner over all four."""
-    areas = {}
-    for side_y, side_x in ((0, 0), (0, 1), (1, 0), (1, 1)):
-        areas[side_y, side_x] = np.abs(np.outer(rows.relative(side_y), columns.relative(side_x))) + AREA_EPSILON
-    total = np.sum(list(areas.values()), axis=0)
-    return {
-        side_y: {
-            side_x: torch.from_numpy((areas[1 - side_y, 1 - side_x] / total).astype(np.float32)).to(device)
-            for side_x in (0, 1)
-        }
-        for side_y in (0, 1)
-    }
+    height, width = ([_distance(span, 1 - side, device) for side in (0, 1)] for span in (rows, columns))
+    total = torch.outer(height[0] + height[1], width[0] + width[1]).add_(4 * AREA_EPSILON)
+    return [[torch.outer(h, w).add_(AREA_EPSILON).div_(total) for w in width] for h in height]
+
+
+def _distance(span: Span, side: int, device: torch.device) -> Tensor:
+    """To the nearest code of a side along the axis, (length,) fp32, in code units."""
+    return torch.from_numpy(np.abs(span.relative(side)).astype(np.float32)).to(device)

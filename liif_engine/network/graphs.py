@@ -92,17 +92,18 @@ class GraphedEncoder:
 
 def _capture(network: EdsrLiif, pixels: Tensor) -> Replay:
     """Records the encoding of windows of this shape."""
-    window = pixels.clone(memory_format=torch.channels_last)
-    # On a stream of its own: libraries set themselves up at their first call, which a graph must not record.
-    stream = torch.cuda.Stream(pixels.device)
-    stream.wait_stream(torch.cuda.current_stream(pixels.device))
-    with torch.cuda.stream(stream):
-        network.encode(window)
-    torch.cuda.current_stream(pixels.device).wait_stream(stream)
-    graph: Any = torch.cuda.CUDAGraph()
-    # Other threads of this process, such as a reader of the next file, may pin memory meanwhile.
-    with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
-        feature_map = network.encode(window)
+    with torch.cuda.device_of(pixels):
+        window = pixels.clone(memory_format=torch.channels_last)
+        # On a stream of its own: libraries set themselves up at their first call, which a graph must not record.
+        stream = torch.cuda.Stream(pixels.device)
+        stream.wait_stream(torch.cuda.current_stream(pixels.device))
+        with torch.cuda.stream(stream):
+            network.encode(window)
+        torch.cuda.current_stream(pixels.device).wait_stream(stream)
+        graph: Any = torch.cuda.CUDAGraph()
+        # Other threads of this process, such as a reader of the next file, may pin memory meanwhile.
+        with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+            feature_map = network.encode(window)
 
     def replay(given: Tensor) -> Tensor:
         window.copy_(given)

@@ -224,16 +224,18 @@ def _launch(
     start, top, left = corner
     height, width, _ = values.shape
     tile = [packed.width // 2 if launch.halves else packed.width, packed.width]
+    weights = TensorDescriptor.from_tensor(packed.weights, tile)
     programs = triton.cdiv(height * width, launch.block)
     extent = torch.empty(programs, 2, device=codes.device)
-    _decoder[(programs,)](
-        values, extent, codes, row.codes, row.relatives, row.terms, column.codes, column.relatives, column.terms,
-        first, TensorDescriptor.from_tensor(packed.weights, tile), packed.biases, packed.last_weight, packed.last_bias,
-        start, height, width, row.codes.shape[1], top, left, codes.shape[1],
-        K=codes.shape[-1], WIDTH=packed.width, LAYERS=packed.layers, BLOCK=launch.block, HALVES=launch.halves,
-        STAGES=launch.stages, PAD=PADDED, FULL=FULL_SCALE[values.dtype], EPSILON=AREA_EPSILON, ROUND=ROUNDER,
-        num_warps=launch.warps, num_stages=launch.stages,
-    )  # fmt: skip
+    with torch.cuda.device_of(codes):  # Triton launches on the current GPU; does nothing on a CPU
+        _decoder[(programs,)](
+            values, extent, codes, row.codes, row.relatives, row.terms, column.codes, column.relatives, column.terms,
+            first, weights, packed.biases, packed.last_weight, packed.last_bias,
+            start, height, width, row.codes.shape[1], top, left, codes.shape[1],
+            K=codes.shape[-1], WIDTH=packed.width, LAYERS=packed.layers, BLOCK=launch.block, HALVES=launch.halves,
+            STAGES=launch.stages, PAD=PADDED, FULL=FULL_SCALE[values.dtype], EPSILON=AREA_EPSILON, ROUND=ROUNDER,
+            num_warps=launch.warps, num_stages=launch.stages,
+        )  # fmt: skip
     return torch.stack([extent[:, 0].amin(), extent[:, 1].amax()])
 
 

@@ -35,8 +35,10 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        deep: Tensor = self.body(x)
-        return deep + x if torch.is_grad_enabled() else deep.add_(x)
+        deep: Tensor = self.body(x.to(cast(Tensor, self.body[0].weight).dtype))
+        if torch.is_grad_enabled() or deep.dtype != x.dtype:
+            return deep + x
+        return deep.add_(x)
 
 
 class Edsr(nn.Module):
@@ -51,14 +53,16 @@ class Edsr(nn.Module):
         )
 
     def forward(self, x: Tensor, on_layer: Callable[[], None] | None = None) -> Tensor:
-        # In a reduced model the head alone stays in fp32: 8-bit pixels rounded to bf16 would cost 7 dB of fidelity.
-        shallow = self.head(x).to(self.body[-1].weight.dtype)  # (N, C, H, W)
+        # In a reduced model the head and the sum that runs past the blocks stay in fp32; only the blocks' insides are
+        # reduced. Each block adds little to that sum, and rounding the sum as often would lose much of what they add.
+        shallow = self.head(x)  # (N, C, H, W)
         deep: Tensor = shallow
+        dtype = cast(Tensor, self.body[-1].weight).dtype
         for layer in self.body:
-            deep = layer(deep)  # (N, C, H, W)
+            deep = layer(deep if isinstance(layer, ResidualBlock) else deep.to(dtype))  # (N, C, H, W)
             if on_layer is not None:
                 on_layer()
-        result: Tensor = deep + shallow
+        result: Tensor = (deep + shallow).to(dtype)
         return result
 
 
@@ -117,8 +121,8 @@ class EdsrLiif(nn.Module):
 
     def reduce(self, dtype: torch.dtype) -> EdsrLiif:
         """Converts the model, in place, to bf16 or fp16, all but the encoder's first convolution; returns it."""
-        self.to(dtype)
-        self.encoder.head.float()
+        self.encoder.body.to(dtype)
+        self.imnet.to(dtype)
         return self
 
     def encode(self, pixels: Tensor, on_layer: Callable[[], None] | None = None) -> Tensor:

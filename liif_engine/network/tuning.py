@@ -97,13 +97,14 @@ def trial_on(model: EdsrLiif, dtype: torch.dtype, device: torch.device, side: in
 
     def trial(launch: Launch) -> tuple[bytes, float]:
         times = []
-        for _ in range(TRIAL_RUNS + 1):
-            begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-            begin.record()
-            strips = list(kernels.decode(model, feature_map, span, span, launch=launch))
-            end.record()
-            end.synchronize()
-            times.append(begin.elapsed_time(end))
+        with torch.cuda.device_of(feature_map):
+            for _ in range(TRIAL_RUNS + 1):
+                begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+                begin.record()
+                strips = list(kernels.decode(model, feature_map, span, span, launch=launch))
+                end.record()
+                end.synchronize()
+                times.append(begin.elapsed_time(end))
         result = torch.cat([strip.values for strip in strips]).cpu().numpy().tobytes()
         return result, statistics.median(times[1:])  # the first one compiles
 

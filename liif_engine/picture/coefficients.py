@@ -146,7 +146,7 @@ def read(path: Path | str, *, orientation: int = 1) -> Coefficients | None:
 def of_picture(path: Path | str, picture: Picture) -> Coefficients | None:
     """The coefficients of a file whose pixels were read, turned as those were; None as in `read`."""
     orientation = exif_block.orientation(picture.metadata.exif) if picture.metadata.turned else 1
-    stored = read(path, orientation=orientation) if picture.format == "jpeg" else None
+    stored = read(path, orientation=orientation)
     if stored is None:
         return None
     size = (stored.width, stored.height) if orientation < 5 else (stored.height, stored.width)

@@ -130,6 +130,25 @@ def test_only_pictures_of_the_ledger_are_served(review: Review) -> None:
     assert review.ask("GET", f"/picture/{number}/after?v=new")[0] == 404
 
 
+def test_odd_addresses_are_no_failure(review: Review) -> None:
+    for query in (
+        "view=nothing",
+        "after=x",
+        "after=nan,1",
+        "after=1,-1",
+        f"after=1,{1 << 70}",
+        "search=%ff%00",
+        "folder=%ff",
+    ):
+        assert review.ask("GET", f"/?{query}")[0] == 200, query
+    form: dict[str, object] = {"key": review.key(), "id": 1}
+    for path, status in (("/do/nothing", 404), ("/do/keep?view=x", 303), ("/do/", 404), ("/", 405)):
+        assert review.ask("POST", path, form)[0] == status
+    for body in ({**form, "id": "x"}, {**form, "id": 1 << 70}, {"key": form["key"]}):
+        assert review.ask("POST", "/do/keep", body)[0] == 404
+    assert review.ask("POST", "/do/keep", {**form, "search": "x" * (1 << 15)})[0] == 413
+
+
 def test_a_name_or_a_content_cannot_become_script(workshop: Workshop) -> None:
     name = '<img src=x onerror="alert(1)">&amp;\u202egpj'
     path = workshop.folder / f"{name}.jpg"

@@ -59,10 +59,10 @@ class Screen:
             self.focus(title)
             self.key("Escape")
 
-    def fill(self, title: str) -> None:
-        """Makes a window as large as the screen, for which there is no window manager."""
+    def fill(self, title: str, size: tuple[int, int] = SIZE) -> None:
+        """Makes a window as large as the screen, or as given; there is no window manager to do it."""
         number = self.focus(title)
-        self._run("xdotool", "windowmove", number, "0", "0", "windowsize", "--sync", number, *map(str, SIZE))
+        self._run("xdotool", "windowmove", number, "0", "0", "windowsize", "--sync", number, *map(str, size))
 
     def place(self, title: str) -> tuple[int, int, int, int]:
         """(x, y, width, height) of a window."""

@@ -134,7 +134,7 @@ image.delete()
     answer = gimp.do(code, images="keep")
     assert answer["status"] == "success"
     assert asked(stand_in)["head"] == PNG
-    assert "on the image's pixels alone" in answer["note"]
+    assert "by its pixels alone" in answer["note"]
 
 
 def test_the_child_gets_nothing_that_gimp_sets_for_its_own_python(gimp: RealGimp, stand_in: Path) -> None:

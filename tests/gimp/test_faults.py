@@ -8,8 +8,10 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from ..service.conftest import Service
-from .conftest import RealGimp, until
+from .conftest import WORKERS, RealGimp, until
 
 SLOW = """
 image = new_image(64, 64); layer = add_layer(image)
@@ -93,6 +95,36 @@ def test_an_engine_of_another_version_is_said(gimp: RealGimp, engine: Service) -
     assert str(engine.client.status()["pid"]) in error
 
 
+MEANWHILE = {
+    "painted": "image.get_layers()[0].fill(Gimp.FillType.WHITE)",
+    "scaled": "image.scale(20, 20)",
+    "removed": "image.remove_layer(image.get_layers()[0])",
+    "selected": "image.select_rectangle(Gimp.ChannelOps.REPLACE, 1, 1, 9, 9)",
+}
+
+
+@pytest.mark.usefixtures("engine")
+@pytest.mark.parametrize("how", MEANWHILE)
+def test_what_a_person_changed_meanwhile_is_not_lost(gimp: RealGimp, how: str) -> None:
+    """GIMP goes on taking orders while the engine works; here the plug-in itself gives one, as a person would."""
+    file = gimp.home / "profile" / "plug-ins" / "liif_restore" / "restore_image.py"
+    kept, line = file.read_text(), "    _check_unchanged(image, before"
+    assert kept.count(line) == 1
+    file.write_text(kept.replace(line, f"    {MEANWHILE[how]}\n{line}"))
+    code = """
+image = new_image(24, 24); add_layer(image, "one"); layer = add_layer(image, "two")
+result = call(image, scale=2.0, model="copy")
+answer = [result["status"], result.get("error"), size(image)]
+"""
+    try:
+        status, error, size = gimp.do(code)
+    finally:
+        file.write_text(kept)
+    assert status == "execution-error"
+    assert "was changed while the engine worked" in error
+    assert size == ([20, 20] if how == "scaled" else [24, 24])
+
+
 def test_a_person_in_gimp_goes_before_the_backlog(gimp: RealGimp, engine: Service) -> None:
     wanted = {"scale": 1, "model": "slow:2", "priority": "backlog", "detach": True}
     backlog = [engine.client.submit_pixels(bytes(12), (2, 2, 3), "u8", **wanted) for _ in range(20)]
@@ -109,6 +141,27 @@ answer = [result["status"], size(layer)]
         job.forget()
     assert (status, size) == ("success", [48, 48])
     assert waiting > 0
+
+
+def test_where_the_socket_cannot_be_seen_the_loopback_port_serves(gimp: RealGimp, services: list[Service]) -> None:
+    """As in Flatpak, whose sandbox may not pass a socket."""
+    _end(services)
+    folder = gimp.home / "run"
+    service = Service(str(folder), {"workers": WORKERS, "loopback": True})
+    (folder / "engine.sock").rename(folder / "hidden.sock")
+    try:
+        status, size = gimp.do(
+            """
+image = new_image(24, 24); layer = add_layer(image)
+result = call(image, model="copy")
+answer = [result["status"], size(layer)]
+"""
+        )
+        assert service.client.status()["queue"]["done"] == 1
+    finally:
+        service.kill()
+        (folder / "hidden.sock").unlink()
+    assert (status, size) == ("success", [48, 48])
 
 
 def _in_background(gimp: RealGimp, code: str) -> Any:
@@ -132,7 +185,8 @@ def _holds_pixels(engine: Service) -> bool:
 def _end(services: list[Service]) -> None:
     for one in services:
         if one.process.poll() is None:
-            one.kill()
+            one.process.kill()
+            one.process.wait()
 
 
 def _end_own_service(home: Path) -> None:

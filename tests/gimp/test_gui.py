@@ -197,6 +197,27 @@ def test_cancel_has_gone_before_the_image_changes(screen: Screen, engine_of: Cal
     assert screen.gimp.do(LOOK, images="keep") == before
 
 
+def test_the_preview_is_by_the_fast_model_where_the_engine_has_it(
+    screen: Screen, engine_of: Callable[[str], Service]
+) -> None:
+    """The engine's own model would take a minute."""
+    engine = engine_of("slow:60")
+    client = screen.home / "profile" / "plug-ins" / "liif_restore" / "client.py"
+    kept, models = client.read_text(), 'return self._call("GET", "/v1/models")["models"]'
+    assert kept.count(models) == 1
+    client.write_text(kept.replace(models, models + ' + [{"name": "fast"}]'))
+    try:
+        _open_dialog(screen)
+        until(lambda: engine.client.status()["queue"]["done"] == 1)
+        screen.shot("dialog-with-fast", TITLE)
+        screen.focus(TITLE)
+        screen.key("Escape")
+        until(lambda: not screen.windows(TITLE))
+    finally:
+        client.write_text(kept)
+    assert "fast" in engine.client.status()["workers"][0]["models"]
+
+
 def test_the_evidence_is_shown_in_the_browser(screen: Screen) -> None:
     applications = screen.home / ".local" / "share" / "applications"
     applications.mkdir(parents=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -197,14 +198,11 @@ def test_what_it_does_not_serve() -> None:
 
 
 COMPILE = """
-import sys
 from tests.network.compiled import resources
 from liif_engine.network.tuning import CANDIDATES
-for launch in (CANDIDATES[0], CANDIDATES[2]):
-    found = resources(launch)
-    print(launch, found)
-    assert found.shared_bytes <= 227 * 1024, launch
-    assert found.warpgroup_products >= 24 and found.older_products == 0, launch
+found = resources(CANDIDATES[0])
+assert found.shared_bytes <= 227 * 1024, found
+assert found.warpgroup_products >= 24 and found.older_products == 0, found
 """
 
 
@@ -222,6 +220,4 @@ def test_the_compiler_makes_of_it_what_was_meant() -> None:
 
 
 def _without_interpreter() -> dict[str, str]:
-    import os
-
     return {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}

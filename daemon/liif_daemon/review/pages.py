@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from hashlib import sha256
 from http import HTTPStatus
 from pathlib import Path
@@ -25,6 +24,7 @@ from liif_daemon.ledger import Job
 from liif_daemon.ledger_review import VIEWS, Filter, ReviewLedger
 from liif_daemon.review import rows
 from liif_daemon.review.actions import Actions
+from liif_daemon.review.addresses import address, cursor_of, filter_of, given
 from liif_daemon.review.evidence import Evidence
 from liif_daemon.review.guard import COOKIE, HOSTS, OPEN, Guard, Keys, refusal
 from liif_daemon.review.live import live
@@ -114,6 +114,13 @@ class Pages:
         ]
         return Starlette(routes=routes, middleware=middleware)
 
+    def warm(self) -> None:
+        """Does beforehand what the first page would have to wait for."""
+        for name in self.templates.env.list_templates():
+            self.templates.env.get_template(name)
+        for job in self.ledger.page(Filter(), ROWS):
+            rows.row(job, self.ledger, self.pictures)
+
     async def open(self, request: Request) -> Response:
         """The link's end: the token becomes a cookie."""
         known = self.keys.knows(request)
@@ -130,9 +137,9 @@ class Pages:
 
     def rows(self, request: Request) -> Response:
         """The rows of one view."""
-        asked = _filter(dict(request.query_params))
+        asked = filter_of(dict(request.query_params))
         cursor = request.query_params.get("after", "")
-        jobs = self.ledger.page(asked, ROWS + 1, after=_cursor(cursor))
+        jobs = self.ledger.page(asked, ROWS + 1, after=cursor_of(cursor))
         shown = [rows.row(job, self.ledger, self.pictures) for job in jobs[:ROWS]]
         older = f"{jobs[ROWS - 1].changed!r},{jobs[ROWS - 1].id}" if len(jobs) > ROWS else ""
         folders, models = self.ledger.choices()
@@ -142,7 +149,7 @@ class Pages:
             "asked": asked,
             "rows": shown,
             "count": self.ledger.count(asked),
-            "older": _address("/", asked, after=older) if older else "",
+            "older": address("/", asked, after=older) if older else "",
             "cursor": cursor,
             "is_first": not cursor,
             "folders": folders,
@@ -152,7 +159,7 @@ class Pages:
 
     def picture(self, request: Request) -> Response:
         """One picture, before and after."""
-        job, asked = self._job(request.path_params["id"]), _filter(dict(request.query_params))
+        job, asked = self._job(request.path_params["id"]), filter_of(dict(request.query_params))
         after = next(iter(self.ledger.page(asked, 1, after=job)), None)
         before = self.ledger.before(asked, job)
         context = {
@@ -160,8 +167,8 @@ class Pages:
             "job": job,
             "kept_until": rows.kept_until(self.ledger.original(job.source_sha256)),
             "lack": {side: self._lack(job, side) for side in ("before", "after")},
-            "next": _address(f"/picture/{after.id}", asked) if after else "",
-            "previous": _address(f"/picture/{before.id}", asked) if before else "",
+            "next": address(f"/picture/{after.id}", asked) if after else "",
+            "previous": address(f"/picture/{before.id}", asked) if before else "",
         }
         return self._page(request, "picture.html", asked, context)
 
@@ -230,23 +237,23 @@ class Pages:
         return RedirectResponse(f"/picture/{job.id}/evidence", HTTPStatus.SEE_OTHER)
 
     def _do(self, action: str, numbers: list[int], form: dict[str, str]) -> Response:
-        jobs, asked = [self._job(number) for number in numbers], _filter(form)
+        jobs, asked = [self._job(number) for number in numbers], filter_of(form)
         # Looked for first: afterwards the row is in another view.
         following = next(iter(self.ledger.page(asked, 1, after=jobs[-1])), None)
         worked = self.actions.do(action, jobs, force=form.get("force") == "yes")
         if form.get("page") == "picture":
             leads = following if worked else jobs[0]
-            address = _address(f"/picture/{leads.id}", asked) if leads else _address("/", asked)
+            leads_to = address(f"/picture/{leads.id}", asked) if leads else address("/", asked)
         else:
-            cursor = form.get("after", "") if _cursor(form.get("after", "")) else ""
-            address = _address("/", asked, after=cursor) + (f"#row-{following.id}" if following else "")
-        return RedirectResponse(address, HTTPStatus.SEE_OTHER)
+            cursor = form.get("after", "") if cursor_of(form.get("after", "")) else ""
+            leads_to = address("/", asked, after=cursor) + (f"#row-{following.id}" if following else "")
+        return RedirectResponse(leads_to, HTTPStatus.SEE_OTHER)
 
     def _page(self, request: Request, template: str, asked: Filter, context: dict[str, object]) -> Response:
         said = [self.actions.said.popleft() for _ in range(len(self.actions.said))]
-        tabs = {view: _address("/", Filter(view, asked.search, asked.folder, asked.model)) for view in VIEWS}
+        tabs = {view: address("/", Filter(view, asked.search, asked.folder, asked.model)) for view in VIEWS}
         common = {"said": said, "tabs": tabs, "live": live(self.settings, self.ledger), "asked": asked}
-        common |= {"back": _address("/", asked), "query": urlencode(_given(asked))}
+        common |= {"back": address("/", asked), "query": urlencode(given(asked))}
         return self.templates.TemplateResponse(request, template, {**common, **context})
 
     def _job(self, number: int) -> Job:
@@ -268,28 +275,3 @@ def _static_version() -> str:
     """Changes with the styles and scripts."""
     files = sorted((HERE / "static").iterdir())
     return sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
-
-
-def _filter(values: dict[str, str]) -> Filter:
-    """The filter that an address or a form speaks of; anything unknown counts as not said."""
-    view = values.get("view", "review")
-    given = {key: values.get(key, "")[:500] for key in ("search", "folder", "model")}
-    return Filter(view if view in VIEWS else "review", **given)
-
-
-def _given(asked: Filter) -> dict[str, str]:
-    return {key: value for key, value in asdict(asked).items() if value}
-
-
-def _address(path: str, asked: Filter, *, after: str = "") -> str:
-    """An address on this page."""
-    return f"{path}?{urlencode({**_given(asked), **({'after': after} if after else {})})}"
-
-
-def _cursor(text: str) -> tuple[float, int] | None:
-    """The place in a list that an address speaks of."""
-    changed, _, number = text.partition(",")
-    try:
-        return float(changed), int(number)
-    except ValueError:
-        return None

@@ -41,15 +41,18 @@ def serve(settings: Settings, ledger: ReviewLedger, *, port: int = 0, browser: b
         OutputError: the port is taken.
     """
     keys = Keys()
-    with _listen(port) as one:
+    pages = Pages(settings, ledger, keys)
+    pages.warm()
+    server = Server(pages.app())
+    # From here on a signal ends it cleanly, also one that comes before the server runs.
+    with _listen(port) as one, server.capture_signals():
         link = f"http://{ADDRESS}:{one.getsockname()[1]}{OPEN}{keys.link}"
-        pages = Pages(settings, ledger, keys)
         print(f"The review page, until Ctrl+C. This link opens it once, in one browser:\n{link}", flush=True)
         if browser:
             # Beside the server: a browser in the terminal only returns when it is left.
             threading.Thread(target=webbrowser.open, args=(link,), daemon=True).start()
         try:
-            Server(pages.app()).run(sockets=[one])
+            server.run(sockets=[one])
         finally:
             pages.evidence.close()
 

@@ -1,0 +1,104 @@
+"""What it brings to read and write other files while one computes: a folder of small pictures, in turn and overlapped.
+
+    python bench/overlap.py --pairs 5
+    python bench/overlap.py --pairs 5 --elsewhere 100   # as if a device other than the CPU computed, 100 ms a picture
+
+Both ways take turns in one process; the ratio of each pair counts, since the machine may be shared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from liif_engine import Engine, file, pipeline
+from liif_engine.target import Target
+
+
+class Raising:
+    """A report for which any failure is the bench's."""
+
+    def restored(self, outcome: Any) -> None:
+        """Nothing to say."""
+
+    def failed(self, plan: Any, error: Exception) -> None:  # noqa: ARG002 - the pipeline's signature
+        raise error
+
+    def computing(self, plan: Any) -> Any:  # noqa: ARG002 - the pipeline's signature
+        return nullcontext()
+
+
+class Elsewhere:
+    """A stand-in for an engine on another device: the calling thread waits, and the CPU is free."""
+
+    device = "a stand-in"
+
+    def __init__(self, milliseconds: float) -> None:
+        self.seconds = milliseconds / 1000
+        self.real = Engine("web", device="cpu")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
+
+    def for_picture(self, *_: Any) -> Any:
+        return self
+
+    def restore(self, pixels: np.ndarray, *, size: tuple[int, int], **_: Any) -> np.ndarray:
+        """The picture, its pixels repeated."""
+        time.sleep(self.seconds)
+        return pixels.repeat(size[1] // pixels.shape[0], 0).repeat(size[0] // pixels.shape[1], 1)
+
+
+def sources(folder: Path, count: int, side: int) -> list[Path]:
+    """JPEG files of pictures with smooth and busy parts."""
+    y, x = np.mgrid[0:side, 0:side] / side
+    paths = []
+    for index in range(count):
+        noise = np.random.default_rng(index).random((side, side))
+        pixels = (np.stack([y, x * (noise > 0.5), (x + y) / 2], -1) * 255).astype(np.uint8)
+        paths.append(folder / f"{index}.jpg")
+        Image.fromarray(pixels).save(paths[-1], quality=75)
+    return paths
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--files", type=int, default=24)
+    parser.add_argument("--side", type=int, default=128, help="of a picture in pixels")
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--model", default="web")
+    parser.add_argument("--elsewhere", type=float, metavar="MS", help="a stand-in that waits takes the engine's place")
+    arguments = parser.parse_args()
+    engine: Any = Engine(arguments.model) if arguments.elsewhere is None else Elsewhere(arguments.elsewhere)
+    print(f"{arguments.files} files of {arguments.side}x{arguments.side}, x2, {arguments.model} on {engine.device}\n")
+    print("| result | in turn, s | overlapped, s | times as fast, median (least to most) |\n|---|---|---|---|")
+    for suffix in (".jpg", ".png", ".avif"):
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            paths = sources(folder, arguments.files, arguments.side)
+            plans = [file.plan(path, Target(scale=2), out=path.with_name(f"{path.stem}-x2{suffix}")) for path in paths]
+            turns, overlaps = [], []
+            file.run(engine, plans[0], overwrite=True)  # warms up
+            for _ in range(arguments.pairs):
+                started = time.perf_counter()
+                for plan in plans:
+                    file.run(engine, plan, overwrite=True)
+                turns.append(time.perf_counter() - started)
+                started = time.perf_counter()
+                pipeline.restore_files(engine, plans, pipeline.Options(overwrite=True), Raising())
+                overlaps.append(time.perf_counter() - started)
+        ratios = [turn / overlap for turn, overlap in zip(turns, overlaps, strict=True)]
+        line = f"| {suffix[1:]} | {statistics.median(turns):.2f} | {statistics.median(overlaps):.2f}"
+        print(f"{line} | {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,291 @@
+"""The experiments of `liif explain` on tiny random networks, whose answers are known by other means."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from liif_engine import Engine
+from liif_engine.errors import InputError, LiifError, UnsupportedError, UsageError
+from liif_engine.lab import ablation, attribution, subject
+from liif_engine.lab.attribution import Attribution
+from liif_engine.lab.explain import Explanation, explain
+from liif_engine.lab.field import Field
+from liif_engine.lab.query import query
+from liif_engine.picture.tiles import Rect
+
+from ..conftest import tiny_network
+from ..picture.photograph import photograph
+
+PATCH = Rect(24, 40, 16, 32)
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    return Engine(tiny_network(blocks=2), device="cpu", precision="fp32")
+
+
+@pytest.fixture(scope="module")
+def jpeg(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("explain") / "old.jpg"
+    Image.fromarray(photograph(72, 96)).save(path, quality=25)
+    return path
+
+
+@pytest.fixture(scope="module")
+def story(engine: Engine, jpeg: Path) -> Explanation:
+    return explain(jpeg, engine=engine)
+
+
+def field(engine: Engine, scale: float = 2, patch: Rect = PATCH, *, channels: int = 3) -> tuple[Field, Any]:
+    """A field, and the result of its whole picture."""
+    pixels = photograph(64, 72)[..., :channels]
+    result = engine.restore(pixels, scale=scale)
+    return Field(engine.network, pixels, patch, result.shape[1::-1]), result
+
+
+@pytest.mark.parametrize("scale", [1, 1.7, 2, 3])
+@pytest.mark.parametrize("patch", [PATCH, Rect(0, 8, 0, 9), Rect(56, 64, 60, 72)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_patch_comes_out_as_in_the_whole_picture(engine: Engine, scale: float, patch: Rect, channels: int) -> None:
+    part, result = field(engine, scale, patch, channels=channels)
+    out = part.output
+    answer = np.rint(part.answer().clamp(0, 1).numpy() * 255)[..., :channels]
+    whole = result[out.top : out.bottom, out.left : out.right].astype(float)
+    assert np.abs(answer - whole).max() <= 1  # two ways of rounding
+
+
+def test_the_contributions_add_up_to_what_they_explain(engine: Engine) -> None:
+    part, _ = field(engine)
+    found = attribution.attribute(part)
+    assert found.contributions.shape == (part.window.height, part.window.width)
+    assert found.completeness_error <= 0.05
+    assert found.contributions.sum() == pytest.approx(found.observed - found.baseline, rel=0.05)
+    assert found.observed > found.baseline  # sharper than blur
+
+
+def test_noise_matters_more_where_the_map_says_so(engine: Engine) -> None:
+    part, _ = field(engine)
+    check = attribution.check(part, attribution.attribute(part))
+    assert check.inside > 2 * check.anywhere
+    assert check.inside > check.near
+
+
+def test_attribution_reports_its_share_done_and_can_be_stopped(engine: Engine) -> None:
+    part, _ = field(engine)
+    shares: list[float] = []
+
+    def stop(share: float) -> None:
+        shares.append(share)
+        if len(shares) == 3:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        attribution.attribute(part, on_step=stop)
+    assert shares == sorted(shares)
+
+
+@pytest.mark.parametrize(("magnitudes", "expected"), [([1.0] * 50, 100), ([0.0] * 49 + [3.0], 2), ([1, 1, 0, 0], 50)])
+def test_the_diffusion_index_by_its_definition(magnitudes: list[float], expected: float) -> None:
+    signs = np.where(np.arange(len(magnitudes)) % 2, 1, -1)
+    found = Attribution((np.array(magnitudes, np.float32) * signs)[None], 0, 1, 1, 0)
+    assert found.diffusion_index == pytest.approx(expected, abs=1e-4)
+
+
+def test_no_contribution_at_all_is_no_division_by_zero() -> None:
+    found = Attribution(np.zeros((4, 4), np.float32), 0, 0, 1, 0)
+    assert found.diffusion_index == pytest.approx(100)
+    assert attribution.top_region(found.weights, 0.8).sum() in {13, 14}
+
+
+def test_nothing_taken_away_changes_nothing(engine: Engine) -> None:
+    part, _ = field(engine)
+    found = ablation.contributions(part, part.inner)
+    assert {one.name for one in found.parts} == {"feature_unfolding", "local_ensemble", "beyond_block", "encoder_body"}
+    assert all(one.change > 0 for one in found.parts)
+    assert found.by_depth[0][0] == 0
+    assert found.by_depth[-1] == (engine.network.blocks, pytest.approx(0, abs=1e-3))
+    assert found.by_depth[0][1] > 0
+    whole = part.answer()
+    torch.testing.assert_close(part.answer(part.outside(part.model.halo)), whole)
+
+
+def test_depth_and_unfolding_are_taken_from_a_copy(engine: Engine) -> None:
+    before = {key: value.clone() for key, value in engine.network.state_dict().items()}
+    ablation.without_unfolding(engine.network)
+    assert len(ablation.shallower(engine.network, 1).encoder.body) == 2
+    for key, value in engine.network.state_dict().items():
+        torch.testing.assert_close(value, before[key])
+
+
+@pytest.mark.parametrize("scale", [1, 1.7, 2])
+def test_a_query_laid_open_mixes_to_the_answer(engine: Engine, scale: float) -> None:
+    part, _ = field(engine, scale)
+    row, column = part.output.height // 2, part.output.width // 3
+    found = query(part, row, column)
+    assert sum(answer.weight for answer in found.answers) == pytest.approx(1)
+    np.testing.assert_allclose(found.mixed, part.answer()[row, column].numpy(), atol=1e-5)
+    for answer in found.answers:
+        assert found.y - (answer.row + 0.5) == pytest.approx(answer.relative[0], abs=1e-6)
+        assert max(map(abs, answer.relative)) <= 1 + 1e-5
+
+
+def test_without_the_ensemble_the_nearest_code_answers_alone(engine: Engine) -> None:
+    part, _ = field(engine)
+    row, column = 5, 7
+    found = query(part, row, column)
+    nearest = min(found.answers, key=lambda answer: math.hypot(*answer.relative))
+    np.testing.assert_allclose(ablation.nearest_alone(part)[row, column].numpy(), nearest.colour, atol=1e-5)
+
+
+def test_the_facts_are_plain_json_with_the_promised_keys(story: Explanation) -> None:
+    facts = json.loads(json.dumps(story.as_dict(), allow_nan=False))
+    assert facts["attribution"]["completeness_error"] <= 0.05
+    assert 0 <= facts["attribution"]["diffusion_index"] <= 100
+    assert facts["consistency"]["basis"] == "file"
+    assert 0.999 <= facts["consistency"]["input"] <= 1
+    assert 0 < facts["consistency"]["result"] < facts["consistency"]["input"]  # a random network knows no file
+    assert facts["quality_estimate"] == 25
+    assert facts["grid_phase"] == [0, 0]
+    assert facts["generations"] == ["JPEG of quality 25, 4:2:0: the file itself"]
+    assert sum(facts["attribution"]["rings"].values()) == pytest.approx(1, abs=0.01)
+    assert facts["damage"]["frequencies_kept"] < 0.5
+
+
+def test_the_patch_lies_where_it_was_asked_for(engine: Engine, jpeg: Path) -> None:
+    assert explain(jpeg, engine=engine, at=(40, 32, 16, 24)).as_dict()["patch"] == [40, 32, 16, 24]
+    x, y, width, height = explain(jpeg, engine=engine, at=(20, 10, 60, 50)).as_dict()["patch"]
+    assert (width, height) == (16, 16)
+    assert x % 8 == y % 8 == 0
+    assert 20 <= x <= 80 - 16
+    assert 10 <= y <= 60 - 16
+    # A place at the border is cut, one too small is grown.
+    assert explain(jpeg, engine=engine, at=(90, -5, 50, 9)).as_dict()["patch"] == [88, 0, 8, 8]
+
+
+@pytest.mark.parametrize(
+    ("at", "scale", "words"),
+    [((96, 0, 8, 8), 2, "nothing of 96,0,8,8 lies in the picture, which is 96x72"), (None, 0.5, "scale must be")],
+)
+def test_places_and_scales_that_make_no_sense_are_refused(
+    engine: Engine, jpeg: Path, at: tuple[int, int, int, int] | None, scale: float, words: str
+) -> None:
+    with pytest.raises(UsageError, match=words) as refused:
+        explain(jpeg, engine=engine, at=at, scale=scale)
+    assert refused.value.path == jpeg
+
+
+def test_pictures_that_cannot_be_explained_are_refused_in_words(engine: Engine, tmp_path: Path) -> None:
+    Image.fromarray(photograph(40, 40)).convert("CMYK").save(tmp_path / "cmyk.jpg")
+    Image.fromarray(photograph(7, 40)).save(tmp_path / "tiny.png")
+    (tmp_path / "words.jpg").write_text("no picture")
+    cases: dict[str, tuple[type[LiifError], str]] = {
+        "cmyk.jpg": (UnsupportedError, "CMYK"),
+        "tiny.png": (InputError, "40x7 pixels, too few"),
+        "words.jpg": (InputError, "words"),
+        "missing.jpg": (InputError, "no such file"),
+    }
+    for name, (kind, words) in cases.items():
+        with pytest.raises(kind, match=words) as refused:
+            explain(tmp_path / name, engine=engine)
+        assert refused.value.path == tmp_path / name
+        assert refused.value.remedy
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "P", "I;16", "smallest", "turned"])
+def test_pictures_of_every_kind_are_explained(engine: Engine, tmp_path: Path, mode: str) -> None:
+    path = tmp_path / "picture.png"
+    image = Image.fromarray(photograph(40, 48))
+    if mode == "smallest":
+        image.crop((0, 0, 8, 8)).save(path)
+    elif mode == "I;16":
+        Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257).save(path)
+    elif mode == "turned":
+        path = path.with_suffix(".jpg")
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        image.save(path, quality=40, exif=exif)
+    else:
+        image.convert(mode).save(path)
+    told = explain(path, engine=engine)
+    facts = told.as_dict()
+    assert "</html>" in told.html()
+    if mode == "turned":
+        assert (facts["file"]["width"], facts["file"]["height"]) == (40, 48)
+        assert facts["consistency"]["input"] >= 0.999
+    else:
+        assert facts["consistency"]["basis"] is None
+        assert facts["consistency"]["result"] is None
+    assert bool(facts["notes"]) == (mode in {"LA", "RGBA", "I;16"})
+
+
+def test_a_png_that_once_was_a_jpeg_is_found_out(engine: Engine, tmp_path: Path) -> None:
+    file = tmp_path / "once.jpg"
+    Image.fromarray(photograph(168, 176)).save(file, quality=40)
+    with Image.open(file) as image:
+        image.crop((3, 5, 170, 165)).save(tmp_path / "once.png")
+    facts = explain(tmp_path / "once.png", engine=engine).as_dict()
+    assert facts["grid_phase"] == [3, 5]
+    assert abs(facts["quality_estimate"] - 40) <= 2
+    assert facts["consistency"]["basis"] == "pixels"
+    assert "cropped" in facts["generations"][0]
+    assert facts["quality"]["file"] is None
+
+
+def test_an_earlier_generation_is_found_by_its_grid(engine: Engine, tmp_path: Path) -> None:
+    Image.fromarray(photograph(200, 200)).save(tmp_path / "first.jpg", quality=15)
+    with Image.open(tmp_path / "first.jpg") as image:
+        image.crop((4, 4, 196, 196)).save(tmp_path / "second.jpg", quality=95)
+    facts = explain(tmp_path / "second.jpg", engine=engine).as_dict()
+    assert facts["grid_phase"] == [4, 4]
+    assert len(facts["generations"]) == 2
+    assert "starts at column 4, row 4" in facts["generations"][1]
+    assert facts["consistency"]["earlier_generations"]
+
+
+def test_of_a_large_picture_a_window_is_looked_at(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subject, "WINDOW_PIXELS", 128 * 128)
+    path = tmp_path / "large.jpg"
+    flat = np.full((256, 320, 3), 90, np.uint8)
+    flat[160:224, 200:290] = photograph(64, 90)
+    Image.fromarray(flat).save(path, quality=30)
+    told = explain(path, engine=engine)
+    facts = told.as_dict()
+    x, y, width, height = facts["window"]
+    assert width * height <= 128 * 128
+    assert x % 16 == y % 16 == 0
+    assert 200 - 16 <= facts["patch"][0] <= 290  # where there is something to lose
+    assert 160 - 16 <= facts["patch"][1] <= 224
+    assert facts["consistency"]["input"] >= 0.999
+    assert "window" in facts["notes"][0]
+    assert explain(path, engine=engine, at=(8, 8, 16, 16)).as_dict()["patch"] == [8, 8, 16, 16]
+
+
+def test_a_consistent_result_keeps_to_the_file(engine: Engine, jpeg: Path, tmp_path: Path) -> None:
+    free = explain(jpeg, engine=engine, scale=1).as_dict()["consistency"]["result"]
+    kept = explain(jpeg, engine=engine, scale=1, consistent=True).as_dict()
+    assert kept["consistent"]
+    assert kept["consistency"]["result"] > max(free, 0.98)
+    with pytest.raises(UsageError, match="scale 1"):
+        explain(jpeg, engine=engine, scale=2, consistent=True)
+    Image.fromarray(photograph(40, 40)).save(tmp_path / "a.png")
+    with pytest.raises(UsageError, match="no JPEG"):
+        explain(tmp_path / "a.png", engine=engine, scale=1, consistent=True)
+
+
+def test_progress_only_grows_and_names_each_step(engine: Engine, jpeg: Path) -> None:
+    seen: list[tuple[float, str]] = []
+    explain(jpeg, engine=engine, on_progress=lambda share, step: seen.append((share, step)))
+    shares = [share for share, _ in seen]
+    assert shares == sorted(shares)
+    assert seen[-1] == (1.0, "Done")
+    assert len({step for _, step in seen}) == 7

@@ -1,0 +1,88 @@
+"""The report in a real browser: it shows, fetches nothing, fits a phone, and works from the keyboard."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from liif_engine import Engine
+from liif_engine.lab.explain import explain
+
+from ..conftest import tiny_network
+from ..picture.photograph import photograph
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+#: For a browser in a container, run by root, that is to ask nobody anything.
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    if CHROMIUM is None:
+        pytest.skip("no Chromium: apt-get install chromium would run this")
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="no Playwright: pip install playwright would run this"
+    )
+    with playwright.sync_playwright() as driver:
+        running = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="module")
+def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("page")
+    Image.fromarray(photograph(72, 96)).save(folder / "old.jpg", quality=25)
+    told = explain(folder / "old.jpg", engine=Engine(tiny_network(), device="cpu", precision="fp32"))
+    (folder / "report.html").write_text(told.html(), encoding="utf-8")
+    return folder / "report.html"
+
+
+@pytest.mark.parametrize("width", [360, 768, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_report_shows_and_asks_the_network_for_nothing(
+    browser: Any, page_file: Path, width: int, scheme: str
+) -> None:
+    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    complaints: list[str] = []
+    asked: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(page_file.as_uri())
+    assert not complaints
+    assert [address for address in asked if not address.startswith("data:")] == [page_file.as_uri()]
+    assert page.evaluate("document.documentElement.scrollWidth") <= width  # nothing sticks out
+    assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+    shade = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    brightness = sum(int(part) for part in shade.removeprefix("rgb(").rstrip(")").split(","))
+    assert brightness < 200 if scheme == "dark" else brightness > 600
+    page.close()
+
+
+def test_the_views_are_changed_from_the_keyboard(browser: Any, page_file: Path) -> None:
+    page = browser.new_page()
+    page.goto(page_file.as_uri())
+    shown = "[...document.querySelectorAll('.viewer figure')].filter(f => f.offsetHeight > 0).map(f => f.className)"
+    assert page.evaluate(shown) == ["f-file"]
+    page.focus("#v-file")
+    for name in ("result", "loss", "change", "beyond"):
+        page.keyboard.press("ArrowRight")
+        assert page.evaluate(shown) == [f"f-{name}"]
+    page.focus("summary")
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.querySelector('details').open")
+    page.close()
