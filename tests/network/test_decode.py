@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from liif_engine.network import checkpoint
+from liif_engine.network import decode as decode_module
 from liif_engine.network.decode import Span, axis, decode
 from liif_engine.network.device import has_bf16
 from liif_engine.network.model import EdsrLiif
@@ -104,3 +105,24 @@ def test_bf16_stays_within_57_db() -> None:
     exact = whole(checkpoint.load("published"), pixels, (96, 80))
     reduced = whole(checkpoint.load("published").reduce(torch.bfloat16), pixels, (96, 80))
     assert -10 * np.log10(np.mean((exact - reduced) ** 2)) >= 57
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_number_of_threads_changes_no_bit(monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype) -> None:
+    monkeypatch.setitem(decode_module.STRIP_QUERIES, "cpu", 40)
+    model = tiny_network(hidden=(40, 33)).reduce(dtype)
+    pixels = torch.from_numpy(picture(20, 23, dtype="float32")).permute(2, 0, 1)
+    before = torch.get_num_threads()
+    results = []
+    try:
+        with torch.inference_mode():
+            feature_map = model.encode(pixels[None])
+        for threads in (1, 2, 5):
+            torch.set_num_threads(threads)
+            with torch.inference_mode():
+                spans = Span(axis(20, 47), 0, 47, 0), Span(axis(23, 50), 0, 50, 0)
+                results.append(torch.cat([strip.values for strip in decode(model, feature_map, *spans)]))
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(results[0], results[1])
+    assert torch.equal(results[0], results[2])
