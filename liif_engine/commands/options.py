@@ -1,0 +1,98 @@
+"""What several commands are asked for, and what becomes of it: settings, an engine, workers, logs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from liif_engine.crew import WORDS
+from liif_engine.crew import parse as parse_crew
+from liif_engine.errors import LiifError
+
+if TYPE_CHECKING:
+    from liif_engine.config import EngineSettings
+    from liif_engine.picture.image_file import Limits
+    from liif_engine.restore import Engine
+    from liif_engine.workers import WorkerSettings
+
+Model = Annotated[str | None, typer.Option(help="auto, a shipped name (see `liif models`) or a checkpoint's path.")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
+Precision = Annotated[str | None, typer.Option(help="auto, fp32 or bf16; auto is bf16 for 8-bit pictures if it can.")]
+Config = Annotated[Path | None, typer.Option(help="A config.yaml; its engine: section gives the defaults.")]
+Workers = Annotated[
+    str | None, typer.Option(metavar=WORDS, help="Processes of this machine, one per GPU, or a Ray cluster.")
+]
+LogJson = Annotated[bool, typer.Option("--log-json", help="Log as JSON lines on stderr, with each job's id.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else there.")]
+
+
+def worker_settings(settings: EngineSettings, **rest: Any) -> WorkerSettings:
+    """The settings as workers take them."""
+    import logging
+
+    from liif_engine.workers import WorkerSettings
+
+    megabytes = settings.memory_megabytes
+    return WorkerSettings(
+        device=settings.device,
+        model=lasting(settings.model),
+        precision=settings.precision,
+        memory_bytes=None if megabytes is None else megabytes * 1_000_000,
+        log_level=logging.getLogger().getEffectiveLevel(),
+        **rest,
+    )
+
+
+def lasting(model: str) -> str:
+    """A model's path stays what it is here, whatever folder the workers are in."""
+    return str(Path(model).absolute()) if Path(model).suffix else model
+
+
+def show_logs(log_json: bool, verbose: bool) -> None:
+    """Logs go to stderr, as words or as JSON."""
+    import logging
+
+    from liif_engine import log, terminal
+
+    if log_json:
+        log.show_json(level=logging.INFO if verbose else logging.WARNING)
+    else:
+        terminal.show_logs(verbose=verbose)
+
+
+def fault(error: Exception) -> LiifError:
+    """An error that nobody foresaw, in words; one file's fault must not end the others."""
+    remedy = "This is a fault of liif-restore: please report it, with what LIIF_DEBUG=1 prints."
+    return LiifError(f"unexpected {type(error).__name__}: {error}", remedy=remedy)
+
+
+def make_engine(settings: EngineSettings) -> Engine:
+    """An engine of this process."""
+    from liif_engine.restore import Engine
+
+    megabytes = settings.memory_megabytes
+    return Engine(
+        settings.model,
+        device=settings.device,
+        precision=settings.precision,
+        memory_bytes=None if megabytes is None else megabytes * 1_000_000,
+    )
+
+
+def settings_from(path: Path | None, **given: Any) -> EngineSettings:
+    """config.yaml's settings, with what the command line gives put over them."""
+    from liif_engine import config
+
+    settings = config.load(path)
+    if given.get("workers") is not None:
+        parse_crew(given["workers"])
+    return settings.model_copy(update={key: value for key, value in given.items() if value is not None})
+
+
+def limits_of(settings: EngineSettings) -> Limits:
+    """What is refused as too large."""
+    from liif_engine.picture.image_file import Limits
+
+    return Limits(max_pixels=int(settings.max_megapixels * 1e6))

@@ -1,0 +1,93 @@
+"""What ``liif restore`` says of each file: a line, or JSON at the end."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from liif_engine.errors import LiifError, printable
+
+if TYPE_CHECKING:
+    from liif_engine.file import Outcome, Plan
+
+
+class Report:
+    """Collects what happened to each file, and says it: words, or JSON at the end."""
+
+    def __init__(self, as_json: bool) -> None:
+        self.as_json = as_json
+        self.failures: list[LiifError] = []
+        self.rows: list[dict[str, Any]] = []
+        self.say: Callable[[str], None] = print
+        self.restored = 0
+
+    def __call__(
+        self,
+        source: Path,
+        *,
+        planned: Plan | None = None,
+        outcome: Outcome | None = None,
+        error: LiifError | None = None,
+    ) -> None:
+        """What happened to a file: planned, done or failed."""
+        row: dict[str, Any] = {"source": str(source)}
+        if error is not None:
+            self.failures.append(error)
+            from liif_engine import terminal  # rich, which need not be loaded where all goes well
+
+            row |= {"status": "failed", "error": str(error), "remedy": error.remedy, "exit_code": int(error.exit_code)}
+            terminal.show_error(error)
+        elif outcome is not None:
+            self.restored += 1
+            seconds = round(outcome.seconds, 3)
+            row |= {"status": "restored", **_plan_fields(outcome.plan), "model": outcome.model}
+            row |= {"precision": outcome.precision, "seconds": seconds, "notes": list(outcome.notes)}
+            notes = "".join(f"\n  note: {note}" for note in outcome.notes)
+            self._line(f"{_arrow(outcome.plan)}, {outcome.model}, {seconds:.1f} s{notes}")
+        elif planned is not None:
+            row |= {"status": "planned", **_plan_fields(planned)}
+            self._line(f"{_arrow(planned)} (dry run)")
+        self.rows.append(row)
+
+    def _line(self, line: str) -> None:
+        if not self.as_json:
+            self.say(line)
+
+    def close(self) -> None:
+        """The summary, or the JSON."""
+        if self.as_json:
+            print(json.dumps(self.rows, indent=2))
+        elif len(self.rows) > 1:
+            failed = f", {len(self.failures)} failed" if self.failures else ""
+            print(f"{self.restored} of {len(self.rows)} restored{failed}", file=sys.stderr)
+
+
+@contextmanager
+def reports(as_json: bool) -> Iterator[Report]:
+    """A report whose summary is printed however the work ends."""
+    report = Report(as_json)
+    try:
+        yield report
+    finally:
+        report.close()
+
+
+def _plan_fields(plan: Plan) -> dict[str, Any]:
+    return {
+        "destination": str(plan.destination),
+        "format": plan.format,
+        "width": plan.probe.width,
+        "height": plan.probe.height,
+        "out_width": plan.width,
+        "out_height": plan.height,
+        "frames": plan.probe.frames,
+    }
+
+
+def _arrow(plan: Plan) -> str:
+    before, after = f"{plan.probe.width}x{plan.probe.height}", f"{plan.width}x{plan.height}"
+    return f"{printable(plan.source)} -> {printable(plan.destination)}  {before} -> {after}"

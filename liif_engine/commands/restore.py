@@ -1,0 +1,245 @@
+"""``liif restore``: files that are named, by this process or by several workers, or a whole folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from liif_engine.commands.options import (
+    Config,
+    Device,
+    Json,
+    LogJson,
+    Model,
+    Precision,
+    Workers,
+    fault,
+    lasting,
+    limits_of,
+    make_engine,
+    settings_from,
+    show_logs,
+    worker_settings,
+)
+from liif_engine.commands.report import Report, reports
+from liif_engine.errors import LiifError, UsageError, combined_exit_code
+from liif_engine.target import Target, parse_size
+
+if TYPE_CHECKING:
+    from liif_engine.config import EngineSettings
+    from liif_engine.file import Outcome, Plan
+    from liif_engine.picture.image_file import Limits
+    from liif_engine.terminal import Batch
+
+
+def restore(
+    files: Annotated[list[Path], typer.Argument(help="Pictures to restore.", metavar="FILE...", show_default=False)],
+    scale: Annotated[float | None, typer.Option(help="Output per input pixel, at least 1 (default: 2).")] = None,
+    size: Annotated[str | None, typer.Option(help="Size of the result, WIDTHxHEIGHT.")] = None,
+    long_edge: Annotated[int | None, typer.Option(help="Longer side of the result in pixels.")] = None,
+    megapixels: Annotated[float | None, typer.Option(help="Size of the result in millions of pixels.")] = None,
+    out: Annotated[Path | None, typer.Option(help="A file, or a folder (default: name@2x.ext beside FILE).")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a result that exists.")] = False,
+    model: Model = None,
+    device: Device = None,
+    precision: Precision = None,
+    quality: Annotated[int | None, typer.Option(min=1, max=100, help="Of JPEG and WebP results.")] = None,
+    allow_truncated: Annotated[
+        bool, typer.Option("--allow-truncated", help="Restore what is there of a picture that ends early.")
+    ] = False,
+    consistent: Annotated[
+        bool, typer.Option("--consistent", help="Keep results inside their JPEGs' own intervals; --scale 1 only.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    as_json: Json = False,
+    config: Config = None,
+    workers: Workers = None,
+    log_json: LogJson = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more of what happens.")] = False,
+) -> int:
+    """Restores pictures: removes compression damage and upscales, keeping metadata and colour.
+
+    FILE may be a folder: all of it is restored into the folder --out, and a run that was stopped goes on.
+    """
+    target = _target(scale, size, long_edge, megapixels)
+    given = {"model": model, "device": device, "precision": precision, "quality": quality, "workers": workers}
+    settings = settings_from(config, **given)
+    show_logs(log_json, verbose)
+    if any(file.is_dir() for file in files):
+        options = {"overwrite": overwrite, "allow_truncated": allow_truncated, "consistent": consistent}
+        words = {"as_json": as_json, "verbose": verbose, "dry_run": dry_run}
+        return _restore_folder(files, out, target, settings, options, words)
+    limits = limits_of(settings)
+    job = _Job(settings, limits, overwrite, allow_truncated, consistent)
+    with reports(as_json) as report:
+        plans = list(_plans(files, target, out, job, report))
+        if dry_run:
+            for plan in plans:
+                report(plan.source, planned=plan)
+        elif plans:
+            _restore_all(plans, job, report) if settings.workers is None else _restore_several(plans, job, report)
+    return combined_exit_code(report.failures)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What `liif restore` was asked for, beyond which files and how large."""
+
+    settings: EngineSettings
+    limits: Limits
+    overwrite: bool
+    allow_truncated: bool
+    consistent: bool
+
+
+def _plans(files: list[Path], target: Target, out: Path | None, job: _Job, report: Report) -> Iterator[Plan]:
+    """A plan for each file that can be restored; the others are reported. No two plans write the same file."""
+    from liif_engine import file as picture_file
+
+    # A name without a suffix says no format, so it can only be meant as a folder, even for one picture.
+    if out is not None and (len(files) > 1 or not out.suffix) and not out.is_dir():
+        if out.suffix:
+            remedy = "Name a folder, or restore them one by one."
+            raise UsageError(f"names one file, but there are {len(files)} pictures", path=out, remedy=remedy)
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            remedy = "Choose another --out."
+            raise UsageError(f"cannot make the folder ({error.strerror})", path=out, remedy=remedy) from error
+    taken: dict[Path, Path] = {}
+    for file in files:
+        try:
+            plan = picture_file.plan(file, target, out=out, limits=job.limits, consistent=job.consistent)
+            picture_file.check_destination(plan, overwrite=job.overwrite)
+            first = taken.setdefault(plan.destination.absolute(), file)
+            if first is not file:
+                message = f"its result would have the name of {first}'s, {plan.destination}"
+                raise UsageError(message, path=file, remedy="Restore it in a run of its own, with another --out.")
+        except LiifError as error:
+            report(file, error=error)
+        except Exception as error:
+            if "LIIF_DEBUG" in os.environ:
+                raise
+            report(file, error=fault(error).at(file))
+        else:
+            yield plan
+
+
+def _restore_all(plans: list[Plan], job: _Job, report: Report) -> None:
+    """Restores the files in turn; a failure is reported and the next file goes on."""
+    from liif_engine.pipeline import Options, restore_files
+    from liif_engine.terminal import Batch
+
+    engine = make_engine(job.settings)
+    with Batch(sum(map(_megapixels, plans)), len(plans)) as batch:
+        report.say = batch.say
+        options = Options(job.settings.quality, job.overwrite, job.allow_truncated, job.limits)
+        restore_files(engine, plans, options, _Progress(report, batch))
+
+
+@dataclass(frozen=True)
+class _Progress:
+    """What the pipeline tells, on the terminal."""
+
+    report: Report
+    batch: Batch
+
+    def restored(self, outcome: Outcome) -> None:
+        self.report(outcome.plan.source, outcome=outcome)
+
+    def failed(self, plan: Plan, error: Exception) -> None:
+        if not isinstance(error, LiifError):
+            if "LIIF_DEBUG" in os.environ:
+                raise error
+            error = fault(error).at(plan.source)
+        self.report(plan.source, error=error)
+
+    def computing(self, plan: Plan) -> AbstractContextManager[Callable[[float], None]]:
+        return self.batch.picture(plan.source.name, _megapixels(plan))
+
+
+def _megapixels(plan: Plan) -> float:
+    from liif_engine.terminal import MEGA
+
+    return plan.width * plan.height * plan.probe.frames / MEGA
+
+
+def _restore_several(plans: list[Plan], job: _Job, report: Report) -> None:
+    """Restores files by several workers; a failure is reported and the others go on."""
+    from liif_engine import crew
+    from liif_engine.commands.several import restore_several
+    from liif_engine.terminal import MEGA, Batch
+    from liif_engine.workers import FileWork
+
+    settings = job.settings
+
+    def work_of(plan: Plan) -> FileWork:
+        return FileWork(
+            str(plan.source),
+            str(plan.destination),
+            Target(size=(plan.width, plan.height)),
+            format=plan.format,
+            quality=settings.quality,
+            overwrite=job.overwrite,
+            allow_truncated=job.allow_truncated,
+            consistent=job.consistent,
+            max_pixels=job.limits.max_pixels,
+            result_pixels=plan.width * plan.height,
+            model=lasting(settings.model),
+            precision=settings.precision,
+            job=str(plan.source),
+        )
+
+    def end(plan: Plan, outcome: Outcome | None, error: LiifError | None) -> None:
+        report(plan.source, outcome=outcome, error=error)
+
+    total = sum(plan.width * plan.height * plan.probe.frames / MEGA for plan in plans)
+    chosen, workers = crew.parse(settings.workers or "auto"), worker_settings(settings)
+    with Batch(total, len(plans)) as batch:
+        report.say = batch.say
+        restore_several(plans, work_of, chosen, workers, batch, end)
+
+
+def _restore_folder(
+    files: list[Path],
+    out: Path | None,
+    target: Target,
+    settings: EngineSettings,
+    options: dict[str, bool],
+    words: dict[str, bool],
+) -> int:
+    """`liif restore` on a folder."""
+    from liif_engine import crew
+    from liif_engine.archive.restore import Order
+    from liif_engine.commands.folder import restore_folder
+
+    folder = next(file for file in files if file.is_dir())
+    if len(files) > 1:
+        raise UsageError("is a folder; restore it in a run of its own", path=folder, remedy="Name one folder.")
+    if out is None:
+        raise UsageError("is a folder", path=folder, remedy="Name the folder of the results with --out.")
+    order = Order(
+        folder,
+        out,
+        target,
+        model=lasting(settings.model),
+        precision=settings.precision,
+        quality=settings.quality,
+        max_pixels=int(settings.max_megapixels * 1e6),
+        **options,
+    )
+    chosen = crew.Crew("here") if settings.workers is None else crew.parse(settings.workers)
+    # Of a million files, some kill their worker by chance; the same file twice is no chance.
+    return restore_folder(order, chosen, worker_settings(settings, attempts=2), **words)
+
+
+def _target(scale: float | None, size: str | None, long_edge: int | None, megapixels: float | None) -> Target:
+    if scale is None and size is None and long_edge is None and megapixels is None:
+        scale = 2
+    return Target(scale, None if size is None else parse_size(size), long_edge, megapixels)
