@@ -14,8 +14,14 @@ from numpy.typing import NDArray
 
 from liif_engine.network.model import EdsrLiif
 
-#: Of each node of the Ray cluster of the tests.
-NODE = {"include_dashboard": False, "object_store_memory": 80 << 20}
+#: Of each node of the Ray cluster of the tests; workers there find the engines that fail on purpose.
+NODE = {
+    "include_dashboard": False,
+    "object_store_memory": 80 << 20,
+    "env_vars": {
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]))
+    },
+}
 
 
 def tiny_network(seed: int = 0, *, channels: int = 8, blocks: int = 1, hidden: tuple[int, ...] = (12, 16)) -> EdsrLiif:
@@ -62,9 +68,6 @@ def cluster() -> Iterator[Any]:
     One for the whole session, since it takes seconds to start. Tests that kill nodes add them first.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    # Workers there find the engines that fail on purpose, as the nodes of a real cluster find what is installed.
-    here = str(Path(__file__).parent)
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
     cluster_utils = pytest.importorskip("ray.cluster_utils", reason="pip install 'liif-restore[ray]' to run this")
     one = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **NODE})
     for _ in range(2):

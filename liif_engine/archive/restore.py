@@ -18,7 +18,7 @@ from liif_engine.archive.feed import Feed
 from liif_engine.archive.journal import Glance, Journal
 from liif_engine.auto import AUTO
 from liif_engine.crew import Crew
-from liif_engine.errors import Cancelled, DeviceError, LiifError, ModelError, OutputError, OutputExistsError, UsageError
+from liif_engine.errors import Cancelled, DeviceError, LiifError, ModelError, OutputError, UsageError
 from liif_engine.file import Plan
 from liif_engine.picture import image_file
 from liif_engine.picture.image_file import Limits
@@ -321,7 +321,7 @@ def _check_folders(order: Order, *, dry: bool) -> None:
     try:
         order.destination.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputExistsError(
+        raise OutputError(
             f"cannot make the folder ({error.strerror})", path=order.destination, remedy="Choose another --out."
         ) from error
 

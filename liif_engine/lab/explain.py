@@ -19,9 +19,10 @@ from torch import Tensor
 
 from liif_engine.errors import LiifError, UsageError
 from liif_engine.file import NO_INTERVALS, NOT_ITS_SIZE
-from liif_engine.lab import ablation, attribution, subject
+from liif_engine.lab import ablation, attribution, patch, subject
 from liif_engine.lab.ablation import Contributions
 from liif_engine.lab.attribution import Attribution, Check
+from liif_engine.lab.blocks import blocks_of
 from liif_engine.lab.field import Field, one_thread
 from liif_engine.lab.subject import Subject
 from liif_engine.picture import consistency
@@ -36,12 +37,6 @@ Pixels = NDArray[np.uint8]
 
 #: Called with the share of the work done, 0 to 1, and what is being done; what it raises ends the work.
 OnProgress = Callable[[float, str], None]
-
-#: Side of the patch that is chosen, of the largest one taken as asked for, and of the smallest [input pixels].
-PATCH, LARGEST_PATCH, SMALLEST_PATCH = 16, 32, 8
-
-#: So far from the border a patch is chosen [input pixels].
-MARGIN = 24
 
 #: What part of the time each step takes, by measurement.
 STEPS = {
@@ -150,11 +145,11 @@ def explain(
             result = consistency.project(picture.stored, result)
         reduced = _reduced(result, picture.pixels)
         loss = None if picture.stored is None else expected_loss(picture.stored.luma)
-        patch = _patch(picture, reduced, loss, region)
+        place = patch.choose(picture, reduced, loss, region)
     except LiifError as error:
         raise error.at(path) from error.__cause__
 
-    field = Field(chosen.network.requires_grad_(False), picture.pixels, patch, result.shape[1::-1])
+    field = Field(chosen.network.requires_grad_(False), picture.pixels, place, result.shape[1::-1])
     with one_thread():
         steps.begin("Asking which pixels made the patch")
         clues = attribution.attribute(field, on_step=steps.share)
@@ -170,7 +165,7 @@ def explain(
     after = None if stored is None else consistency.agreement(stored, reduced)
     steps.end()
     return Explanation(
-        picture, chosen.model_name, chosen.precision_for(8), scale, consistent, region, patch, result, reduced, loss,
+        picture, chosen.model_name, chosen.precision_for(8), scale, consistent, region, place, result, reduced, loss,
         field, features, clues, check, parts, before, after, time.monotonic() - started,
     )  # fmt: skip
 
@@ -185,30 +180,6 @@ def check_consistent(picture: Subject, scale: float) -> None:
         raise UsageError(NOT_ITS_SIZE, remedy="Use --scale 1, or leave --consistent out.")
     if picture.stored is None or picture.stored.estimated:
         raise UsageError(NO_INTERVALS, path=picture.path, remedy="Leave --consistent out.")
-
-
-def blocks_of(field: Field, picture: Subject) -> Rect:
-    """The whole 8x8 blocks that hold a field's patch, in the field's window; of a picture without a grid, from 0."""
-    phase = (0, 0) if picture.stored is None else displayed_phase(picture)
-    spans = []
-    for start, stop, origin, length, first in (
-        (field.patch.top, field.patch.bottom, field.window.top, field.window.height, phase[0]),
-        (field.patch.left, field.patch.right, field.window.left, field.window.width, phase[1]),
-    ):
-        low = (start - first) // 8 * 8 + first - origin
-        high = -(-(stop - first) // 8) * 8 + first - origin
-        spans += [max(low, 0), min(high, length)]
-    return Rect(*spans)
-
-
-def displayed_phase(picture: Subject) -> tuple[int, int]:
-    """(y, x) of the first whole block of the file's own grid in the window as displayed, each 0-7."""
-    assert picture.stored is not None
-    if picture.stored.estimated:
-        return picture.stored.phase
-    y = picture.height % 8 if picture.orientation in {3, 4, 7, 8} else 0
-    x = picture.width % 8 if picture.orientation in {2, 3, 6, 7} else 0
-    return y, x
 
 
 class _Steps:
@@ -260,69 +231,3 @@ def _reduced(result: Pixels, pixels: Pixels) -> Pixels:
     image = Image.fromarray(result.squeeze(-1) if result.shape[2] == 1 else result)
     small = image.resize(pixels.shape[1::-1], Image.Resampling.BICUBIC)
     return np.asarray(small).reshape(pixels.shape)
-
-
-def _patch(picture: Subject, reduced: Pixels, loss: NDArray[np.float32] | None, region: Rect | None) -> Rect:
-    """The patch that was asked for, or else the most damaged and the most changed, in the window's pixels."""
-    window, (height, width) = picture.window, picture.pixels.shape[:2]
-    if region is None:
-        # Where the patch has surroundings to see, if there is such a place.
-        down, across = (MARGIN if side >= 3 * MARGIN else 0 for side in (height, width))
-        place = Rect(down, height - down, across, width - across)
-    else:
-        top, left = max(region.top - window.top, 0), max(region.left - window.left, 0)
-        place = Rect(top, min(region.bottom - window.top, height), left, min(region.right - window.left, width))
-        if place.height <= LARGEST_PATCH and place.width <= LARGEST_PATCH:
-            rows = _grown(place.top, place.bottom, height, SMALLEST_PATCH)
-            columns = _grown(place.left, place.right, width, SMALLEST_PATCH)
-            return Rect(*rows, *columns)
-    change = (reduced.astype(np.float32) - picture.pixels).mean(-1) ** 2
-    weight = np.sqrt(_means(change))
-    phase = (0, 0)
-    if loss is not None:
-        phase = displayed_phase(picture)
-        weight = weight * _means(spread(loss, picture))
-    side_y, side_x = min(PATCH, height), min(PATCH, width)
-    best, patch = -1.0, Rect(0, side_y, 0, side_x)
-    for top in _starts(place.top, place.bottom, height, phase[0], side_y):
-        for left in _starts(place.left, place.right, width, phase[1], side_x):
-            if weight[top, left] > best:
-                best, patch = float(weight[top, left]), Rect(top, top + side_y, left, left + side_x)
-    return patch
-
-
-def _starts(first: int, last: int, length: int, phase: int, side: int) -> list[int]:
-    """Where a patch may start on the grid so that it lies in a stretch; if nowhere, its start."""
-    low = first + (phase - first) % 8
-    return list(range(low, last - side + 1, 8)) or [max(min(first, length - side), 0)]
-
-
-def _means(plane: NDArray[Any]) -> NDArray[Any]:
-    """(H, W) the mean over the patch that starts at each pixel, cut at the border."""
-    height, width = plane.shape
-    sums = np.zeros((height + PATCH, width + PATCH))
-    sums[1 : height + 1, 1 : width + 1] = plane.cumsum(0, dtype=np.float64).cumsum(1)
-    sums[height + 1 :] = sums[height]
-    sums[:, width + 1 :] = sums[:, width : width + 1]
-    bottom, right = sums[PATCH : PATCH + height], slice(PATCH, PATCH + width)
-    patch = bottom[:, right] - sums[:height, right] - bottom[:, :width] + sums[:height, :width]
-    means: NDArray[Any] = np.maximum(patch, 0) / PATCH**2
-    return means
-
-
-def spread(blocks: NDArray[np.float32], picture: Subject) -> NDArray[np.float32]:
-    """A value for each stored block, (rows, columns), as one for each pixel of the window as displayed, (H, W)."""
-    assert picture.stored is not None
-    stored = picture.stored
-    plane = blocks.repeat(8, 0).repeat(8, 1)
-    rows = np.clip(np.arange(stored.height) - stored.phase[0], 0, len(plane) - 1)
-    columns = np.clip(np.arange(stored.width) - stored.phase[1], 0, plane.shape[1] - 1)
-    return consistency.displayed_view(plane[rows][:, columns][..., None], picture.orientation)[..., 0]
-
-
-def _grown(start: int, stop: int, length: int, least: int) -> tuple[int, int]:
-    """A stretch made at least so long, within a length."""
-    if stop - start >= least:
-        return start, stop
-    start = min(max(start - (least - (stop - start)) // 2, 0), max(length - least, 0))
-    return start, min(start + least, length)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 import liif_engine
 from liif_engine.lab.attribution import BLUR, NOISE, TOP, distance
+from liif_engine.lab.blocks import blocks_of, displayed_phase
 from liif_engine.picture.consistency import Agreement
 from liif_engine.picture.damage import Damage
 from liif_engine.picture.loss import kept, survivors
@@ -86,8 +87,6 @@ def quality(damage: Damage) -> dict[str, Any]:
 
 def generations(story: Explanation) -> list[str]:
     """What is known of the times that the picture was compressed, the last first, in words."""
-    from liif_engine.lab.explain import displayed_phase
-
     subject = story.subject
     damage, found = subject.damage, []
     own = (0, 0)
@@ -95,7 +94,7 @@ def generations(story: Explanation) -> list[str]:
         about = "" if damage.file.exact else "about "
         kind = {"jpeg": "JPEG", "webp": "WebP"}[damage.file.codec]
         found.append(f"{kind} of quality {about}{damage.file.quality}, {damage.file.subsampling}: the file itself")
-        own = displayed_phase(subject) if subject.stored is not None else (0, 0)
+        own = (displayed_phase(subject) or own) if subject.stored is not None else own
     phase, pixels = damage.grid_phase, damage.pixel_quality
     if phase is None:
         return found
@@ -130,8 +129,6 @@ def damage_of(story: Explanation) -> dict[str, Any] | None:
 
 def attribution(story: Explanation) -> dict[str, Any]:
     """The clues: where from, and how well that is known."""
-    from liif_engine.lab.explain import blocks_of
-
     clues, check = story.attribution, story.check
     weights, away = clues.weights, distance(story.field)
     blocks = blocks_of(story.field, story.subject)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from liif_engine.lab import facts, sketches
 from liif_engine.lab.ablation import interpolated
+from liif_engine.lab.blocks import displayed_phase, spread
 from liif_engine.lab.query import Query, query
 from liif_engine.lab.references import METHODS, QUESTION
 from liif_engine.picture import consistency
@@ -120,8 +121,6 @@ def photographs(story: Explanation) -> dict[str, Any]:
 
 def whole(story: Explanation, blocks: NDArray[Any]) -> NDArray[Any]:
     """A value for each stored block as one for each pixel of the window, as displayed."""
-    from liif_engine.lab.explain import spread
-
     return spread(blocks.astype(np.float32), story.subject)
 
 
@@ -164,11 +163,10 @@ def zoom(story: Explanation) -> dict[str, Any]:
 
 def grid_lines(story: Explanation) -> dict[str, list[int]]:
     """Where the file's 8x8 grid crosses the field: x and y of its lines; none where no grid is known."""
-    from liif_engine.lab.explain import displayed_phase
-
-    if story.subject.stored is None:
+    phase = displayed_phase(story.subject)
+    if phase is None:
         return {"x": [], "y": []}
-    window, (down, right) = story.field.window, displayed_phase(story.subject)
+    window, (down, right) = story.field.window, phase
     return {
         "x": [x - window.left for x in range(window.left, window.right) if (x - right) % 8 == 0],
         "y": [y - window.top for y in range(window.top, window.bottom) if (y - down) % 8 == 0],

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from liif_engine.errors import UnsupportedError
 from liif_engine.picture.image_file import Picture
 from liif_engine.picture.image_file import exif as exif_block
 from liif_engine.picture.quantisation import LUMA_TABLE, scaled_table
@@ -117,12 +118,18 @@ def read(path: Path | str, *, orientation: int = 1) -> Coefficients | None:
     Returns:
         None where it is no JPEG, or one whose coefficients say nothing simple: CMYK, arithmetic coding, or subsampling
         by a fraction.
-    """
-    import jpeglib  # not needed by those who have no JPEG
 
+    Raises:
+        UnsupportedError: the library for it is not installed.
+    """
     with Path(path).open("rb") as file:
         if file.read(2) != b"\xff\xd8":
             return None
+    try:
+        import jpeglib  # not needed by those who have no JPEG
+    except ImportError as error:
+        message = "the library that reads a JPEG's coefficients, jpeglib, is not installed"
+        raise UnsupportedError(message, path=path, remedy="Run `pip install jpeglib`.") from error
     try:
         stored: Any = jpeglib.read_dct(str(path))
     except (OSError, ValueError, RuntimeError):

@@ -106,6 +106,7 @@ class _Inside(Inside):
     def __init__(self, actor: Actor, settings: WorkerSettings, device: str) -> None:
         self._brought: dict[int, Brought] = {}
         self._results: dict[int, Any] = {}
+        self._models: dict[str, str] = {}
         self._outbox = actor.outbox
         super().__init__(_Mouth(actor, self._brought), settings, device, platform.node())
 
@@ -118,12 +119,19 @@ class _Inside(Inside):
         brought = self._brought.pop(do.number)
         with unpacked(brought.freight) as (work, collect):
             if brought.model is not None:
-                import ray
-
-                work = replace(work, model=unpack_model(ray.get(brought.model)))
+                work = replace(work, model=self._path_of(brought.model))
             answer = super()._work(replace(do, work=work))
             self._results[do.number] = collect()
         return answer
+
+    def _path_of(self, model: Any) -> str:
+        """Where the checkpoint of a reference lies here; fetched once."""
+        key = model.hex()
+        if key not in self._models:
+            import ray
+
+            self._models[key] = unpack_model(ray.get(model))
+        return self._models[key]
 
 
 class _Mouth:
@@ -150,11 +158,11 @@ class _Mouth:
 
 
 def unpack_model(model: Checkpoint) -> str:
-    """A checkpoint's path on this machine, written there once."""
+    """A checkpoint's path on this machine, written there unless it is there with the same content."""
     digest = hashlib.sha256(model.data).hexdigest()
     folder = Path(tempfile.gettempdir()) / f"liif-restore-models-{os.getuid() if hasattr(os, 'getuid') else 0}" / digest
     path = folder / model.name
-    if not path.exists() or path.stat().st_size != len(model.data):
+    if not path.exists() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         new = path.with_name(f"{model.name}.{os.getpid()}.new")
         new.write_bytes(model.data)

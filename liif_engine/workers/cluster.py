@@ -9,10 +9,12 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -36,6 +38,9 @@ LOOK_SECONDS = 1.0
 
 #: How long one call waits for news of a worker; the next call follows at once. [s]
 HEAR_SECONDS = 5.0
+
+#: How long a cluster may take to accept a connection. [s]
+CONNECT_SECONDS = 5.0
 
 NAMESPACE = "liif-restore"
 
@@ -306,11 +311,12 @@ def _join(address: str | None) -> tuple[Any, bool]:
     before = signal.getsignal(signal.SIGTERM)
     options: dict[str, Any] = {"namespace": NAMESPACE, "log_to_driver": False, "logging_level": logging.ERROR}
     try:
-        try:
-            ray.init(address=address or "auto", **options)
-        except ConnectionError:
-            if address is not None:
-                raise
+        found = _found(ray) if address in {None, "auto"} else address
+        if found is not None:
+            ray.init(address=_reachable(found), **options)
+        elif address == "auto":
+            raise ConnectionError("this machine belongs to none")
+        else:
             ray.init(address="local", include_dashboard=False, **options)
     except Exception as error:
         remedy = "Check that `ray status` works there, with the same versions of Ray and Python."
@@ -319,6 +325,26 @@ def _join(address: str | None) -> tuple[Any, bool]:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, before)
     return ray, True
+
+
+def _found(ray: Any) -> str | None:
+    """The address of the cluster that this machine belongs to, if there is one that answers."""
+    found = os.environ.get("RAY_ADDRESS")
+    if found is None:
+        with suppress(Exception):  # of Ray's inside; what it leaves when it crashes leads nowhere
+            found = _reachable(ray._private.utils.read_ray_address())
+    return found or None
+
+
+def _reachable(address: str) -> str:
+    """The address, if somebody listens there: Ray itself would try for minutes.
+
+    Raises:
+        OSError: nobody does.
+    """
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    with socket.create_connection((host, int(port)), CONNECT_SECONDS):
+        return address
 
 
 def _hush(ray: Any) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import signal
 import subprocess
 import sys
@@ -56,11 +58,12 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_the_real_network_gives_the_same_bytes_there(
-    cluster: Any, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: Any, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Whole pixels, a whole file, and both spread over the nodes; the checkpoint travels."""
     monkeypatch.setattr(sys, "path", [*sys.path, TESTS])
-    settings = WorkerSettings(device="cpu", model=model, engine="small_tiles:SmallTiles")
+    settings = WorkerSettings(device="cpu", model=model, engine="small_tiles:SmallTiles", log_level=logging.INFO)
+    caplog.set_level(logging.INFO)
     source = tmp_path / "old.jpg"
     Image.fromarray(picture(50, 70)).save(source, quality=40)  # type: ignore[arg-type]
     handler = signal.signal(signal.SIGTERM, lambda *_: None)
@@ -79,11 +82,14 @@ def test_the_real_network_gives_the_same_bytes_there(
         assert all(row["done"] for row in workers.status())
         for scale in (1, 2):
             target = Target(scale=scale)
-            work = FileWork(str(source), str(tmp_path / f"found{scale}.jpg"), target, model=model)
+            name = tmp_path / f"found{scale}.jpg"
+            work = FileWork(str(source), str(name), target, model=model, job=f"job-{scale}")
             answer = workers.submit(work).result(60)
             restore_file(whole(model), source, tmp_path / f"wanted{scale}.jpg", target=target)
             assert answer.destination == work.destination
-            assert Path(str(answer.destination)).read_bytes() == (tmp_path / f"wanted{scale}.jpg").read_bytes()
+            assert name.read_bytes() == (tmp_path / f"wanted{scale}.jpg").read_bytes()
+            there = [record for record in caplog.records if getattr(record, "job", "") == f"job-{scale}"]
+            assert {record.process for record in there} - {os.getpid()}, "its name is in the log of the worker"
     finally:
         workers.close()
 
@@ -222,6 +228,18 @@ def test_workers_of_a_node(resources: dict[str, float], device: str, workers: li
 def test_ray_is_not_loaded_unless_asked_for() -> None:
     code = "import sys, liif_engine.workers, liif_engine.service.serve, liif_engine.cli; sys.exit('ray' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "no-such-host.invalid:6379"])
+def test_a_cluster_that_is_not_there_is_said_at_once(address: str) -> None:
+    """In a process of its own, since this one may have joined another."""
+    code = "from liif_engine.crew import Crew; from tests.cluster.test_cluster import COPYING, start; "
+    code += f"start(Crew('ray', address={address!r}), COPYING)"
+    root = str(Path(TESTS).parent)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=root, check=False
+    )
+    assert "cannot be joined" in done.stderr.splitlines()[-1]
 
 
 def test_without_ray_the_words_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from liif_engine.errors import UnsupportedError
 from liif_engine.picture import coefficients, consistency, damage, image_file
 from liif_engine.picture.coefficients import Coefficients, as_blocks
 from liif_engine.picture.consistency import agreement, displayed_view, project, stored_view
@@ -109,6 +111,14 @@ def test_files_without_simple_coefficients_have_none(tmp_path: Path) -> None:
     (tmp_path / "empty.jpg").write_bytes(b"")
     for path in tmp_path.iterdir():
         assert coefficients.read(path) is None, path
+
+
+def test_a_missing_library_is_said_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved(tmp_path / "a.jpg", "gray")
+    monkeypatch.setitem(sys.modules, "jpeglib", None)
+    with pytest.raises(UnsupportedError, match="jpeglib") as refused:
+        coefficients.read(tmp_path / "a.jpg")
+    assert "pip install" in refused.value.remedy
 
 
 def test_the_levels_of_what_was_a_jpeg_are_told_from_its_pixels(tmp_path: Path) -> None:
