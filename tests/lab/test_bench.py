@@ -70,6 +70,7 @@ def test_growth_tells_linear_from_worse() -> None:
     worse = [Case(2, n, runs={"x": [run(n**1.5, n)]}) for n in sizes]
     assert growth.exponent(linear, "x") == pytest.approx(1)
     assert growth.exponent(worse, "x") == pytest.approx(1.5)
+    assert growth.exponent([*linear, Case(2, 50)], "x") == pytest.approx(1), "a size that was not measured is left out"
 
 
 def test_the_plot_is_drawn(tmp_path: Path) -> None:

@@ -124,7 +124,9 @@ def _grow(
     for case in cases:
         measure(case, [name for name in GROWTH_NAMES if name in names], 1, settings, _say)
     out("\n" + "\n".join(table(cases, rates)))
-    measured = [name for name in GROWTH_NAMES if all(name in case.runs for case in cases)]
+    measured = [name for name in GROWTH_NAMES if sum(name in case.runs for case in cases) > 1]
+    if not measured:
+        return [asdict(case) for case in cases]
     for name in measured:
         out(f"{name}: time grows with the pixels to the power of {exponent(cases, name):.2f} (1 is linear)")
     try:

@@ -20,7 +20,8 @@ WIDTH, HEIGHT, LEFT, TOP, GAP, BOTTOM = 1080, 420, 64, 40, 92, 52
 
 def exponent(cases: Sequence[Case], name: str) -> float:
     """The slope of log(seconds) over log(megapixels) by least squares; 1 is linear growth."""
-    points = [(math.log(case.median(name, "megapixels")), math.log(case.median(name, case.clock))) for case in cases]
+    there = [case for case in cases if name in case.runs]
+    points = [(math.log(case.median(name, "megapixels")), math.log(case.median(name, case.clock))) for case in there]
     mean_x, mean_y = (sum(values) / len(points) for values in zip(*points, strict=True))
     above = sum((x - mean_x) * (y - mean_y) for x, y in points)
     slope: float = above / sum((x - mean_x) ** 2 for x, _ in points)
