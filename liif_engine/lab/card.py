@@ -30,7 +30,7 @@ def training_card(settings: TrainSettings, progress: Progress, names: Sequence[s
         "name": settings.name,
         "task": "removal of compression artifacts and super-resolution at any scale of web pictures",
         "trained_for": "PSNR: it removes and rebuilds, it invents no crispness; scales 1 to 4",
-        "started_from": _start(settings.start),
+        "started_from": _start(settings),
         "training": (
             f"{progress.step} steps of {settings.batch} patches of {settings.patch}x{settings.patch} with"
             f" {settings.queries} queries, L1, Adam from {settings.rate:g}, cosine, moving average"
@@ -50,7 +50,7 @@ def training_card(settings: TrainSettings, progress: Progress, names: Sequence[s
         "license": "BSD-3-Clause",
     }
     if settings.teacher:
-        card["teacher"] = f"{settings.teacher}, weight {settings.teacher_share:g} against the truth"
+        card["teacher"] = f"{Path(settings.teacher).name}, weight {settings.teacher_share:g} against the truth"
     return card
 
 
@@ -77,10 +77,12 @@ def sources(folders: Iterable[Path], names: Sequence[str]) -> list[str]:
     return [f"{source} ({counts[source]}; {licences[source]})" for source in ranked]
 
 
-def _start(start: str) -> str:
+def _start(settings: TrainSettings) -> str:
+    start = settings.inherit or settings.start
     if start == "scratch":
         return start
-    return f"{Path(start).name}, sha256 {checkpoint.sha256_of(checkpoint.find(start))}"
+    part = "a part of " if settings.inherit else ""
+    return f"{part}{Path(start).name}, sha256 {checkpoint.sha256_of(checkpoint.find(start))}"
 
 
 def _figures(scores: dict[str, float]) -> str:

@@ -208,6 +208,7 @@ def test_a_held_encoder_stays_as_inherited_while_the_decoder_learns_to_read_it(
     freed = load_file(resumed.state / "weights.safetensors")
     assert all(not torch.equal(freed[f"model.{key}"], given[key]) for key in given if key.startswith("encoder."))
     assert weights(resumed.state) == weights(run(settings(data, tmp_path / "straight", **student)).state)
+    assert read_card(resumed.model).card["started_from"].startswith("a part of start.safetensors, sha256 ")
 
 
 def test_a_session_ends_by_the_clock_and_says_that_it_is_not_finished(data: Path, tmp_path: Path) -> None:
