@@ -99,13 +99,15 @@ def test_non_finite_weights_are_refused() -> None:
         checkpoint.from_tensors(state)
 
 
-@pytest.mark.parametrize("name", ["published", "web"])
-def test_shipped_models_have_a_card_and_the_published_sizes(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "blocks", "hidden"), [("published", 16, (256,) * 4), ("web", 16, (256,) * 4), ("fast", 13, (96, 48))]
+)
+def test_shipped_models_have_a_card_and_their_sizes(name: str, blocks: int, hidden: tuple[int, ...]) -> None:
     fields = card.shipped_models()[name].card
     assert {"task", "paper", "repository", "license", "trained_for"} <= fields.keys()
     assert "sha256" in fields.get("started_from", "") or "original_sha256" in fields  # what it was made from
     model = checkpoint.load(name)
-    assert (model.channels, model.blocks, model.hidden, model.halo) == (64, 16, (256,) * 4, 36)
+    assert (model.channels, model.blocks, model.hidden, model.halo) == (64, blocks, hidden, 2 * blocks + 4)
 
 
 def test_published_is_the_published_checkpoint() -> None:
