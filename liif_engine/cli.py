@@ -142,8 +142,9 @@ def models(as_json: Json = False) -> None:
     print("auto, the default\n  web or published, whichever suits a picture's damage; --verbose says which and why\n")
     for c in cards.values():
         print(f"{c.name}  ({c.size_bytes / 1e6:.1f} MB)")
-        for key in ("task", "trained_for", "paper", "repository", "license"):
-            print(textwrap.fill(f"{key.replace('_', ' ')}: {c.card.get(key, '')}", 100, **INDENT))
+        for key in ("task", "trained_for", "teacher", "started_from", "paper", "repository", "license"):
+            if key in c.card:
+                print(textwrap.fill(f"{key.replace('_', ' ')}: {c.card[key]}", 100, **INDENT))
         print()
 
 
