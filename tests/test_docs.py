@@ -38,8 +38,9 @@ def commands() -> list[str]:
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with what the examples speak of, as the working folder."""
     Image.fromarray(picture(32, 48)).save(tmp_path / "old.jpg")
-    (tmp_path / "truth").mkdir()
-    Image.fromarray(picture(32, 48)).save(tmp_path / "truth" / "one.png")
+    for folder in ("truth", "archive"):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(picture(32, 48)).save(tmp_path / folder / "one.png")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -47,7 +48,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("code", [pytest.param(text, id=name) for name, text in blocks("python")])
 def test_python_examples_run(code: str, here: Path) -> None:
     exec(compile(code, "example", "exec"), {"__name__": "example"})
-    assert len(list(here.iterdir())) > 2  # each leaves a result
+    assert len(list(here.iterdir())) > 3  # each leaves a result
 
 
 @pytest.mark.parametrize("line", commands())
