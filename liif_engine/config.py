@@ -147,7 +147,8 @@ def validate(kind: type[Settings], root: yaml.Node | None, section: str, path: P
         if first["type"] == "extra_forbidden":
             message = f"unknown key {key!r}; known are {', '.join(kind.model_fields)}"
         else:
-            message = f"{key}: {first['msg'][0].lower()}{first['msg'][1:]}, not {first['input']!r}"
+            said = first["msg"].removeprefix("Value error, ")
+            message = f"{key}: {said[0].lower()}{said[1:]}, not {first['input']!r}"
         raise ConfigError(f"line {line_of(root, where)}: {message}", path=path) from error
 
 

@@ -130,8 +130,9 @@ def status(
     config: Config = None,
 ) -> None:
     """Shows what the daemon does, what it did, and what failed and why."""
-    from rich.console import Console
+    from rich.console import Console, Group
     from rich.live import Live
+    from rich.text import Text
 
     from liif_daemon.status import gather, render
 
@@ -143,9 +144,10 @@ def status(
         if not (console.is_terminal if live is None else live):
             console.print(render(gather(settings, ledger)), soft_wrap=True)
             return
+        end = Text("\nCtrl+C ends this view; --no-live shows it once.", style="dim")
         with Live(console=console, auto_refresh=False) as screen:
             while True:
-                screen.update(render(gather(settings, ledger)), refresh=True)
+                screen.update(Group(render(gather(settings, ledger)), end), refresh=True)
                 time.sleep(1)
 
 

@@ -98,6 +98,9 @@ def run(
                 figures.show(str(settings.daemon.metrics), shown)
             daemon.start()
             unit.notify(READY="1")
+            if not once:
+                names = ", ".join(str(folder.path) for folder in settings.folders)
+                log.info("watching %s; `liif-daemon status` tells more, Ctrl+C ends it", names)
             try:
                 _loop(daemon, load, signals)
             finally:

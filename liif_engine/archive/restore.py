@@ -18,7 +18,15 @@ from liif_engine.archive.feed import Feed
 from liif_engine.archive.journal import Glance, Journal
 from liif_engine.auto import AUTO
 from liif_engine.crew import Crew
-from liif_engine.errors import Cancelled, DeviceError, LiifError, ModelError, OutputError, UsageError
+from liif_engine.errors import (
+    Cancelled,
+    DeviceError,
+    LiifError,
+    ModelError,
+    OutputError,
+    OutputExistsError,
+    UsageError,
+)
 from liif_engine.file import Plan
 from liif_engine.picture import image_file
 from liif_engine.picture.image_file import Limits
@@ -71,7 +79,7 @@ class Summary:
         restored: files that were restored now.
         kept: files whose result was there already, complete and verified.
         failures: (path below the folder, error).
-        others: files whose names are no pictures'.
+        others: files whose names are no pictures', and links.
         source_pixels, result_pixels: of what was restored now.
         stages: seconds of work by stage, all workers together.
         seconds: that the run took.
@@ -204,7 +212,7 @@ class Archive:
 
     def _pictures(self) -> Iterator[Path]:
         """Files below the source whose names are pictures', in a fixed order; hidden ones and links are left out."""
-        waiting = [self.order.source]
+        waiting, results = [self.order.source], self.order.destination.resolve()
         while waiting:
             here = waiting.pop()
             try:
@@ -215,10 +223,12 @@ class Archive:
             folders = []
             for entry in entries:
                 path = Path(entry.path)
-                if entry.name.startswith(".") or entry.is_symlink():
+                if entry.name.startswith("."):
                     continue
-                if entry.is_dir():
-                    folders += [path] if path.absolute() != self.order.destination.absolute() else []
+                if entry.is_symlink():
+                    self.summary.others += 1
+                elif entry.is_dir():
+                    folders += [path] if path.resolve() != results else []
                 elif entry.is_file() and _is_named_as_picture(path):
                     yield path.relative_to(self.order.source)
                 else:
@@ -238,11 +248,15 @@ class Archive:
             self.summary.kept += 1
             return None
         try:
+            planned = picture_file.plan(
+                source, order.target, out=destination, limits=self._limits, consistent=order.consistent
+            )
             if not self.dry:
                 destination.parent.mkdir(parents=True, exist_ok=True)
-            planned = picture_file.plan(source, order.target, out=destination, limits=self._limits)
             overwrite = order.overwrite or (row is not None and same and row.state == "begun")
-            if destination.exists() and not order.overwrite and self._is_ours(planned, glance):
+            # A marker does not tell every setting: it is asked only where no row tells of others.
+            known = row is None or (same and row.state == "begun")
+            if known and destination.exists() and not order.overwrite and self._is_ours(planned, glance):
                 return None
             if destination.parent.is_dir() or not self.dry:
                 picture_file.check_destination(planned, overwrite=overwrite)
@@ -291,7 +305,8 @@ class Archive:
     def _fail(self, relative: Path, error: LiifError, glance: Glance | None = None) -> None:
         if isinstance(error, Cancelled):
             return  # the next run does it
-        self.journal.failed(relative, self.order.settings, glance or Glance(0, 0), error.message)
+        if not isinstance(error, OutputExistsError):  # the row tells what the file that exists was made with
+            self.journal.failed(relative, self.order.settings, glance or Glance(0, 0), error.message)
         self.summary.failures.append((relative, error))
         self.on_end(relative, None, error.at(self.order.source / relative))
 

@@ -116,6 +116,30 @@ def test_a_result_of_other_settings_is_not_taken_for_the_one_asked_for(source: P
     assert len(archive.summary.failures) == 6
 
 
+def test_a_result_of_another_quality_is_never_said_to_be_done(source: Path, tmp_path: Path) -> None:
+    """Its marker tells model and scale alone."""
+    restore(source, tmp_path / "new", quality=95)
+    before = results(tmp_path / "new")
+    for _ in range(2):
+        other = restore(source, tmp_path / "new", quality=50)
+        assert (other.restored, other.kept) == (0, 0)
+        assert {type(error).__name__ for path, error in other.failures if path.name != "broken.jpg"} == {
+            "OutputExistsError"
+        }
+    assert restore(source, tmp_path / "new", quality=95).kept == 5
+    assert results(tmp_path / "new") == before
+    assert restore(source, tmp_path / "new", quality=50, overwrite=True).restored == 5
+    assert (tmp_path / "new" / "a.jpg").read_bytes() != before["a.jpg"]
+
+
+def test_a_consistent_result_of_another_size_is_refused_before_anything_is_made(source: Path, tmp_path: Path) -> None:
+    restore(source, tmp_path / "new")
+    refused = restore(source, tmp_path / "new", consistent=True)
+    assert (refused.kept, len(refused.failures)) == (0, 6)
+    restore(source, tmp_path / "none", consistent=True)
+    assert [path.name for path in (tmp_path / "none").iterdir()] == [NAME]
+
+
 def test_what_was_begun_when_the_power_went_is_done_over(source: Path, tmp_path: Path) -> None:
     """A BMP got its name, but the row that says so is missing."""
     order = Order(source, tmp_path / "new", Target(scale=2), model="copy")
@@ -151,7 +175,16 @@ def test_results_among_the_originals_are_refused(source: Path, tmp_path: Path, o
 
 def test_results_in_a_folder_inside_are_not_restored_again(source: Path) -> None:
     assert restore(source, source / "new").restored == 5
-    assert restore(source, source / "new").kept == 5
+    again = restore(source, source / "deep" / ".." / "new")
+    assert (again.restored, again.kept) == (0, 5)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a right of their own on Windows")
+def test_links_are_counted_and_not_followed(source: Path, tmp_path: Path) -> None:
+    (source / "link.jpg").symlink_to(source / "a.jpg")
+    (source / "loop").symlink_to(source)
+    summary = restore(source, tmp_path / "new")
+    assert (summary.restored, summary.others) == (5, 3)
 
 
 def test_a_model_that_is_missing_ends_the_run(source: Path, tmp_path: Path) -> None:

@@ -83,6 +83,7 @@ def test_the_readme_s_line_restores_what_is_there_and_what_is_dropped(shell: She
     wait_until(lambda: shell.status()["jobs"]["done"] == 2)
     status = shell.status()
     assert status["running"]
+    assert f"watching {shell.folder}" in (shell.state() / "daemon.log").read_text("utf-8")
     assert status["folders"][0]["how"] == "events"
     assert set(status["jobs"]) == {"queued", "claimed", "done", "failed", "skipped", "undone"}
     started = time.monotonic()
