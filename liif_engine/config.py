@@ -39,14 +39,14 @@ class EngineSettings(BaseModel):
     max_megapixels: float = Field(default=250, gt=0)
     workers: str | int | None = None
 
-    @field_validator("workers")
+    @field_validator("workers", mode="before")
     @classmethod
-    def _names_workers(cls, value: str | int | None) -> str | int | None:
+    def _names_workers(cls, value: object) -> object:
         if value is not None:
             try:
-                crew.parse(value)
+                crew.parse(str(value))  # YAML's `yes` is "True" here, and no number
             except UsageError as error:
-                raise ValueError(error.message) from None
+                raise ValueError(f"workers are {crew.WORDS}") from error
         return value
 
 

@@ -28,6 +28,20 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
 
 
+#: What failed, in a summary's words; by exit code.
+CAUSES = {
+    ExitCode.USAGE: "asked for what cannot be",
+    ExitCode.INPUT: "unreadable picture",
+    ExitCode.UNSUPPORTED: "not supported",
+    ExitCode.OUTPUT: "cannot be written",
+    ExitCode.MODEL: "model",
+    ExitCode.MEMORY: "memory",
+    ExitCode.DEVICE: "device",
+    ExitCode.CONFIG: "configuration",
+    ExitCode.ENGINE: "engine",
+}
+
+
 def printable(text: str | Path) -> str:
     """A name for people: what would break the line or steer a terminal is escaped."""
     return "".join(

@@ -31,7 +31,7 @@ from liif_engine.network import checkpoint
 from liif_engine.network.model import EdsrLiif
 from liif_engine.picture.image_file import Metadata, Probe
 from liif_engine.target import Target
-from liif_engine.workers import FileWork, PixelWork, ProcessWorkers, Segment, WorkerSettings, file_work
+from liif_engine.workers import FileWork, PixelWork, ProcessWorkers, Segment, WorkerSettings, file_work, pool
 from liif_engine.workers.inside import Engines
 from liif_engine.workers.pixel_work import DTYPES
 from liif_engine.workers.stand_in import Copying
@@ -300,3 +300,12 @@ def test_the_least_recently_used_model_goes_first(tmp_path: Path) -> None:
 def test_a_segment_that_cannot_be_had_is_an_error_in_words() -> None:
     with pytest.raises(MemoryExhaustedError, match="shared memory"):
         Segment.create(1 << 50)
+
+
+def test_more_workers_than_a_cpu_can_use_are_not_started(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(pool, "_cores", lambda: 3)
+    assert [pool._bearable(wanted) for wanted in (1, 6, 7, 99)] == [1, 6, 6, 6]
+    assert "99 workers are more than this machine's 3 cores can use: 6 it is" in caplog.text
+    assert pool.threads_for(99) == 1

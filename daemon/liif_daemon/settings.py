@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from liif_engine import config
 from liif_engine.config import EngineSettings
@@ -124,6 +124,14 @@ class DaemonSettings(BaseModel):
     job_minutes: float = Field(default=120, gt=0)
     low_priority: bool = True
     metrics: str | int | None = None
+
+    @field_validator("metrics")
+    @classmethod
+    def _is_a_place(cls, value: str | int | None) -> str | int | None:
+        match = re.fullmatch(r"(?:\S+:)?(\d{1,5})", str(value))
+        if value is not None and (match is None or int(match[1]) > 65535):
+            raise ValueError("figures are shown at a port, or at HOST:PORT")
+        return value
 
     @property
     def state_folder(self) -> Path:

@@ -19,6 +19,7 @@ from liif_engine.archive.journal import Glance, Journal
 from liif_engine.auto import AUTO
 from liif_engine.crew import Crew
 from liif_engine.errors import (
+    CAUSES,
     Cancelled,
     DeviceError,
     LiifError,
@@ -130,8 +131,8 @@ class Summary:
             lines.append(f"{rate:.2f} files/s, {pace:.2f} megapixels/s; work: {stages}")
         if self.begun_again:
             lines.append(f"{self.begun_again} times a worker died and another did its work")
-        for kind, count in Counter(type(error).__name__ for _, error in self.failures).most_common():
-            lines.append(f"failed by {kind}: {count}")
+        causes = Counter(CAUSES.get(error.exit_code, "stopped") for _, error in self.failures)
+        lines += [f"failed, {cause}: {count}" for cause, count in causes.most_common()]
         return lines
 
 

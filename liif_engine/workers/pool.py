@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections import deque
@@ -12,6 +13,11 @@ from typing import Any
 from liif_engine.errors import BusyError, Cancelled, LiifError, WorkerError
 from liif_engine.workers.process import Worker
 from liif_engine.workers.work import OnProgress, Report, Ticket, Work, WorkerSettings
+
+log = logging.getLogger(__name__)
+
+#: Two, so that one may compute while another reads or writes.
+WORKERS_PER_CORE = 2
 
 
 class Pool:
@@ -138,16 +144,26 @@ class ProcessWorkers(Pool):
         with self._lock:
             several = self.settings.device in {"auto", "cuda"} and report.gpus > 0
             wanted = self.count or (report.gpus if several else 1)
+            if not several:
+                wanted = _bearable(wanted)
             for index in range(len(self._workers), 0 if self._closed else wanted):
                 device = f"cuda:{index % report.gpus}" if several else self.settings.device
                 self._workers.append(self._worker(device))
         self.on_room()
 
 
+def _bearable(wanted: int) -> int:
+    """Not more than a CPU can feed: each worker has a model of its own in memory."""
+    most = max(WORKERS_PER_CORE * _cores(), 2)
+    if wanted > most:
+        log.warning("%d workers are more than this machine's %d cores can use: %d it is", wanted, _cores(), most)
+    return min(wanted, most)
+
+
 def threads_for(count: int | None) -> int | None:
     """Threads of each of `count` workers that share this machine's cores; None for one worker, which has them all."""
-    if count is None or count < 2:
-        return None
-    return max(
-        1, len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)) // count
-    )
+    return None if count is None or count < 2 else max(1, _cores() // count)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

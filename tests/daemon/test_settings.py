@@ -71,6 +71,8 @@ def test_the_shipped_file_documents_every_key_with_its_default() -> None:
         ("folders: /a\n", "line 1: folders is a list"),
         ("daemon:\n  scan_minutes: 4\n", "line 2: unknown key 'daemon.scan_minutes'"),
         ("daemon:\n  jobs_at_once: 0\n", "line 2: daemon.jobs_at_once"),
+        ("daemon:\n  metrics: abc\n", "line 2: daemon.metrics"),
+        ("daemon:\n  metrics: 99999\n", "line 2: daemon.metrics"),
         ("folder:\n  - path: /a\n", "line 1: unknown key 'folder'"),
     ],
 )
