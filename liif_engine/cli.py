@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 import liif_engine
+from liif_engine import memory
 from liif_engine.commands.options import (
     Config,
     Device,
@@ -48,6 +49,7 @@ app = typer.Typer(
 def main() -> NoReturn:
     """The entry point: one place turns errors into words and exit codes."""
     signal.signal(signal.SIGTERM, _interrupt)
+    memory.keep_freed()
     try:
         code = app(standalone_mode=False) or ExitCode.OK
     except LiifError as error:

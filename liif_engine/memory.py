@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 #: Left to the rest of the system and to what is not counted, as a share of what is free.
 SAFETY_SHARE = 0.2
+
+#: glibc's numbers for `mallopt` (malloc.h).
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+
+#: The largest block and the most memory that are kept for the next use.
+KEPT_BLOCK_BYTES, KEPT_BYTES = 1 << 30, 1 << 29
 
 
 def available_bytes() -> int:
@@ -18,6 +26,33 @@ def available_bytes() -> int:
     and in RLIMIT_AS. On Linux a process over the first two is killed without an exception, so this must be asked first.
     """
     return int(min(_limits(), default=1 << 33) * (1 - SAFETY_SHARE))
+
+
+def keep_freed() -> None:
+    """Has this process keep what it frees for its next use, where the C library is glibc; for programs of our own.
+
+    By default glibc hands each large block back to the system when it is freed, and the system zeroes its pages when
+    they are touched again: with feature maps of tens of megabytes per layer that took a third of the time.
+    """
+    libc = _glibc()
+    if libc is not None:
+        libc.mallopt(M_MMAP_THRESHOLD, KEPT_BLOCK_BYTES)
+        libc.mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
+
+
+def give_back() -> None:
+    """Hands what is kept back to the system."""
+    libc = _glibc()
+    if libc is not None:
+        libc.malloc_trim(0)
+
+
+@cache
+def _glibc() -> ctypes.CDLL | None:
+    if not sys.platform.startswith("linux"):
+        return None
+    libc = ctypes.CDLL(None)
+    return libc if hasattr(libc, "gnu_get_libc_version") else None
 
 
 def is_out_of_memory(error: BaseException) -> bool:

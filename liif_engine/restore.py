@@ -230,6 +230,8 @@ class Engine:
         progress = _Progress(len(groups) * sum(map(self._work, work)), on_progress)
         for group in groups:
             self._restore_group(_Canvas(source[..., group]), _Canvas(result), group, grid, work, progress)
+        if len(work) > 1:  # a large picture; what it took is not kept until the next one of its size
+            memory.give_back()
         return result.reshape(out_height, out_width, *pixels.shape[2:])
 
     @property

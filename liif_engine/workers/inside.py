@@ -106,6 +106,7 @@ class Inside:
 
     def start(self) -> None:
         """Loads the settings' model, so that the first job finds it."""
+        memory.keep_freed()
         self.engines.get(self.settings.model, self.settings.precision)
         self.send(Ready(self.report()))
 
