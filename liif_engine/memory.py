@@ -13,7 +13,7 @@ from pathlib import Path
 SAFETY_SHARE = 0.2
 
 #: glibc's numbers for `mallopt` (malloc.h).
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 
 #: The largest block and the most memory that are kept for the next use.
 KEPT_BLOCK_BYTES, KEPT_BYTES = 1 << 30, 1 << 29
@@ -38,6 +38,7 @@ def keep_freed() -> None:
     if libc is not None:
         libc.mallopt(M_MMAP_THRESHOLD, KEPT_BLOCK_BYTES)
         libc.mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
+        libc.mallopt(M_ARENA_MAX, 1)  # else each thread keeps what it freed to itself
 
 
 def give_back() -> None:
