@@ -230,8 +230,6 @@ class Engine:
         progress = _Progress(len(groups) * sum(map(self._work, work)), on_progress)
         for group in groups:
             self._restore_group(_Canvas(source[..., group]), _Canvas(result), group, grid, work, progress)
-        if len(work) > 1:  # a large picture; what it took is not kept until the next one of its size
-            memory.give_back()
         return result.reshape(out_height, out_width, *pixels.shape[2:])
 
     @property
@@ -339,6 +337,8 @@ class Engine:
             try:
                 self._restore_tile(source, result, group, tile, axes, _place_for(source, tile, place), progress)
                 progress.end_tile(self._work(tile))
+                if len(work) > 1:  # pieces of a large tile would lie between those of the next, of another size
+                    memory.give_back()
                 continue
             except (RuntimeError, MemoryError) as error:
                 if not memory.is_out_of_memory(error):
