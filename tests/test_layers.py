@@ -14,7 +14,8 @@ ROOT = Path(__file__).parents[1]
 #: Lower layers first; a module belongs to the longest name that begins its own.
 ENGINE_LAYERS = [
     ("liif_engine.errors",),
-    ("liif_engine.memory", "liif_engine.target", "liif_engine.crew", "liif_engine.config", "liif_engine.log"),
+    ("liif_engine.memory", "liif_engine.target", "liif_engine.crew", "liif_engine.log"),
+    ("liif_engine.config", "liif_engine.config_file"),
     ("liif_engine.figures",),
     ("liif_engine.picture", "liif_engine.network"),
     ("liif_engine.auto",),
