@@ -69,7 +69,7 @@ def test_the_shipped_file_documents_every_key_with_its_default() -> None:
         ("folders:\n  - path: /a\n    size: large\n", "line 3: folders.0.size"),
         (
             "folders:\n  - path: /a\n    polling: sometimes\n",
-            "line 3: folders.0.polling: input should be 'auto' or a valid boolean, unable to interpret input, not 'some",
+            "line 3: folders.0.polling: input should be 'auto' or a valid boolean",
         ),
         ("folders:\n  - path: /a\n    scales: [2, 0.5]\n", "line 3: folders.0.scales: input should be greater"),
         ("folders: [/a]\n", "line 1: folders.0 holds keys with values, like `path: ...`"),
