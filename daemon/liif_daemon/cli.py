@@ -18,7 +18,8 @@ import typer
 
 import liif_engine
 from liif_daemon import gimp
-from liif_engine.errors import Cancelled, ConfigError, ExitCode, LiifError, UsageError, combined_exit_code, printable
+from liif_engine import entry
+from liif_engine.errors import ConfigError, ExitCode, LiifError, UsageError, combined_exit_code, printable
 
 if TYPE_CHECKING:
     from liif_daemon.ledger_review import ReviewLedger
@@ -43,27 +44,8 @@ Files = Annotated[list[Path], typer.Argument(help="Files or folders.", metavar="
 
 
 def main() -> NoReturn:
-    """The entry point: one place turns errors into words and exit codes."""
-    try:
-        code = app(standalone_mode=False) or ExitCode.OK
-    except LiifError as error:
-        _show(error)
-        code = error.exit_code
-    except (KeyboardInterrupt, typer.Abort):
-        _show(Cancelled("stopped; nothing is half-written"))
-        code = ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = ExitCode.OK
-    except OSError as error:
-        _show(LiifError(error.strerror or str(error), path=error.filename, remedy=""))
-        code = ExitCode.OUTPUT
-    except Exception as error:
-        if not (hasattr(error, "show") and hasattr(error, "exit_code")):
-            raise
-        error.show()
-        code = ExitCode.USAGE
-    sys.exit(int(code))
+    """The entry point."""
+    entry.run(app)
 
 
 @app.callback(invoke_without_command=True)
@@ -190,7 +172,7 @@ def undo(
                 failures.append(
                     LiifError("there is nothing of ours to undo", path=path, remedy="Try `liif-daemon why`.")
                 )
-                _show(failures[-1])
+                entry.show(failures[-1])
             for job in jobs:
                 try:
                     if not dry_run:
@@ -198,10 +180,10 @@ def undo(
                     print(f"{printable(job.path)}{' (dry run)' if dry_run else ': the original is back'}")
                 except LiifError as error:
                     failures.append(error.at(job.path))
-                    _show(error)
+                    entry.show(error)
                 except OSError as error:
                     failures.append(LiifError(error.strerror or str(error), path=job.path, remedy=""))
-                    _show(failures[-1])
+                    entry.show(failures[-1])
     return combined_exit_code(failures)
 
 
@@ -324,7 +306,7 @@ def _ledger(config: Path | None, *, forgiving: bool = False) -> Iterator[tuple[S
     except ConfigError as error:
         if not forgiving:
             raise
-        _show(error)
+        entry.show(error)
         settings = load_daemon(config)
     ledger = ReviewLedger(places.ledger_path(settings))
     try:
@@ -373,9 +355,3 @@ def _time(text: str) -> float:
     except ValueError:
         message = f"write a time like `2 hours`, `3 days` or 2026-01-31, not {text!r}"
         raise UsageError(message) from None
-
-
-def _show(error: LiifError) -> None:
-    from liif_engine.terminal import show_error
-
-    show_error(error)

@@ -9,7 +9,6 @@ import typer
 
 from liif_engine.crew import WORDS
 from liif_engine.crew import parse as parse_crew
-from liif_engine.errors import LiifError
 
 if TYPE_CHECKING:
     from liif_engine.config import EngineSettings
@@ -60,12 +59,6 @@ def show_logs(log_json: bool, verbose: bool) -> None:
         log.show_json(level=logging.INFO if verbose else logging.WARNING)
     else:
         terminal.show_logs(verbose=verbose)
-
-
-def fault(error: Exception) -> LiifError:
-    """An error that nobody foresaw, in words; one file's fault must not end the others."""
-    remedy = "This is a fault of liif-restore: please report it, with what LIIF_DEBUG=1 prints."
-    return LiifError(f"unexpected {type(error).__name__}: {error}", remedy=remedy)
 
 
 def make_engine(settings: EngineSettings) -> Engine:

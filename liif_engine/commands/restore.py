@@ -19,7 +19,6 @@ from liif_engine.commands.options import (
     Model,
     Precision,
     Workers,
-    fault,
     lasting,
     limits_of,
     make_engine,
@@ -28,7 +27,7 @@ from liif_engine.commands.options import (
     worker_settings,
 )
 from liif_engine.commands.report import Report, reports
-from liif_engine.errors import LiifError, UsageError, combined_exit_code
+from liif_engine.errors import LiifError, UsageError, combined_exit_code, fault
 from liif_engine.target import Target, parse_size
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from typing import Annotated, Any
 
 import typer
 
-from liif_engine.errors import Cancelled, LiifError, OutputError, OutputExistsError, UsageError
+from liif_engine.errors import Cancelled, LiifError, OutputError, OutputExistsError, UsageError, fault
 
 #: Less than this is not worth a line or a movement of the bar.
 LEAST_SHARE = 0.005
@@ -145,16 +145,13 @@ def _explain(
     return explain(file, at=place, scale=scale, engine=engine, consistent=consistent, limits=limits, on_progress=report)
 
 
-def _in_words(error: BaseException, file: Path) -> LiifError:
+def _in_words(error: Exception | KeyboardInterrupt, file: Path) -> LiifError:
     """Whatever ended the work, as an error that a following program can show."""
     if isinstance(error, LiifError):
         return error
     if isinstance(error, KeyboardInterrupt):
         return Cancelled("stopped; nothing is half-written")
-    remedy = (
-        "This is a fault of liif-restore: please report it, with what `liif explain` prints without --progress json."
-    )
-    return LiifError(f"unexpected {type(error).__name__}: {error}", path=file, remedy=remedy)
+    return fault(error).at(file)
 
 
 def _write(out: Path, page: str, *, overwrite: bool) -> None:
