@@ -34,7 +34,7 @@ INDENT: dict[str, Any] = {"initial_indent": "  ", "subsequent_indent": "    "}
 
 app = typer.Typer(
     name="liif",
-    help="Restores compressed pictures: removes the damage and upscales at any scale, with EDSR-LIIF.",
+    help="Restores compressed pictures: removes the damage and enlarges to any scale, with EDSR-LIIF.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -131,7 +131,8 @@ def models(as_json: Json = False) -> None:
 @app.command()
 def evaluate(
     images: Annotated[
-        list[Path] | None, typer.Option(exists=True, file_okay=False, help="A folder of ground-truth pictures.")
+        list[Path] | None,
+        typer.Option(exists=True, file_okay=False, metavar="FOLDER", help="A folder of ground-truth pictures."),
     ] = None,
     scale: Annotated[float | None, typer.Option(help="At least 1; 1 scores artifact removal alone.")] = None,
     jpeg_quality: Annotated[

@@ -21,7 +21,7 @@ class EngineSettings(BaseModel):
         model: auto, which suits the model to each picture; a shipped name; or the path of a checkpoint.
         device: auto, cpu, cuda, cuda:N or mps.
         precision: auto, fp32 or bf16.
-        quality: of JPEG, WebP and AVIF results, 1 to 100.
+        quality: of lossy results: JPEG, WebP, AVIF, HEIC; 1 to 100.
         memory_megabytes: the most that work on the CPU may take; null for what the system allows.
         max_megapixels: larger inputs are refused.
         workers: as `crew.parse` takes them; null for what suits the command.

@@ -37,10 +37,10 @@ service = typer.Typer(help="The systemd user unit.", no_args_is_help=True)
 app.add_typer(service, name="service")
 app.add_typer(gimp.app, name="gimp")
 
-Config = Annotated[Path | None, typer.Option(help="A config.yaml; by default the one in the platform's place.")]
+Config = Annotated[Path | None, typer.Option(help="A config.yaml (default: ~/.config/liif-restore's).")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else there.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
-Files = Annotated[list[Path], typer.Argument(help="Files or folders.", metavar="FILE...", show_default=False)]
+Files = Annotated[list[Path], typer.Argument(help="Files.", metavar="FILE", show_default=False)]
 
 
 def main() -> NoReturn:
@@ -59,16 +59,16 @@ def _global(version: Annotated[bool, typer.Option("--version", help="Print the v
 def run(
     folders: Annotated[
         list[Path] | None,
-        typer.Argument(help="Folders, or single files; by default config.yaml's.", metavar="FOLDER..."),
+        typer.Argument(help="Folders, or single files (default: config.yaml's).", metavar="FOLDER"),
     ] = None,
     scale: Annotated[
         list[float] | None, typer.Option(help="At least 1; repeated: the first in place, the others beside it.")
     ] = None,
-    size: Annotated[str | None, typer.Option(help="Size of the results, WIDTHxHEIGHT.")] = None,
+    size: Annotated[str | None, typer.Option(metavar="WIDTHxHEIGHT", help="Size of the results in pixels.")] = None,
     long_edge: Annotated[int | None, typer.Option(help="Longer side of the results in pixels.")] = None,
     megapixels: Annotated[float | None, typer.Option(help="Size of the results in millions of pixels.")] = None,
     model: Annotated[str | None, typer.Option(help="A model's name or a checkpoint's path.")] = None,
-    quality: Annotated[int | None, typer.Option(min=1, max=100, help="Of JPEG, WebP and AVIF results.")] = None,
+    quality: Annotated[int | None, typer.Option(min=1, max=100, help="Of JPEG, WebP, AVIF and HEIC.")] = None,
     keep_originals: Annotated[str | None, typer.Option(help="forever, none, or like `30 days`.")] = None,
     recursive: Annotated[bool, typer.Option(help="Whether subfolders are watched too.")] = True,
     once: Annotated[bool, typer.Option("--once", help="Restore what is there, then end.")] = False,
@@ -147,7 +147,7 @@ def why(files: Files, config: Config = None) -> None:
 
 @app.command()
 def undo(
-    files: Annotated[list[Path] | None, typer.Argument(help="Files or folders.", metavar="FILE...")] = None,
+    files: Annotated[list[Path] | None, typer.Argument(help="Files or folders.", metavar="FILE")] = None,
     since: Annotated[
         str | None, typer.Option(help="What was restored since: `2 hours`, `3 days`, or a date like 2026-01-31.")
     ] = None,
@@ -189,11 +189,11 @@ def undo(
 
 @app.command()
 def retry(
-    files: Annotated[list[Path] | None, typer.Argument(help="Files or folders.", metavar="FILE...")] = None,
+    files: Annotated[list[Path] | None, typer.Argument(help="Files or folders.", metavar="FILE")] = None,
     failed: Annotated[bool, typer.Option("--failed", help="Everything that failed.")] = False,
     config: Config = None,
 ) -> None:
-    """Queues again what failed, was left as it is, or was undone."""
+    """Queues again what failed, was left alone or was undone."""
     if not files and not failed:
         raise UsageError("say what to try again", remedy="Name files or folders, or give --failed.")
     with _ledger(config) as (_, ledger):
@@ -205,7 +205,9 @@ def retry(
 
 @app.command()
 def scan(
-    folders: Annotated[list[Path] | None, typer.Argument(help="Folders; by default config.yaml's.")] = None,
+    folders: Annotated[
+        list[Path] | None, typer.Argument(help="Folders (default: config.yaml's).", metavar="FOLDER")
+    ] = None,
     again: Annotated[
         bool, typer.Option("--again", help="Also redo, from the originals, what other settings made.")
     ] = False,

@@ -19,11 +19,14 @@ if TYPE_CHECKING:
 Model = Annotated[str | None, typer.Option(help="auto, a shipped name (see `liif models`) or a checkpoint's path.")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 Precision = Annotated[str | None, typer.Option(help="auto, fp32 or bf16; auto is bf16 for 8-bit pictures if it can.")]
-Config = Annotated[Path | None, typer.Option(help="A config.yaml; its engine: section gives the defaults.")]
+Config = Annotated[
+    Path | None,
+    typer.Option(help="A config.yaml, for its engine: section (default: ~/.config/liif-restore's)."),
+]
 Workers = Annotated[
     str | None, typer.Option(metavar=WORDS, help="Processes of this machine, one per GPU, or a Ray cluster.")
 ]
-LogJson = Annotated[bool, typer.Option("--log-json", help="Log as JSON lines on stderr, with each job's id.")]
+LogJson = Annotated[bool, typer.Option("--log-json", help="Log as JSON lines on stderr, with each job's name.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else there.")]
 
 
