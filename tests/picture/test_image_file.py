@@ -32,8 +32,8 @@ from liif_engine.picture.image_file import jpeg as jpeg_room
 from liif_engine.picture.image_file.contents import Frame, Metadata, Probe, Text
 from liif_engine.picture.image_file.shortage import shortage
 from liif_engine.target import Target
+from liif_engine.workers.stand_in import Copying
 
-from .losses import Repeater
 from .made import ASCII, MARKER, SHORT, XMP, exif, gradient, icc_segments, jpeg, png, repeated, resource, restored
 
 
@@ -307,7 +307,7 @@ def test_jpeg_into_png_and_back(tmp_path: Path) -> None:
 def test_a_cut_file_is_restored_only_on_request(tmp_path: Path, make: Any) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (32, 40, 3), np.uint8)
     data = make(noise)
-    source, stand_in = saved(tmp_path / "cut", data[: len(data) // 2]), cast(Any, Repeater())
+    source, stand_in = saved(tmp_path / "cut", data[: len(data) // 2]), cast(Any, Copying())
     with pytest.raises(TruncatedError) as caught:
         file.restore_file(stand_in, source, tmp_path / "result", target=Target(scale=2))
     assert caught.value.path == source
