@@ -25,7 +25,6 @@ from liif_engine.errors import (
     LiifError,
     ModelError,
     OutputError,
-    OutputExistsError,
     UsageError,
 )
 from liif_engine.file import Plan
@@ -200,7 +199,8 @@ class Archive:
                 str(one.plan.destination),
                 self.order.target,
                 quality=self.order.quality,
-                overwrite=one.overwrite,
+                overwrite=self.order.overwrite,
+                resume=one.resume,
                 allow_truncated=self.order.allow_truncated,
                 consistent=self.order.consistent,
                 max_pixels=self.order.max_pixels,
@@ -254,21 +254,23 @@ class Archive:
             )
             if not self.dry:
                 destination.parent.mkdir(parents=True, exist_ok=True)
-            overwrite = order.overwrite or (row is not None and same and row.state == "begun")
-            # A marker does not tell every setting: it is asked only where no row tells of others.
-            known = row is None or (same and row.state == "begun")
+            # A run that was killed may have left the result under its name, or somebody another file since.
+            begun = row is not None and same and row.state == "begun"
+            # A row tells more than a marker; one of a failure tells nothing of what exists.
+            known = row is None or begun or row.state == "failed"
             if known and destination.exists() and not order.overwrite and self._is_ours(planned, glance):
                 return None
             if destination.parent.is_dir() or not self.dry:
-                picture_file.check_destination(planned, overwrite=overwrite)
+                picture_file.check_destination(planned, may_exist=order.overwrite or begun)
         except OSError as error:
             self._fail(relative, OutputError(f"cannot be written ({error.strerror})", path=destination), glance)
             return None
         except LiifError as error:
-            self._fail(relative, error, glance)
+            # The row of a result that exists stays: it tells what that was made with.
+            self._fail(relative, error, None if os.path.lexists(destination) else glance)
             return None
         self.journal.begin(relative, order.settings, glance)
-        return _File(relative, planned, glance, overwrite)
+        return _File(relative, planned, glance, begun)
 
     def _is_ours(self, planned: Plan, glance: Glance) -> bool:
         """Whether a file that has the result's name is the result, whose row the journal has lost or never had."""
@@ -306,8 +308,8 @@ class Archive:
     def _fail(self, relative: Path, error: LiifError, glance: Glance | None = None) -> None:
         if isinstance(error, Cancelled):
             return  # the next run does it
-        if not isinstance(error, OutputExistsError):  # the row tells what the file that exists was made with
-            self.journal.failed(relative, self.order.settings, glance or Glance(0, 0), error.message)
+        if glance is not None:
+            self.journal.failed(relative, self.order.settings, glance, error.message)
         self.summary.failures.append((relative, error))
         self.on_end(relative, None, error.at(self.order.source / relative))
 
@@ -319,7 +321,7 @@ class _File:
     relative: Path
     plan: Plan
     glance: Glance
-    overwrite: bool
+    resume: bool
 
 
 def _check_folders(order: Order, *, dry: bool) -> None:

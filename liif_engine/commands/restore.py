@@ -116,7 +116,7 @@ def _plans(files: list[Path], target: Target, out: Path | None, job: _Job, repor
     for file in files:
         try:
             plan = picture_file.plan(file, target, out=out, limits=job.limits, consistent=job.consistent)
-            picture_file.check_destination(plan, overwrite=job.overwrite)
+            picture_file.check_destination(plan, may_exist=job.overwrite)
             first = taken.setdefault(plan.destination.absolute(), file)
             if first is not file:
                 message = f"its result would have the name of {first}'s, {plan.destination}"

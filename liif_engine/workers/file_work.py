@@ -125,6 +125,7 @@ def _read_and_write(lent: _Lent, work: FileWork, on_progress: OnProgress, done: 
             format=work.format,
             quality=work.quality,
             overwrite=work.overwrite,
+            resume=work.resume,
             allow_truncated=work.allow_truncated,
             consistent=work.consistent,
             limits=limits,

@@ -141,6 +141,7 @@ class Share(threading.Thread):
             format=work.format,
             quality=work.quality,
             overwrite=work.overwrite,
+            resume=work.resume,
             allow_truncated=work.allow_truncated,
             consistent=work.consistent,
             limits=limits,
