@@ -304,6 +304,9 @@ def write(
             scale_x=planned.width / planned.probe.width,
             scale_y=planned.height / planned.probe.height,
             source_sha256=picture.sha256,
+            quality=quality,
+            consistent=planned.consistent,
+            precision=computed.precision,
         )
         notes = image_file.write(
             planned.destination,

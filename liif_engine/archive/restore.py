@@ -16,7 +16,7 @@ from liif_engine import file as picture_file
 from liif_engine import log as logs
 from liif_engine.archive.feed import Feed
 from liif_engine.archive.journal import Glance, Journal
-from liif_engine.auto import AUTO
+from liif_engine.auto import AUTO, CLEAN, DAMAGED
 from liif_engine.crew import Crew
 from liif_engine.errors import (
     CAUSES,
@@ -29,7 +29,7 @@ from liif_engine.errors import (
 )
 from liif_engine.file import Plan
 from liif_engine.picture import image_file
-from liif_engine.picture.image_file import Limits
+from liif_engine.picture.image_file import Limits, Marker
 from liif_engine.target import Target
 from liif_engine.workers import Answer, FileWork, WorkerSettings
 
@@ -69,6 +69,20 @@ class Order:
         asked = {key: value for key, value in asdict(self.target).items() if value is not None}
         how = {"model": self.model, "precision": self.precision, "quality": self.quality}
         return json.dumps({**asked, **how, **({"consistent": True} if self.consistent else {})})
+
+    def may_have_made(self, marker: Marker) -> bool:
+        """Whether a result with this marker was made with these settings, its size aside.
+
+        What an older version's marker does not say counts as the same.
+        """
+        models = {DAMAGED, CLEAN} if self.model == AUTO else {Path(self.model).stem}
+        precisions = {"fp32", "bf16", ""} if self.precision == "auto" else {self.precision, ""}
+        return (
+            marker.model in models
+            and marker.precision in precisions
+            and marker.quality in {None, self.quality}
+            and marker.consistent in {None, self.consistent}
+        )
 
 
 @dataclass
@@ -275,13 +289,11 @@ class Archive:
     def _is_ours(self, planned: Plan, glance: Glance) -> bool:
         """Whether a file that has the result's name is the result, whose row the journal has lost or never had."""
         marker = image_file.read_marker(planned.destination)
-        if marker is None:
+        if marker is None or not self.order.may_have_made(marker):
             return False
         found = image_file.probe(planned.destination)
         digest = picture_file.sha256_of(planned.source)
-        wanted = (planned.width, planned.height, digest)
-        model = self.order.model if self.order.model == AUTO else Path(self.order.model).stem
-        if (found.width, found.height, marker.source_sha256) != wanted or model not in {AUTO, marker.model}:
+        if (found.width, found.height, marker.source_sha256) != (planned.width, planned.height, digest):
             return False
         # It got its name only when it was complete and had been decoded again.
         relative = planned.source.relative_to(self.order.source)
