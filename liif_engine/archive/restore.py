@@ -15,7 +15,7 @@ from typing import Any
 from liif_engine import file as picture_file
 from liif_engine import log as logs
 from liif_engine.archive.feed import Feed
-from liif_engine.archive.journal import Glance, Journal
+from liif_engine.archive.journal import NAME, Glance, Journal
 from liif_engine.auto import AUTO, CLEAN, DAMAGED
 from liif_engine.crew import Crew
 from liif_engine.errors import (
@@ -26,10 +26,12 @@ from liif_engine.errors import (
     ModelError,
     OutputError,
     UsageError,
+    printable,
 )
 from liif_engine.file import Plan
 from liif_engine.picture import image_file
 from liif_engine.picture.image_file import Limits, Marker
+from liif_engine.picture.results import is_marked, mark
 from liif_engine.target import Target
 from liif_engine.workers import Answer, FileWork, WorkerSettings
 
@@ -50,6 +52,7 @@ class Order:
         allow_truncated: whether to restore what is there of pictures that end early.
         consistent: whether results are moved into their JPEGs' own quantisation intervals; at scale 1 only.
         max_pixels: larger sources are refused.
+        again: whether results of ours that lie among the originals are restored too.
     """
 
     source: Path
@@ -62,6 +65,7 @@ class Order:
     allow_truncated: bool = False
     consistent: bool = False
     max_pixels: int | None = None
+    again: bool = False
 
     @property
     def settings(self) -> str:
@@ -94,6 +98,8 @@ class Summary:
         kept: files whose result was there already, complete and verified.
         failures: (path below the folder, error).
         others: files whose names are no pictures', and links.
+        results: files that say of themselves that they are results of ours.
+        left_out: folders that earlier runs wrote results into, below the source.
         source_pixels, result_pixels: of what was restored now.
         stages: seconds of work by stage, all workers together.
         seconds: that the run took.
@@ -104,6 +110,8 @@ class Summary:
     kept: int = 0
     failures: list[tuple[Path, LiifError]] = field(default_factory=list)
     others: int = 0
+    results: int = 0
+    left_out: list[Path] = field(default_factory=list)
     source_pixels: int = 0
     result_pixels: int = 0
     stages: Counter[str] = field(default_factory=Counter)
@@ -119,6 +127,8 @@ class Summary:
             "failed": len(self.failures),
             "failed_by_kind": dict(reasons),
             "other_files": self.others,
+            "results": self.results,
+            "folders_left_out": [str(path) for path in self.left_out],
             "source_megapixels": round(self.source_pixels / 1e6, 3),
             "result_megapixels": round(self.result_pixels / 1e6, 3),
             "seconds": round(self.seconds, 3),
@@ -137,11 +147,16 @@ class Summary:
         words += [f"{self.kept} done before"] if self.kept else []
         words += [f"{len(self.failures)} failed"] if self.failures else []
         words += [f"{self.others} other files left alone"] if self.others else []
+        words += [f"{self.results} results of liif-restore left alone (--again restores them)"] if self.results else []
         lines = [f"{', '.join(words)}; {self.seconds:.1f} s"]
         if self.restored:
             rate, pace = self.restored / self.seconds, self.result_pixels / 1e6 / self.seconds
             stages = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in self.stages.items())
             lines.append(f"{rate:.2f} files/s, {pace:.2f} megapixels/s; work: {stages}")
+        lines += [
+            f"left out, results of an earlier run: {printable(path)} (name it itself, or use --again, to restore them)"
+            for path in self.left_out
+        ]
         if self.begun_again:
             lines.append(f"{self.begun_again} times a worker died and another did its work")
         causes = Counter(CAUSES.get(error.exit_code, "stopped") for _, error in self.failures)
@@ -172,6 +187,8 @@ class Archive:
         self._started = time.monotonic()
         self._limits = Limits() if order.max_pixels is None else Limits(max_pixels=order.max_pixels)
         _check_folders(order, dry=dry)
+        # Who names a folder of results wants them restored.
+        self._again = order.again or is_of_results(order.source)
         self.journal = Journal(order.destination, dry=dry)
 
     def __enter__(self) -> Archive:
@@ -243,12 +260,19 @@ class Archive:
                 if entry.is_symlink():
                     self.summary.others += 1
                 elif entry.is_dir():
-                    folders += [path] if path.resolve() != results else []
+                    folders += [path] if path.resolve() != results and not self._is_left_out(path) else []
                 elif entry.is_file() and _is_named_as_picture(path):
                     yield path.relative_to(self.order.source)
                 else:
                     self.summary.others += 1
             waiting += folders[::-1]
+
+    def _is_left_out(self, folder: Path) -> bool:
+        """Whether a folder below the source is one of results; the summary names it."""
+        if self.order.again or not is_of_results(folder):
+            return False
+        self.summary.left_out.append(folder.relative_to(self.order.source))
+        return True
 
     def _look(self, relative: Path) -> _File | None:
         """A file that is to be restored; None if it is done already or cannot be, which is told."""
@@ -266,6 +290,9 @@ class Archive:
             planned = picture_file.plan(
                 source, order.target, out=destination, limits=self._limits, consistent=order.consistent
             )
+            if not self._again and image_file.marker_of(planned.probe) is not None:
+                self.summary.results += 1
+                return None
             if not self.dry:
                 destination.parent.mkdir(parents=True, exist_ok=True)
             # A run that was killed may have left the result under its name, or somebody another file since.
@@ -350,10 +377,18 @@ def _check_folders(order: Order, *, dry: bool) -> None:
         return
     try:
         order.destination.mkdir(parents=True, exist_ok=True)
+        mark(order.destination)
     except OSError as error:
         raise OutputError(
-            f"cannot make the folder ({error.strerror})", path=order.destination, remedy="Choose another --out."
+            f"no results can be written there ({error.strerror})",
+            path=order.destination,
+            remedy="Choose another --out.",
         ) from error
+
+
+def is_of_results(folder: Path) -> bool:
+    """Whether an earlier run wrote its results into a folder."""
+    return is_marked(folder) or (folder / NAME).exists()
 
 
 def _is_named_as_picture(path: Path) -> bool:

@@ -56,6 +56,9 @@ def restore(
     consistent: Annotated[
         bool, typer.Option("--consistent", help="Keep results inside their JPEGs' own intervals; --scale 1 only.")
     ] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Of a folder: restore results of liif-restore that lie in it too.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
     as_json: Json = False,
     config: Config = None,
@@ -73,6 +76,7 @@ def restore(
     show_logs(log_json, verbose)
     if any(file.is_dir() for file in files):
         options = {"overwrite": overwrite, "allow_truncated": allow_truncated, "consistent": consistent}
+        options["again"] = again
         words = {"as_json": as_json, "verbose": verbose, "dry_run": dry_run}
         return _restore_folder(files, out, target, settings, options, words)
     limits = limits_of(settings)

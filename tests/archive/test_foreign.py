@@ -12,6 +12,7 @@ import pytest
 from liif_engine.archive.journal import NAME
 from liif_engine.crew import Crew
 from liif_engine.errors import OutputExistsError
+from liif_engine.picture.results import MARK
 from tests.archive.test_archive import HERE, ROOT, draw, restore
 
 #: Formats whose results carry a marker, and one that has no place for it.
@@ -110,5 +111,5 @@ def test_work_that_its_worker_died_with_after_the_result_had_its_name_is_done_on
     assert (tmp_path / "died").exists()
     assert summary.failures == []
     assert (summary.restored, summary.begun_again) == (1, 1)
-    assert {path.name for path in new.iterdir()} == {NAME, "a.bmp"}
+    assert {path.name for path in new.iterdir()} == {NAME, MARK, "a.bmp"}
     assert restore(source, new, HERE).kept == 1
