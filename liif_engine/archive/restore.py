@@ -2,166 +2,32 @@
 
 from __future__ import annotations
 
-import json
-import logging
 import os
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from liif_engine import file as picture_file
 from liif_engine import log as logs
 from liif_engine.archive.feed import Feed
 from liif_engine.archive.journal import NAME, Glance, Journal
-from liif_engine.auto import AUTO, CLEAN, DAMAGED
+from liif_engine.archive.order import Order
+from liif_engine.archive.summary import Summary
 from liif_engine.crew import Crew
 from liif_engine.errors import (
-    CAUSES,
     Cancelled,
     DeviceError,
     LiifError,
     ModelError,
     OutputError,
     UsageError,
-    printable,
 )
 from liif_engine.file import Plan
 from liif_engine.picture import image_file
-from liif_engine.picture.image_file import Limits, Marker
+from liif_engine.picture.image_file import Limits
 from liif_engine.picture.results import is_marked, mark
-from liif_engine.target import Target
 from liif_engine.workers import Answer, FileWork, WorkerSettings
-
-log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Order:
-    """What is to be done.
-
-    Attributes:
-        source: the folder of the originals; nothing in it is written to.
-        destination: the folder of the results; made if need be.
-        target: how large each result is to be.
-        model, precision: as `Engine` takes them.
-        quality: of lossy results.
-        overwrite: whether a file that has a result's name and is none of ours may be replaced.
-        allow_truncated: whether to restore what is there of pictures that end early.
-        consistent: whether results are moved into their JPEGs' own quantisation intervals; at scale 1 only.
-        max_pixels: larger sources are refused.
-        again: whether results of ours that lie among the originals are restored too.
-    """
-
-    source: Path
-    destination: Path
-    target: Target
-    model: str = AUTO
-    precision: str = "auto"
-    quality: int = 95
-    overwrite: bool = False
-    allow_truncated: bool = False
-    consistent: bool = False
-    max_pixels: int | None = None
-    again: bool = False
-
-    @property
-    def settings(self) -> str:
-        """What two results must share to be the same."""
-        asked = {key: value for key, value in asdict(self.target).items() if value is not None}
-        how = {"model": self.model, "precision": self.precision, "quality": self.quality}
-        return json.dumps({**asked, **how, **({"consistent": True} if self.consistent else {})})
-
-    def may_have_made(self, marker: Marker) -> bool:
-        """Whether a result with this marker was made with these settings, its size aside.
-
-        What an older version's marker does not say counts as the same.
-        """
-        models = {DAMAGED, CLEAN} if self.model == AUTO else {Path(self.model).stem}
-        precisions = {"fp32", "bf16", ""} if self.precision == "auto" else {self.precision, ""}
-        return (
-            marker.model in models
-            and marker.precision in precisions
-            and marker.quality in {None, self.quality}
-            and marker.consistent in {None, self.consistent}
-        )
-
-
-@dataclass
-class Summary:
-    """What a run did.
-
-    Attributes:
-        restored: files that were restored now.
-        kept: files whose result was there already, complete and verified.
-        failures: (path below the folder, error).
-        others: files whose names are no pictures', and links.
-        results: files that say of themselves that they are results of ours.
-        left_out: folders that earlier runs wrote results into, below the source.
-        source_pixels, result_pixels: of what was restored now.
-        stages: seconds of work by stage, all workers together.
-        seconds: that the run took.
-        begun_again: pieces of work that a worker died with and another did.
-    """
-
-    restored: int = 0
-    kept: int = 0
-    failures: list[tuple[Path, LiifError]] = field(default_factory=list)
-    others: int = 0
-    results: int = 0
-    left_out: list[Path] = field(default_factory=list)
-    source_pixels: int = 0
-    result_pixels: int = 0
-    stages: Counter[str] = field(default_factory=Counter)
-    seconds: float = 0.0
-    begun_again: int = 0
-
-    def as_dict(self) -> dict[str, Any]:
-        """As plain values, for programs."""
-        reasons = Counter(type(error).__name__ for _, error in self.failures)
-        return {
-            "restored": self.restored,
-            "kept": self.kept,
-            "failed": len(self.failures),
-            "failed_by_kind": dict(reasons),
-            "other_files": self.others,
-            "results": self.results,
-            "folders_left_out": [str(path) for path in self.left_out],
-            "source_megapixels": round(self.source_pixels / 1e6, 3),
-            "result_megapixels": round(self.result_pixels / 1e6, 3),
-            "seconds": round(self.seconds, 3),
-            "files_per_second": round(self.restored / self.seconds, 3) if self.seconds else None,
-            "seconds_by_stage": {key: round(value, 3) for key, value in self.stages.items()},
-            "begun_again": self.begun_again,
-            "failures": [
-                {"source": str(path), "kind": type(error).__name__, "error": error.message, "remedy": error.remedy}
-                for path, error in self.failures
-            ],
-        }
-
-    def lines(self) -> list[str]:
-        """In words, for people."""
-        words = [f"{self.restored} restored"]
-        words += [f"{self.kept} done before"] if self.kept else []
-        words += [f"{len(self.failures)} failed"] if self.failures else []
-        words += [f"{self.others} other files left alone"] if self.others else []
-        words += [f"{self.results} results of liif-restore left alone (--again restores them)"] if self.results else []
-        lines = [f"{', '.join(words)}; {self.seconds:.1f} s"]
-        if self.restored:
-            rate, pace = self.restored / self.seconds, self.result_pixels / 1e6 / self.seconds
-            stages = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in self.stages.items())
-            lines.append(f"{rate:.2f} files/s, {pace:.2f} megapixels/s; work: {stages}")
-        lines += [
-            f"left out, results of an earlier run: {printable(path)} (name it itself, or use --again, to restore them)"
-            for path in self.left_out
-        ]
-        if self.begun_again:
-            lines.append(f"{self.begun_again} times a worker died and another did its work")
-        causes = Counter(CAUSES.get(error.exit_code, "stopped") for _, error in self.failures)
-        lines += [f"failed, {cause}: {count}" for cause, count in causes.most_common()]
-        return lines
 
 
 #: Called in the run's thread when a file is over: its path below the folder, the answer or the error.
@@ -307,6 +173,9 @@ class Archive:
             self._fail(relative, OutputError(f"cannot be written ({error.strerror})", path=destination), glance)
             return None
         except LiifError as error:
+            if not self._again and _is_result(source):
+                self.summary.results += 1
+                return None
             # The row of a result that exists stays: it tells what that was made with.
             self._fail(relative, error, None if os.path.lexists(destination) else glance)
             return None
@@ -379,16 +248,20 @@ def _check_folders(order: Order, *, dry: bool) -> None:
         order.destination.mkdir(parents=True, exist_ok=True)
         mark(order.destination)
     except OSError as error:
-        raise OutputError(
-            f"no results can be written there ({error.strerror})",
-            path=order.destination,
-            remedy="Choose another --out.",
-        ) from error
+        message = f"no results can be written there ({error.strerror})"
+        raise OutputError(message, path=order.destination, remedy="Choose another --out.") from error
 
 
 def is_of_results(folder: Path) -> bool:
     """Whether an earlier run wrote its results into a folder."""
     return is_marked(folder) or (folder / NAME).exists()
+
+
+def _is_result(path: Path) -> bool:
+    try:
+        return image_file.read_marker(path) is not None
+    except LiifError:
+        return False
 
 
 def _is_named_as_picture(path: Path) -> bool:

@@ -220,7 +220,7 @@ def _restore_folder(
 ) -> int:
     """`liif restore` on a folder."""
     from liif_engine import crew
-    from liif_engine.archive.restore import Order
+    from liif_engine.archive.order import Order
     from liif_engine.commands.folder import restore_folder
 
     folder = next(file for file in files if file.is_dir())

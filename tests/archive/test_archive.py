@@ -16,7 +16,9 @@ from PIL import Image
 
 from liif_engine import file as picture_file
 from liif_engine.archive.journal import NAME, Journal
-from liif_engine.archive.restore import Archive, Order, Summary
+from liif_engine.archive.order import Order
+from liif_engine.archive.restore import Archive
+from liif_engine.archive.summary import Summary
 from liif_engine.crew import Crew
 from liif_engine.errors import ModelError, OutputError, UsageError
 from liif_engine.picture import image_file

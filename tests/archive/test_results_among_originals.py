@@ -24,7 +24,8 @@ def test_an_earlier_run_s_folder_inside_is_left_out_and_named(source: Path, jour
     assert (other.restored, other.left_out) == (5, [Path("one")])
     assert set(results(source / "deep" / "two")) == ALL
     assert restore(source, source / "three").left_out == [Path("one"), Path("deep/two")]
-    assert restore(source, source / "one").kept == 5
+    # Without the journal a BMP cannot say what it is.
+    assert restore(source, source / "one").kept == (5 if journal == "kept" else 4)
 
 
 def test_such_a_folder_is_restored_if_it_is_named_itself(source: Path, tmp_path: Path) -> None:
@@ -38,10 +39,12 @@ def test_results_that_say_so_are_left_out_wherever_they_lie(source: Path, tmp_pa
     """As `liif restore old/a.jpg` leaves one beside its original."""
     restore(source, tmp_path / "new")
     shutil.copy(tmp_path / "new" / "a.jpg", source / "a@2x.jpg")
-    summary = restore(source, tmp_path / "other")
-    assert (summary.restored, summary.results) == (5, 1)
+    # Refused for its size, were it an original.
+    shutil.copy(tmp_path / "new" / "b.png", source / "b@2x.png")
+    summary = restore(source, tmp_path / "other", max_pixels=1000)
+    assert (summary.restored, summary.results, len(summary.failures)) == (5, 2, 1)
     assert set(results(tmp_path / "other")) == ALL
-    assert restore(source, tmp_path / "other", again=True).restored == 1
+    assert restore(source, tmp_path / "other", again=True).restored == 2
     assert (tmp_path / "other" / "a@2x.jpg").is_file()
 
 
