@@ -137,7 +137,7 @@ def recover_jobs(jobs: list[Job], bench: Bench, otherwise: Callable[[Job], None]
         elif job.result_sha256 is not None and not job.in_place and _content(job.destination) == job.result_sha256:
             ledger.finish(job, "done", "finished after an interruption")
         elif here == job.source_sha256 or (here is not None and ledger.results(here)):
-            otherwise(job) if otherwise else ledger.wait(job, "interrupted", 0, counts=False)
+            otherwise(job) if otherwise else _after_interruption(job, bench)
         else:
             ledger.finish(job, "skipped", "the file has gone" if here is None else "the file has changed since")
             ledger.overlook(job.path)
@@ -212,7 +212,7 @@ def _result(job: Job, source: Path, workplace: Path, bench: Bench, on_progress: 
         source,
         workplace / f"result{job.id}{job.path.suffix}",
         target,
-        model_of(job, folder, settings),
+        model_of(folder, settings),
         (folder.quality if folder else None) or settings.engine.quality,
         settings.engine.precision,
         settings.daemon.job_minutes * 60,
@@ -278,6 +278,24 @@ def _after_engine_error(job: Job, error: EngineError, bench: Bench) -> None:
     log.warning("%s: %s Tried again in %.0f s.", job.path, error.reason, min(seconds, LONGEST_WAIT))
     bench.ledger.wait(job, error.reason, seconds, counts=counts)
     bench.tally.again(error.cause)
+
+
+def _after_interruption(job: Job, bench: Bench) -> None:
+    """The daemon ended amid the job: by chance, or because of it, which only more deaths can tell."""
+    settings = bench.settings.daemon
+    if job.deaths >= settings.max_attempts:
+        reason = died_of(job.deaths, "while it was at work on it")
+        log.warning("%s: failed: %s", job.path, reason)
+        bench.ledger.finish(job, "failed", reason)
+        bench.tally.failed("Death")
+        return
+    seconds = settings.retry_seconds * 4 ** (job.deaths - 2) if job.deaths > 1 else 0
+    bench.ledger.wait(job, "interrupted", seconds, counts=False)
+
+
+def died_of(deaths: int, when: str) -> str:
+    """Why a picture is given up that the daemon dies of."""
+    return f"the daemon died {deaths} times {when}, so it is left alone; `liif-daemon retry` tries it again"
 
 
 def _after_disk_error(job: Job, reason: str, passing: bool, bench: Bench) -> None:

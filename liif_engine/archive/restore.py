@@ -29,7 +29,6 @@ from liif_engine.picture.image_file import Limits
 from liif_engine.picture.results import is_marked, mark
 from liif_engine.workers import Answer, FileWork, WorkerSettings
 
-
 #: Called in the run's thread when a file is over: its path below the folder, the answer or the error.
 OnEnd = Callable[[Path, Answer | None, LiifError | None], None]
 

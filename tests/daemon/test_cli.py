@@ -187,16 +187,49 @@ def test_mistakes_are_answered_in_words(shell: Shell, arguments: list[str], code
 
 def test_check_and_the_systemd_unit(shell: Shell) -> None:
     (shell.state()).mkdir()
-    (shell.state() / "config.yaml").write_text(f"folders:\n  - path: {shell.folder}\n", "utf-8")
+    settings = shell.state() / "config.yaml"
+    settings.write_text(f"engine:\n  model: {shell.model}\nfolders:\n  - path: {shell.folder}\n", "utf-8")
     said = shell("check")
     assert "files can be replaced safely" in said
     assert "engine: version" in said
+    assert f"model {shell.model}: restores, in " in said
+    assert "device: cpu" in said
     assert list(shell.folder.iterdir()) == []
     assert "wrote" in shell("service", "install", "--no-start")
     unit = (shell.base / "systemd" / "user" / "liif-daemon.service").read_text()
     assert f'ExecStart="{sys.executable}" -m liif_daemon run' in unit
     assert "removed" in shell("service", "uninstall")
     assert "no such unit" in shell("service", "uninstall", code=10)
+
+
+def test_check_says_what_of_the_settings_cannot_work(shell: Shell) -> None:
+    (shell.state()).mkdir()
+    other = shell.base / "other"
+    other.mkdir()
+    lines = ["engine: {device: cuda}", "daemon: {originals: /proc/originals}", "folders:"]
+    lines += [f"  - {{path: {shell.folder}, model: {shell.model}}}", f"  - {{path: {other}, model: wbe}}"]
+    (shell.state() / "config.yaml").write_text("\n".join(lines), "utf-8")
+    said = shell("check", code=1)
+    assert "originals: /proc/originals cannot be written to" in said
+    assert f"ok      model {shell.model}: restores" in said
+    assert "error   model wbe: there is no model 'wbe'" in said
+    assert "warning device: the engine that runs uses cpu, but config.yaml says cuda" in said
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="needs root, to become uid 65534")
+def test_check_names_subfolders_that_cannot_be_written_to(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    (tmp_path / "open" / "closed" / "deep").mkdir(parents=True)
+    (tmp_path / ".hidden").mkdir(mode=0o500)
+    (tmp_path / "open").chmod(0o777)
+    (tmp_path / "open" / "closed" / "deep").chmod(0o777)
+    code = (
+        "import os, sys; from pathlib import Path; import liif_daemon.check as c;"
+        "from liif_daemon.settings import FolderSettings; os.setuid(65534);"
+        "print([str(p) for p in c._subfolders(FolderSettings(path=sys.argv[1])) if not os.access(p, os.W_OK)])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == str([str(tmp_path / "open" / "closed")]), done.stderr
 
 
 def test_systemd_hears_when_it_is_ready_and_when_it_ends(shell: Shell) -> None:
