@@ -17,7 +17,7 @@ from liif_daemon.ledger import Glance, Job, Ledger
 from liif_daemon.looking import Looking
 from liif_daemon.names import pictures
 from liif_daemon.progress import Progress
-from liif_daemon.replace import recover
+from liif_daemon.replace import tidy
 from liif_daemon.settings import FolderSettings, Settings
 from liif_daemon.settle import Settling
 from liif_daemon.store import Store, hash_of
@@ -136,14 +136,17 @@ class Daemon:
 
     def _clear_workplaces(self) -> None:
         """Removes temporary files of jobs that were over when their run was killed."""
-        cleared = []
+        groups: dict[Path | None, list[Job]] = {}
         for job in self.ledger.with_workplaces():
+            groups.setdefault(job.workplace, []).append(job)
+        cleared = []
+        for workplace, jobs in groups.items():
             try:
-                if job.folder.is_dir():
-                    recover(job, self.store)
-                    cleared.append(job)
+                if jobs[0].folder.is_dir():
+                    tidy(jobs, self.store, self.ledger)
+                    cleared += jobs
             except OSError as error:
-                log.warning("%s: cannot be removed yet (%s)", job.workplace, error.strerror)
+                log.warning("%s: cannot be removed yet (%s)", workplace, error.strerror)
         self.ledger.no_workplace(cleared)
 
     def _new_watcher(self) -> None:

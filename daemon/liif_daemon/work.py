@@ -15,7 +15,18 @@ from liif_daemon.engine import Engine, EngineError, Order, Stopped
 from liif_daemon.examine import model_of
 from liif_daemon.figures import Tally
 from liif_daemon.ledger import LONGEST_WAIT, Glance, Job, Ledger
-from liif_daemon.replace import Policy, Result, put_beside, recover, remove_workplace, replace, verify, workplace_for
+from liif_daemon.replace import (
+    Policy,
+    Result,
+    put_beside,
+    recover,
+    remove_workplace,
+    replace,
+    result_in,
+    tidy,
+    verify,
+    workplace_for,
+)
 from liif_daemon.settings import FolderSettings, Settings, target_of
 from liif_daemon.store import Changed, Store, hash_of
 from liif_engine import log as logs
@@ -79,9 +90,7 @@ def _restore_picture(jobs: list[Job], bench: Bench, on_progress: OnProgress) -> 
     steps.reached("claimed")
     workplace = workplace_for(jobs[0].path)
     try:
-        for job in jobs:
-            if job.workplace is not None and job.workplace.is_dir():
-                recover(job, bench.store)  # of an earlier try, when the folder was out of reach
+        tidy(jobs, bench.store, bench.ledger)  # of an earlier try, when the folder was out of reach
         bench.ledger.begin(jobs, workplace)
         source = _source_of(jobs, bench)
         workplace.mkdir(mode=0o700)
@@ -129,8 +138,7 @@ def recover_jobs(jobs: list[Job], bench: Bench, otherwise: Callable[[Job], None]
         Whether something else lies there now, so that the file is to be looked at again.
     """
     ledger = bench.ledger
-    main = next((job for job in jobs if job.in_place), jobs[0])
-    here, again = recover(main, bench.store), False
+    here, again = recover(jobs, bench.store, ledger), False
     for job in jobs:
         if job.result_sha256 is not None and job.in_place and here == job.result_sha256:
             ledger.finish(job, "done", "finished after an interruption", glance=Glance.of(job.path))
@@ -210,7 +218,7 @@ def _result(job: Job, source: Path, workplace: Path, bench: Bench, on_progress: 
     probe = _probe(source)
     order = Order(
         source,
-        workplace / f"result{job.id}{job.path.suffix}",
+        result_in(workplace, job),
         target,
         model_of(folder, settings),
         (folder.quality if folder else None) or settings.engine.quality,

@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -217,19 +218,23 @@ def test_check_says_what_of_the_settings_cannot_work(shell: Shell) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="needs root, to become uid 65534")
-def test_check_names_subfolders_that_cannot_be_written_to(tmp_path: Path) -> None:
-    tmp_path.chmod(0o755)
-    (tmp_path / "open" / "closed" / "deep").mkdir(parents=True)
-    (tmp_path / ".hidden").mkdir(mode=0o500)
-    (tmp_path / "open").chmod(0o777)
-    (tmp_path / "open" / "closed" / "deep").chmod(0o777)
+def test_check_names_subfolders_that_cannot_be_written_to() -> None:
     code = (
-        "import os, sys; from pathlib import Path; import liif_daemon.check as c;"
-        "from liif_daemon.settings import FolderSettings; os.setuid(65534);"
-        "print([str(p) for p in c._subfolders(FolderSettings(path=sys.argv[1])) if not os.access(p, os.W_OK)])"
+        "import os, sys, liif_daemon.check as check; from liif_daemon.settings import FolderSettings; os.setuid(65534);"
+        "found = check._folder(FolderSettings(path=sys.argv[1]));"
+        "print([finding.words for finding in found if finding.level == 'error'])"
     )
-    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, timeout=60)
-    assert done.stdout.strip() == str([str(tmp_path / "open" / "closed")]), done.stderr
+    with tempfile.TemporaryDirectory(prefix="liif-nobody-") as base:
+        top = Path(base)
+        (top / "open" / "closed" / "deep").mkdir(parents=True)
+        (top / ".hidden").mkdir()
+        for one in (top, top / "open", top / "open" / "closed" / "deep"):
+            one.chmod(0o777)
+        done = subprocess.run(
+            [sys.executable, "-c", code, base], capture_output=True, text=True, timeout=60, check=False
+        )
+        words = f"nothing can be replaced in 1 of its subfolders, such as {top / 'open' / 'closed'} (no permission)"
+        assert done.stdout.strip() == str([f"{base}: {words}"]), done.stderr
 
 
 def test_systemd_hears_when_it_is_ready_and_when_it_ends(shell: Shell) -> None:
