@@ -21,7 +21,9 @@ import numpy as np
 from PIL import Image
 
 from liif_engine.archive.journal import NAME
-from liif_engine.archive.restore import Archive, Order, Summary
+from liif_engine.archive.order import Order
+from liif_engine.archive.restore import Archive
+from liif_engine.archive.summary import Summary
 from liif_engine.crew import Crew
 from liif_engine.target import Target
 from liif_engine.workers import WorkerSettings

@@ -152,6 +152,7 @@ def restore_file(
     format: str | None = None,
     quality: int = 95,
     overwrite: bool = False,
+    resume: bool = False,
     allow_truncated: bool = False,
     consistent: bool = False,
     limits: Limits | None = None,
@@ -167,6 +168,8 @@ def restore_file(
         format: of the result, as in `plan`.
         quality: of a lossy result, 1 to 100.
         overwrite: whether an existing file may be replaced.
+        resume: whether an existing file that has the very bytes of the result is the result, of a run that was killed;
+            one that has others is left alone, as any.
         allow_truncated: whether to restore what is there of a picture whose data ends early.
         consistent: whether to move the result into the JPEG's own quantisation intervals; at scale 1 only.
         limits: what is refused as too large.
@@ -190,6 +193,7 @@ def restore_file(
         planned,
         quality=quality,
         overwrite=overwrite,
+        resume=resume,
         allow_truncated=allow_truncated,
         limits=limits,
         on_progress=on_progress,
@@ -203,6 +207,7 @@ def run(
     *,
     quality: int = 95,
     overwrite: bool = False,
+    resume: bool = False,
     allow_truncated: bool = False,
     limits: Limits | None = None,
     on_progress: OnProgress | None = None,
@@ -211,11 +216,12 @@ def run(
     """Carries out a plan; arguments and errors as in `restore_file`."""
     started = time.monotonic() if started is None else started
     clock = Clock()
-    picture = read(engine, planned, overwrite=overwrite, allow_truncated=allow_truncated, limits=limits)
+    may_exist = overwrite or resume
+    picture = read(engine, planned, may_exist=may_exist, allow_truncated=allow_truncated, limits=limits)
     clock.lap("read")
     computed = compute(engine, planned, picture, on_progress=on_progress)
     clock.lap("restore")
-    notes = write(planned, picture, computed, quality=quality, overwrite=overwrite)
+    notes = write(planned, picture, computed, quality=quality, overwrite=overwrite, resume=resume)
     clock.lap("write")
     return outcome(planned, picture, computed, notes, seconds=time.monotonic() - started, stages=clock.laps)
 
@@ -235,7 +241,7 @@ class Computed:
 
 
 def read(
-    engine: Engine, planned: Plan, *, overwrite: bool, allow_truncated: bool = False, limits: Limits | None = None
+    engine: Engine, planned: Plan, *, may_exist: bool, allow_truncated: bool = False, limits: Limits | None = None
 ) -> Picture:
     """The first part of `run`: the picture, if its result can be written and fits in memory. Any thread may call it.
 
@@ -243,7 +249,7 @@ def read(
         LiifError: naming the file.
     """
     with _naming(planned.source):
-        check_destination(planned, overwrite=overwrite)
+        check_destination(planned, may_exist=may_exist)
         probe = planned.probe
         engine.check_memory(planned.width, planned.height * probe.frames, len(probe.layout), probe.bits)
         picture = image_file.read(planned.source, limits=limits or Limits(), allow_truncated=allow_truncated)
@@ -282,7 +288,9 @@ def _intervals(source: Path, picture: Picture) -> coefficients.Coefficients:
     return stored
 
 
-def write(planned: Plan, picture: Picture, computed: Computed, *, quality: int, overwrite: bool) -> tuple[str, ...]:
+def write(
+    planned: Plan, picture: Picture, computed: Computed, *, quality: int, overwrite: bool, resume: bool = False
+) -> tuple[str, ...]:
     """The third part of `run`: the result's file; gives what it could not carry. Any thread may call it.
 
     Raises:
@@ -296,6 +304,9 @@ def write(planned: Plan, picture: Picture, computed: Computed, *, quality: int, 
             scale_x=planned.width / planned.probe.width,
             scale_y=planned.height / planned.probe.height,
             source_sha256=picture.sha256,
+            quality=quality,
+            consistent=planned.consistent,
+            precision=computed.precision,
         )
         notes = image_file.write(
             planned.destination,
@@ -305,6 +316,7 @@ def write(planned: Plan, picture: Picture, computed: Computed, *, quality: int, 
             quality=quality,
             marker=marker,
             overwrite=overwrite,
+            resume=resume,
         )
         return tuple(notes or ())
 
@@ -344,11 +356,11 @@ def sha256_of(path: Path) -> str:
         raise InputError(f"cannot be read ({error.strerror})", path=path) from error
 
 
-def check_destination(planned: Plan, *, overwrite: bool) -> None:
+def check_destination(planned: Plan, *, may_exist: bool) -> None:
     """Refuses, before any work, a destination that is taken.
 
     Raises:
-        OutputExistsError: it exists and may not be replaced.
+        OutputExistsError: it exists and may not.
         OutputError: no file can have that name, or there is no such folder.
         UsageError: it is the source itself.
     """
@@ -368,7 +380,7 @@ def check_destination(planned: Plan, *, overwrite: bool) -> None:
     if not exists and not destination.parent.is_dir():
         remedy = "Make the folder first, or choose another --out."
         raise OutputError("its folder does not exist", path=destination, remedy=remedy)
-    if exists and not overwrite:
+    if exists and not may_exist:
         raise OutputExistsError("already exists", path=destination)
 
 

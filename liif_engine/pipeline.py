@@ -188,7 +188,7 @@ class _Line:
             return file.read(
                 self.engine,
                 job.plan,
-                overwrite=options.overwrite,
+                may_exist=options.overwrite,
                 allow_truncated=options.allow_truncated,
                 limits=options.limits,
             )

@@ -5,10 +5,12 @@ A worker's process finds this by ``engine="faults:Faulty"`` with this folder on 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from liif_engine.errors import NonFiniteError
@@ -72,3 +74,21 @@ class CrashesOnWide(Faulty):
         if pixels.shape[1] == 99:
             self._fail("crash")
         return super().restore(pixels, **rest)
+
+
+class DiesOnceAfterNaming(Copying):
+    """Dies when a result has got its name and nobody was told; once, as the file named by LIIF_TEST_ONCE remembers."""
+
+    def __init__(self, model: str = "copy", **rest: Any) -> None:
+        super().__init__(model, **rest)
+        from liif_engine.picture import atomic
+
+        flush_folder = atomic.flush_folder
+
+        def dies_once(folder: Path) -> None:
+            flush_folder(folder)
+            with contextlib.suppress(FileExistsError):
+                os.close(os.open(os.environ["LIIF_TEST_ONCE"], os.O_CREAT | os.O_EXCL))
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        atomic.flush_folder = dies_once

@@ -7,10 +7,14 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any
 
 from liif_daemon import mounts, places
-from liif_daemon.engine import ServiceEngine
+from liif_daemon.engine import EngineError, ServiceEngine
+from liif_daemon.examine import model_of
 from liif_daemon.exchange import exchange, is_open_for_writing
+from liif_daemon.names import why_not_below
 from liif_daemon.replace import remove_workplace, workplace_for
 from liif_daemon.settings import FolderSettings, Settings
 from liif_daemon.status import as_bytes
@@ -30,7 +34,7 @@ class Finding:
 
 
 def check(settings: Settings, engine: ServiceEngine) -> Iterator[Finding]:
-    """Looks at settings, folders, disk, limits and the engine, which is started if it does not run."""
+    """Looks at settings, folders, disk, limits, the engine, which is started if it does not run, and its models."""
     try:
         places.check_layout(settings)
         source = settings.path or "no config.yaml: defaults"
@@ -44,7 +48,7 @@ def check(settings: Settings, engine: ServiceEngine) -> Iterator[Finding]:
     yield from _limits(settings)
     for name, place in (("ledger", settings.daemon.state_folder), ("originals", settings.daemon.originals_folder)):
         yield _space(name, place)
-    yield from _engine(engine)
+    yield from _engine(settings, engine)
 
 
 def _folder(folder: FolderSettings) -> Iterator[Finding]:
@@ -73,6 +77,16 @@ def _folder(folder: FolderSettings) -> Iterator[Finding]:
         yield Finding("warning", f"{path}: it does not tell who writes a file; settle_seconds alone decides")
     if swaps and tells:
         yield Finding("ok", f"{path}: files can be replaced safely")
+    if closed := [one for one in _subfolders(folder) if not os.access(one, os.W_OK | os.X_OK)]:
+        words = f"nothing can be replaced in {len(closed)} of its subfolders, such as {closed[0]} (no permission)"
+        yield Finding("error", f"{path}: {words}")
+
+
+def _subfolders(folder: FolderSettings) -> Iterator[Path]:
+    """Those whose pictures are looked at."""
+    for here, names, _ in os.walk(folder.path):
+        names[:] = [name for name in sorted(names) if folder.recursive and why_not_below(name) is None]
+        yield from (Path(here, name) for name in names)
 
 
 def _limits(settings: Settings) -> Iterator[Finding]:
@@ -90,19 +104,40 @@ def _space(name: str, place: Path) -> Finding:
     there = place
     while not there.exists():
         there = there.parent
+    try:
+        with TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        return Finding("error", f"{name}: {place} cannot be written to ({error.strerror})")
     free = shutil.disk_usage(there).free
     return Finding("ok" if free > LITTLE_SPACE else "warning", f"{name}: {place}, {as_bytes(free)} free")
 
 
-def _engine(engine: ServiceEngine) -> Iterator[Finding]:
+def _engine(settings: Settings, engine: ServiceEngine) -> Iterator[Finding]:
     try:
         status = engine.client.ensure_running()
     except ServiceError as error:
         yield Finding("error", f"engine: {error.explain()}")
         return
-    devices = {str(row.get("device") or "not started yet") for row in status.get("workers", [])}
-    where = ", ".join(sorted(devices)) or "not started yet"
-    yield Finding("ok", f"engine: version {status.get('version')}, process {status.get('pid')}, device {where}")
+    yield Finding("ok", f"engine: version {status.get('version')}, process {status.get('pid')}")
+    for model in sorted({model_of(folder, settings) for folder in settings.folders or [None]}):
+        try:
+            made = engine.trial(model, settings.engine.precision)
+        except EngineError as error:
+            yield Finding("error", f"model {model}: {error.reason}")
+        else:
+            yield Finding("ok", f"model {model}: restores, in {made.get('precision')}")
+    yield from _device(settings.engine.device, engine.status() or {})
+
+
+def _device(wanted: str, status: dict[str, Any]) -> Iterator[Finding]:
+    """A service that ran already has the device that it was started with."""
+    devices = sorted({str(row["device"]) for row in status.get("workers", []) if row.get("device")})
+    if wanted != "auto" and devices and not any(one.startswith(wanted) for one in devices):
+        words = f"config.yaml says {wanted}; end process {status.get('pid')}, so that it is started anew"
+        yield Finding("warning", f"device: the engine that runs uses {', '.join(devices)}, but {words}")
+    else:
+        yield Finding("ok", f"device: {', '.join(devices) or 'not started yet'}")
 
 
 def _folders_in(folder: FolderSettings) -> int:

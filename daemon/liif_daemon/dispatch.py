@@ -6,21 +6,23 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from liif_daemon import places
 from liif_daemon.engine import Engine, Stopped
-from liif_daemon.examine import examine, record
+from liif_daemon.examine import Verdict, examine, record
 from liif_daemon.figures import Tally
 from liif_daemon.ledger import Glance, Job, Ledger
+from liif_daemon.looking import Looking
 from liif_daemon.names import pictures
 from liif_daemon.progress import Progress
-from liif_daemon.replace import recover
+from liif_daemon.replace import tidy
 from liif_daemon.settings import FolderSettings, Settings
 from liif_daemon.settle import Settling
-from liif_daemon.store import Store
+from liif_daemon.store import Store, hash_of
 from liif_daemon.watcher import Watcher
-from liif_daemon.work import Bench, recover_jobs, restore_picture
+from liif_daemon.work import Bench, died_of, recover_jobs, restore_picture
 from liif_engine.errors import LiifError
 
 log = logging.getLogger(__name__)
@@ -49,10 +51,13 @@ class Daemon:
         self.progress = Progress(places.status_path(settings))
         self.settling = Settling()
         self.tally = Tally()
+        self.looking = Looking(places.looking_path(settings))
         self.stopping = threading.Event()
         self._wake = threading.Event()
         self._scans: dict[Path, FolderSettings] = {}
         self._active: set[int] = set()
+        self._is_alone = False  # a suspect is at work, and nothing beside it
+        self._deadly: dict[Path, tuple[Glance, int]] = {}
         self._tried: set[int] = set()
         self._looking = True
         self._lock = threading.Lock()
@@ -63,6 +68,8 @@ class Daemon:
     def start(self) -> None:
         """Puts in order what an earlier run left behind, then begins."""
         self.store.sweep()
+        self.ledger.count_deaths()
+        self._count_death_at_look()
         self.recover()
         self._clear_workplaces()
         self.watcher.start()
@@ -92,6 +99,9 @@ class Daemon:
         deadline = time.monotonic() + FAREWELL_SECONDS
         for thread in self._threads:
             thread.join(max(0.1, deadline - time.monotonic()))
+        self.looking.over()
+        with self._lock, suppress(LiifError):
+            self.ledger.absolve(self._active)
         self.progress.remove()
         if self._faults:
             raise self._faults[0]
@@ -126,14 +136,17 @@ class Daemon:
 
     def _clear_workplaces(self) -> None:
         """Removes temporary files of jobs that were over when their run was killed."""
-        cleared = []
+        groups: dict[Path | None, list[Job]] = {}
         for job in self.ledger.with_workplaces():
+            groups.setdefault(job.workplace, []).append(job)
+        cleared = []
+        for workplace, jobs in groups.items():
             try:
-                if job.folder.is_dir():
-                    recover(job, self.store)
-                    cleared.append(job)
+                if jobs[0].folder.is_dir():
+                    tidy(jobs, self.store, self.ledger)
+                    cleared += jobs
             except OSError as error:
-                log.warning("%s: cannot be removed yet (%s)", job.workplace, error.strerror)
+                log.warning("%s: cannot be removed yet (%s)", workplace, error.strerror)
         self.ledger.no_workplace(cleared)
 
     def _new_watcher(self) -> None:
@@ -191,14 +204,29 @@ class Daemon:
                     continue
             self._scans.pop(path, None)
 
+    def _count_death_at_look(self) -> None:
+        path = self.looking.left()
+        self.looking.over()
+        if path is not None:
+            with suppress(OSError):  # it has gone
+                glance = Glance.of(path)
+                self._deadly[path] = glance, self.ledger.died_of(path, glance)
+
+    def _verdict(self, path: Path, folder: FolderSettings) -> Verdict:
+        glance, deaths = self._deadly.get(path, (None, 0))
+        if glance == Glance.of(path) and deaths >= self.settings.daemon.max_attempts:
+            return Verdict("failed", died_of(deaths, "while it looked at it"), hash_of(path), glance)
+        return examine(path, folder, self.settings, self.ledger)
+
     def _look(self, path: Path) -> None:
         folder = self.settings.folder_of(path)
         if folder is None:
             return
+        self.looking.at(path)
         try:
             if self.ledger.seen(path, Glance.of(path), folder.rules):
                 return
-            verdict = examine(path, folder, self.settings, self.ledger)
+            verdict = self._verdict(path, folder)
             if record(path, folder, self.settings, self.ledger, verdict):
                 self._wake.set()
             elif verdict.kind == "failed":
@@ -213,6 +241,8 @@ class Daemon:
         except LiifError as error:
             log.error("%s", error.explain())
             self.stopping.wait(1)
+        finally:
+            self.looking.over()
 
     def _work_for_ever(self) -> None:
         """Claims and does jobs."""
@@ -231,8 +261,12 @@ class Daemon:
     def _work(self) -> bool:
         """Does one picture; False if there is none to do."""
         with self._lock:
-            jobs = self.ledger.claim([folder.path for folder in self.watcher.present()])
+            if self._is_alone:
+                return False
+            present = [folder.path for folder in self.watcher.present()]
+            jobs = self.ledger.claim(present, alone=not self._active)
             self._active |= {job.id for job in jobs}
+            self._is_alone = any(job.is_suspect for job in jobs)
         if not jobs:
             return False
         try:
@@ -241,6 +275,7 @@ class Daemon:
         finally:
             with self._lock:
                 self._active -= {job.id for job in jobs}
+                self._is_alone = False
                 if self.once:
                     self._tried |= {job.id for job in jobs}
             self.progress.over(jobs)

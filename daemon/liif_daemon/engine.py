@@ -108,7 +108,10 @@ class ServiceEngine:
                 **_size(order.target),
             )
         except client.ServiceError as error:
-            waits = isinstance(error, client.NotRunning | client.WrongVersion) or error.kind in SURROUNDINGS
+            waits = isinstance(error, client.WrongVersion) or error.kind in SURROUNDINGS
+            if isinstance(error, client.NotRunning):
+                # One that can be started has died of what it was sent, and once more when it was sent that again.
+                waits = not self._can_be_started()
             raise EngineError(_words(error, order), "wait" if waits else _kind(error), error.kind) from error
         try:
             last = job.wait(lambda _, share: on_progress(share))
@@ -117,6 +120,13 @@ class ServiceEngine:
         finally:
             job.forget()
         return str(last["result"]["model"])
+
+    def _can_be_started(self) -> bool:
+        try:
+            self.client.ensure_running()
+        except client.ServiceError:
+            return False
+        return True
 
     def rate(self, model: str, targets: tuple[Target, ...], megapixels: float) -> float:
         """Input megapixels per second that the engine does now, measured on one small patch for each target.
@@ -138,6 +148,26 @@ class ServiceEngine:
                 raise EngineError(error.explain(), "wait") from error
             total += time.monotonic() - started
         return side * side / 1e6 / total
+
+    def trial(self, model: str, precision: str) -> dict[str, Any]:
+        """Has a patch of 16x16 pixels restored, which loads the model; what the service says of the result.
+
+        Raises:
+            EngineError: it cannot be done.
+        """
+        side = 16
+        try:
+            job = self.client.submit_pixels(
+                bytes(side * side * 3), (side, side, 3), "u8", scale=2, model=model, precision=precision
+            )
+        except client.ServiceError as error:
+            raise EngineError(error.explain(), "wait", error.kind) from error
+        try:
+            return dict(job.wait()["result"])
+        except client.ServiceError as error:
+            raise EngineError(error.explain(), "wait", error.kind) from error
+        finally:
+            job.forget()
 
     def status(self) -> dict[str, Any] | None:
         """What the service says of itself, None if it does not run; starts nothing."""

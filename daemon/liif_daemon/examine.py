@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from liif_daemon.ledger import Glance, Job, Ledger
+from liif_daemon.ledger import Glance, Ledger
 from liif_daemon.settings import FolderSettings, Settings, target_name
 from liif_daemon.store import hash_of
 from liif_engine.errors import LiifError, TruncatedError
@@ -104,9 +104,9 @@ def record(path: Path, folder: FolderSettings, settings: Settings, ledger: Ledge
     return found.kind == "job"
 
 
-def model_of(job: Job, folder: FolderSettings | None, settings: Settings) -> str:
-    """The model that a job is to be done with: a name, or the absolute path of a checkpoint."""
-    model = (folder.model if folder else None) or settings.engine.model or job.model
+def model_of(folder: FolderSettings | None, settings: Settings) -> str:
+    """The model that pictures of a folder are to be restored with: a name, or the absolute path of a checkpoint."""
+    model = (folder.model if folder else None) or settings.engine.model
     return str(Path(model).expanduser().absolute()) if "/" in model or "\\" in model else model
 
 

@@ -41,6 +41,8 @@ class Job:
         state: one of `STATES`.
         reason: why it is in that state, in words.
         attempts: tries that failed and counted.
+        begun: whether work at it has begun and not ended.
+        deaths: how often the daemon died amid that work.
         not_before: when it may be tried again, Unix time.
         size, mtime_ns: of the original.
         model: asked for, then the one that was used.
@@ -78,6 +80,13 @@ class Job:
     seconds: float
     created: float
     changed: float
+    begun: bool
+    deaths: int
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether work at it has failed or ended the daemon before; it is then tried alone."""
+        return self.attempts > 0 or self.deaths > 0
 
 
 @dataclass(frozen=True)
@@ -150,7 +159,7 @@ class Ledger:
                     " width, height, created, changed) VALUES (:folder, :path, :source_sha256, :target, :in_place,"
                     " 'queued', :size, :mtime_ns, :model, :width, :height, :now, :now)"
                     " ON CONFLICT (path, source_sha256, target) DO UPDATE SET state = 'queued', reason = '',"
-                    " attempts = 0, not_before = 0, folder = :folder, in_place = :in_place, size = :size,"
+                    " attempts = 0, deaths = 0, not_before = 0, folder = :folder, in_place = :in_place, size = :size,"
                     " mtime_ns = :mtime_ns, model = :model, changed = :now"
                     " WHERE state != 'claimed'",
                     {**row, "folder": _raw(row["folder"]), "path": _raw(row["path"]), "now": now},
@@ -176,11 +185,13 @@ class Ledger:
                 },
             )
 
-    def claim(self, folders: Iterable[Path] | None = None) -> list[Job]:
+    def claim(self, folders: Iterable[Path] | None = None, *, alone: bool = True) -> list[Job]:
         """Claims all due jobs of one picture, the one that takes its place last; empty if nothing is due.
 
         Args:
             folders: only jobs of these; None for all.
+            alone: whether nothing else is at work. Only then is a suspect claimed, after all others, so that none of
+                them is taken for what killed the engine or the daemon.
         """
         now = time.time()
         due = "state = 'queued' AND (not_before <= ? OR not_before > ?)"
@@ -189,10 +200,11 @@ class Ledger:
             names = [_raw(one) for one in folders]
             due += f" AND folder IN ({', '.join('?' * len(names))})"
             values += names
+        ranks = ["attempts = 0 AND deaths = 0"] + ["(attempts > 0 OR deaths > 0)"] * alone
         with self._change() as db:
-            first = db.execute(
-                f"SELECT path, source_sha256 FROM jobs WHERE {due} ORDER BY id LIMIT 1", values
-            ).fetchone()
+            query = f"SELECT path, source_sha256 FROM jobs WHERE {due} AND {{}} ORDER BY id LIMIT 1"
+            found = (db.execute(query.format(rank), values).fetchone() for rank in ranks)
+            first = next((row for row in found if row is not None), None)
             if first is None:
                 return []
             key = (first["path"], first["source_sha256"])
@@ -211,7 +223,7 @@ class Ledger:
         """Writes down where claimed jobs' temporary files will lie, before there are any."""
         with self._change() as db:
             db.executemany(
-                "UPDATE jobs SET workplace = ?, result_sha256 = NULL WHERE id = ?",
+                "UPDATE jobs SET workplace = ?, result_sha256 = NULL, begun = 1 WHERE id = ?",
                 [(_raw(workplace), job.id) for job in jobs],
             )
 
@@ -246,7 +258,8 @@ class Ledger:
         """Ends a job; with `glance`, of the result in its place, the next scan need not read it."""
         with self._change() as db:
             db.execute(
-                "UPDATE jobs SET state = ?, reason = ?, seconds = ?, not_before = 0, changed = ? WHERE id = ?",
+                "UPDATE jobs SET state = ?, reason = ?, seconds = ?, not_before = 0, begun = 0, changed = ?"
+                " WHERE id = ?",
                 (state, reason, seconds, time.time(), job.id),
             )
             if glance is not None:
@@ -258,10 +271,20 @@ class Ledger:
         now = time.time()
         with self._change() as db:
             db.execute(
-                "UPDATE jobs SET state = 'queued', reason = ?, not_before = ?, attempts = attempts + ?, changed = ?"
-                " WHERE id = ?",
+                "UPDATE jobs SET state = 'queued', reason = ?, not_before = ?, attempts = attempts + ?, begun = 0,"
+                " changed = ? WHERE id = ?",
                 (reason, now + min(seconds, LONGEST_WAIT), int(counts), now, job.id),
             )
+
+    def count_deaths(self) -> None:
+        """Counts a death for all that was at work when the last daemon ended without a word; none may be at work."""
+        with self._change() as db:
+            db.execute("UPDATE jobs SET deaths = deaths + 1, begun = 0 WHERE state = 'claimed' AND begun")
+
+    def absolve(self, jobs: Iterable[int]) -> None:
+        """That the daemon ends now is no doing of these jobs, by their ids, which are still at work."""
+        with self._change() as db:
+            db.executemany("UPDATE jobs SET begun = 0 WHERE id = ?", [(job,) for job in jobs])
 
     def supersede(self, path: Path, sha256: str) -> None:
         """Ends what waited or had failed for an older content of a path: there is something else there now."""
@@ -277,8 +300,8 @@ class Ledger:
         with self._change() as db:
             return sum(
                 db.execute(
-                    "UPDATE jobs SET state = 'queued', reason = '', attempts = 0, not_before = 0, changed = ?"
-                    " WHERE id = ? AND state IN ('failed', 'skipped', 'undone', 'queued')",
+                    "UPDATE jobs SET state = 'queued', reason = '', attempts = 0, deaths = 0, not_before = 0,"
+                    " changed = ? WHERE id = ? AND state IN ('failed', 'skipped', 'undone', 'queued')",
                     (time.time(), job.id),
                 ).rowcount
                 for job in jobs
@@ -365,6 +388,16 @@ class Ledger:
         """Forgets that a file was looked at."""
         with self._change() as db:
             db.execute("DELETE FROM seen WHERE path = ?", (_raw(path),))
+
+    def died_of(self, path: Path, glance: Glance) -> int:
+        """Counts a death at the look at a file as it is now; returns how many there were."""
+        with self._change() as db:
+            row = db.execute("SELECT * FROM looks WHERE path = ?", (_raw(path),)).fetchone()
+            same = row is not None and (row["size"], row["mtime_ns"]) == (glance.size, glance.mtime_ns)
+            deaths = 1 + (row["deaths"] if same else 0)
+            values = (_raw(path), glance.size, glance.mtime_ns, deaths)
+            db.execute("INSERT OR REPLACE INTO looks (path, size, mtime_ns, deaths) VALUES (?, ?, ?, ?)", values)
+            return deaths
 
     # Watched folders
 
@@ -486,4 +519,4 @@ def _job(row: sqlite3.Row) -> Job:
     values = {key: row[key] for key in row.keys()}  # noqa: SIM118 - a Row iterates over its values
     for key in ("folder", "path", "workplace", "destination"):
         values[key] = _path(values[key])
-    return Job(**{**values, "in_place": bool(values["in_place"]), "kept": bool(values["kept"])})
+    return Job(**{**values, **{key: bool(values[key]) for key in ("in_place", "kept", "begun")}})

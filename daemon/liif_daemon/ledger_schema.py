@@ -67,4 +67,14 @@ MIGRATIONS = (
         changed REAL NOT NULL
     )
     """,
+    """
+    ALTER TABLE jobs ADD COLUMN begun INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE jobs ADD COLUMN deaths INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE looks (
+        path BLOB PRIMARY KEY,
+        size INTEGER NOT NULL,
+        mtime_ns INTEGER NOT NULL,
+        deaths INTEGER NOT NULL
+    ) WITHOUT ROWID
+    """,
 )

@@ -25,6 +25,11 @@ def ledger_path(settings: Settings) -> Path:
     return settings.daemon.state_folder / "ledger.sqlite3"
 
 
+def looking_path(settings: Settings) -> Path:
+    """What the daemon is looking at."""
+    return settings.daemon.state_folder / "looking"
+
+
 def status_path(settings: Settings) -> Path:
     """What the running daemon says of itself."""
     return settings.daemon.state_folder / "daemon.json"

@@ -13,7 +13,7 @@ import secrets
 import shutil
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +34,9 @@ log = logging.getLogger(__name__)
 _OUR_OWN = Limits(max_pixels=1 << 50, max_file_bytes=1 << 50)
 
 _SECONDS_PER_DAY = 86400
+
+#: Before the name of a file in a workplace: what that one took the place of, where names cannot be exchanged.
+_ASIDE = "instead-of-"
 
 
 @dataclass(frozen=True)
@@ -210,26 +213,37 @@ def swap(new: Path, path: Path, expected: str) -> Path | None:
     return new
 
 
-def recover(job: Job, store: Store) -> str | None:
-    """Finds out from the disk what became of a claimed job, and clears its workplace without losing anything.
-
-    Args:
-        job: as the ledger has it now.
+def recover(jobs: Sequence[Job], store: Store, ledger: Ledger) -> str | None:
+    """Finds out from the disk what became of one picture's jobs, and tidies up as `tidy` does.
 
     Returns:
         SHA-256 of what the path holds now; None if there is no regular file.
 
     Raises:
+        OSError: as `tidy`.
+    """
+    tidy(jobs, store, ledger)
+    return _hash(jobs[0].path)
+
+
+def tidy(jobs: Sequence[Job], store: Store, ledger: Ledger) -> None:
+    """Clears the workplaces of one picture's jobs without losing anything.
+
+    Args:
+        jobs: as the ledger has them now; all that share a workplace.
+        store: takes what somebody would miss.
+        ledger: tells which files are results of ours.
+
+    Raises:
         OSError: the disk cannot be read or written; nothing was removed that could be needed.
     """
-    if job.workplace is None or not job.workplace.is_dir():
-        return _hash(job.path)
-    here = _hash(job.path)
-    if job.result_sha256 is not None and job.in_place:
-        for left in _left_in(job.workplace):
-            here = _clear(left, here, job, store)
-    remove_workplace(job.workplace)
-    return here
+    workplaces = {job.workplace for job in jobs if job.workplace is not None and job.workplace.is_dir()}
+    for job in jobs:
+        if job.workplace in workplaces and job.result_sha256 is not None:
+            for left in _left_of(job):
+                _clear(left, job, store, ledger)
+    for workplace in workplaces:
+        remove_workplace(workplace)
 
 
 def remove_workplace(folder: Path) -> None:
@@ -264,32 +278,33 @@ def flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def _clear(left: Path, here: str | None, job: Job, store: Store) -> str | None:
-    """Makes what lies in a workplace safe to remove; returns what the path holds afterwards."""
-    content = _hash(left)
+def _clear(left: Path, job: Job, store: Store, ledger: Ledger) -> None:
+    """Makes a file that a job has left in its workplace safe to remove."""
+    place = job.path if job.in_place else job.destination
+    assert place is not None  # the job has a result, and so a place for it
+    content, here = _hash(left), _hash(place)
     if content is not None and content in {job.result_sha256, here}:
-        return here
-    if content == job.source_sha256:
+        return
+    if job.in_place and content == job.source_sha256:
         # Its backup was durable before the swap, unless the user wants none; a look costs little.
         if job.kept and not store.holds(content):
             store.keep(left, content)
-        return here
+        return
+    if not job.in_place and content is not None and ledger.results(content):
+        return  # an older result, whose name this one's has taken
     # Neither the original nor ours: somebody changed the file in the instant of the swap, and theirs is the truth.
-    if not os.path.lexists(job.path):
-        left.rename(job.path)
-        return content
-    if here == job.result_sha256 and exchange(left, job.path):
-        flush_folder(job.path.parent)
-        return content
-    if content is not None:
+    if not os.path.lexists(place):
+        left.rename(place)
+    elif here == job.result_sha256 and exchange(left, place):
+        flush_folder(place.parent)
+    elif content is not None:
         store.keep(left, content)
-        log.warning("%s: a version that was about to be lost is kept as %s", job.path, store.path_of(content))
-    return here
+        log.warning("%s: a version that was about to be lost is kept as %s", place, store.path_of(content))
 
 
 def _swap_by_replace(new: Path, path: Path, expected: str) -> Path | None:
     """`swap` where names cannot be exchanged."""
-    aside: Path | None = new.with_name(f"original{path.suffix}")
+    aside: Path | None = new.with_name(f"{_ASIDE}{new.name}")
     assert aside is not None
     try:
         os.link(path, aside)
@@ -330,11 +345,23 @@ def _carry(source: Path, target: Path, policy: Policy) -> None:
         raise Changed("has gone while it was being restored", path=source) from None
 
 
-def _left_in(workplace: Path) -> Iterator[Path]:
-    """What lies in a workplace besides an engine's half-written files."""
-    for path in sorted(workplace.iterdir()):
-        if not path.name.startswith(TEMPORARY_PREFIX):
-            yield path
+def result_in(workplace: Path, job: Job) -> Path:
+    """Where a job's result is made; what lies there after a swap is what it took the place of."""
+    return workplace / f"result{job.id}{job.path.suffix}"
+
+
+def _left_of(job: Job) -> Iterator[Path]:
+    """What a job, or its undoing, has left in its workplace, besides an engine's half-written files."""
+    assert job.workplace is not None
+    for name in (result_in(job.workplace, job).name, copy_in(job.workplace, job).name):
+        for path in (job.workplace / name, job.workplace / f"{_ASIDE}{name}"):
+            if os.path.lexists(path):
+                yield path
+
+
+def copy_in(workplace: Path, job: Job) -> Path:
+    """Where `undo` copies a job's original to; what lies there after a swap is what it took the place of."""
+    return workplace / f"original{job.path.suffix}"
 
 
 def _hash(path: Path) -> str | None:

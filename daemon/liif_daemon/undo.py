@@ -11,7 +11,7 @@ from pathlib import Path
 from liif_daemon.carry import carry
 from liif_daemon.exchange import rename_if_free
 from liif_daemon.ledger import Glance, Job, Ledger
-from liif_daemon.replace import flush, recover, remove_workplace, swap, workplace_for
+from liif_daemon.replace import copy_in, flush, remove_workplace, swap, tidy, workplace_for
 from liif_daemon.store import Store, hash_of
 from liif_engine.errors import InputError, LiifError, OutputError
 
@@ -66,7 +66,7 @@ def undo(job: Job, ledger: Ledger, store: Store, *, force: bool = False) -> None
     ledger.set_workplace(job, workplace)
     workplace.mkdir(mode=0o700)
     try:
-        copy = workplace / f"original{path.suffix}"
+        copy = copy_in(workplace, job)
         shutil.copyfile(original, copy)
         if hash_of(copy) != job.source_sha256:
             raise OutputError("its original could not be copied whole", path=path)
@@ -86,7 +86,7 @@ def undo(job: Job, ledger: Ledger, store: Store, *, force: bool = False) -> None
             raise
         ledger.see(path, Glance.of(path), job.source_sha256, "")
     finally:
-        recover(dataclasses.replace(job, workplace=workplace), store)
+        tidy([dataclasses.replace(job, workplace=workplace)], store, ledger)
         if workplace.is_dir():
             remove_workplace(workplace)
 

@@ -15,7 +15,18 @@ from liif_daemon.engine import Engine, EngineError, Order, Stopped
 from liif_daemon.examine import model_of
 from liif_daemon.figures import Tally
 from liif_daemon.ledger import LONGEST_WAIT, Glance, Job, Ledger
-from liif_daemon.replace import Policy, Result, put_beside, recover, remove_workplace, replace, verify, workplace_for
+from liif_daemon.replace import (
+    Policy,
+    Result,
+    put_beside,
+    recover,
+    remove_workplace,
+    replace,
+    result_in,
+    tidy,
+    verify,
+    workplace_for,
+)
 from liif_daemon.settings import FolderSettings, Settings, target_of
 from liif_daemon.store import Changed, Store, hash_of
 from liif_engine import log as logs
@@ -79,9 +90,7 @@ def _restore_picture(jobs: list[Job], bench: Bench, on_progress: OnProgress) -> 
     steps.reached("claimed")
     workplace = workplace_for(jobs[0].path)
     try:
-        for job in jobs:
-            if job.workplace is not None and job.workplace.is_dir():
-                recover(job, bench.store)  # of an earlier try, when the folder was out of reach
+        tidy(jobs, bench.store, bench.ledger)  # of an earlier try, when the folder was out of reach
         bench.ledger.begin(jobs, workplace)
         source = _source_of(jobs, bench)
         workplace.mkdir(mode=0o700)
@@ -129,15 +138,14 @@ def recover_jobs(jobs: list[Job], bench: Bench, otherwise: Callable[[Job], None]
         Whether something else lies there now, so that the file is to be looked at again.
     """
     ledger = bench.ledger
-    main = next((job for job in jobs if job.in_place), jobs[0])
-    here, again = recover(main, bench.store), False
+    here, again = recover(jobs, bench.store, ledger), False
     for job in jobs:
         if job.result_sha256 is not None and job.in_place and here == job.result_sha256:
             ledger.finish(job, "done", "finished after an interruption", glance=Glance.of(job.path))
         elif job.result_sha256 is not None and not job.in_place and _content(job.destination) == job.result_sha256:
             ledger.finish(job, "done", "finished after an interruption")
         elif here == job.source_sha256 or (here is not None and ledger.results(here)):
-            otherwise(job) if otherwise else ledger.wait(job, "interrupted", 0, counts=False)
+            otherwise(job) if otherwise else _after_interruption(job, bench)
         else:
             ledger.finish(job, "skipped", "the file has gone" if here is None else "the file has changed since")
             ledger.overlook(job.path)
@@ -210,9 +218,9 @@ def _result(job: Job, source: Path, workplace: Path, bench: Bench, on_progress: 
     probe = _probe(source)
     order = Order(
         source,
-        workplace / f"result{job.id}{job.path.suffix}",
+        result_in(workplace, job),
         target,
-        model_of(job, folder, settings),
+        model_of(folder, settings),
         (folder.quality if folder else None) or settings.engine.quality,
         settings.engine.precision,
         settings.daemon.job_minutes * 60,
@@ -278,6 +286,24 @@ def _after_engine_error(job: Job, error: EngineError, bench: Bench) -> None:
     log.warning("%s: %s Tried again in %.0f s.", job.path, error.reason, min(seconds, LONGEST_WAIT))
     bench.ledger.wait(job, error.reason, seconds, counts=counts)
     bench.tally.again(error.cause)
+
+
+def _after_interruption(job: Job, bench: Bench) -> None:
+    """The daemon ended amid the job: by chance, or because of it, which only more deaths can tell."""
+    settings = bench.settings.daemon
+    if job.deaths >= settings.max_attempts:
+        reason = died_of(job.deaths, "while it was at work on it")
+        log.warning("%s: failed: %s", job.path, reason)
+        bench.ledger.finish(job, "failed", reason)
+        bench.tally.failed("Death")
+        return
+    seconds = settings.retry_seconds * 4 ** (job.deaths - 2) if job.deaths > 1 else 0
+    bench.ledger.wait(job, "interrupted", seconds, counts=False)
+
+
+def died_of(deaths: int, when: str) -> str:
+    """Why a picture is given up that the daemon dies of."""
+    return f"the daemon died {deaths} times {when}, so it is left alone; `liif-daemon retry` tries it again"
 
 
 def _after_disk_error(job: Job, reason: str, passing: bool, bench: Bench) -> None:

@@ -112,7 +112,7 @@ class Journal:
         return None if row is None else Row(row[0], row[1], Glance(row[2], row[3]), Glance(row[4], row[5]), row[6])
 
     def begin(self, path: Path, settings: str, source: Glance) -> None:
-        """From now on, what has the result's name is ours."""
+        """From now on, what has the result's name may be ours."""
         self._write(path, settings, "begun", "", source, Glance(0, 0), "")
 
     def done(self, path: Path, settings: str, source: Glance, result: Glance, source_sha256: str) -> None:

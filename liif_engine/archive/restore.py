@@ -2,139 +2,32 @@
 
 from __future__ import annotations
 
-import json
-import logging
 import os
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from liif_engine import file as picture_file
 from liif_engine import log as logs
 from liif_engine.archive.feed import Feed
-from liif_engine.archive.journal import Glance, Journal
-from liif_engine.auto import AUTO
+from liif_engine.archive.journal import NAME, Glance, Journal
+from liif_engine.archive.order import Order
+from liif_engine.archive.summary import Summary
 from liif_engine.crew import Crew
 from liif_engine.errors import (
-    CAUSES,
     Cancelled,
     DeviceError,
     LiifError,
     ModelError,
     OutputError,
-    OutputExistsError,
     UsageError,
 )
 from liif_engine.file import Plan
 from liif_engine.picture import image_file
 from liif_engine.picture.image_file import Limits
-from liif_engine.target import Target
+from liif_engine.picture.results import is_marked, mark
 from liif_engine.workers import Answer, FileWork, WorkerSettings
-
-log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Order:
-    """What is to be done.
-
-    Attributes:
-        source: the folder of the originals; nothing in it is written to.
-        destination: the folder of the results; made if need be.
-        target: how large each result is to be.
-        model, precision: as `Engine` takes them.
-        quality: of lossy results.
-        overwrite: whether a file that has a result's name and is none of ours may be replaced.
-        allow_truncated: whether to restore what is there of pictures that end early.
-        consistent: whether results are moved into their JPEGs' own quantisation intervals; at scale 1 only.
-        max_pixels: larger sources are refused.
-    """
-
-    source: Path
-    destination: Path
-    target: Target
-    model: str = AUTO
-    precision: str = "auto"
-    quality: int = 95
-    overwrite: bool = False
-    allow_truncated: bool = False
-    consistent: bool = False
-    max_pixels: int | None = None
-
-    @property
-    def settings(self) -> str:
-        """What two results must share to be the same."""
-        asked = {key: value for key, value in asdict(self.target).items() if value is not None}
-        how = {"model": self.model, "precision": self.precision, "quality": self.quality}
-        return json.dumps({**asked, **how, **({"consistent": True} if self.consistent else {})})
-
-
-@dataclass
-class Summary:
-    """What a run did.
-
-    Attributes:
-        restored: files that were restored now.
-        kept: files whose result was there already, complete and verified.
-        failures: (path below the folder, error).
-        others: files whose names are no pictures', and links.
-        source_pixels, result_pixels: of what was restored now.
-        stages: seconds of work by stage, all workers together.
-        seconds: that the run took.
-        begun_again: pieces of work that a worker died with and another did.
-    """
-
-    restored: int = 0
-    kept: int = 0
-    failures: list[tuple[Path, LiifError]] = field(default_factory=list)
-    others: int = 0
-    source_pixels: int = 0
-    result_pixels: int = 0
-    stages: Counter[str] = field(default_factory=Counter)
-    seconds: float = 0.0
-    begun_again: int = 0
-
-    def as_dict(self) -> dict[str, Any]:
-        """As plain values, for programs."""
-        reasons = Counter(type(error).__name__ for _, error in self.failures)
-        return {
-            "restored": self.restored,
-            "kept": self.kept,
-            "failed": len(self.failures),
-            "failed_by_kind": dict(reasons),
-            "other_files": self.others,
-            "source_megapixels": round(self.source_pixels / 1e6, 3),
-            "result_megapixels": round(self.result_pixels / 1e6, 3),
-            "seconds": round(self.seconds, 3),
-            "files_per_second": round(self.restored / self.seconds, 3) if self.seconds else None,
-            "seconds_by_stage": {key: round(value, 3) for key, value in self.stages.items()},
-            "begun_again": self.begun_again,
-            "failures": [
-                {"source": str(path), "kind": type(error).__name__, "error": error.message, "remedy": error.remedy}
-                for path, error in self.failures
-            ],
-        }
-
-    def lines(self) -> list[str]:
-        """In words, for people."""
-        words = [f"{self.restored} restored"]
-        words += [f"{self.kept} done before"] if self.kept else []
-        words += [f"{len(self.failures)} failed"] if self.failures else []
-        words += [f"{self.others} other files left alone"] if self.others else []
-        lines = [f"{', '.join(words)}; {self.seconds:.1f} s"]
-        if self.restored:
-            rate, pace = self.restored / self.seconds, self.result_pixels / 1e6 / self.seconds
-            stages = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in self.stages.items())
-            lines.append(f"{rate:.2f} files/s, {pace:.2f} megapixels/s; work: {stages}")
-        if self.begun_again:
-            lines.append(f"{self.begun_again} times a worker died and another did its work")
-        causes = Counter(CAUSES.get(error.exit_code, "stopped") for _, error in self.failures)
-        lines += [f"failed, {cause}: {count}" for cause, count in causes.most_common()]
-        return lines
-
 
 #: Called in the run's thread when a file is over: its path below the folder, the answer or the error.
 OnEnd = Callable[[Path, Answer | None, LiifError | None], None]
@@ -159,6 +52,8 @@ class Archive:
         self._started = time.monotonic()
         self._limits = Limits() if order.max_pixels is None else Limits(max_pixels=order.max_pixels)
         _check_folders(order, dry=dry)
+        # Who names a folder of results wants them restored.
+        self._again = order.again or is_of_results(order.source)
         self.journal = Journal(order.destination, dry=dry)
 
     def __enter__(self) -> Archive:
@@ -200,7 +95,8 @@ class Archive:
                 str(one.plan.destination),
                 self.order.target,
                 quality=self.order.quality,
-                overwrite=one.overwrite,
+                overwrite=self.order.overwrite,
+                resume=one.resume,
                 allow_truncated=self.order.allow_truncated,
                 consistent=self.order.consistent,
                 max_pixels=self.order.max_pixels,
@@ -229,12 +125,19 @@ class Archive:
                 if entry.is_symlink():
                     self.summary.others += 1
                 elif entry.is_dir():
-                    folders += [path] if path.resolve() != results else []
+                    folders += [path] if path.resolve() != results and not self._is_left_out(path) else []
                 elif entry.is_file() and _is_named_as_picture(path):
                     yield path.relative_to(self.order.source)
                 else:
                     self.summary.others += 1
             waiting += folders[::-1]
+
+    def _is_left_out(self, folder: Path) -> bool:
+        """Whether a folder below the source is one of results; the summary names it."""
+        if self.order.again or not is_of_results(folder):
+            return False
+        self.summary.left_out.append(folder.relative_to(self.order.source))
+        return True
 
     def _look(self, relative: Path) -> _File | None:
         """A file that is to be restored; None if it is done already or cannot be, which is told."""
@@ -252,34 +155,40 @@ class Archive:
             planned = picture_file.plan(
                 source, order.target, out=destination, limits=self._limits, consistent=order.consistent
             )
+            if not self._again and image_file.marker_of(planned.probe) is not None:
+                self.summary.results += 1
+                return None
             if not self.dry:
                 destination.parent.mkdir(parents=True, exist_ok=True)
-            overwrite = order.overwrite or (row is not None and same and row.state == "begun")
-            # A marker does not tell every setting: it is asked only where no row tells of others.
-            known = row is None or (same and row.state == "begun")
+            # A run that was killed may have left the result under its name, or somebody another file since.
+            begun = row is not None and same and row.state == "begun"
+            # A row tells more than a marker; one of a failure tells nothing of what exists.
+            known = row is None or begun or row.state == "failed"
             if known and destination.exists() and not order.overwrite and self._is_ours(planned, glance):
                 return None
             if destination.parent.is_dir() or not self.dry:
-                picture_file.check_destination(planned, overwrite=overwrite)
+                picture_file.check_destination(planned, may_exist=order.overwrite or begun)
         except OSError as error:
             self._fail(relative, OutputError(f"cannot be written ({error.strerror})", path=destination), glance)
             return None
         except LiifError as error:
-            self._fail(relative, error, glance)
+            if not self._again and _is_result(source):
+                self.summary.results += 1
+                return None
+            # The row of a result that exists stays: it tells what that was made with.
+            self._fail(relative, error, None if os.path.lexists(destination) else glance)
             return None
         self.journal.begin(relative, order.settings, glance)
-        return _File(relative, planned, glance, overwrite)
+        return _File(relative, planned, glance, begun)
 
     def _is_ours(self, planned: Plan, glance: Glance) -> bool:
         """Whether a file that has the result's name is the result, whose row the journal has lost or never had."""
         marker = image_file.read_marker(planned.destination)
-        if marker is None:
+        if marker is None or not self.order.may_have_made(marker):
             return False
         found = image_file.probe(planned.destination)
         digest = picture_file.sha256_of(planned.source)
-        wanted = (planned.width, planned.height, digest)
-        model = self.order.model if self.order.model == AUTO else Path(self.order.model).stem
-        if (found.width, found.height, marker.source_sha256) != wanted or model not in {AUTO, marker.model}:
+        if (found.width, found.height, marker.source_sha256) != (planned.width, planned.height, digest):
             return False
         # It got its name only when it was complete and had been decoded again.
         relative = planned.source.relative_to(self.order.source)
@@ -306,8 +215,8 @@ class Archive:
     def _fail(self, relative: Path, error: LiifError, glance: Glance | None = None) -> None:
         if isinstance(error, Cancelled):
             return  # the next run does it
-        if not isinstance(error, OutputExistsError):  # the row tells what the file that exists was made with
-            self.journal.failed(relative, self.order.settings, glance or Glance(0, 0), error.message)
+        if glance is not None:
+            self.journal.failed(relative, self.order.settings, glance, error.message)
         self.summary.failures.append((relative, error))
         self.on_end(relative, None, error.at(self.order.source / relative))
 
@@ -319,7 +228,7 @@ class _File:
     relative: Path
     plan: Plan
     glance: Glance
-    overwrite: bool
+    resume: bool
 
 
 def _check_folders(order: Order, *, dry: bool) -> None:
@@ -336,10 +245,22 @@ def _check_folders(order: Order, *, dry: bool) -> None:
         return
     try:
         order.destination.mkdir(parents=True, exist_ok=True)
+        mark(order.destination)
     except OSError as error:
-        raise OutputError(
-            f"cannot make the folder ({error.strerror})", path=order.destination, remedy="Choose another --out."
-        ) from error
+        message = f"no results can be written there ({error.strerror})"
+        raise OutputError(message, path=order.destination, remedy="Choose another --out.") from error
+
+
+def is_of_results(folder: Path) -> bool:
+    """Whether an earlier run wrote its results into a folder."""
+    return is_marked(folder) or (folder / NAME).exists()
+
+
+def _is_result(path: Path) -> bool:
+    try:
+        return image_file.read_marker(path) is not None
+    except LiifError:
+        return False
 
 
 def _is_named_as_picture(path: Path) -> bool:

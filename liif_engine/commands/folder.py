@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from liif_engine import terminal
-from liif_engine.archive.restore import Archive, Order, Summary
+from liif_engine.archive.order import Order
+from liif_engine.archive.restore import Archive
+from liif_engine.archive.summary import Summary
 from liif_engine.crew import Crew
 from liif_engine.errors import ExitCode, LiifError, combined_exit_code, printable
 from liif_engine.workers import Answer, WorkerSettings

@@ -59,6 +59,9 @@ def restore(
     consistent: Annotated[
         bool, typer.Option("--consistent", help="Keep results inside their JPEGs' own intervals; --scale 1 only.")
     ] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Of a folder: restore results of liif-restore that lie in it too.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
     as_json: Json = False,
     config: Config = None,
@@ -76,6 +79,7 @@ def restore(
     show_logs(log_json, verbose)
     if any(file.is_dir() for file in files):
         options = {"overwrite": overwrite, "allow_truncated": allow_truncated, "consistent": consistent}
+        options["again"] = again
         words = {"as_json": as_json, "verbose": verbose, "dry_run": dry_run}
         return _restore_folder(files, out, target, settings, options, words)
     limits = limits_of(settings)
@@ -119,7 +123,7 @@ def _plans(files: list[Path], target: Target, out: Path | None, job: _Job, repor
     for file in files:
         try:
             plan = picture_file.plan(file, target, out=out, limits=job.limits, consistent=job.consistent)
-            picture_file.check_destination(plan, overwrite=job.overwrite)
+            picture_file.check_destination(plan, may_exist=job.overwrite)
             first = taken.setdefault(plan.destination.absolute(), file)
             if first is not file:
                 message = f"its result would have the name of {first}'s, {plan.destination}"
@@ -219,7 +223,7 @@ def _restore_folder(
 ) -> int:
     """`liif restore` on a folder."""
     from liif_engine import crew
-    from liif_engine.archive.restore import Order
+    from liif_engine.archive.order import Order
     from liif_engine.commands.folder import restore_folder
 
     folder = next(file for file in files if file.is_dir())

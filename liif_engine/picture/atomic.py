@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import filecmp
 import os
 import secrets
 import stat
@@ -37,7 +38,7 @@ _REASONS = {
 
 
 @contextlib.contextmanager
-def write_atomically(path: str | Path, *, overwrite: bool) -> Iterator[Path]:
+def write_atomically(path: str | Path, *, overwrite: bool, resume: bool = False) -> Iterator[Path]:
     """Gives a temporary file to fill and check; it takes the name `path` when the block ends without an error.
 
     The temporary lies in the same folder, is flushed to the disk before it gets its name, and is removed if anything
@@ -51,16 +52,18 @@ def write_atomically(path: str | Path, *, overwrite: bool) -> Iterator[Path]:
         path: the file's final name.
         overwrite: whether an existing file may be replaced. Without it no file is ever lost, even if one appears
             under that name while the block runs.
+        resume: whether a file that exists may be this very one, of a run that was killed: with the same bytes it
+            stays and counts as written, with others it is somebody's and counts as taken.
 
     Yields:
         The temporary's path, an empty file.
 
     Raises:
-        OutputExistsError: `path` is taken and `overwrite` is False.
+        OutputExistsError: `path` is taken, `overwrite` is False, and `resume` is too or the bytes are others.
         OutputError: the system refuses; the message says why in words.
     """
     path = Path(path)
-    mode = _mode_of_old(path, overwrite=overwrite)
+    mode = _mode_of_old(path, overwrite=overwrite, resume=resume)
     temporary = _create(path)
     try:
         with _in_words(path):
@@ -71,7 +74,7 @@ def write_atomically(path: str | Path, *, overwrite: bool) -> Iterator[Path]:
             if overwrite:
                 temporary.replace(path)
             else:
-                _rename_if_free(temporary, path)
+                _take_name(temporary, path, resume=resume)
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -91,7 +94,7 @@ def flush_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def _mode_of_old(path: Path, *, overwrite: bool) -> int | None:
+def _mode_of_old(path: Path, *, overwrite: bool, resume: bool) -> int | None:
     """The permission bits to keep, or None if there is no old file.
 
     Raises:
@@ -105,6 +108,8 @@ def _mode_of_old(path: Path, *, overwrite: bool) -> int | None:
         if stat.S_ISDIR(old.st_mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if not overwrite:
+            if resume:
+                return None
             raise OutputExistsError("already exists", path=path)
         if not (stat.S_ISREG(old.st_mode) or stat.S_ISLNK(old.st_mode)):
             raise OutputError("is a device, pipe or socket, not a file", path=path)
@@ -129,6 +134,26 @@ def _flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _take_name(temporary: Path, path: Path, *, resume: bool) -> None:
+    """Gives the temporary its name if that is free or, with `resume`, if the same bytes have it.
+
+    Raises:
+        FileExistsError, OutputExistsError: taken.
+    """
+    try:
+        _rename_if_free(temporary, path)
+    except FileExistsError:
+        if not resume:
+            raise
+        if not _is_same(temporary, path):
+            raise OutputExistsError("already exists, and is not the result that was begun", path=path) from None
+        temporary.unlink()
+
+
+def _is_same(temporary: Path, path: Path) -> bool:
+    return stat.S_ISREG(path.lstat().st_mode) and filecmp.cmp(temporary, path, shallow=False)
 
 
 def _rename_if_free(temporary: Path, path: Path) -> None:

@@ -66,6 +66,7 @@ def restore(engine: Any, work: FileWork, on_progress: OnProgress) -> Outcome:
         format=work.format,
         quality=work.quality,
         overwrite=work.overwrite,
+        resume=work.resume,
         allow_truncated=work.allow_truncated,
         consistent=work.consistent,
         limits=Limits() if work.max_pixels is None else Limits(max_pixels=work.max_pixels),

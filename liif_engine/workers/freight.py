@@ -71,7 +71,8 @@ class Parcel:
                 segment.view[:] = memoryview(data).cast("B")
         if isinstance(self.work, FileWork) and self.plan is not None:
             # It was decoded again where it was made.
-            with write_atomically(self.plan.destination, overwrite=self.work.overwrite) as temporary:
+            how = {"overwrite": self.work.overwrite, "resume": self.work.resume}
+            with write_atomically(self.plan.destination, **how) as temporary:
                 temporary.write_bytes(data)
             answer = replace(answer, destination=str(self.plan.destination))
         return answer
@@ -88,7 +89,7 @@ class Parcel:
         out = None if work.destination is None else Path(work.destination)
         self.plan = plan(source, work.target, out=out, format=work.format, limits=limits)
         try:
-            check_destination(self.plan, overwrite=work.overwrite)
+            check_destination(self.plan, may_exist=work.overwrite or work.resume)
             data = source.read_bytes()
         except LiifError as error:
             raise error.at(source) from error.__cause__

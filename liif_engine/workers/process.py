@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from liif_engine import log as logs
@@ -16,6 +17,7 @@ from liif_engine.workers.work import (
     Broken,
     Do,
     Ended,
+    FileWork,
     FromWorker,
     Progress,
     Ready,
@@ -305,7 +307,11 @@ class Worker:
 
     def _hand_over(self, ticket: Ticket) -> None:
         ticket.attempts += 1
-        self._send(Do(ticket.number, ticket.work, ticket.urgent))
+        work = ticket.work
+        if ticket.attempts > 1 and isinstance(work, FileWork):
+            # The worker that it died with may have got as far as the result's name.
+            work = replace(work, resume=True)
+        self._send(Do(ticket.number, work, ticket.urgent))
 
     def _send(self, message: ToWorker) -> None:
         # A worker that has just died is noticed by the listening thread, which sends again to the next one.

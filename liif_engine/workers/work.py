@@ -53,6 +53,7 @@ class FileWork:
         format: of the result, a name or suffix such as ``png``; None to tell it from the destination's suffix.
         quality: of a lossy result, 1 to 100.
         overwrite: whether an existing result may be replaced.
+        resume: whether an existing file that has the result's very bytes is the result, as in `restore_file`.
         allow_truncated: whether to restore what is there of a picture that ends early.
         consistent: whether the result is moved into the JPEG's own quantisation intervals; at scale 1 only.
         max_pixels: larger sources are refused; None for the usual limit.
@@ -67,6 +68,7 @@ class FileWork:
     format: str | None = None
     quality: int = 95
     overwrite: bool = False
+    resume: bool = False
     allow_truncated: bool = False
     consistent: bool = False
     max_pixels: int | None = None

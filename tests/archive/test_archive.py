@@ -14,11 +14,15 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from liif_engine import file as picture_file
 from liif_engine.archive.journal import NAME, Journal
-from liif_engine.archive.restore import Archive, Order, Summary
+from liif_engine.archive.order import Order
+from liif_engine.archive.restore import Archive
+from liif_engine.archive.summary import Summary
 from liif_engine.crew import Crew
 from liif_engine.errors import ModelError, OutputError, UsageError
 from liif_engine.picture import image_file
+from liif_engine.picture.image_file import Marker
 from liif_engine.target import Target
 from liif_engine.workers import WorkerSettings
 from tests.conftest import picture
@@ -26,6 +30,9 @@ from tests.conftest import picture
 ROOT = Path(__file__).parents[2]
 COPYING = WorkerSettings(device="cpu", model="copy", engine="liif_engine.workers.stand_in:Copying", attempts=2)
 HERE = Crew("here")
+
+#: What markers said before they told quality, precision and consistency.
+OLDER = ("software", "version", "model", "scale_x", "scale_y", "source_sha256")
 
 
 def draw(path: Path, seed: int, width: int = 20, height: int = 16) -> Path:
@@ -49,7 +56,8 @@ def source(tmp_path: Path) -> Path:
 def restore(
     source: Path, destination: Path, crew: Crew = HERE, settings: WorkerSettings = COPYING, **rest: Any
 ) -> Summary:
-    with Archive(Order(source, destination, Target(scale=2), model="copy", **rest)) as archive:
+    order = {"target": Target(scale=2), "model": "copy", **rest}
+    with Archive(Order(source, destination, **order)) as archive:
         archive.run(crew, settings)
     return archive.summary
 
@@ -58,7 +66,7 @@ def results(folder: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and not path.name.startswith(NAME)
+        if path.is_file() and not path.name.startswith(".liif-restore.")
     }
 
 
@@ -116,8 +124,38 @@ def test_a_result_of_other_settings_is_not_taken_for_the_one_asked_for(source: P
     assert len(archive.summary.failures) == 6
 
 
+@pytest.mark.parametrize(
+    "others", [{"quality": 50}, {"precision": "bf16"}, {"consistent": True}, {"model": "web"}, {"model": "auto"}]
+)
+def test_results_of_other_settings_are_told_from_each_other_without_the_journal(
+    source: Path, tmp_path: Path, others: dict[str, Any]
+) -> None:
+    """By what their markers say; the engine here works in fp32 whatever it is asked for."""
+    (source / "deep" / "er" / "d.bmp").unlink()
+    new = tmp_path / "new"
+    restore(source, new, target=Target(scale=1))
+    (new / NAME).unlink()
+    before = results(new)
+    for _ in range(2):
+        other = restore(source, new, **{"target": Target(scale=1), **others})
+        assert (other.restored, other.kept) == (0, 0)
+        names = {type(error).__name__ for path, error in other.failures if path.name != "broken.jpg"}
+        assert names == {"OutputExistsError"}
+    assert results(new) == before
+    assert restore(source, new, target=Target(scale=1)).kept == 4
+
+
+def test_an_older_version_s_results_are_known_by_what_their_markers_say(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(picture_file, "Marker", lambda **said: Marker(**{name: said[name] for name in OLDER}))
+    restore(source, tmp_path / "new")
+    monkeypatch.undo()
+    (tmp_path / "new" / NAME).unlink()
+    assert restore(source, tmp_path / "new", quality=50).kept == 4
+
+
 def test_a_result_of_another_quality_is_never_said_to_be_done(source: Path, tmp_path: Path) -> None:
-    """Its marker tells model and scale alone."""
     restore(source, tmp_path / "new", quality=95)
     before = results(tmp_path / "new")
     for _ in range(2):
@@ -137,7 +175,7 @@ def test_a_consistent_result_of_another_size_is_refused_before_anything_is_made(
     refused = restore(source, tmp_path / "new", consistent=True)
     assert (refused.kept, len(refused.failures)) == (0, 6)
     restore(source, tmp_path / "none", consistent=True)
-    assert [path.name for path in (tmp_path / "none").iterdir()] == [NAME]
+    assert results(tmp_path / "none") == {}
 
 
 def test_what_was_begun_when_the_power_went_is_done_over(source: Path, tmp_path: Path) -> None:

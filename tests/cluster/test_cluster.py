@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from liif_engine.archive.restore import Archive, Order
+from liif_engine.archive.order import Order
+from liif_engine.archive.restore import Archive
 from liif_engine.crew import Crew
 from liif_engine.errors import Cancelled, LiifError, OutputExistsError, WorkerError
 from liif_engine.file import restore_file

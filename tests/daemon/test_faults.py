@@ -132,6 +132,37 @@ def test_a_file_that_changes_during_the_work_is_not_overwritten(
     assert workshop.leftovers() == []
 
 
+class _Killed(BaseException):
+    """Ends a thread where it is, as a kill would."""
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_what_is_put_under_the_name_beside_in_the_instant_of_the_swap_survives_a_kill(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, beside = workshop.folder / "a.jpg", workshop.folder / "a@4x.jpg"
+    draw(path, 1)
+    assert workshop.once(scales=[2, 4]) == {"done": 2}
+    draw(path, 2)
+    theirs = draw(workshop.base / "theirs.jpg", 3, 7, 7)  # too small to be restored itself
+
+    def meddle(step: str) -> None:
+        if step == "about to swap":
+            (workshop.base / "theirs.jpg").replace(beside)
+        if step == "swapped":
+            raise _Killed
+
+    monkeypatch.setattr(steps, "on_step", meddle)
+    with contextlib.suppress(_Killed), workshop.running(once=True, scales=[2, 4]) as daemon:
+        wait_until(lambda: not daemon.tick())
+    monkeypatch.undo()
+    assert beside.read_bytes() != theirs
+    workshop.once(scales=[2, 4])
+    assert beside.read_bytes() == theirs
+    assert size_of(path) == (40, 32)
+    assert workshop.leftovers() == []
+
+
 def test_a_file_that_is_still_open_for_writing_is_left_alone(workshop: Workshop) -> None:
     path = workshop.folder / "a.jpg"
     data = draw(path, 1)

@@ -21,7 +21,7 @@ from liif_daemon.steps import STEPS
 
 from tests.conftest import tiny_network
 
-from .workshop import Workshop, sha, size_of
+from .workshop import Workshop, draw, sha, size_of
 
 #: Times that each step is died at. 14 steps: 98 deaths with pixels copied, 112 in jobs of the real engine.
 COPIED, REAL = 7, 8
@@ -146,3 +146,29 @@ def test_the_suite_kills_two_hundred_times_half_of_them_in_real_jobs() -> None:
     copied, real = len(STEPS) * COPIED, len(STEPS) * REAL
     assert copied + real >= 200
     assert real >= (copied + real) / 2
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("taken", ["a stranger's", "an older result"])
+@pytest.mark.parametrize("step", ["swapped", "swap verified", "ledger done"])
+def test_what_lies_beside_is_never_taken_for_the_picture(tmp_path: Path, taken: str, step: str) -> None:
+    """The workplace then holds what came of the name ``a@4x.jpg`` too: a result that was refused, or an older one."""
+    workshop = Workshop(tmp_path)
+    beside = workshop.folder / "a@4x.jpg"
+    folder = {"scales": [2, 4]}
+    if taken == "a stranger's":
+        theirs = draw(beside, 99, 7, 7)
+    else:
+        draw(workshop.folder / "a.jpg", 98)
+        assert workshop.once(**folder) == {"done": 2}
+        theirs = None
+    passing = 2 if taken == "an older result" and step.startswith("swap") else 1  # the first is that of the older one
+    play(tmp_path, [[["a.jpg"], step, passing], [[], None, 1]], folder={**folder, "min_side": 16})
+    assert size_of(workshop.folder / "a.jpg") == (40, 32)
+    if theirs is None:
+        assert size_of(beside) == (80, 64)
+    else:
+        assert beside.read_bytes() == theirs
+    (job,) = [job for job in workshop.ledger().jobs(state="done") if job.in_place][-1:]
+    assert sha(workshop.folder / "a.jpg") == job.result_sha256
+    assert list(workshop.folder.rglob(".liif*")) == []

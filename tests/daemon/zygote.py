@@ -2,8 +2,8 @@
 
 ``python zygote.py PLAN``: PLAN is JSON with base (the workshop's folder), runtime (of `liif serve`; none for an engine
 that copies pixels), model, first (seed), folder (settings), and rounds: a list of [file names to draw, step to die at,
-which passing of it]. A step of null runs to the end. After each death the invariant is checked on the disk and a line
-of JSON printed.
+which passing of it]. A step of null runs to the end. With poison, [name, where], every one dies of that file too. After
+each death the invariant is checked on the disk and a line of JSON printed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from liif_daemon import steps
+from liif_daemon import steps, work
 from liif_daemon.dispatch import Daemon
 from liif_daemon.engine import ServiceEngine
 from liif_daemon.settings import Settings
@@ -57,6 +57,8 @@ def _live(workshop: Workshop, plan: dict[str, Any], step: str | None, passing: i
             workshop.engine = ServiceEngine(plan["runtime"])
         else:
             workshop.engine = Copying()
+        if plan.get("poison"):
+            _poison(workshop, *plan["poison"])
         ledger = workshop.ledger()
         settings: Settings = workshop.settings(**plan.get("folder", {}))
         daemon = Daemon(settings, ledger, workshop.engine, once=True)
@@ -72,6 +74,23 @@ def _live(workshop: Workshop, plan: dict[str, Any], step: str | None, passing: i
 
         traceback.print_exc()
         os._exit(4)
+
+
+def _poison(workshop: Workshop, name: str, where: str) -> None:
+    """Has this process die of a file: when the engine gets it, when it is looked at, or when its result is."""
+
+    def die_of(path: Path) -> None:
+        if path.name == name:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    if where == "engine":
+        workshop.engine = Copying(before=lambda order: die_of(order.source))
+    elif where == "look":
+        probe = image_file.probe
+        image_file.probe = lambda path, **rest: (die_of(path), probe(path, **rest))[1]
+    else:
+        verify = work.verify
+        work.verify = lambda job, *arguments, **rest: (die_of(job.path), verify(job, *arguments, **rest))[1]
 
 
 def _killer(step: str, passing: int) -> Callable[[str], None]:

@@ -133,12 +133,39 @@ words = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), m
 scales = st.floats(1, 100, allow_nan=False)
 
 
-@given(words, words, words, scales, scales, st.booleans())
-def test_any_words_survive(software: str, version: str, model: str, x: float, y: float, into_packet: bool) -> None:
-    marker = Marker(software, version, model, x, y, "ab" * 32)
+settings = st.tuples(st.none() | st.integers(1, 100), st.none() | st.booleans(), st.sampled_from(["", "fp32", "bf16"]))
+
+
+@given(words, words, words, scales, scales, settings, st.booleans())
+def test_any_words_survive(
+    software: str,
+    version: str,
+    model: str,
+    x: float,
+    y: float,
+    how: tuple[int | None, bool | None, str],
+    into_packet: bool,
+) -> None:
+    marker = Marker(software, version, model, x, y, "ab" * 32, *how)
     result = edited(XMP if into_packet else None, correction=CORRECTION, marker=marker)
     assert result is not None
     assert find_marker(result) == marker
+
+
+def test_the_longest_marker_has_room() -> None:
+    marker = Marker("liif-restore", "1.10.100", "x" * 200, 1 / 3, 1 / 3, "ab" * 32, 100, True, "fp32")
+    result = edited(XMP, marker=marker)
+    assert result is not None
+    assert len(result) - len(XMP) <= xmp.ROOM_FOR_MARKER
+
+
+def test_a_setting_that_cannot_be_read_is_none_and_the_marker_stays_one() -> None:
+    """What is ours must be known as ours, whatever else is wrong with it."""
+    marker = replace(MARKER, quality=95, consistent=False, precision="bf16")
+    result = edited(None, marker=marker)
+    assert result is not None
+    result = result.replace(b">95<", b">high<").replace(b">no<", b">perhaps<")
+    assert find_marker(result) == replace(marker, quality=None, consistent=None)
 
 
 @given(st.data())

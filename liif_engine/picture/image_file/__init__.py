@@ -16,7 +16,7 @@ from liif_engine.picture.image_file.contents import (
 )
 from liif_engine.picture.image_file.result import check_result, write
 from liif_engine.picture.image_file.rooms import FORMATS, format_for
-from liif_engine.picture.image_file.source import probe, read, read_marker
+from liif_engine.picture.image_file.source import marker_of, probe, read, read_marker
 
 __all__ = [
     "FORMATS",
@@ -30,6 +30,7 @@ __all__ = [
     "Text",
     "check_result",
     "format_for",
+    "marker_of",
     "probe",
     "read",
     "read_marker",

@@ -191,6 +191,9 @@ class Marker:
         model: the model's name.
         scale_x, scale_y: output per input pixel.
         source_sha256: of the original file's bytes, in hexadecimal.
+        quality: that was asked for, of a lossy result; None where an older version made it, which did not say.
+        consistent: whether it was moved into its JPEG's quantisation intervals; None likewise.
+        precision: fp32 or bf16; empty likewise.
     """
 
     software: str
@@ -199,6 +202,9 @@ class Marker:
     scale_x: float
     scale_y: float
     source_sha256: str
+    quality: int | None = None
+    consistent: bool | None = None
+    precision: str = ""
 
 
 @dataclass(frozen=True)

@@ -101,6 +101,7 @@ def write(
     quality: int,
     marker: Marker | None,
     overwrite: bool,
+    resume: bool = False,
 ) -> list[str]:
     """Writes a result with everything its source carried.
 
@@ -115,6 +116,7 @@ def write(
         quality: of a lossy result, 1 to 100.
         marker: what the result says of its making, where the format can say it.
         overwrite: whether an existing file may be replaced.
+        resume: whether an existing file of the same bytes is the result, as in `write_atomically`.
 
     Returns:
         What the user should know: what could not be carried.
@@ -140,7 +142,7 @@ def write(
     metadata, notes = _corrected(source, results, format, marker)
     order = Order(results, source.layout, metadata, quality)
     data, more_notes = room_of(format).encode(order)
-    with write_atomically(path, overwrite=overwrite) as temporary:
+    with write_atomically(path, overwrite=overwrite, resume=resume) as temporary:
         temporary.write_bytes(data)
         del data
         _verify(temporary, order, format, marker)

@@ -89,7 +89,13 @@ def read_marker(path: str | Path) -> Marker | None:
             header = inspect(_bytes_of(Path(path), limits), limits)[1]
         except LiifError:
             return None
-        return xmp_packet.find_marker(header.metadata.xmp) if header.metadata.xmp is not None else None
+        return marker_of(header)
+
+
+def marker_of(found: Header | Probe | Picture) -> Marker | None:
+    """The marker of a result of ours; None for any other picture."""
+    packet = found.metadata.xmp
+    return None if packet is None else xmp_packet.find_marker(packet)
 
 
 def inspect(data: bytes, limits: Limits) -> tuple[str, Header]:

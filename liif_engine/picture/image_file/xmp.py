@@ -28,6 +28,9 @@ MOST_IN_JPEG = 65533 - len(b"http://ns.adobe.com/xap/1.0/\0")
 #: What the marker adds to a packet at most, model names of up to 200 letters included.
 ROOM_FOR_MARKER = 1500  # [bytes]
 
+#: What a marker's Consistent says; an older one has none.
+_CONSISTENT = {"yes": True, "no": False}
+
 _ATTRIBUTE = rb"""\s+[^\s=<>]+\s*=\s*(?:"[^"]*"|'[^']*')"""
 _START_TAG = re.compile(rb"<[^\s/>]+(?:" + _ATTRIBUTE + rb")*\s*/?>")
 _PANORAMA_X = {"FullPanoWidthPixels", "CroppedAreaImageWidthPixels", "CroppedAreaLeftPixels"}
@@ -107,6 +110,9 @@ def find_marker(packet: bytes) -> Marker | None:
             scale_x=float(values["ScaleX"]),
             scale_y=float(values["ScaleY"]),
             source_sha256=values["SourceSHA256"],
+            quality=int(quality) if (quality := values.get("Quality", "")).isdecimal() else None,
+            consistent=_CONSISTENT.get(values.get("Consistent", "")),
+            precision=values.get("Precision", ""),
         )
     except (BadPacket, KeyError, ValueError):
         return None
@@ -135,6 +141,12 @@ def _description(marker: Marker, about: str, source_type: bool) -> str:
         "ScaleY": repr(float(marker.scale_y)),
         "SourceSHA256": marker.source_sha256,
     }
+    if marker.quality is not None:
+        values["Quality"] = str(marker.quality)
+    if marker.consistent is not None:
+        values["Consistent"] = "yes" if marker.consistent else "no"
+    if marker.precision:
+        values["Precision"] = marker.precision
     ours = "".join(f"<liif:{name}>{escape(value)}</liif:{name}>" for name, value in values.items())
     extra = ""
     if source_type:

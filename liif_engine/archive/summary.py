@@ -1,0 +1,85 @@
+"""What a run over a folder did, in words and as values."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from liif_engine.errors import CAUSES, LiifError, printable
+
+
+@dataclass
+class Summary:
+    """What a run did.
+
+    Attributes:
+        restored: files that were restored now.
+        kept: files whose result was there already, complete and verified.
+        failures: (path below the folder, error).
+        others: files whose names are no pictures', and links.
+        results: files that say of themselves that they are results of ours.
+        left_out: folders that earlier runs wrote results into, below the source.
+        source_pixels, result_pixels: of what was restored now.
+        stages: seconds of work by stage, all workers together.
+        seconds: that the run took.
+        begun_again: pieces of work that a worker died with and another did.
+    """
+
+    restored: int = 0
+    kept: int = 0
+    failures: list[tuple[Path, LiifError]] = field(default_factory=list)
+    others: int = 0
+    results: int = 0
+    left_out: list[Path] = field(default_factory=list)
+    source_pixels: int = 0
+    result_pixels: int = 0
+    stages: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+    begun_again: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain values, for programs."""
+        reasons = Counter(type(error).__name__ for _, error in self.failures)
+        return {
+            "restored": self.restored,
+            "kept": self.kept,
+            "failed": len(self.failures),
+            "failed_by_kind": dict(reasons),
+            "other_files": self.others,
+            "results": self.results,
+            "folders_left_out": [str(path) for path in self.left_out],
+            "source_megapixels": round(self.source_pixels / 1e6, 3),
+            "result_megapixels": round(self.result_pixels / 1e6, 3),
+            "seconds": round(self.seconds, 3),
+            "files_per_second": round(self.restored / self.seconds, 3) if self.seconds else None,
+            "seconds_by_stage": {key: round(value, 3) for key, value in self.stages.items()},
+            "begun_again": self.begun_again,
+            "failures": [
+                {"source": str(path), "kind": type(error).__name__, "error": error.message, "remedy": error.remedy}
+                for path, error in self.failures
+            ],
+        }
+
+    def lines(self) -> list[str]:
+        """In words, for people."""
+        words = [f"{self.restored} restored"]
+        words += [f"{self.kept} done before"] if self.kept else []
+        words += [f"{len(self.failures)} failed"] if self.failures else []
+        words += [f"{self.others} other files left alone"] if self.others else []
+        words += [f"{self.results} results of liif-restore left alone (--again restores them)"] if self.results else []
+        lines = [f"{', '.join(words)}; {self.seconds:.1f} s"]
+        if self.restored:
+            rate, pace = self.restored / self.seconds, self.result_pixels / 1e6 / self.seconds
+            stages = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in self.stages.items())
+            lines.append(f"{rate:.2f} files/s, {pace:.2f} megapixels/s; work: {stages}")
+        lines += [
+            f"left out, results of an earlier run: {printable(path)} (name it itself, or use --again, to restore them)"
+            for path in self.left_out
+        ]
+        if self.begun_again:
+            lines.append(f"{self.begun_again} times a worker died and another did its work")
+        causes = Counter(CAUSES.get(error.exit_code, "stopped") for _, error in self.failures)
+        lines += [f"failed, {cause}: {count}" for cause, count in causes.most_common()]
+        return lines
