@@ -134,11 +134,12 @@ def _window(subject: Subject, scale: float, region: Rect | None) -> Rect:
 
 
 def _aligned(centre: float, length: float, whole: int) -> tuple[int, int]:
-    """A stretch around a centre that starts at a multiple of `ALIGNMENT`."""
+    """A stretch around a centre that starts at a multiple of `ALIGNMENT`, and ends at one or where the picture does."""
     length = min(int(length) // ALIGNMENT * ALIGNMENT, whole)
     start = min(max(centre - length / 2, 0), whole - length)
     start = int(start) // ALIGNMENT * ALIGNMENT
-    return start, start + length
+    stop = start + length
+    return start, whole if whole - stop < ALIGNMENT else stop
 
 
 def _centre(subject: Subject, whole: Rect) -> tuple[float, float]:
