@@ -29,26 +29,9 @@ from liif_engine.errors import LiifError
 from liif_engine.picture import image_file
 from liif_engine.picture.image_file import Limits, rooms
 from liif_engine.target import Target
+from liif_engine.workers.stand_in import Copying
 
 TIME_LIMIT = 120.0  # [s]
-
-
-class Repeater:
-    """Stands in for an engine: every pixel becomes a square."""
-
-    model_name = "repeated"
-
-    def check_memory(self, *_: int) -> None:
-        """Everything fits."""
-
-    def precision_for(self, _: int) -> str:
-        return "none"
-
-    def for_picture(self, *_: Any, **__: Any) -> Repeater:
-        return self
-
-    def restore(self, pixels: Any, *, size: tuple[int, int], **_: Any) -> Any:
-        return pixels.repeat(size[1] // pixels.shape[0], axis=0).repeat(size[0] // pixels.shape[1], axis=1)
 
 
 @dataclass(frozen=True)
@@ -113,7 +96,7 @@ def _restore(pipe: Connection, path: Path, result: Path, limit: int) -> None:
     kind, reason, notes, megapixels = "", "", (), 0.0
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started = time.monotonic()
-    stand_in: Any = Repeater()
+    stand_in: Any = Copying()
     try:
         target = Target(scale=2)
         outcome = file.restore_file(stand_in, path, result, target=target, limits=Limits(max_pixels=limit))

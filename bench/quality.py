@@ -112,30 +112,30 @@ class Judge:
     def row(self, table: Table, condition: Condition) -> tuple[dict[str, NDArray[Any] | None], str]:
         """Mean scores by model, None where the time was over before; how many pictures `auto` gave to `web`."""
         paths = pictures_in(self.data / table.folder)
-        if time.monotonic() > self.deadline:
-            return dict.fromkeys((*self.engines, "auto")), "not measured"
         chosen = [self.choice(path, condition) for path in paths]
         scores = {name: [self.score(name, path, condition) for path in paths] for name in self.engines}
-        scores["auto"] = [scores[name][index] for index, name in enumerate(chosen)]
+        scores["auto"] = [None if name is None else scores[name][index] for index, name in enumerate(chosen)]
         means = {
             name: None if any(one is None for one in rows) else np.mean(np.array(rows, float), axis=0)
             for name, rows in scores.items()
         }
-        return means, f"{chosen.count(DAMAGED)} of {len(chosen)}"
+        return means, "not measured" if None in chosen else f"{chosen.count(DAMAGED)} of {len(chosen)}"
 
-    def choice(self, path: Path, condition: Condition) -> str:
-        """What `auto` takes for a picture."""
+    def choice(self, path: Path, condition: Condition) -> str | None:
+        """What `auto` takes for a picture; None where the time was over before it was known."""
         key = f"{path.parent.name}/{path.name} {condition} auto"
         if key not in self.known:
+            if time.monotonic() > self.deadline:
+                return None
             pixels, _ = degrade(read(path), scale=condition.scale, passes=condition.passes)
             self._keep(key, choose(look(pixels, condition)).model)
         return str(self.known[key])
 
     def score(self, model: str, path: Path, condition: Condition) -> list[float] | None:
-        """A model's scores on a picture, in the order of `NAMES`."""
+        """A model's scores on a picture, in the order of `NAMES`; None where the time was over before."""
         key = f"{path.parent.name}/{path.name} {condition} {self.versions[model]}"
         if key not in self.known:
-            if model != "bicubic" and time.monotonic() > self.deadline:
+            if time.monotonic() > self.deadline:
                 return None
             pixels, truth = degrade(read(path), scale=condition.scale, passes=condition.passes)
             result = self.engines[model].restore(pixels, size=(truth.shape[1], truth.shape[0]))

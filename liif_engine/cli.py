@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sys
 import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 import liif_engine
-from liif_engine import memory
+from liif_engine import entry, memory
 from liif_engine.commands.options import (
     Config,
     Device,
@@ -27,18 +26,15 @@ from liif_engine.commands.options import (
     worker_settings,
 )
 from liif_engine.commands.restore import restore
-from liif_engine.errors import Cancelled, ExitCode, LiifError, UsageError
+from liif_engine.errors import ExitCode, UsageError
 from liif_engine.lab import explain_command
 from liif_engine.lab.bench.command import bench
-
-if TYPE_CHECKING:
-    pass
 
 INDENT: dict[str, Any] = {"initial_indent": "  ", "subsequent_indent": "    "}
 
 app = typer.Typer(
     name="liif",
-    help="Restores compressed pictures: removes the damage and upscales at any scale, with EDSR-LIIF.",
+    help="Restores compressed pictures: removes the damage and enlarges to any scale, with EDSR-LIIF.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -47,28 +43,10 @@ app = typer.Typer(
 
 
 def main() -> NoReturn:
-    """The entry point: one place turns errors into words and exit codes."""
+    """The entry point."""
     signal.signal(signal.SIGTERM, _interrupt)
     memory.keep_freed()
-    try:
-        code = app(standalone_mode=False) or ExitCode.OK
-    except LiifError as error:
-        _show(error)
-        code = error.exit_code
-    except (KeyboardInterrupt, typer.Abort):
-        code = ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our output has left, as `head` does.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = ExitCode.OK
-    except Exception as error:
-        if not _is_usage_error(error):
-            raise
-        error.show()  # type: ignore[attr-defined]
-        code = ExitCode.USAGE
-    if code == ExitCode.INTERRUPTED:  # typer turns Ctrl+C into this code too
-        _show(Cancelled("stopped; nothing is half-written"))
-    sys.exit(int(code))
+    entry.run(app)
 
 
 @app.callback(invoke_without_command=True)
@@ -153,7 +131,8 @@ def models(as_json: Json = False) -> None:
 @app.command()
 def evaluate(
     images: Annotated[
-        list[Path] | None, typer.Option(exists=True, file_okay=False, help="A folder of ground-truth pictures.")
+        list[Path] | None,
+        typer.Option(exists=True, file_okay=False, metavar="FOLDER", help="A folder of ground-truth pictures."),
     ] = None,
     scale: Annotated[float | None, typer.Option(help="At least 1; 1 scores artifact removal alone.")] = None,
     jpeg_quality: Annotated[
@@ -221,17 +200,6 @@ def train(context: typer.Context) -> None:
 
 
 app.command(name="explain")(explain_command.explain)
-
-
-def _show(error: LiifError) -> None:
-    from liif_engine import terminal
-
-    terminal.show_error(error)
-
-
-def _is_usage_error(error: Exception) -> bool:
-    """Whether typer found the command line wrong; its own exception classes are not public."""
-    return hasattr(error, "show") and hasattr(error, "exit_code")
 
 
 def _interrupt(*_: object) -> NoReturn:

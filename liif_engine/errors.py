@@ -207,6 +207,12 @@ class Cancelled(LiifError):  # noqa: N818 - not a failure: what the user asked f
     exit_code = ExitCode.INTERRUPTED
 
 
+def fault(error: Exception) -> LiifError:
+    """An error that nobody foresaw, in words; one file's fault must not end the others."""
+    remedy = "This is a fault of liif-restore: please report it, with what LIIF_DEBUG=1 prints."
+    return LiifError(f"unexpected {type(error).__name__}: {error}", remedy=remedy)
+
+
 def combined_exit_code(failures: list[LiifError]) -> ExitCode:
     """The exit code of a run: OK, the one kind of failure there was, or SEVERAL."""
     codes = {failure.exit_code for failure in failures}

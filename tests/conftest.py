@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,12 @@ def picture(height: int, width: int, channels: int = 3, *, seed: int = 0, dtype:
 @pytest.fixture
 def network() -> EdsrLiif:
     return tiny_network()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c() -> None:
+    """A shell starts what it puts into the background with Ctrl+C ignored, which the tests' commands would inherit."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

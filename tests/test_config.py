@@ -41,10 +41,12 @@ def test_the_file_in_its_default_place_is_read(monkeypatch: pytest.MonkeyPatch, 
         ("engine:\n  workers: yes\n", "line 2: engine.workers: workers are N"),
         ("engine:\n  workers: 0\n", "line 2: engine.workers: workers are N"),
         ("\nmotor:\n  quality: 5\n", "line 2: unknown key 'motor'"),
-        ("engine: [1, 2]\n", "line 1: engine"),
+        ("engine: [1, 2]\n", "line 1: engine holds keys with values, like `model: ...`"),
         ("engine:\n  model: [\n", "not YAML"),
         ("engine:\n  model: !!python/object/apply:os.system ['true']\n", "line 2"),
         ("engine:\n\tmodel: web\n", "line 2: not YAML"),
+        ("engine:\n  workers: ray:\n", "line 2: not YAML (two keys in 'workers: ray:': a value that ends with a colon"),
+        ("engine:\n  workers: 'ray:'\n", "line 2: engine.workers: workers are N"),
         ("engine:\n  quality: 5\nfolders: []\nengine:\n  quality: 6\n", "line 4: 'engine' is there twice"),
         ("folders: []\nengine:\n  quality: 5\n  quality: 6\n", "line 4: 'quality' is there twice"),
         ("hello\n", "holds no settings"),
@@ -67,3 +69,18 @@ def test_a_missing_or_unreadable_file_is_an_error_when_asked_for(tmp_path: Path)
     (tmp_path / "latin.yaml").write_bytes(b"engine: {model: '\xe9'}")
     with pytest.raises(ConfigError, match="UTF-8"):
         config.load(tmp_path / "latin.yaml")
+
+
+def test_all_mistakes_are_named_in_the_order_of_their_lines(tmp_path: Path) -> None:
+    text = "engine:\n  quality: 101\n  qualty: 90\n  quality: 102\n  precision: fp8\nmotor: 1\n"
+    with pytest.raises(ConfigError) as caught:
+        config.load(written(tmp_path, text))
+    messages = caught.value.message.split("; line ")
+    assert [message[:26] for message in messages] == [
+        "line 2: engine.quality: in",
+        "3: unknown key 'engine.qua",
+        "4: 'quality' is there twic",
+        "5: engine.precision: input",
+        "6: unknown key 'motor'; kn",
+    ]
+    assert "lines" in caught.value.remedy

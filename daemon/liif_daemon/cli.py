@@ -18,7 +18,8 @@ import typer
 
 import liif_engine
 from liif_daemon import gimp
-from liif_engine.errors import Cancelled, ConfigError, ExitCode, LiifError, UsageError, combined_exit_code, printable
+from liif_engine import entry
+from liif_engine.errors import ConfigError, ExitCode, LiifError, UsageError, combined_exit_code, printable
 
 if TYPE_CHECKING:
     from liif_daemon.ledger_review import ReviewLedger
@@ -36,34 +37,15 @@ service = typer.Typer(help="The systemd user unit.", no_args_is_help=True)
 app.add_typer(service, name="service")
 app.add_typer(gimp.app, name="gimp")
 
-Config = Annotated[Path | None, typer.Option(help="A config.yaml; by default the one in the platform's place.")]
+Config = Annotated[Path | None, typer.Option(help="A config.yaml (default: ~/.config/liif-restore's).")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else there.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
-Files = Annotated[list[Path], typer.Argument(help="Files or folders.", metavar="FILE...", show_default=False)]
+Files = Annotated[list[Path], typer.Argument(help="Files.", metavar="FILE", show_default=False)]
 
 
 def main() -> NoReturn:
-    """The entry point: one place turns errors into words and exit codes."""
-    try:
-        code = app(standalone_mode=False) or ExitCode.OK
-    except LiifError as error:
-        _show(error)
-        code = error.exit_code
-    except (KeyboardInterrupt, typer.Abort):
-        _show(Cancelled("stopped; nothing is half-written"))
-        code = ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = ExitCode.OK
-    except OSError as error:
-        _show(LiifError(error.strerror or str(error), path=error.filename, remedy=""))
-        code = ExitCode.OUTPUT
-    except Exception as error:
-        if not (hasattr(error, "show") and hasattr(error, "exit_code")):
-            raise
-        error.show()
-        code = ExitCode.USAGE
-    sys.exit(int(code))
+    """The entry point."""
+    entry.run(app)
 
 
 @app.callback(invoke_without_command=True)
@@ -77,16 +59,16 @@ def _global(version: Annotated[bool, typer.Option("--version", help="Print the v
 def run(
     folders: Annotated[
         list[Path] | None,
-        typer.Argument(help="Folders, or single files; by default config.yaml's.", metavar="FOLDER..."),
+        typer.Argument(help="Folders, or single files (default: config.yaml's).", metavar="FOLDER"),
     ] = None,
     scale: Annotated[
         list[float] | None, typer.Option(help="At least 1; repeated: the first in place, the others beside it.")
     ] = None,
-    size: Annotated[str | None, typer.Option(help="Size of the results, WIDTHxHEIGHT.")] = None,
+    size: Annotated[str | None, typer.Option(metavar="WIDTHxHEIGHT", help="Size of the results in pixels.")] = None,
     long_edge: Annotated[int | None, typer.Option(help="Longer side of the results in pixels.")] = None,
     megapixels: Annotated[float | None, typer.Option(help="Size of the results in millions of pixels.")] = None,
     model: Annotated[str | None, typer.Option(help="A model's name or a checkpoint's path.")] = None,
-    quality: Annotated[int | None, typer.Option(min=1, max=100, help="Of JPEG, WebP and AVIF results.")] = None,
+    quality: Annotated[int | None, typer.Option(min=1, max=100, help="Of JPEG, WebP, AVIF and HEIC.")] = None,
     keep_originals: Annotated[str | None, typer.Option(help="forever, none, or like `30 days`.")] = None,
     recursive: Annotated[bool, typer.Option(help="Whether subfolders are watched too.")] = True,
     once: Annotated[bool, typer.Option("--once", help="Restore what is there, then end.")] = False,
@@ -165,7 +147,7 @@ def why(files: Files, config: Config = None) -> None:
 
 @app.command()
 def undo(
-    files: Annotated[list[Path] | None, typer.Argument(help="Files or folders.", metavar="FILE...")] = None,
+    files: Annotated[list[Path] | None, typer.Argument(help="Files or folders.", metavar="FILE")] = None,
     since: Annotated[
         str | None, typer.Option(help="What was restored since: `2 hours`, `3 days`, or a date like 2026-01-31.")
     ] = None,
@@ -190,7 +172,7 @@ def undo(
                 failures.append(
                     LiifError("there is nothing of ours to undo", path=path, remedy="Try `liif-daemon why`.")
                 )
-                _show(failures[-1])
+                entry.show(failures[-1])
             for job in jobs:
                 try:
                     if not dry_run:
@@ -198,20 +180,20 @@ def undo(
                     print(f"{printable(job.path)}{' (dry run)' if dry_run else ': the original is back'}")
                 except LiifError as error:
                     failures.append(error.at(job.path))
-                    _show(error)
+                    entry.show(error)
                 except OSError as error:
                     failures.append(LiifError(error.strerror or str(error), path=job.path, remedy=""))
-                    _show(failures[-1])
+                    entry.show(failures[-1])
     return combined_exit_code(failures)
 
 
 @app.command()
 def retry(
-    files: Annotated[list[Path] | None, typer.Argument(help="Files or folders.", metavar="FILE...")] = None,
+    files: Annotated[list[Path] | None, typer.Argument(help="Files or folders.", metavar="FILE")] = None,
     failed: Annotated[bool, typer.Option("--failed", help="Everything that failed.")] = False,
     config: Config = None,
 ) -> None:
-    """Queues again what failed, was left as it is, or was undone."""
+    """Queues again what failed, was left alone or was undone."""
     if not files and not failed:
         raise UsageError("say what to try again", remedy="Name files or folders, or give --failed.")
     with _ledger(config) as (_, ledger):
@@ -223,7 +205,9 @@ def retry(
 
 @app.command()
 def scan(
-    folders: Annotated[list[Path] | None, typer.Argument(help="Folders; by default config.yaml's.")] = None,
+    folders: Annotated[
+        list[Path] | None, typer.Argument(help="Folders (default: config.yaml's).", metavar="FOLDER")
+    ] = None,
     again: Annotated[
         bool, typer.Option("--again", help="Also redo, from the originals, what other settings made.")
     ] = False,
@@ -324,7 +308,7 @@ def _ledger(config: Path | None, *, forgiving: bool = False) -> Iterator[tuple[S
     except ConfigError as error:
         if not forgiving:
             raise
-        _show(error)
+        entry.show(error)
         settings = load_daemon(config)
     ledger = ReviewLedger(places.ledger_path(settings))
     try:
@@ -373,9 +357,3 @@ def _time(text: str) -> float:
     except ValueError:
         message = f"write a time like `2 hours`, `3 days` or 2026-01-31, not {text!r}"
         raise UsageError(message) from None
-
-
-def _show(error: LiifError) -> None:
-    from liif_engine.terminal import show_error
-
-    show_error(error)

@@ -11,7 +11,7 @@ from typing import IO
 
 from liif_daemon import mounts
 from liif_daemon.settings import FolderSettings, Settings
-from liif_engine import config
+from liif_engine.config_file import ConfigFile, several
 from liif_engine.errors import ConfigError, LiifError
 
 try:
@@ -44,30 +44,40 @@ def check_layout(settings: Settings) -> None:
     """Refuses a layout that is not safe.
 
     Raises:
-        ConfigError: naming the line where there is one, and what to do.
+        ConfigError: naming each place that is not, its line where there is one, and what to do.
     """
-    for number, folder in enumerate(settings.folders):
-        if folder.path.exists() and not folder.path.is_dir():
-            raise _error(settings, number, f"{folder.path} is not a folder")
-    for (first, one), (second, other) in combinations(enumerate(settings.folders), 2):
-        if _overlap(one, other):
-            message = f"{other.path} overlaps {one.path}, which is watched too"
-            inner = second if one.path in other.path.parents or one.path == other.path else first
-            raise _error(settings, inner, message, "Remove one of them, or set recursive: false on the outer one.")
-    own = {"the backup store": settings.daemon.originals_folder, "the ledger": settings.daemon.state_folder}
-    for name, place in own.items():
-        for number, folder in enumerate(settings.folders):
-            if _inside(place, folder):
-                message = f"{name}, {place}, lies inside the watched folder {folder.path}"
-                raise _error(
-                    settings, number, message, "Watch another folder, or move it: daemon.state, daemon.originals."
-                )
+    if problems := list(_problems(settings)):
+        file = None if settings.path is None else ConfigFile(settings.path)
+        messages = [
+            message if file is None else f"line {file.line_of(('folders', number, 'path'))}: {message}"
+            for number, message, _ in problems
+        ]
+        remedies = dict.fromkeys(remedy for *_, remedy in problems if remedy)
+        raise several(messages, settings.path, " ".join(remedies) or None)
     if mounts.is_network(settings.daemon.state_folder):
         raise ConfigError(
             f"the ledger would lie on a network share ({settings.daemon.state_folder}), where SQLite keeps no promises",
             path=settings.path,
             remedy="Set daemon.state to a folder on a local disk; daemon.originals may lie on the share.",
         )
+
+
+def _problems(settings: Settings) -> Iterator[tuple[int, str, str]]:
+    """For each place that is not safe the number of a folder, what is wrong with it, and what to do."""
+    for number, folder in enumerate(settings.folders):
+        if folder.path.exists() and not folder.path.is_dir():
+            yield number, f"{folder.path} is not a folder", "Name the folder that it lies in."
+    for (first, one), (second, other) in combinations(enumerate(settings.folders), 2):
+        if _overlap(one, other):
+            message = f"{other.path} overlaps {one.path}, which is watched too"
+            inner = second if one.path in other.path.parents or one.path == other.path else first
+            yield inner, message, "Remove one of them, or set recursive: false on the outer one."
+    own = {"the backup store": settings.daemon.originals_folder, "the ledger": settings.daemon.state_folder}
+    for name, place in own.items():
+        for number, folder in enumerate(settings.folders):
+            if _inside(place, folder):
+                message = f"{name}, {place}, lies inside the watched folder {folder.path}"
+                yield number, message, "Watch another folder, or move it: daemon.state, daemon.originals."
 
 
 @contextmanager
@@ -119,10 +129,3 @@ def _overlap(one: FolderSettings, other: FolderSettings) -> bool:
 def _inside(place: Path, folder: FolderSettings) -> bool:
     real, top = Path(os.path.realpath(place)), Path(os.path.realpath(folder.path))
     return real == top or (folder.recursive and top in real.parents)
-
-
-def _error(settings: Settings, number: int, message: str, remedy: str | None = None) -> ConfigError:
-    if settings.path is not None:
-        root = config.read_yaml(settings.path)
-        message = f"line {config.line_of(root, ('folders', number, 'path'))}: {message}"
-    return ConfigError(message, path=settings.path, remedy=remedy)

@@ -9,16 +9,15 @@ import re
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from liif_engine import config
 from liif_engine.config import EngineSettings
-from liif_engine.errors import ConfigError, LiifError
+from liif_engine.config_file import ConfigFile, in_words, several
+from liif_engine.errors import LiifError
 from liif_engine.target import Target, parse_size
-
-Section = TypeVar("Section", bound=BaseModel)
 
 #: What is restored unless `include` says otherwise: names of the formats that `liif restore` reads and writes.
 SUFFIXES = ("jpg", "jpeg", "jpe", "jfif", "png", "webp", "tif", "tiff", "bmp", "gif", "avif", "heic", "heif")
@@ -176,21 +175,17 @@ def load(path: Path | None = None) -> Settings:
     """Settings from `path`, or from the default place if there is a file, or the defaults.
 
     Raises:
-        ConfigError: no such file, not YAML, an unknown key or a bad value, with its line.
+        ConfigError: no such file, not YAML, unknown keys or bad values, each with its line.
     """
     if path is None:
         path = config.default_path()
         if not path.is_file():
             return Settings()
-    engine = config.load(path)
-    root = config.read_yaml(path)
-    daemon = config.validate(DaemonSettings, root, "daemon", path)
-    node = config.child(root, "folders")
-    entries = [] if node is None else (config.plain(node, path) or [])
-    if not isinstance(entries, list):
-        line = config.line_of(root, ("folders",))
-        raise ConfigError(f"line {line}: folders is a list; begin each folder with `- path:`", path=path)
-    folders = tuple(_folder(root, index, entry, path) for index, entry in enumerate(entries))
+    file = ConfigFile(path)
+    engine = config.engine_of(file)
+    daemon = file.section(DaemonSettings, "daemon")
+    folders = file.entries(FolderSettings, "folders")
+    file.refuse_mistakes()
     return Settings(engine, daemon, folders, path)
 
 
@@ -200,8 +195,10 @@ def load_daemon(path: Path | None = None) -> Settings:
     Raises:
         ConfigError: as `load`.
     """
-    path = path or config.default_path()
-    return Settings(daemon=config.validate(DaemonSettings, config.read_yaml(path), "daemon", path), path=path)
+    file = ConfigFile(path or config.default_path())
+    daemon = file.section(DaemonSettings, "daemon")
+    file.refuse_mistakes()
+    return Settings(daemon=daemon, path=file.path)
 
 
 def folder(values: dict[str, Any]) -> FolderSettings:
@@ -213,7 +210,8 @@ def folder(values: dict[str, Any]) -> FolderSettings:
     try:
         return FolderSettings.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(_in_words(error, "")[1], remedy="Correct the command line.") from error
+        messages = [message for _, message in in_words(error, FolderSettings)]
+        raise several(messages, None, "Correct the command line.") from error
 
 
 def default_state_folder() -> Path:
@@ -247,26 +245,3 @@ def target_of(name: str) -> Target:
     if name.endswith("x"):
         return Target(scale=float(name[:-1]))
     return Target(size=parse_size(name))
-
-
-def _folder(root: Any, index: int, entry: Any, path: Path) -> FolderSettings:
-    try:
-        return FolderSettings.model_validate(entry)
-    except ValidationError as error:
-        where, message = _in_words(error, f"folders.{index}")
-        line = config.line_of(root, ("folders", index, *where))
-        raise ConfigError(f"line {line}: {message}", path=path) from error
-
-
-def _in_words(error: ValidationError, prefix: str) -> tuple[tuple[str | int, ...], str]:
-    """Where in a folder's entry, and what is wrong there."""
-    first = error.errors(include_url=False)[0]
-    where = first["loc"]
-    key = ".".join([*([prefix] if prefix else []), *(str(part) for part in where)])
-    if first["type"] == "extra_forbidden":
-        return where, f"unknown key {key!r}; known are {', '.join(FolderSettings.model_fields)}"
-    message = first["msg"].removeprefix("Value error, ")
-    message = f"{key + ': ' if key else ''}{message[0].lower()}{message[1:]}"
-    if where and first["type"] != "missing":
-        message += f", not {first['input']!r}"
-    return where, message

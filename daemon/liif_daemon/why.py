@@ -8,7 +8,7 @@ from pathlib import Path
 from liif_daemon.examine import examine
 from liif_daemon.ledger import Job, Ledger
 from liif_daemon.names import why_not
-from liif_daemon.settings import Settings, target_name
+from liif_daemon.settings import FolderSettings, Settings, target_name
 from liif_daemon.store import Store
 
 
@@ -35,10 +35,7 @@ def _of_now(path: Path, settings: Settings, ledger: Ledger) -> str:
         return ""
     folder = settings.folder_of(path)
     if folder is None:
-        known = ledger.jobs(path=path)
-        if not known:
-            return "It lies in none of the watched folders."
-        return f"It lies in none of the folders of the settings; it was met when {known[-1].folder} was watched."
+        return _of_other_folders(path, ledger)
     if reason := why_not(path, folder):
         return f"It is not looked at: {reason}."
     verdict = examine(path, folder, settings, ledger)
@@ -47,6 +44,19 @@ def _of_now(path: Path, settings: Settings, ledger: Ledger) -> str:
         return f"It is to be restored ({sizes}), but the daemon has not got to it yet."
     words = {"failed": "It cannot be restored", "skipped": "It is left as it is", "ours": "It is left as it is"}
     return f"{words.get(verdict.kind, 'It is known')}: {verdict.reason.removesuffix('.')}."
+
+
+def _of_other_folders(path: Path, ledger: Ledger) -> str:
+    """Of a file in a folder that the settings do not name; `liif-daemon run FOLDER` may have watched it."""
+    known = ledger.jobs(path=path)
+    watched = known[-1].folder if known else next((one for one in path.parents if ledger.folder(one)[1]), None)
+    if watched is None:
+        return "It lies in none of the watched folders."
+    was = f"It lies in none of the folders of the settings, but in {watched}, which was watched"
+    if known:
+        return f"{was}."
+    reason = why_not(path, FolderSettings(path=watched)) or "it was not there, or other options left it out"
+    return f"{was}; there it was not looked at: {reason}."
 
 
 def _of_job(job: Job, store: Store) -> str:

@@ -17,7 +17,8 @@ from gi.repository import Gegl, Gimp, Gio, GLib, GObject
 from layer_pixels import Encoding, read
 from order import Refusal
 from parts import flat
-from tell import Progress, failure
+from procedures import cancelled, declare, failure, success
+from tell import Progress
 
 PROCEDURE = "plug-in-liif-evidence"
 TITLE = "Show the Evidence (LIIF)"
@@ -38,19 +39,15 @@ GONE, ALONE = "the file's own quantisation tables are gone", "by its pixels alon
 def create(plug_in):
     """The procedure, as GIMP wants it."""
     flags = GObject.ParamFlags.READWRITE
-    procedure = Gimp.ImageProcedure.new(plug_in, PROCEDURE, Gimp.PDBProcType.PLUGIN, run, None)
-    procedure.set_image_types("*")
-    mask = Gimp.ProcedureSensitivityMask
-    procedure.set_sensitivity_mask(mask.DRAWABLE | mask.DRAWABLES | mask.NO_DRAWABLES)
-    procedure.set_menu_label("Show the E_vidence (LIIF)...")
-    procedure.add_menu_path("<Image>/Filters/Enhance")
-    procedure.set_documentation(
-        "Shows what compression destroyed in this image, and which clues would rebuild it",
-        "Has the liif-restore engine on this machine write a report, a page for the browser, on what is visible: at "
-        "the selection or, without one, wherever the damage is worst. The image is not changed.",
+    procedure = declare(
+        plug_in,
         PROCEDURE,
+        run,
+        label="Show the E_vidence (LIIF)...",
+        blurb="Shows what compression destroyed in this image, and which clues would rebuild it",
+        more="Has the liif-restore engine on this machine write a report, a page for the browser, on what is visible: "
+        "at the selection or, without one, wherever the damage is worst. The image is not changed.",
     )
-    procedure.set_attribution("the authors of liif-restore", "BSD-3-Clause", "2026")
     procedure.add_string_return_value("report", "Report", "Path of the page", "", flags)
     procedure.add_string_return_value("notes", "Notes", "What the user should know, one line each", "", flags)
     return procedure
@@ -62,18 +59,14 @@ def run(procedure, run_mode, image, _drawables, _config, _data):
     try:
         report, note = explain(image)
     except client.Cancelled:
-        return procedure.new_return_values(Gimp.PDBStatusType.CANCEL, GLib.Error())
+        return cancelled(procedure)
     except (client.ServiceError, Refusal) as error:
         return failure(procedure, error)
     finally:
         Gimp.progress_end()
     if run_mode != Gimp.RunMode.NONINTERACTIVE:
         _open(report)
-    values = procedure.new_return_values(Gimp.PDBStatusType.SUCCESS, GLib.Error())
-    for place, value in enumerate((str(report), note), 1):
-        values.remove(place)
-        values.insert(place, GObject.Value(GObject.TYPE_STRING, value))
-    return values
+    return success(procedure, (GObject.TYPE_STRING, str(report)), (GObject.TYPE_STRING, note))
 
 
 def explain(image) -> tuple[Path, str]:

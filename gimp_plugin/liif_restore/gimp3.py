@@ -12,9 +12,10 @@ gi.require_version("Gegl", "0.4")
 import client  # noqa: E402
 import evidence  # noqa: E402
 import restore_image  # noqa: E402
-from gi.repository import Gegl, Gimp, GLib, GObject  # noqa: E402
+from gi.repository import Gegl, Gimp, GObject  # noqa: E402
 from order import Order, Refusal  # noqa: E402
-from tell import Progress, failure  # noqa: E402
+from procedures import cancelled, declare, failure, success  # noqa: E402
+from tell import Progress  # noqa: E402
 
 PROCEDURE = "plug-in-liif-restore"
 TITLE = "Restore and Enlarge (LIIF)"
@@ -52,20 +53,16 @@ class LiifRestore(Gimp.PlugIn):
         """A procedure with all its arguments; what the dialog shows is in dialog.py."""
         if name == evidence.PROCEDURE:
             return evidence.create(self)
-        procedure = Gimp.ImageProcedure.new(self, name, Gimp.PDBProcType.PLUGIN, run, None)
-        procedure.set_image_types("*")
-        # Without a chosen layer too: "every layer" needs none, and for the others there are words.
-        mask = Gimp.ProcedureSensitivityMask
-        procedure.set_sensitivity_mask(mask.DRAWABLE | mask.DRAWABLES | mask.NO_DRAWABLES)
-        procedure.set_menu_label("Restore and Enlarge (_LIIF)...")
-        procedure.add_menu_path("<Image>/Filters/Enhance")
-        procedure.set_documentation(
-            "Removes the damage of JPEG compression and enlarges, with a neural network",
-            "Sends the layers to the liif-restore engine on this machine and takes its result. The image is changed "
-            "only after the engine has succeeded, in one step of undo. At scale 1 only the selection is changed.",
+        procedure = declare(
+            self,
             name,
+            run,
+            label="Restore and Enlarge (_LIIF)...",
+            blurb="Removes the damage of JPEG compression and enlarges, with a neural network",
+            more="Sends the layers to the liif-restore engine on this machine and takes its result. The image is "
+            "changed only after the engine has succeeded, in one step of undo. At scale 1 only the selection is "
+            "changed.",
         )
-        procedure.set_attribution("the authors of liif-restore", "BSD-3-Clause", "2026")
         add_arguments(procedure)
         return procedure
 
@@ -116,11 +113,11 @@ def run(procedure, run_mode, image, drawables, config, _data):
         import dialog
 
         if not dialog.ask(procedure, config, image, drawables, order_of, TITLE):
-            return procedure.new_return_values(Gimp.PDBStatusType.CANCEL, GLib.Error())
+            return cancelled(procedure)
     try:
         result, layers, notes = restore_image.restore(image, drawables, order_of(config), Progress(TITLE))
     except client.Cancelled:
-        return procedure.new_return_values(Gimp.PDBStatusType.CANCEL, GLib.Error())
+        return cancelled(procedure)
     except (client.ServiceError, Refusal) as error:
         return failure(procedure, error)
     finally:
@@ -131,12 +128,8 @@ def run(procedure, run_mode, image, drawables, config, _data):
         Gimp.displays_flush()
         for note in notes:
             Gimp.message(note)
-    values = procedure.new_return_values(Gimp.PDBStatusType.SUCCESS, GLib.Error())
     found = (Gimp.Image, result), (Gimp.Layer, layers[0]), (GObject.TYPE_STRING, "\n".join(notes))
-    for place, (kind, value) in enumerate(found, 1):
-        values.remove(place)
-        values.insert(place, GObject.Value(kind, value))
-    return values
+    return success(procedure, *found)
 
 
 def main():

@@ -1,8 +1,7 @@
-"""How people are told: GIMP's progress bar, and errors in words."""
+"""How people are told how far it is: GIMP's progress bar."""
 
 from __future__ import annotations
 
-import client
 from gi.repository import Gimp, GLib
 
 #: GIMP draws no faster. [s]
@@ -38,12 +37,3 @@ class Progress:
     def end(self):
         """Takes the progress bar away, and Cancel with it."""
         Gimp.progress_end()
-
-
-def failure(procedure, error):
-    """An error for GIMP to show, or for a batch to read."""
-    words = error.explain() if isinstance(error, client.ServiceError) else str(error)
-    words = words[:1].upper() + words[1:]
-    return procedure.new_return_values(
-        Gimp.PDBStatusType.EXECUTION_ERROR, GLib.Error.new_literal(Gimp.PlugIn.error_quark(), words, 0)
-    )

@@ -9,7 +9,6 @@ import typer
 
 from liif_engine.crew import WORDS
 from liif_engine.crew import parse as parse_crew
-from liif_engine.errors import LiifError
 
 if TYPE_CHECKING:
     from liif_engine.config import EngineSettings
@@ -20,11 +19,14 @@ if TYPE_CHECKING:
 Model = Annotated[str | None, typer.Option(help="auto, a shipped name (see `liif models`) or a checkpoint's path.")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 Precision = Annotated[str | None, typer.Option(help="auto, fp32 or bf16; auto is bf16 for 8-bit pictures if it can.")]
-Config = Annotated[Path | None, typer.Option(help="A config.yaml; its engine: section gives the defaults.")]
+Config = Annotated[
+    Path | None,
+    typer.Option(help="A config.yaml, for its engine: section (default: ~/.config/liif-restore's)."),
+]
 Workers = Annotated[
     str | None, typer.Option(metavar=WORDS, help="Processes of this machine, one per GPU, or a Ray cluster.")
 ]
-LogJson = Annotated[bool, typer.Option("--log-json", help="Log as JSON lines on stderr, with each job's id.")]
+LogJson = Annotated[bool, typer.Option("--log-json", help="Log as JSON lines on stderr, with each job's name.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else there.")]
 
 
@@ -60,12 +62,6 @@ def show_logs(log_json: bool, verbose: bool) -> None:
         log.show_json(level=logging.INFO if verbose else logging.WARNING)
     else:
         terminal.show_logs(verbose=verbose)
-
-
-def fault(error: Exception) -> LiifError:
-    """An error that nobody foresaw, in words; one file's fault must not end the others."""
-    remedy = "This is a fault of liif-restore: please report it, with what LIIF_DEBUG=1 prints."
-    return LiifError(f"unexpected {type(error).__name__}: {error}", remedy=remedy)
 
 
 def make_engine(settings: EngineSettings) -> Engine:

@@ -19,7 +19,6 @@ from liif_engine.commands.options import (
     Model,
     Precision,
     Workers,
-    fault,
     lasting,
     limits_of,
     make_engine,
@@ -28,7 +27,7 @@ from liif_engine.commands.options import (
     worker_settings,
 )
 from liif_engine.commands.report import Report, reports
-from liif_engine.errors import LiifError, UsageError, combined_exit_code
+from liif_engine.errors import LiifError, UsageError, combined_exit_code, fault
 from liif_engine.target import Target, parse_size
 
 if TYPE_CHECKING:
@@ -39,9 +38,11 @@ if TYPE_CHECKING:
 
 
 def restore(
-    files: Annotated[list[Path], typer.Argument(help="Pictures to restore.", metavar="FILE...", show_default=False)],
+    files: Annotated[
+        list[Path], typer.Argument(help="Pictures to restore, or folders.", metavar="FILE", show_default=False)
+    ],
     scale: Annotated[float | None, typer.Option(help="Output per input pixel, at least 1 (default: 2).")] = None,
-    size: Annotated[str | None, typer.Option(help="Size of the result, WIDTHxHEIGHT.")] = None,
+    size: Annotated[str | None, typer.Option(metavar="WIDTHxHEIGHT", help="Size of the result in pixels.")] = None,
     long_edge: Annotated[int | None, typer.Option(help="Longer side of the result in pixels.")] = None,
     megapixels: Annotated[float | None, typer.Option(help="Size of the result in millions of pixels.")] = None,
     out: Annotated[Path | None, typer.Option(help="A file, or a folder (default: name@2x.ext beside FILE).")] = None,
@@ -49,7 +50,9 @@ def restore(
     model: Model = None,
     device: Device = None,
     precision: Precision = None,
-    quality: Annotated[int | None, typer.Option(min=1, max=100, help="Of JPEG and WebP results.")] = None,
+    quality: Annotated[
+        int | None, typer.Option(min=1, max=100, help="Of JPEG, WebP, AVIF, HEIC (default: 95).")
+    ] = None,
     allow_truncated: Annotated[
         bool, typer.Option("--allow-truncated", help="Restore what is there of a picture that ends early.")
     ] = False,
@@ -66,7 +69,7 @@ def restore(
     log_json: LogJson = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more of what happens.")] = False,
 ) -> int:
-    """Restores pictures: removes compression damage and upscales, keeping metadata and colour.
+    """Restores pictures: removes compression damage and enlarges, keeping metadata and colour.
 
     FILE may be a folder: all of it is restored into the folder --out, and a run that was stopped goes on.
     """

@@ -18,8 +18,8 @@ def displayed_phase(picture: Subject) -> tuple[int, int] | None:
     """
     if picture.stored is None or picture.stored.estimated:
         return picture.damage.grid_phase
-    y = picture.height % 8 if picture.orientation in {3, 4, 7, 8} else 0
-    x = picture.width % 8 if picture.orientation in {2, 3, 6, 7} else 0
+    y = picture.window.height % 8 if picture.orientation in {3, 4, 7, 8} else 0
+    x = picture.window.width % 8 if picture.orientation in {2, 3, 6, 7} else 0
     return y, x
 
 

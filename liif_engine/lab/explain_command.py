@@ -18,7 +18,7 @@ from typing import Annotated, Any
 
 import typer
 
-from liif_engine.errors import Cancelled, LiifError, OutputError, OutputExistsError, UsageError
+from liif_engine.errors import Cancelled, LiifError, OutputError, OutputExistsError, UsageError, fault
 
 #: Less than this is not worth a line or a movement of the bar.
 LEAST_SHARE = 0.005
@@ -33,12 +33,14 @@ class ProgressKind(StrEnum):
 
 
 def explain(
-    file: Annotated[Path, typer.Argument(help="The picture to explain.", show_default=False)],
+    file: Annotated[Path, typer.Argument(help="The picture to explain.", metavar="FILE", show_default=False)],
     at: Annotated[
         str | None, typer.Option(metavar="X,Y,W,H", help="Where to look, in the picture's pixels (default: worst hit).")
     ] = None,
     scale: Annotated[float, typer.Option(help="Output per input pixel, at least 1.")] = 2.0,
-    model: Annotated[str | None, typer.Option(help="auto, a shipped name or a checkpoint's path.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="auto, a shipped name (see `liif models`) or a checkpoint's path.")
+    ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps; restores the picture.")] = None,
     consistent: Annotated[
         bool, typer.Option("--consistent", help="Keep the result inside the JPEG's own intervals; --scale 1 only.")
@@ -51,7 +53,10 @@ def explain(
     progress: Annotated[ProgressKind, typer.Option(help="On stderr: a bar, lines of JSON, or nothing.")] = (
         ProgressKind.AUTO
     ),
-    config: Annotated[Path | None, typer.Option(help="A config.yaml; its engine: section gives the defaults.")] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="A config.yaml, for its engine: section (default: ~/.config/liif-restore's)."),
+    ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more of what happens.")] = False,
 ) -> int:
     """Shows what compression destroyed in a picture, and which clues rebuilt it: one page, for people."""
@@ -145,16 +150,13 @@ def _explain(
     return explain(file, at=place, scale=scale, engine=engine, consistent=consistent, limits=limits, on_progress=report)
 
 
-def _in_words(error: BaseException, file: Path) -> LiifError:
+def _in_words(error: Exception | KeyboardInterrupt, file: Path) -> LiifError:
     """Whatever ended the work, as an error that a following program can show."""
     if isinstance(error, LiifError):
         return error
     if isinstance(error, KeyboardInterrupt):
         return Cancelled("stopped; nothing is half-written")
-    remedy = (
-        "This is a fault of liif-restore: please report it, with what `liif explain` prints without --progress json."
-    )
-    return LiifError(f"unexpected {type(error).__name__}: {error}", path=file, remedy=remedy)
+    return fault(error).at(file)
 
 
 def _write(out: Path, page: str, *, overwrite: bool) -> None:

@@ -97,16 +97,19 @@ def parse(arguments: Sequence[str] | None = None, *, prog: str = "python -m liif
     parser = argparse.ArgumentParser(
         prog=prog,
         description="Trains EDSR-LIIF on compressed pictures. Start the same command again to go on.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--data", nargs="+", type=Path, required=True, help="folders of clean pictures")
+    parser.add_argument(
+        "--data", nargs="+", type=Path, required=True, metavar="FOLDER", help="folders of clean pictures"
+    )
     for entry in _options():
-        flag = _flag(entry.name)
+        flag, parse = _flag(entry.name), entry.metadata["parse"]
         options: dict[str, Any] = {"dest": entry.name, "default": entry.default, "help": entry.metadata["about"]}
         if isinstance(entry.default, bool):
             parser.add_argument(flag, action="store_true", **options)
-        else:
-            parser.add_argument(flag, type=entry.metadata["parse"], **options)
+            continue
+        if default := _as_text(entry.default, whole=True):
+            options["help"] += f" (default: {default})"
+        parser.add_argument(flag, type=parse, metavar={int: "N", float: "NUMBER"}.get(parse), **options)
     given = vars(parser.parse_args(arguments))
     return TrainSettings(**{**given, "data": tuple(given["data"])})
 
@@ -120,14 +123,20 @@ def command(settings: TrainSettings) -> str:
             continue
         if isinstance(value, bool):
             words.append(_flag(entry.name))
-        elif isinstance(value, Shares):
-            changed = ((name, share) for name, share in asdict(value).items() if share != getattr(Shares(), name))
-            words += [_flag(entry.name), ",".join(f"{name}={share:g}" for name, share in changed)]
-        elif isinstance(value, tuple):
-            words += [_flag(entry.name), ",".join(map(str, value))]
         else:
-            words += [_flag(entry.name), Path(value).name if "/" in str(value) else str(value)]
+            words += [_flag(entry.name), _as_text(value)]
     return shlex.join(words)
+
+
+def _as_text(value: Any, *, whole: bool = False) -> str:
+    """A value as the command line takes it: of a path its last name, of shares those that are not usual, or `whole`."""
+    if isinstance(value, Shares):
+        shares = asdict(value).items()
+        chosen = [(name, share) for name, share in shares if whole or share != getattr(Shares(), name)]
+        return ",".join(f"{name}={share:g}" for name, share in chosen)
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return Path(value).name if "/" in str(value) and not whole else str(value)
 
 
 def _options() -> list[Field[Any]]:

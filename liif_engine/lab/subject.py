@@ -117,17 +117,20 @@ def _stored(path: Path, picture: Picture, pixels: NDArray[np.uint8], known: Dama
 
 
 def _window(subject: Subject, scale: float, region: Rect | None) -> Rect:
-    """The whole picture if it is small enough, else a piece around the region or the most damaged block."""
+    """The whole picture if it is small enough, else a piece around the region or the most damaged block; as stored."""
     most = max(min(WINDOW_PIXELS, RESULT_PIXELS / scale**2), (8 * ALIGNMENT) ** 2)
-    if subject.width * subject.height <= most:
-        return Rect(0, subject.height, 0, subject.width)
+    whole = _as_stored(subject.window, subject)
+    if whole.area <= most:
+        return whole
     side = math.sqrt(most)
-    height = min(subject.height, max(side, most / subject.width))
-    width = min(subject.width, most / height)
-    y, x = _centre(subject) if region is None else ((region.top + region.bottom) / 2, (region.left + region.right) / 2)
-    top, bottom = _aligned(y, height, subject.height)
-    left, right = _aligned(x, width, subject.width)
-    return Rect(top, bottom, left, right)
+    height = min(whole.height, max(side, most / whole.width))
+    width = min(whole.width, most / height)
+    if region is None:
+        y, x = _centre(subject, whole)
+    else:
+        region = _as_stored(region, subject)
+        y, x = (region.top + region.bottom) / 2, (region.left + region.right) / 2
+    return Rect(*_aligned(y, height, whole.height), *_aligned(x, width, whole.width))
 
 
 def _aligned(centre: float, length: float, whole: int) -> tuple[int, int]:
@@ -138,10 +141,10 @@ def _aligned(centre: float, length: float, whole: int) -> tuple[int, int]:
     return start, start + length
 
 
-def _centre(subject: Subject) -> tuple[float, float]:
+def _centre(subject: Subject, whole: Rect) -> tuple[float, float]:
     """(y, x) where most is expected to have been lost, averaged over some 80 pixels; the middle if nothing is known."""
-    if subject.stored is None or subject.orientation != 1:
-        return subject.height / 2, subject.width / 2
+    if subject.stored is None:
+        return whole.height / 2, whole.width / 2
     loss = np.square(expected_loss(subject.stored.luma))
     reach = 5
     padded = np.cumsum(np.cumsum(np.pad(loss, reach, mode="edge"), 0), 1)
@@ -151,19 +154,40 @@ def _centre(subject: Subject) -> tuple[float, float]:
     return 8.0 * (row + 0.5) + subject.stored.phase[0], 8.0 * (column + 0.5) + subject.stored.phase[1]
 
 
-def _cut(subject: Subject, window: Rect) -> Subject:
-    """The part of a subject in a window."""
+def _cut(subject: Subject, stored_window: Rect) -> Subject:
+    """The part of a subject in a window of the stored picture."""
+    window = _as_displayed(stored_window, subject)
     if window == subject.window:
         return subject
     place = f"{window.left},{window.top},{window.width},{window.height}"
     note = f"The picture is large, so a window of it was looked at: {place} (x, y, width, height)."
-    stored = subject.stored
-    if stored is not None:
-        stored = _cut_stored(stored, window) if subject.orientation == 1 else None
-        if stored is None:
-            note += " It is stored turned, so its coefficients were left out."
+    stored = None if subject.stored is None else _cut_stored(subject.stored, stored_window)
     pixels = np.ascontiguousarray(subject.pixels[window.top : window.bottom, window.left : window.right])
     return replace(subject, pixels=pixels, window=window, stored=stored, notes=(*subject.notes, note))
+
+
+def _as_stored(place: Rect, subject: Subject) -> Rect:
+    """A place of the displayed picture in the picture as its file has it, which EXIF may turn."""
+    mirrored = _mirrored(place, subject)
+    return _transposed(mirrored) if subject.orientation >= 5 else mirrored
+
+
+def _as_displayed(place: Rect, subject: Subject) -> Rect:
+    """The inverse of `_as_stored`."""
+    return _mirrored(_transposed(place) if subject.orientation >= 5 else place, subject)
+
+
+def _mirrored(place: Rect, subject: Subject) -> Rect:
+    top, bottom, left, right = place.top, place.bottom, place.left, place.right
+    if subject.orientation in {3, 4, 7, 8}:
+        top, bottom = subject.height - bottom, subject.height - top
+    if subject.orientation in {2, 3, 6, 7}:
+        left, right = subject.width - right, subject.width - left
+    return Rect(top, bottom, left, right)
+
+
+def _transposed(place: Rect) -> Rect:
+    return Rect(place.left, place.right, place.top, place.bottom)
 
 
 def _cut_stored(stored: Coefficients, window: Rect) -> Coefficients:

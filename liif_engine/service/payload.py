@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -120,18 +121,7 @@ class ImagePayload:
 
     def work(self) -> Work:
         """The work to be done."""
-        asked = self.asked
-        return FileWork(
-            str(self.source),
-            str(self.destination),
-            asked.target,
-            format=asked.format,
-            quality=asked.quality,
-            overwrite=True,
-            allow_truncated=asked.allow_truncated,
-            model=asked.model,
-            precision=asked.precision,
-        )
+        return replace(_file_work(self.asked, str(self.source), str(self.destination)), overwrite=True)
 
     def describe(self, answer: Answer) -> dict[str, Any]:
         """The result's format."""
@@ -173,18 +163,9 @@ class FilePayload:
     def work(self) -> Work:
         """The work to be done."""
         asked = self.asked
-        return FileWork(
-            path_of(asked.source),
-            None if asked.destination is None else path_of(asked.destination),
-            asked.target,
-            format=asked.format,
-            quality=asked.quality,
-            overwrite=asked.overwrite,
-            allow_truncated=asked.allow_truncated,
-            max_pixels=self.max_pixels,
-            model=asked.model,
-            precision=asked.precision,
-        )
+        destination = None if asked.destination is None else path_of(asked.destination)
+        work = _file_work(asked, path_of(asked.source), destination)
+        return replace(work, overwrite=asked.overwrite, max_pixels=self.max_pixels)
 
     def describe(self, answer: Answer) -> dict[str, Any]:
         """Where the result is."""
@@ -200,6 +181,19 @@ class FilePayload:
 
     def close(self) -> None:
         """Nothing is held."""
+
+
+def _file_work(asked: ImageRequest | FileRequest, source: str, destination: str | None) -> FileWork:
+    return FileWork(
+        source,
+        destination,
+        asked.target,
+        format=asked.format,
+        quality=asked.quality,
+        allow_truncated=asked.allow_truncated,
+        model=asked.model,
+        precision=asked.precision,
+    )
 
 
 Payload = PixelPayload | ImagePayload | FilePayload

@@ -5,18 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import uvicorn
-
 import liif_engine
-from liif_engine import figures, memory
+from liif_engine import figures, memory, web
 from liif_engine.crew import Crew
 from liif_engine.errors import ExitCode
 from liif_engine.service import client
@@ -134,8 +131,8 @@ async def _serve(settings: ServeSettings, place: Place) -> None:
         queue.free_all()
 
 
-class Server(uvicorn.Server):
-    """uvicorn, which here also sweeps the queue, ends when idle, and ends cleanly when told to.
+class Server(web.Server):
+    """A server that also sweeps the queue, and ends when idle.
 
     Args:
         app: what is served.
@@ -145,34 +142,16 @@ class Server(uvicorn.Server):
     """
 
     def __init__(self, app: Any, queue: Queue, settings: ServeSettings, hide: Callable[[], None]) -> None:
-        config = uvicorn.Config(
+        super().__init__(
             app,
             http=type("Protocol", (OwnerOnly,), {"header_seconds": settings.header_seconds}),
-            ws="none",
-            loop="asyncio",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
             date_header=False,
             limit_concurrency=MAX_CONNECTIONS,
             h11_max_incomplete_event_size=MAX_HEADER_BYTES,
             timeout_graceful_shutdown=FAREWELL_SECONDS,
         )
-        super().__init__(config)
         self.queue, self.exit_when_idle, self.hide = queue, settings.exit_when_idle, hide
         self._swept = 0.0
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """SIGTERM and SIGINT end the service with exit code 0; uvicorn's own way raises them again afterwards."""
-        before = {one: signal.signal(one, self.handle_exit) for one in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            yield
-        finally:
-            for one, handler in before.items():
-                signal.signal(one, handler)
 
     async def on_tick(self, counter: int) -> bool:
         """Called by uvicorn ten times a second."""

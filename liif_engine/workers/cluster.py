@@ -11,22 +11,16 @@ import os
 import signal
 import socket
 import threading
-import time
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
-from queue import SimpleQueue
 from typing import Any
 
-from liif_engine.errors import LiifError, WorkerError
-from liif_engine.workers.actor import Actor, Brought, Checkpoint
-from liif_engine.workers.freight import Parcel
+from liif_engine.errors import WorkerError
+from liif_engine.workers.actor_link import ActorLink, Models, Slot, first_line
 from liif_engine.workers.pool import Pool
 from liif_engine.workers.process import Worker
-from liif_engine.workers.work import Do, Ended, FromWorker, Report, ToWorker, WorkerSettings
+from liif_engine.workers.work import Report, WorkerSettings
 
 log = logging.getLogger(__name__)
 
@@ -36,29 +30,10 @@ CPU_SHARE = 4
 #: How often it is looked which nodes there are. [s]
 LOOK_SECONDS = 1.0
 
-#: How long one call waits for news of a worker; the next call follows at once. [s]
-HEAR_SECONDS = 5.0
-
 #: How long a cluster may take to accept a connection. [s]
 CONNECT_SECONDS = 5.0
 
 NAMESPACE = "liif-restore"
-
-
-@dataclass(frozen=True)
-class Slot:
-    """Where one worker runs.
-
-    Attributes:
-        node: Ray's id of the machine.
-        index: of the worker on it.
-        cpus, gpus: that are the worker's own.
-    """
-
-    node: str
-    index: int
-    cpus: int
-    gpus: int
 
 
 class RayWorkers(Pool):
@@ -79,7 +54,7 @@ class RayWorkers(Pool):
     ) -> None:
         super().__init__(settings, on_room=on_room)
         self._ray, self._joined = _join(address)
-        self._models = _Models(self._ray)
+        self._models = Models(self._ray)
         self._slots: dict[Slot, Worker] = {}
         self._ending = threading.Event()
         self._look()
@@ -100,7 +75,7 @@ class RayWorkers(Pool):
             try:
                 self._look()
             except Exception as error:
-                log.warning("the cluster does not answer (%s)", _first_line(error))
+                log.warning("the cluster does not answer (%s)", first_line(error))
 
     def _look(self) -> None:
         """Takes in nodes that have come, and lets go of those that have gone."""
@@ -122,161 +97,6 @@ class RayWorkers(Pool):
 
     def _on_report(self, _: Report) -> None:
         self.on_room()
-
-
-class ActorLink:
-    """A worker that is a Ray actor. A `Link`.
-
-    Args:
-        ray: the library.
-        slot: where it runs.
-        settings: how to work.
-        models: gives checkpoints for the way.
-    """
-
-    #: Its process is another machine's.
-    pid: int | None = None
-
-    def __init__(self, ray: Any, slot: Slot, settings: WorkerSettings, models: _Models) -> None:
-        self._ray, self._slot, self._models = ray, slot, models
-        device = "cpu" if settings.device == "cpu" or not slot.gpus else "cuda"
-        placed = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(slot.node, soft=False)
-        kind = ray.remote(
-            num_cpus=slot.cpus,
-            num_gpus=slot.gpus,
-            scheduling_strategy=placed,
-            # A call each way at a time, in the order of the calls.
-            concurrency_groups={"tell": 1, "hear": 1},
-            max_restarts=0,
-        )(Actor)
-        self._actor = kind.remote(settings, device, models.get(settings.model))
-        self._hearing = self._call("hear", HEAR_SECONDS)
-        self._arrived: deque[tuple[FromWorker, Any]] = deque()
-        self._parcels: dict[int, tuple[Parcel, float]] = {}
-        self._outbox: SimpleQueue[ToWorker | None] = SimpleQueue()
-        self._fault = ""
-        self._dead = False
-        threading.Thread(target=self._send_for_ever, name="courier", daemon=True).start()
-
-    def send(self, message: ToWorker) -> None:
-        """As `Link.send`; from a thread of its own, since files are read for it."""
-        self._outbox.put(message)
-
-    def receive(self, seconds: float) -> FromWorker | None:
-        """As `Link.receive`."""
-        if not self._arrived:
-            try:
-                ready, _ = self._ray.wait([self._hearing], timeout=seconds)
-                if not ready:
-                    return None
-                self._arrived += self._ray.get(self._hearing)
-                self._hearing = self._call("hear", HEAR_SECONDS)
-            except self._ray.exceptions.RayError as error:
-                self._dead, self._fault = True, _first_line(error)
-                raise EOFError from None
-        return self._open(*self._arrived.popleft()) if self._arrived else None
-
-    def kill(self) -> None:
-        """As `Link.kill`."""
-        self._dead = True
-        try:
-            self._ray.kill(self._actor)
-        except Exception as error:  # it has gone already, or the cluster has
-            log.debug("a worker could not be killed (%s)", error)
-
-    def is_alive(self) -> bool:
-        """As `Link.is_alive`, as far as is known here."""
-        return not self._dead
-
-    def is_for_good(self) -> bool:
-        """Whether its node has gone."""
-        try:
-            return not any(node["NodeID"] == self._slot.node and node["Alive"] for node in self._ray.nodes())
-        except Exception:
-            return True
-
-    def close(self) -> str:
-        """As `Link.close`."""
-        self.kill()
-        self._outbox.put(None)
-        self._parcels.clear()
-        return f"a worker on the cluster was lost ({self._fault or 'ended'})"
-
-    def memory_bytes(self) -> int | None:
-        """It reports that itself."""
-        return None
-
-    def _call(self, name: str, *arguments: Any) -> Any:
-        return getattr(self._actor, name).options(concurrency_group=name).remote(*arguments)
-
-    def _send_for_ever(self) -> None:
-        while (message := self._outbox.get()) is not None:
-            try:
-                self._call("tell", self._packed(message) if isinstance(message, Do) else message)
-            except LiifError as error:
-                if isinstance(message, Do):
-                    self._answer(message.number, error)
-            except Exception as error:
-                self._fault = _first_line(error)
-                self.kill()
-
-    def _packed(self, message: Do) -> Brought:
-        started = time.monotonic()
-        parcel = Parcel(message.work)
-        self._parcels[message.number] = parcel, started
-        freight = parcel.freight
-        # What the names mean is known here alone.
-        bare = replace(message, work=replace(freight.work))
-        return Brought(bare, freight, self._models.get(message.work.model))
-
-    def _answer(self, number: int, error: LiifError) -> None:
-        """Ends work here that never went on its way."""
-        self._arrived.append((Ended(number, Report(), None, error), None))
-
-    def _open(self, message: FromWorker, data: Any) -> FromWorker:
-        """A message as the supervisor expects it; a result is put where it belongs first."""
-        if not isinstance(message, Ended):
-            return message
-        parcel, started = self._parcels.pop(message.number, (None, 0.0))
-        if parcel is None:
-            return message
-        if message.answer is None:
-            return replace(message, error=parcel.name(message.error)) if message.error else message
-        try:
-            answer = parcel.unpack(message.answer, data)
-        except LiifError as error:
-            return replace(message, answer=None, error=error)
-        except Exception as error:
-            words = WorkerError(f"unexpected {type(error).__name__}: {_first_line(error)}")
-            return replace(message, answer=None, error=words)
-        carried = max(0.0, time.monotonic() - started - answer.seconds)
-        return replace(message, answer=replace(answer, stages={**answer.stages, "carry": carried}))
-
-
-class _Models:
-    """Checkpoints in Ray's store, put there once each."""
-
-    def __init__(self, ray: Any) -> None:
-        self._ray = ray
-        self._kept: dict[str, tuple[Any, Any]] = {}
-
-    def get(self, model: str) -> Any:
-        """Ray's reference to what travels for a model; None if it is a shipped one, or no file.
-
-        Args:
-            model: a name or an absolute path.
-        """
-        path = Path(model)
-        try:
-            found = path.stat() if path.is_absolute() else None
-        except OSError:
-            found = None
-        if found is None:
-            return None
-        stamp = (found.st_mtime_ns, found.st_size, found.st_ino)
-        if self._kept.get(model, (None, None))[0] != stamp:
-            self._kept[model] = stamp, self._ray.put(Checkpoint(path.name, path.read_bytes()))
-        return self._kept[model][1]
 
 
 def slots_of(node: dict[str, Any], device: str) -> list[Slot]:
@@ -320,7 +140,7 @@ def _join(address: str | None) -> tuple[Any, bool]:
             ray.init(address="local", include_dashboard=False, **options)
     except Exception as error:
         remedy = "Check that `ray status` works there, with the same versions of Ray and Python."
-        raise WorkerError(f"the Ray cluster cannot be joined ({_first_line(error)})", remedy=remedy) from error
+        raise WorkerError(f"the Ray cluster cannot be joined ({first_line(error)})", remedy=remedy) from error
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, before)
@@ -354,7 +174,3 @@ def _hush(ray: Any) -> None:
     """
     if hasattr(ray._private.worker, "_worker_logs_enabled"):
         ray._private.worker._worker_logs_enabled = False
-
-
-def _first_line(error: BaseException) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -52,6 +52,28 @@ def run(engine: Any, work: FileWork, *, on_progress: OnProgress, look: Callable[
     return answer_of(done.result(), str(engine.device))
 
 
+def restore(engine: Any, work: FileWork, on_progress: OnProgress) -> Outcome:
+    """Restores the file of a piece of work, by an `Engine` or what stands for one.
+
+    Raises:
+        LiifError: as `restore_file`.
+    """
+    return restore_file(
+        engine,
+        work.source,
+        work.destination,
+        target=work.target,
+        format=work.format,
+        quality=work.quality,
+        overwrite=work.overwrite,
+        resume=work.resume,
+        allow_truncated=work.allow_truncated,
+        consistent=work.consistent,
+        limits=Limits() if work.max_pixels is None else Limits(max_pixels=work.max_pixels),
+        on_progress=on_progress,
+    )
+
+
 def answer_of(outcome: Outcome, device: str) -> Answer:
     """What was done to a file, in the words of workers."""
     plan, probe = outcome.plan, outcome.plan.probe
@@ -114,23 +136,8 @@ class _Lent:
 
 
 def _read_and_write(lent: _Lent, work: FileWork, on_progress: OnProgress, done: Future[Outcome]) -> None:
-    limits = Limits() if work.max_pixels is None else Limits(max_pixels=work.max_pixels)
-    engine: Any = lent
     try:
-        outcome = restore_file(
-            engine,
-            work.source,
-            work.destination,
-            target=work.target,
-            format=work.format,
-            quality=work.quality,
-            overwrite=work.overwrite,
-            resume=work.resume,
-            allow_truncated=work.allow_truncated,
-            consistent=work.consistent,
-            limits=limits,
-            on_progress=on_progress,
-        )
+        outcome = restore(lent, work, on_progress)
     except BaseException as error:
         done.set_exception(error)
     else:

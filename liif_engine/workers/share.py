@@ -17,10 +17,9 @@ from liif_engine import log as logs
 from liif_engine import memory
 from liif_engine.auto import AUTO, choose
 from liif_engine.errors import BusyError, Cancelled, LiifError, TooLargeError, WorkerError
-from liif_engine.file import Clock, restore_file
+from liif_engine.file import Clock
 from liif_engine.picture import planes, tiles
 from liif_engine.picture.damage import estimate
-from liif_engine.picture.image_file import Limits
 from liif_engine.picture.tiles import Grid
 from liif_engine.workers import file_work, pixel_work
 from liif_engine.workers.tiling import Tiles
@@ -131,22 +130,7 @@ class Share(threading.Thread):
         return result.reshape(*result.shape[:2], *pixels.shape[2:])
 
     def _file(self, work: FileWork) -> Answer:
-        limits = Limits() if work.max_pixels is None else Limits(max_pixels=work.max_pixels)
-        engine: Any = self
-        outcome = restore_file(
-            engine,
-            work.source,
-            work.destination,
-            target=work.target,
-            format=work.format,
-            quality=work.quality,
-            overwrite=work.overwrite,
-            resume=work.resume,
-            allow_truncated=work.allow_truncated,
-            consistent=work.consistent,
-            limits=limits,
-            on_progress=self._report,
-        )
+        outcome = file_work.restore(self, work, self._report)
         return replace(file_work.answer_of(outcome, self.device), model=self.model_name)
 
     def _pixels(self, work: PixelWork) -> Answer:

@@ -67,7 +67,12 @@ def test_the_shipped_file_documents_every_key_with_its_default() -> None:
         ("folders:\n  - path: /a\n    scales: [2, 2]\n", "named twice"),
         ("folders:\n  - path: /a\n  - path: /b\n    keep_originals: a while\n", "line 4: folders.1.keep_originals"),
         ("folders:\n  - path: /a\n    size: large\n", "line 3: folders.0.size"),
-        ("folders:\n  - path: /a\n    polling: sometimes\n", "line 3: folders.0.polling"),
+        (
+            "folders:\n  - path: /a\n    polling: sometimes\n",
+            "line 3: folders.0.polling: input should be 'auto' or a valid boolean",
+        ),
+        ("folders:\n  - path: /a\n    scales: [2, 0.5]\n", "line 3: folders.0.scales: input should be greater"),
+        ("folders: [/a]\n", "line 1: folders.0 holds keys with values, like `path: ...`"),
         ("folders: /a\n", "line 1: folders is a list"),
         ("daemon:\n  scan_minutes: 4\n", "line 2: unknown key 'daemon.scan_minutes'"),
         ("daemon:\n  jobs_at_once: 0\n", "line 2: daemon.jobs_at_once"),
@@ -81,6 +86,21 @@ def test_mistakes_are_named_with_their_line(tmp_path: Path, text: str, message: 
         settings.load(written(tmp_path, text))
     assert message in str(caught.value)
     assert caught.value.remedy
+
+
+def test_all_mistakes_of_all_sections_are_named(tmp_path: Path) -> None:
+    text = "folders:\n  - path: /a\n    scale: 0\n  - size: 1\ndaemon:\n  state: []\nengine:\n  model: 7\nmore:\n"
+    with pytest.raises(ConfigError) as caught:
+        settings.load(written(tmp_path, text))
+    found = re.findall(r"line (\d+): (?:unknown key '(\w+)'|([\w.]+):)", caught.value.message)
+    assert [(int(line), one or other) for line, one, other in found] == [
+        (3, "folders.0.scale"),
+        (4, "folders.1.path"),
+        (4, "folders.1.size"),
+        (6, "daemon.state"),
+        (8, "engine.model"),
+        (9, "more"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -132,6 +152,16 @@ def test_unsafe_layouts_are_refused(tmp_path: Path, folders: str, daemon: str, m
         places.check_layout(found)
     assert message.replace("BASE", str(tmp_path)) in str(caught.value)
     assert caught.value.remedy
+
+
+def test_all_unsafe_places_are_named(tmp_path: Path) -> None:
+    found = layout(tmp_path, "  - path: BASE/a\n  - path: BASE/a/b\n  - path: BASE/c\n", f"state: {tmp_path}/c/state")
+    with pytest.raises(ConfigError) as caught:
+        places.check_layout(found)
+    assert "line 5: " in caught.value.message
+    assert caught.value.message.count("line 6: ") == 2, "the ledger and the originals"
+    assert "recursive: false" in caught.value.remedy
+    assert "daemon.state" in caught.value.remedy
 
 
 def test_a_folder_inside_one_that_is_not_recursive_is_no_overlap(tmp_path: Path) -> None:

@@ -189,6 +189,21 @@ def test_what_is_too_small_too_large_or_undamaged_is_left_alone_with_the_reason(
     assert workshop.once(min_side=1) == {"done": 3}  # other rules: looked at again
 
 
+def test_why_knows_a_folder_that_only_the_command_line_named(workshop: Workshop) -> None:
+    draw(workshop.folder / "small.jpg", 1, 10, 40)
+    (workshop.folder / "notes.txt").write_text("no picture")
+    assert workshop.once() == {"skipped": 1}
+    (workshop.folder / "later.jpg").write_bytes(b"")
+    ledger, settings = workshop.ledger(), workshop.settings().with_folders([])
+    ledger.set_folder(workshop.folder, agreed=True)  # as `run` does
+    for name, words in (("small.jpg", "min_side"), ("notes.txt", "patterns of include"), ("later.jpg", "not there")):
+        said = " ".join(why(workshop.folder / name, settings, ledger, workshop.store))
+        assert words in said
+        assert f"in {workshop.folder}, which was watched" in said
+    assert why(Path(__file__), settings, ledger, workshop.store) == ["It lies in none of the watched folders."]
+    ledger.close()
+
+
 def test_originals_are_kept_as_long_as_promised(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = draw(workshop.folder / "for-ever.jpg", 1)
     workshop.once()

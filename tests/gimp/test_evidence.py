@@ -10,7 +10,6 @@ import signal
 import tempfile
 import threading
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -197,7 +196,6 @@ def test_old_reports_go(gimp: RealGimp) -> None:
     assert second.exists()
 
 
-@pytest.mark.skipif(find_spec("liif_engine.lab.explain_command") is None, reason="this engine has no `explain` yet")
 def test_the_real_engine_writes_the_report(gimp: RealGimp) -> None:
     answer = explain(gimp, "turned", "image.select_rectangle(Gimp.ChannelOps.REPLACE, 16, 16, 16, 16)", seconds=300)
     assert answer["status"] == "success", answer

@@ -16,9 +16,11 @@ from liif_engine import Engine
 from liif_engine.errors import InputError, LiifError, UnsupportedError, UsageError
 from liif_engine.lab import ablation, attribution, subject
 from liif_engine.lab.attribution import Attribution
+from liif_engine.lab.blocks import displayed_phase, spread
 from liif_engine.lab.explain import Explanation, explain
 from liif_engine.lab.field import Field
 from liif_engine.lab.query import query
+from liif_engine.picture.consistency import agreement
 from liif_engine.picture.tiles import Rect
 
 from ..conftest import tiny_network
@@ -268,6 +270,35 @@ def test_of_a_large_picture_a_window_is_looked_at(
     assert facts["consistency"]["input"] >= 0.999
     assert "window" in facts["notes"][0]
     assert explain(path, engine=engine, at=(8, 8, 16, 16)).as_dict()["patch"] == [8, 8, 16, 16]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_window_of_a_turned_picture_has_its_coefficients(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, orientation: int
+) -> None:
+    monkeypatch.setattr(subject, "WINDOW_PIXELS", 128 * 128)
+    flat = np.full((250, 322, 3), 90, np.uint8)
+    flat[160:250, 232:322] = photograph(90, 90)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / "turned.jpg"
+    Image.fromarray(flat).save(path, quality=30, exif=exif)
+    found = subject.read(path, scale=1)
+    assert found.pixels.shape[:2] == (found.window.height, found.window.width)
+    assert found.window.area <= 128 * 128
+    assert found.pixels.std() > 10, "it lies where there is something to lose"
+    assert found.stored is not None
+    assert len(found.stored.components) == 3
+    assert agreement(found.stored, found.pixels).share >= 0.999
+    ids = np.arange(found.stored.luma.levels[..., 0, 0].size, dtype=np.float32)
+    blocks = spread(ids.reshape(found.stored.luma.levels.shape[:2]), found)
+    for axis, first in enumerate(displayed_phase(found) or ()):
+        starts = np.diff(blocks, axis=axis).any(axis=1 - axis).nonzero()[0] + 1
+        assert set(starts % 8) == {first}
+    corner = Rect(0, 16, found.width - 16, found.width)
+    window = subject.read(path, scale=1, region=corner).window
+    assert window.top == 0
+    assert window.right == found.width or found.width - window.right < 16
 
 
 def test_a_consistent_result_keeps_to_the_file(engine: Engine, jpeg: Path, tmp_path: Path) -> None:

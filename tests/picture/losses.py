@@ -25,28 +25,8 @@ _RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
 _CORRECTED_XMP = ("Orientation", "ImageWidth", "ImageLength", "PixelXDimension", "PixelYDimension", "Thumbnails")
 
 
-class Repeater:
-    """Stands in for an engine: every pixel becomes a square, so that a file's whole way can be checked to the value."""
-
-    model_name = "pixel-repeating stand-in"
-
-    def check_memory(self, *_: int) -> None:
-        """Everything fits."""
-
-    def precision_for(self, _: int) -> str:
-        return "none"
-
-    def for_picture(self, *_: Any, **__: Any) -> Repeater:
-        return self
-
-    def restore(self, pixels: Any, *, size: tuple[int, int], **_: Any) -> Any:
-        """(H, W, C) -> (h, w, C), h and w whole multiples."""
-        width, height = size
-        return pixels.repeat(height // pixels.shape[0], axis=0).repeat(width // pixels.shape[1], axis=1)
-
-
 def losses(source: Path, result: Path, *, allow_truncated: bool = False) -> list[str]:
-    """What of `source` is not in `result`, in words; of one format, the result twice as large by `Repeater`."""
+    """What of `source` is not in `result`, in words; of one format, the result twice as large by `Copying`."""
     before = image_file.read(source, allow_truncated=allow_truncated)
     try:
         after = image_file.read(result, limits=Limits(max_pixels=1 << 40))

@@ -212,6 +212,7 @@ def test_places_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     for path, words in [
         (tmp_path / "missing" / "name", "its folder does not exist"),
+        *([(Path("/proc/name"), "no file can be made")] if sys.platform.startswith("linux") else []),
         (tmp_path / "folder", "it is a folder"),
         (tmp_path / "file" / "name", "not a folder"),
         (tmp_path / ("x" * 300), "too long"),

@@ -30,9 +30,10 @@ from liif_engine.picture import image_file
 from liif_engine.picture.image_file import Limits, Picture, rooms, source, xmp
 from liif_engine.picture.image_file import jpeg as jpeg_room
 from liif_engine.picture.image_file.contents import Frame, Metadata, Probe, Text
+from liif_engine.picture.image_file.shortage import shortage
 from liif_engine.target import Target
+from liif_engine.workers.stand_in import Copying
 
-from .losses import Repeater
 from .made import ASCII, MARKER, SHORT, XMP, exif, gradient, icc_segments, jpeg, png, repeated, resource, restored
 
 
@@ -94,6 +95,30 @@ def test_other_pictures_are_refused_by_name(tmp_path: Path, data: bytes, words: 
 def test_no_picture_at_all(tmp_path: Path, data: bytes, words: str) -> None:
     with pytest.raises(InputError, match=words):
         image_file.read(saved(tmp_path / "file", data))
+
+
+@pytest.mark.parametrize(("format", "cut"), [("JPEG", b"\xff\xda"), ("PNG", b"IDAT"), ("GIF", b"\0\6\0\4\0")])
+def test_nothing_but_a_header(tmp_path: Path, format: str, cut: bytes) -> None:
+    """Whatever may be missing: no option makes a picture of nothing."""
+    file = io.BytesIO()
+    Image.fromarray(gradient(4, 6)).save(file, format)
+    head, found, rest = file.getvalue().partition(cut)
+    length = {"JPEG": int.from_bytes(rest[:2], "big"), "PNG": 0, "GIF": 2}[format]
+    path = saved(tmp_path / "file", head + found + rest[:length])
+    with pytest.raises(
+        TruncatedError, match=f"the {format} data ends early: nothing of the picture is there"
+    ) as caught:
+        image_file.read(path, allow_truncated=True)
+    assert "--allow-truncated" not in caught.value.explain()
+
+
+@pytest.mark.parametrize(
+    ("octets", "needed", "words"),
+    [(9, 90_000, "9 bytes can hold at most 1% of it"), (995, 1000, "hold not quite all of it"), (0, 9, "pixels of it")],
+)
+def test_how_much_is_missing_is_said_in_sensible_numbers(octets: int, needed: int, words: str) -> None:
+    assert words in str(shortage("PNG", octets, octets, needed, "it"))
+    assert shortage("PNG", needed, needed, needed) is None
 
 
 @pytest.mark.parametrize(
@@ -282,7 +307,7 @@ def test_jpeg_into_png_and_back(tmp_path: Path) -> None:
 def test_a_cut_file_is_restored_only_on_request(tmp_path: Path, make: Any) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (32, 40, 3), np.uint8)
     data = make(noise)
-    source, stand_in = saved(tmp_path / "cut", data[: len(data) // 2]), cast(Any, Repeater())
+    source, stand_in = saved(tmp_path / "cut", data[: len(data) // 2]), cast(Any, Copying())
     with pytest.raises(TruncatedError) as caught:
         file.restore_file(stand_in, source, tmp_path / "result", target=Target(scale=2))
     assert caught.value.path == source

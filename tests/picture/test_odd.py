@@ -18,9 +18,10 @@ from liif_engine.errors import LiifError
 from liif_engine.picture import image_file
 from liif_engine.picture.image_file import Limits
 from liif_engine.target import Target
+from liif_engine.workers.stand_in import Copying
 from tests.conftest import tiny_network
 
-from .losses import Repeater, differs_from_pillow, losses
+from .losses import differs_from_pillow, losses
 
 NETWORK_PIXELS = 20_000
 #: Room for the largest honest file of the collection (11 megapixels), so that lying headers cost nothing.
@@ -42,7 +43,7 @@ def test_all_is_kept_or_the_file_is_refused(path: Path, tmp_path: Path, network:
     result = tmp_path / f"result{path.suffix}"
     refusal: LiifError | None = None
     try:
-        file.restore_file(cast(Any, Repeater()), path, result, target=Target(scale=2), limits=LIMITS)
+        file.restore_file(cast(Any, Copying()), path, result, target=Target(scale=2), limits=LIMITS)
     except LiifError as error:
         refusal = error
     if refusal is not None:

@@ -13,6 +13,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -107,7 +108,20 @@ def arguments(node: ast.FunctionDef) -> list[str]:
 
 
 @pytest.fixture
-def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def started(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
+    """The services that the client has started, also those that came too late."""
+    services: list[subprocess.Popen[bytes]] = []
+
+    def start(*arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
+        services.append(subprocess.Popen(*arguments, **options))
+        return services[-1]
+
+    monkeypatch.setattr(client, "subprocess", SimpleNamespace(Popen=start))
+    return services
+
+
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch, started: list[subprocess.Popen[bytes]]) -> Iterator[str]:
     """A folder in which no service is, and an installed engine that copies pixels."""
     folder = tempfile.mkdtemp(prefix="liif-")
     home = Path(folder, "home")
@@ -117,9 +131,11 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setattr(client, "START_CODE", START)
     monkeypatch.setattr(client, "IDLE_SECONDS", 60)
     yield folder
-    for pid in pids(folder):
-        os.kill(pid, 15)
-    wait_until(lambda: not (Path(folder) / "engine.sock").exists(), "the service did not end")
+    # All of them: one that is still starting would take over from the one that ends.
+    for service in started:
+        service.terminate()
+    for service in started:
+        service.wait(30)
     shutil.rmtree(folder)
 
 
@@ -158,7 +174,7 @@ def test_what_it_starts_gets_its_arguments(alone: str, monkeypatch: pytest.Monke
         Client(alone, python=sys.executable, arguments=("--device", "cpu")).status()
 
 
-def test_several_that_start_it_at_once_share_one(alone: str) -> None:
+def test_several_that_start_it_at_once_share_one(alone: str, started: list[subprocess.Popen[bytes]]) -> None:
     found: list[int] = []
 
     def call() -> None:
@@ -171,6 +187,7 @@ def test_several_that_start_it_at_once_share_one(alone: str) -> None:
         thread.join(90)
     assert len(found) == 4
     assert len(set(found)) == 1
+    wait_until(lambda: [one.pid for one in started if one.poll() is None] == found[:1], "the others did not end")
 
 
 def test_it_starts_another_when_the_service_has_died(alone: str) -> None:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import socket
 import threading
 import webbrowser
 from collections.abc import Iterator
-from typing import Any
-
-import uvicorn
 
 from liif_daemon.ledger_review import ReviewLedger
 from liif_daemon.review.guard import OPEN, Keys
 from liif_daemon.review.pages import Pages
 from liif_daemon.settings import Settings
 from liif_engine.errors import OutputError
+from liif_engine.web import Server
 
 #: Only programs on this machine reach it.
 ADDRESS = "127.0.0.1"
@@ -43,7 +40,9 @@ def serve(settings: Settings, ledger: ReviewLedger, *, port: int = 0, browser: b
     keys = Keys()
     pages = Pages(settings, ledger, keys)
     pages.warm()
-    server = Server(pages.app())
+    server = Server(
+        pages.app(), http="h11", limit_concurrency=MAX_CONNECTIONS, timeout_graceful_shutdown=FAREWELL_SECONDS
+    )
     # From here on a signal ends it cleanly, also one that comes before the server runs.
     with _listen(port) as one, server.capture_signals():
         link = f"http://{ADDRESS}:{one.getsockname()[1]}{OPEN}{keys.link}"
@@ -55,41 +54,6 @@ def serve(settings: Settings, ledger: ReviewLedger, *, port: int = 0, browser: b
             server.run(sockets=[one])
         finally:
             pages.evidence.close()
-
-
-class Server(uvicorn.Server):
-    """uvicorn, which here ends cleanly when told to.
-
-    Args:
-        app: what is served.
-    """
-
-    def __init__(self, app: Any) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app,
-                http="h11",
-                ws="none",
-                loop="asyncio",
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                proxy_headers=False,
-                server_header=False,
-                limit_concurrency=MAX_CONNECTIONS,
-                timeout_graceful_shutdown=FAREWELL_SECONDS,
-            )
-        )
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """SIGTERM and SIGINT end it with exit code 0; uvicorn's own way raises them again afterwards."""
-        before = {one: signal.signal(one, self.handle_exit) for one in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            yield
-        finally:
-            for one, handler in before.items():
-                signal.signal(one, handler)
 
 
 @contextlib.contextmanager

@@ -43,10 +43,8 @@ def inspect(data: bytes, limits: Limits) -> Header:
         InputError, UnsupportedError, TooLargeError: in words.
     """
     still = heif_still.read_still(data, limits, home="AVIF", codec=b"av01", configuration=b"av1C")
-    layout = ("L" if still.colours == 1 else "RGB") + ("A" if still.has_alpha else "")
-    return Header(
-        still.width, still.height, layout, 8, still.metadata, 1, still.orientation, still.cut, still.orientation
-    )
+    turn = still.orientation
+    return Header(still.width, still.height, still.layout, 8, still.metadata, 1, turn, still.cut, turn)
 
 
 def decode(data: bytes, header: Header, *, allow_truncated: bool = False) -> list[Frame]:

@@ -38,6 +38,7 @@ from liif_engine.picture.image_file.contents import (
 from liif_engine.picture.image_file.gif_blocks import Blocks, Part
 from liif_engine.picture.image_file.lzw import MOST_INDEXES_PER_BYTE, unpack_what_is_there
 from liif_engine.picture.image_file.palette import Indexed, indexed
+from liif_engine.picture.image_file.shortage import require_pixels, shortage
 
 CAPACITY = Capacity(
     longest_side=65_535,
@@ -75,7 +76,7 @@ def inspect(data: bytes, limits: Limits) -> Header:
     is_gray = blocks.metadata.icc is None and all((p.palette == p.palette[:, :1]).all() for p in parts)
     layout = ("L" if is_gray else "RGB") + ("A" if has_alpha else "")
     metadata = replace(blocks.metadata, notes=(*blocks.metadata.notes, *notes))
-    return Header(width, height, layout, 8, metadata, len(parts), 1, blocks.cut or _lack(parts), parts)
+    return Header(width, height, layout, 8, metadata, len(parts), 1, _lack(parts) or blocks.cut, parts)
 
 
 def decode(data: bytes, header: Header, *, allow_truncated: bool = False) -> list[Frame]:
@@ -149,12 +150,13 @@ def _canvas_size(blocks: Blocks) -> tuple[int, int, list[str]]:
 
 
 def _lack(parts: list[Part]) -> str | None:
-    """A header that claims more than its data can unpack to lies, or the data is cut."""
-    for part in parts:
-        if len(part.packed) * MOST_INDEXES_PER_BYTE < part.width * part.height:
-            share = len(part.packed) * MOST_INDEXES_PER_BYTE / (part.width * part.height)
-            return f"the GIF data ends early: {len(part.packed):,} bytes can hold at most {share:.0%} of a frame"
-    return None
+    """Why the file counts as truncated, or None."""
+    require_pixels("GIF", sum(len(part.packed) for part in parts))
+    reasons = (
+        shortage("GIF", len(part.packed), len(part.packed) * MOST_INDEXES_PER_BYTE, part.width * part.height, "a frame")
+        for part in parts
+    )
+    return next(filter(None, reasons), None)
 
 
 def _decode_part(part: Part, colours: int, *, allow_truncated: bool) -> tuple[Pixels, bool]:

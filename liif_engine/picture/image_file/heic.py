@@ -43,10 +43,9 @@ def inspect(data: bytes, limits: Limits) -> Header:
         InputError, UnsupportedError, TooLargeError: in words.
     """
     still = heif_still.read_still(data, limits, home="HEIC", codec=b"hvc1", configuration=b"hvcC")
-    layout = ("L" if still.colours == 1 else "RGB") + ("A" if still.has_alpha else "")
     # libheif turns the pixels itself, so what is stored is taken as turned.
     width, height = (still.height, still.width) if still.orientation >= 5 else (still.width, still.height)
-    return Header(width, height, layout, 8, still.metadata, cut=still.cut)
+    return Header(width, height, still.layout, 8, still.metadata, cut=still.cut)
 
 
 def decode(data: bytes, header: Header, *, allow_truncated: bool = False) -> list[Frame]:

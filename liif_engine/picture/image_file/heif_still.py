@@ -39,6 +39,11 @@ class Still:
     metadata: Metadata
     cut: str | None
 
+    @property
+    def layout(self) -> str:
+        """As rooms name it."""
+        return ("L" if self.colours == 1 else "RGB") + ("A" if self.has_alpha else "")
+
 
 def read_still(data: bytes, limits: Limits, *, home: str, codec: bytes, configuration: bytes) -> Still:
     """The picture of a file and what it says beside it.

@@ -21,6 +21,7 @@ from liif_engine.picture.image_file import xmp as xmp_packet
 from liif_engine.picture.image_file.contents import ANY_SIZE, Capacity, Frame, Header, Limits, Order, Pixels
 from liif_engine.picture.image_file.jpeg_assembly import assemble
 from liif_engine.picture.image_file.jpeg_metadata import read_metadata
+from liif_engine.picture.image_file.shortage import require_pixels, shortage
 
 #: XMP of a result also holds the marker; 65,500 is libjpeg's own limit.
 CAPACITY = Capacity(
@@ -62,7 +63,7 @@ def inspect(data: bytes, limits: Limits) -> Header:
     scan = segments.take_apart(data, limits)
     frame = next((s for s in scan.segments if s.marker in segments.SOF_MARKERS), None)
     if frame is None:
-        raise TruncatedError("the JPEG data ends before the picture's size")
+        raise TruncatedError("the JPEG data ends before the picture's size", remedy="Fetch the file again.")
     width, height, components = _frame_header(frame)
     adobe = next(iter(scan.named(0xEE, b"Adobe")), None)
     transform = adobe[6] if adobe is not None and len(adobe) >= 7 else None
@@ -164,20 +165,14 @@ def _is_rgb(components: list[tuple[int, int, int]], transform: int | None, scan:
 def _cut(
     data: bytes, scan: segments.Scan, sof: int, width: int, height: int, components: list[tuple[int, int, int]]
 ) -> str | None:
-    """Why the file counts as truncated, or None.
-
-    A Huffman code is at least one bit, so a header that claims more blocks than the data has bits lies: that is caught
-    before memory is taken for the claim.
-    """
+    """Why the file counts as truncated, or None. A Huffman code is at least one bit."""
     _, h, v = components[0]
     most_h, most_v = max(c[1] for c in components), max(c[2] for c in components)
     blocks = -(-width * h // (8 * most_h)) * -(-height * v // (8 * most_v))
-    if sof < _ARITHMETIC_SOF and blocks > scan.entropy_bytes * 8:
-        share = scan.entropy_bytes * 8 / blocks
-        return f"the JPEG data ends early: {scan.entropy_bytes:,} bytes can hold at most {share:.0%} of the picture"
-    if scan.end is None:
-        return f"the JPEG data ends early, without an end marker after {len(data):,} bytes"
-    return None
+    require_pixels("JPEG", scan.entropy_bytes)
+    if sof < _ARITHMETIC_SOF and (why := shortage("JPEG", scan.entropy_bytes, scan.entropy_bytes * 8, blocks)):
+        return why
+    return None if scan.end else f"the JPEG data ends early, without an end marker after {len(data):,} bytes"
 
 
 def _as_image(pixels: Any, layout: str) -> Image.Image:

@@ -22,6 +22,7 @@ from liif_engine.picture.image_file.inflate import MOST_GROWTH
 from liif_engine.picture.image_file.png_chunks import Chunks, chunk_bytes
 from liif_engine.picture.image_file.png_filter import filtered
 from liif_engine.picture.image_file.png_pixels import SAMPLES, Part, Plan, decode_part, unpacked_size, with_layout
+from liif_engine.picture.image_file.shortage import require_pixels, shortage
 
 #: The standard allows 2**31 - 1 pixels a side; libpng, and with it most viewers, refuses more than a million.
 CAPACITY = Capacity(
@@ -259,12 +260,12 @@ def _layout(
 
 
 def _cut(chunks: Chunks, plan: Plan) -> str | None:
-    """Why the file counts as truncated; a header that claims more than its data can unpack to is caught here too."""
-    for part in plan.parts:
-        packed, needed = sum(map(len, part.data)), unpacked_size(part, plan)
-        if packed * MOST_GROWTH < needed:
-            share = packed * MOST_GROWTH / needed
-            return f"the PNG data ends early: {packed:,} bytes can hold at most {share:.0%} of the picture"
+    """Why the file counts as truncated, or None."""
+    packed = [sum(map(len, part.data)) for part in plan.parts]
+    require_pixels("PNG", sum(packed))
+    for part, octets in zip(plan.parts, packed, strict=True):
+        if why := shortage("PNG", octets, octets * MOST_GROWTH, unpacked_size(part, plan)):
+            return why
     return "the PNG data ends early, without its end chunk" if chunks.cut else None
 
 

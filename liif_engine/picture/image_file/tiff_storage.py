@@ -8,6 +8,7 @@ import numpy as np
 
 from liif_engine.errors import InputError, TruncatedError, UnsupportedError
 from liif_engine.picture.image_file.contents import Pixels
+from liif_engine.picture.image_file.shortage import require_pixels, shortage
 from liif_engine.picture.image_file.tiff_tags import Directory, Form, Reader, Tag
 
 NONE, LZW, DEFLATE = 1, 5, 8
@@ -169,6 +170,7 @@ def other_pages(reader: Reader, first: Directory) -> list[str]:
 
 def why_cut(data: bytes, plan: Storage, width: int, compression: int) -> str | None:
     """Why the file counts as truncated, or None."""
+    require_pixels("TIFF", sum(plan.counts))
     beyond = sum(offset + count > len(data) for offset, count in zip(plan.offsets, plan.counts, strict=True))
     if beyond:
         return f"the TIFF data ends early: {beyond} of the {len(plan.offsets)} parts of its pixels lie behind its end"
@@ -176,11 +178,7 @@ def why_cut(data: bytes, plan: Storage, width: int, compression: int) -> str | N
     if growth is None or plan.photometric == YCBCR:
         return None
     needed = (width * plan.bits * plan.samples + 7) // 8 * plan.height
-    if (there := sum(plan.counts) * growth) < needed:
-        return (
-            f"the TIFF data ends early: {sum(plan.counts):,} bytes can hold at most {there / needed:.0%} of the picture"
-        )
-    return None
+    return shortage("TIFF", sum(plan.counts), sum(plan.counts) * growth, needed)
 
 
 def whole_rows(data: bytes, plan: Storage, width: int) -> int:

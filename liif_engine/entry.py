@@ -1,0 +1,51 @@
+"""Where both commands begin and end: one place turns errors into words and exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import NoReturn
+
+import typer
+
+from liif_engine.errors import Cancelled, ExitCode, LiifError, fault
+
+
+def run(app: typer.Typer) -> NoReturn:
+    """Runs a command and ends the process with its exit code; what goes wrong is said in one line on stderr."""
+    code = _code_of(app)
+    if code == ExitCode.INTERRUPTED:  # typer turns Ctrl+C into this code too
+        show(Cancelled("stopped; nothing is half-written"))
+    sys.exit(int(code))
+
+
+def show(error: LiifError) -> None:
+    """One line on stderr."""
+    from liif_engine.terminal import show_error
+
+    show_error(error)
+
+
+def _code_of(app: typer.Typer) -> int:
+    try:
+        return app(standalone_mode=False) or ExitCode.OK
+    except LiifError as error:
+        show(error)
+        return error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has left, as `head` does.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.OK
+    except OSError as error:
+        show(LiifError(error.strerror or str(error), path=error.filename))
+        return ExitCode.OUTPUT
+    except Exception as error:
+        if hasattr(error, "show") and hasattr(error, "exit_code"):  # typer's own classes are not public
+            error.show()
+            return ExitCode.USAGE
+        if "LIIF_DEBUG" in os.environ:
+            raise
+        show(fault(error))
+        return ExitCode.ENGINE

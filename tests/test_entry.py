@@ -1,0 +1,58 @@
+"""The end of both commands: each way of going wrong has its words and its exit code, and none is a traceback."""
+
+from __future__ import annotations
+
+import pytest
+import typer
+
+from liif_engine import entry
+from liif_engine.errors import ExitCode, OutputError
+
+
+def ends(error: BaseException | None) -> int:
+    """The exit code of a command that ends so."""
+    app = typer.Typer()
+
+    @app.command()
+    def command() -> None:
+        if error is not None:
+            raise error
+
+    with pytest.raises(SystemExit) as caught:
+        entry.run(app)
+    return int(str(caught.value.code))
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (None, ExitCode.OK, ""),
+        (OutputError("is full", path="disk"), ExitCode.OUTPUT, "disk: is full. Check the folder"),
+        (PermissionError(13, "Permission denied", "secret"), ExitCode.OUTPUT, "liif: secret: Permission denied"),
+        (KeyboardInterrupt(), ExitCode.INTERRUPTED, "stopped; nothing is half-written"),
+        (typer.Abort(), ExitCode.INTERRUPTED, "stopped"),
+        (typer.BadParameter("no"), ExitCode.USAGE, "no"),
+        (ZeroDivisionError("by zero"), ExitCode.ENGINE, "unexpected ZeroDivisionError: by zero. This is a fault of"),
+    ],
+)
+def test_every_end_has_words_and_a_code(
+    error: BaseException | None,
+    code: ExitCode,
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("sys.argv", ["command"])
+    monkeypatch.delenv("LIIF_DEBUG", raising=False)
+    assert ends(error) == code
+    said = capsys.readouterr().err
+    assert words in " ".join(said.split())
+    assert bool(words) == bool(said)
+    assert "Traceback" not in said
+
+
+def test_developers_see_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["command"])
+    monkeypatch.setenv("LIIF_DEBUG", "1")
+    with pytest.raises(ZeroDivisionError):
+        ends(ZeroDivisionError())
