@@ -12,6 +12,7 @@ from liif_daemon.store import hash_of
 from liif_engine.errors import LiifError, TruncatedError
 from liif_engine.picture import image_file
 from liif_engine.picture.image_file import Limits, Probe
+from liif_engine.picture.results import is_marked
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,8 @@ def examine(path: Path, folder: FolderSettings, settings: Settings, ledger: Ledg
             return verdict("known", "it waits for its turn" if row.state == "queued" else "it is being restored")
         if row.state == "failed":
             return verdict("known", f"it failed before: {row.reason}")
+    if place := _results_above(path, folder):
+        return verdict("skipped", f"it lies in {place}, where `liif restore` put its results")
     if path.lstat().st_nlink > 1 and folder.hard_links == "skip":
         return verdict("skipped", "it has several names (hard links), and hard_links is skip")
     try:
@@ -108,6 +111,16 @@ def model_of(folder: FolderSettings | None, settings: Settings) -> str:
     """The model that pictures of a folder are to be restored with: a name, or the absolute path of a checkpoint."""
     model = (folder.model if folder else None) or settings.engine.model
     return str(Path(model).expanduser().absolute()) if "/" in model or "\\" in model else model
+
+
+def _results_above(path: Path, folder: FolderSettings) -> Path | None:
+    """The folder of results that a file lies in, below the one that is watched; not all formats carry a marker."""
+    for place in path.parents:
+        if place == folder.path:
+            return None
+        if is_marked(place):
+            return place
+    return None
 
 
 def _marker(path: Path) -> image_file.Marker | None:

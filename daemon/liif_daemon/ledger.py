@@ -287,12 +287,16 @@ class Ledger:
             db.executemany("UPDATE jobs SET begun = 0 WHERE id = ?", [(job,) for job in jobs])
 
     def supersede(self, path: Path, sha256: str) -> None:
-        """Ends what waited or had failed for an older content of a path: there is something else there now."""
+        """Ends what waited or had failed for an older content of a path: there is something else there now.
+
+        That a result has taken an original's place ends nothing of that original's: other sizes of it may be missing.
+        """
         with self._change() as db:
             db.execute(
                 "UPDATE jobs SET state = 'skipped', reason = 'the file has changed since', changed = ?"
-                " WHERE path = ? AND source_sha256 != ? AND state IN ('queued', 'failed')",
-                (time.time(), _raw(path), sha256),
+                " WHERE path = ? AND source_sha256 != ? AND state IN ('queued', 'failed') AND source_sha256 NOT IN"
+                " (SELECT source_sha256 FROM results JOIN jobs ON jobs.id = results.job WHERE results.sha256 = ?)",
+                (time.time(), _raw(path), sha256, sha256),
             )
 
     def retry(self, jobs: Iterable[Job]) -> int:

@@ -160,8 +160,8 @@ def put_beside(result: Result, destination: Path, ledger: Ledger, policy: Policy
     try:
         rename_if_free(result.path, destination)
     except FileExistsError:
-        there = hash_of(destination)
-        if there != result.sha256 and not ledger.results(there):
+        there = _hash(destination)
+        if there is None or (there != result.sha256 and not ledger.results(there)):
             message = f"the name of its result, {destination.name}, is taken by a file that is not ours"
             remedy = "Rename that file, then `liif-daemon retry`."
             raise OutputExistsError(message, path=job.path, remedy=remedy) from None

@@ -71,6 +71,6 @@ def _of_job(job: Job, store: Store) -> str:
         where = "" if job.in_place else f" as {job.destination}"
         return f"{when}: restored from {result}{where} in {job.seconds:.1f} s{kept}{because}."
     if job.state == "queued":
-        return f"{when}: waits for its turn ({job.target}, {job.attempts} failed tries){because}."
+        return f"{when}: waits for its turn ({job.target}, {job.attempts + job.deaths} failed tries){because}."
     words = {"claimed": "is being restored", "failed": "failed", "skipped": "left as it was", "undone": "undone"}
     return f"{when}: {words[job.state]} ({job.target}){because}."

@@ -13,6 +13,7 @@ from pathlib import Path
 from liif_daemon import steps
 from liif_daemon.engine import Engine, EngineError, Order, Stopped
 from liif_daemon.examine import model_of
+from liif_daemon.exchange import is_open_for_writing
 from liif_daemon.figures import Tally
 from liif_daemon.ledger import LONGEST_WAIT, Glance, Job, Ledger
 from liif_daemon.replace import (
@@ -181,6 +182,8 @@ def _source_of(jobs: list[Job], bench: Bench) -> Path:
     job = jobs[0]
     found = _content(job.path)
     if found == job.source_sha256:
+        if is_open_for_writing(job.path):
+            raise Changed("is open for writing", path=job.path)  # to be found out before the work, not after it
         return job.path
     if not any(one.in_place for one in jobs) and found is not None and bench.ledger.results(found):
         if bench.store.holds(job.source_sha256):

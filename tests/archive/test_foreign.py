@@ -13,6 +13,9 @@ from liif_engine.archive.journal import NAME
 from liif_engine.crew import Crew
 from liif_engine.errors import OutputExistsError
 from liif_engine.picture.results import MARK
+from liif_engine.target import Target
+from liif_engine.workers import Answer, FileWork
+from liif_engine.workers.freight import Parcel
 from tests.archive.test_archive import HERE, ROOT, draw, restore
 
 #: Formats whose results carry a marker, and one that has no place for it.
@@ -113,3 +116,21 @@ def test_work_that_its_worker_died_with_after_the_result_had_its_name_is_done_on
     assert (summary.restored, summary.begun_again) == (1, 1)
     assert {path.name for path in new.iterdir()} == {NAME, MARK, "a.bmp"}
     assert restore(source, new, HERE).kept == 1
+
+
+@pytest.mark.parametrize("there", ["nothing", "the same", "something else"])
+def test_a_result_from_another_machine_gets_its_name_by_the_same_rule(tmp_path: Path, there: str) -> None:
+    destination = tmp_path / "result.bmp"
+    if there != "nothing":
+        destination.write_bytes(b"the result" if there == "the same" else b"somebody's")
+    source = str(draw(tmp_path / "a.bmp", 1))
+    parcel = Parcel(FileWork(source, str(destination), Target(scale=2), resume=True))
+    answer = Answer("copy", "fp32", "cpu", 0.0, 40, 32)
+    if there == "something else":
+        with pytest.raises(OutputExistsError, match="is not the result that was begun"):
+            parcel.unpack(answer, b"the result")
+        assert destination.read_bytes() == b"somebody's"
+    else:
+        assert parcel.unpack(answer, b"the result").destination == str(destination)
+        assert destination.read_bytes() == b"the result"
+    assert list(tmp_path.glob(".liif-*")) == []

@@ -177,6 +177,43 @@ def test_a_file_that_is_still_open_for_writing_is_left_alone(workshop: Workshop)
             wait_until(lambda: workshop.counts() == {"done": 1})
 
 
+def test_a_file_that_stays_open_for_writing_is_not_restored_again_and_again(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = workshop.folder / "a.jpg"
+    draw(path, 1)
+    passed: list[str] = []
+    engine = workshop.engine = Copying()
+    with contextlib.ExitStack() as opened:
+
+        def reached(step: str) -> None:
+            if step == "engine done" and step not in passed:
+                opened.enter_context(path.open("r+b"))
+            passed.append(step)
+
+        monkeypatch.setattr(steps, "on_step", reached)
+        if exchange.is_open_for_writing(path) is None:
+            pytest.skip("this file system does not tell who writes a file")
+        with workshop.running():
+            wait_until(lambda: passed.count("claimed") > 4)
+            assert len(engine.orders) == 1
+            opened.close()
+            wait_until(lambda: workshop.counts() == {"done": 1})
+    assert len(engine.orders) == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a right of their own on Windows")
+def test_a_link_under_the_name_beside_is_a_stranger_s(workshop: Workshop) -> None:
+    """Also one that leads to a result of ours."""
+    draw(workshop.folder / "a.jpg", 1)
+    (workshop.folder / "a@4x.jpg").symlink_to(workshop.folder / "b.jpg")
+    assert workshop.once() == {"done": 1}
+    shutil.copy(workshop.folder / "a.jpg", workshop.folder / "b.jpg")
+    draw(workshop.folder / "a.jpg", 2)
+    assert workshop.once(scales=[2, 4]) == {"done": 2, "failed": 1}
+    assert (workshop.folder / "a@4x.jpg").is_symlink()
+
+
 @pytest.mark.parametrize("step", ["workplace made", "engine done", "about to swap"])
 def test_a_file_that_is_deleted_during_the_work_stays_deleted(
     workshop: Workshop, on_step: Callable[..., None], step: str

@@ -149,6 +149,16 @@ def test_the_suite_kills_two_hundred_times_half_of_them_in_real_jobs() -> None:
 
 
 @pytest.mark.timeout(300)
+def test_killed_at_each_step_with_a_result_beside_the_original(tmp_path: Path) -> None:
+    rounds = rounds_for(STEPS, 1)
+    play(tmp_path, rounds, folder={"scales": [2, 4]})
+    names = [name for names, _, _ in rounds for name in names]
+    check_end(tmp_path, names, path_beside=True)
+    for name in names:
+        assert size_of(tmp_path / "pictures" / name.replace(".jpg", "@4x.jpg")) == (80, 64)
+
+
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("taken", ["a stranger's", "an older result"])
 @pytest.mark.parametrize("step", ["swapped", "swap verified", "ledger done"])
 def test_what_lies_beside_is_never_taken_for_the_picture(tmp_path: Path, taken: str, step: str) -> None:

@@ -12,6 +12,8 @@ import pytest
 from liif_daemon.engine import Order
 from liif_daemon.watcher import MARKER
 
+from liif_engine.picture.results import mark
+
 from .workshop import Copying, Workshop, draw, sha, size_of, wait_until
 
 
@@ -64,6 +66,21 @@ def test_a_result_is_known_by_its_marker_where_there_is_no_ledger(workshop: Work
     shutil.rmtree(workshop.base / "state")
     assert workshop.once() == {}
     assert restored(workshop) == 1
+
+
+def test_results_of_an_archive_in_a_watched_folder_are_left_alone(workshop: Workshop) -> None:
+    """A BMP has no place for a marker; its folder has one."""
+    results = workshop.folder / "deep" / "larger"
+    data = draw(results / "er" / "a.bmp", 1)
+    mark(results)
+    assert workshop.once() == {"skipped": 1}
+    (job,) = workshop.ledger().jobs()
+    assert str(results) in job.reason
+    assert (results / "er" / "a.bmp").read_bytes() == data
+    workshop.folder = results
+    workshop.folder_values["path"] = results  # watched itself: it is meant
+    workshop.base.joinpath("state").rename(workshop.base / "old state")
+    assert workshop.once() == {"done": 1}
 
 
 def test_the_same_picture_in_two_folders_is_restored_in_both_and_kept_once(workshop: Workshop) -> None:

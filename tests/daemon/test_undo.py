@@ -164,6 +164,8 @@ def test_a_taken_name_beside_the_original_is_not_overwritten(workshop: Workshop)
     assert counts["failed"] >= 1
     assert counts["done"] == 1
     assert (workshop.folder / "a@4x.jpg").read_bytes() == b"somebody's"
+    os.utime(workshop.folder / "a.jpg", (1, 1))  # so that the result is looked at, which ends nothing of its original's
+    workshop.once(scales=[2, 4])
     (workshop.folder / "a@4x.jpg").unlink()
     ledger = workshop.ledger()
     ledger.retry(ledger.jobs(path=workshop.folder / "a.jpg", state="failed"))
