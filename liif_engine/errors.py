@@ -9,6 +9,8 @@ from typing import ClassVar
 
 #: Unicode's control characters, lone surrogates (bytes of a name that are no text), and line and paragraph separators.
 _UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
+#: Characters that show what follows in another order, so that `exe.jpg` may end in anything.
+_REORDERING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 class ExitCode(IntEnum):
@@ -43,11 +45,14 @@ CAUSES = {
 
 
 def printable(text: str | Path) -> str:
-    """A name for people: what would break the line or steer a terminal is escaped."""
+    """A name for people: what would break the line, reorder it or steer a terminal is escaped."""
     return "".join(
-        character.encode("unicode_escape").decode() if unicodedata.category(character) in _UNPRINTABLE else character
-        for character in str(text)
+        character.encode("unicode_escape").decode() if _misleads(character) else character for character in str(text)
     )
+
+
+def _misleads(character: str) -> bool:
+    return character in _REORDERING or unicodedata.category(character) in _UNPRINTABLE
 
 
 class LiifError(Exception):

@@ -25,6 +25,7 @@ from liif_engine.network.model import EdsrLiif
 from liif_engine.network.transfer import to_host
 from liif_engine.picture import busy, planes, tiles
 from liif_engine.picture.damage import estimate
+from liif_engine.picture.narrow import is_narrow, restore_surrounded
 from liif_engine.picture.tiles import Grid, Rect, Tile
 from liif_engine.target import Target
 
@@ -220,6 +221,12 @@ class Engine:
             return chosen.restore(pixels, scale=scale, size=size, layout=layout, on_progress=on_progress)
         height, width, channels = source.shape
         out_width, out_height = Target(scale=scale, size=size).size_of_result(width, height)
+        if is_narrow(height, width):
+            return restore_surrounded(
+                lambda wide, size: self.restore(wide, size=size, layout=layout, on_progress=on_progress),
+                pixels,
+                (out_width, out_height),
+            )
         grid = Grid(height, width, out_height, out_width, self._original.halo)
         core = self._core_size(grid, source, channels)
 

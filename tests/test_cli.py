@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -170,6 +174,27 @@ def test_one_bad_file_does_not_stop_the_rest(liif: Callable[..., tuple[int, str,
     assert "missing.jpg" in err
     assert "2 of 4 restored, 2 failed" in err
     assert out.count("->") == 4  # a line per restored file, each with files and sizes
+
+
+def test_one_file_that_may_not_be_read_does_not_stop_the_rest(
+    liif: Callable[..., tuple[int, str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root may read everything, so the system's answers are made up."""
+    good, locked = jpeg(tmp_path / "a.jpg"), jpeg(tmp_path / "locked.jpg")
+    access, opened = os.access, io.open
+
+    def refuse(path: Any, *rest: Any, **more: Any) -> Any:
+        if path == locked or path == str(locked):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return opened(path, *rest, **more)
+
+    monkeypatch.setattr(os, "access", lambda path, *rest: str(path) != str(locked) and access(path, *rest))
+    monkeypatch.setattr("io.open", refuse)
+    monkeypatch.setattr("builtins.open", refuse)
+    code, _, err = liif("restore", locked, good)
+    assert code == ExitCode.INPUT
+    assert f"{locked}: may not be read" in err
+    assert "a@2x.jpg" in names(tmp_path)
 
 
 def test_a_name_that_no_file_can_have_does_not_stop_the_rest(

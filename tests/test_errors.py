@@ -7,7 +7,7 @@ import inspect
 import pytest
 
 from liif_engine import errors
-from liif_engine.errors import Cancelled, ExitCode, InputError, LiifError, OutputError, combined_exit_code
+from liif_engine.errors import Cancelled, ExitCode, InputError, LiifError, OutputError, combined_exit_code, printable
 
 KINDS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, LiifError)]
 
@@ -26,3 +26,15 @@ def test_every_kind_of_failure_has_its_exit_code() -> None:
     assert combined_exit_code([InputError("x"), InputError("y")]) == ExitCode.INPUT
     assert combined_exit_code([InputError("x"), OutputError("y")]) == ExitCode.SEVERAL
     assert combined_exit_code([InputError("x"), Cancelled("y")]) == ExitCode.INTERRUPTED
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("a\nb\x1b[31m.jpg", "a\\nb\\x1b[31m.jpg"),
+        ("photo\u202egpj.exe", "photo\\u202egpj.exe"),
+        ("zürich 東京 \N{FAMILY}\u200d.jpg", "zürich 東京 \N{FAMILY}\u200d.jpg"),
+    ],
+)
+def test_a_name_is_shown_so_that_it_misleads_nobody(name: str, shown: str) -> None:
+    assert printable(name) == shown

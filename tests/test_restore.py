@@ -358,3 +358,23 @@ def test_the_address_space_limit_is_respected() -> None:
 def test_nonsense_is_refused_in_words(pixels: np.ndarray, arguments: dict[str, object]) -> None:
     with pytest.raises(UsageError):
         engine().restore(pixels, **arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("model", ["web", "fast", "published"])
+@pytest.mark.parametrize("size", [(1, 1), (1, 2), (3, 3), (1, 30), (30, 2)])
+def test_a_spacer_or_a_rule_keeps_its_colour(model: str, size: tuple[int, int]) -> None:
+    """Zeros beyond the border must not outweigh the few pixels that there are."""
+    one = Engine(model, device="cpu", precision="fp32")
+    for colour in ((255, 255, 255), (0, 0, 0), (200, 30, 90)):
+        flat = np.full((*size, 3), colour, np.uint8)
+        result = one.restore(flat, scale=2)
+        assert result.shape == (2 * size[0], 2 * size[1], 3)
+        assert np.abs(result.astype(int) - colour).max() <= 4
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 9), (9, 3, 1), (1, 5, 2), (3, 1, 4)])
+def test_narrow_pictures_keep_shape_and_channels(shape: tuple[int, ...]) -> None:
+    pixels = np.random.default_rng(1).integers(0, 65535, shape, np.uint16)
+    result = engine().restore(pixels, size=(shape[1] * 2 + 1, shape[0] * 3))
+    assert result.shape == (shape[0] * 3, shape[1] * 2 + 1, *shape[2:])
+    assert result.dtype == np.uint16

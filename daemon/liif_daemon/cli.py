@@ -222,7 +222,7 @@ def scan(
             chosen = {_absolute(folder) for folder in folders}
             known = [folder for folder in settings.folders if folder.path in chosen]
             settings = settings.with_folders(known or _folders(folders, {}))
-        counts = scan_all(settings, ledger, again=again, dry_run=dry_run, say=print)
+        counts = scan_all(settings, ledger, again=again, dry_run=dry_run, say=lambda line: print(printable(line)))
     print(", ".join(f"{count} {kind}" for kind, count in counts.items()) or "nothing new")
 
 

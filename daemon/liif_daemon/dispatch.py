@@ -241,6 +241,8 @@ class Daemon:
         except LiifError as error:
             log.error("%s", error.explain())
             self.stopping.wait(1)
+        except Exception:
+            log.exception("%s: unexpected; looked at again at the next scan. Please report this.", path)
         finally:
             self.looking.over()
 

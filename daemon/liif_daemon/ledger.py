@@ -17,6 +17,7 @@ from typing import Any
 
 from liif_daemon.ledger_schema import MIGRATIONS
 from liif_engine.errors import LiifError, OutputError
+from liif_engine.sqlite_integers import from_sqlite, to_sqlite
 
 STATES = ("queued", "claimed", "done", "failed", "skipped", "undone")
 
@@ -162,7 +163,7 @@ class Ledger:
                     " attempts = 0, deaths = 0, not_before = 0, folder = :folder, in_place = :in_place, size = :size,"
                     " mtime_ns = :mtime_ns, model = :model, changed = :now"
                     " WHERE state != 'claimed'",
-                    {**row, "folder": _raw(row["folder"]), "path": _raw(row["path"]), "now": now},
+                    {**_stored(row), "now": now},
                 )
         return count
 
@@ -175,14 +176,7 @@ class Ledger:
                 " :reason, :size, :mtime_ns, :model, :width, :height, :now, :now)"
                 " ON CONFLICT (path, source_sha256, target) DO UPDATE SET state = :state, reason = :reason,"
                 " changed = :now WHERE state != 'claimed'",
-                {
-                    **row,
-                    "folder": _raw(row["folder"]),
-                    "path": _raw(row["path"]),
-                    "state": state,
-                    "reason": reason,
-                    "now": time.time(),
-                },
+                {**_stored(row), "state": state, "reason": reason, "now": time.time()},
             )
 
     def claim(self, folders: Iterable[Path] | None = None, *, alone: bool = True) -> list[Job]:
@@ -397,9 +391,10 @@ class Ledger:
         """Counts a death at the look at a file as it is now; returns how many there were."""
         with self._change() as db:
             row = db.execute("SELECT * FROM looks WHERE path = ?", (_raw(path),)).fetchone()
-            same = row is not None and (row["size"], row["mtime_ns"]) == (glance.size, glance.mtime_ns)
+            mtime = to_sqlite(glance.mtime_ns)
+            same = row is not None and (row["size"], row["mtime_ns"]) == (glance.size, mtime)
             deaths = 1 + (row["deaths"] if same else 0)
-            values = (_raw(path), glance.size, glance.mtime_ns, deaths)
+            values = (_raw(path), glance.size, mtime, deaths)
             db.execute("INSERT OR REPLACE INTO looks (path, size, mtime_ns, deaths) VALUES (?, ?, ?, ?)", values)
             return deaths
 
@@ -476,10 +471,11 @@ class Ledger:
 
     @staticmethod
     def _see(db: sqlite3.Connection, path: Path, glance: Glance, sha256: str, rules: str) -> None:
+        times = to_sqlite(glance.mtime_ns), to_sqlite(glance.ctime_ns)
         db.execute(
             "INSERT OR REPLACE INTO seen (path, size, mtime_ns, ctime_ns, inode, sha256, rules)"
             " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (_raw(path), glance.size, glance.mtime_ns, glance.ctime_ns, _signed(glance.inode), sha256, rules),
+            (_raw(path), glance.size, *times, _signed(glance.inode), sha256, rules),
         )
 
     def _migrate(self) -> None:
@@ -509,6 +505,11 @@ def _path(raw: bytes | None) -> Path | None:
     return None if raw is None else Path(os.fsdecode(raw))
 
 
+def _stored(row: dict[str, Any]) -> dict[str, Any]:
+    """A new job's row as SQLite takes it."""
+    return {**row, **{key: _raw(row[key]) for key in ("folder", "path")}, "mtime_ns": to_sqlite(row["mtime_ns"])}
+
+
 def _signed(number: int) -> int:
     """SQLite's integers have a sign; some file systems' inode numbers use all 64 bits."""
     return number - (1 << 64) if number >= 1 << 63 else number
@@ -516,11 +517,13 @@ def _signed(number: int) -> int:
 
 def _glance(row: sqlite3.Row) -> Glance:
     inode = row["inode"]
-    return Glance(row["size"], row["mtime_ns"], row["ctime_ns"], inode + (1 << 64) if inode < 0 else inode)
+    times = from_sqlite(row["mtime_ns"]), from_sqlite(row["ctime_ns"])
+    return Glance(row["size"], *times, inode + (1 << 64) if inode < 0 else inode)
 
 
 def _job(row: sqlite3.Row) -> Job:
     values = {key: row[key] for key in row.keys()}  # noqa: SIM118 - a Row iterates over its values
     for key in ("folder", "path", "workplace", "destination"):
         values[key] = _path(values[key])
+    values["mtime_ns"] = from_sqlite(values["mtime_ns"])
     return Job(**{**values, **{key: bool(values[key]) for key in ("in_place", "kept", "begun")}})

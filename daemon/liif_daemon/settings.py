@@ -47,8 +47,15 @@ def _days(value: Any) -> Any:
 
 
 def _home(value: Any) -> Any:
-    # Not resolved: a symbolic link that is watched keeps its name.
-    return Path(os.path.abspath(Path(value).expanduser())) if isinstance(value, str | Path) else value  # noqa: PTH100
+    if not isinstance(value, str | Path):
+        return value
+    if not str(value).strip() or "\0" in str(value):
+        raise ValueError("write the path of a folder")  # an empty one would be wherever the daemon was started
+    try:
+        # Not resolved: a symbolic link that is watched keeps its name.
+        return Path(os.path.abspath(Path(value).expanduser()))  # noqa: PTH100
+    except RuntimeError as error:
+        raise ValueError("this machine has no such user's home folder") from error
 
 
 #: Absolute, with ``~`` for the home folder.

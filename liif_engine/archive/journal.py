@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from liif_engine.errors import OutputError
+from liif_engine.sqlite_integers import from_sqlite, to_sqlite
 
 #: Its name in the folder of the results.
 NAME = ".liif-restore.journal"
@@ -109,7 +110,10 @@ class Journal:
             " FROM files WHERE path = ?",
             (os.fsencode(path),),
         ).fetchone()
-        return None if row is None else Row(row[0], row[1], Glance(row[2], row[3]), Glance(row[4], row[5]), row[6])
+        if row is None:
+            return None
+        source, result = Glance(row[2], from_sqlite(row[3])), Glance(row[4], from_sqlite(row[5]))
+        return Row(row[0], row[1], source, result, row[6])
 
     def begin(self, path: Path, settings: str, source: Glance) -> None:
         """From now on, what has the result's name may be ours."""
@@ -124,12 +128,18 @@ class Journal:
         self._write(path, settings, "failed", reason, source, Glance(0, 0), "")
 
     def close(self) -> None:
-        """Makes everything durable."""
-        if self._dry:
+        """Makes everything durable.
+
+        Raises:
+            OutputError: the disk is full or gone. What was written before is there at the next run all the same.
+        """
+        try:
+            if not self._dry:
+                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error as error:
+            raise OutputError(f"the journal cannot be written ({error})", path=self.path) from error
+        finally:
             self._db.close()
-            return
-        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        self._db.close()
 
     def _write(
         self, path: Path, settings: str, state: str, reason: str, source: Glance, result: Glance, source_sha256: str
@@ -137,7 +147,8 @@ class Journal:
         if self._dry:
             return
         values = (os.fsencode(path), settings, state, reason.encode("utf-8", "replace").decode())
-        facts = (source.size, source.mtime_ns, source_sha256, result.size, result.mtime_ns, time.time())
+        times = to_sqlite(source.mtime_ns), to_sqlite(result.mtime_ns)
+        facts = (source.size, times[0], source_sha256, result.size, times[1], time.time())
         try:
             self._db.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values + facts)
         except sqlite3.Error as error:

@@ -39,7 +39,9 @@ if TYPE_CHECKING:
 
 def restore(
     files: Annotated[
-        list[Path], typer.Argument(help="Pictures to restore, or folders.", metavar="FILE", show_default=False)
+        # Not checked here: one that cannot be read fails by itself, as any other bad file.
+        list[Path],
+        typer.Argument(help="Pictures to restore, or folders.", metavar="FILE", show_default=False, readable=False),
     ],
     scale: Annotated[float | None, typer.Option(help="Output per input pixel, at least 1 (default: 2).")] = None,
     size: Annotated[str | None, typer.Option(metavar="WIDTHxHEIGHT", help="Size of the result in pixels.")] = None,

@@ -20,6 +20,7 @@ from liif_engine.errors import BusyError, Cancelled, LiifError, TooLargeError, W
 from liif_engine.file import Clock
 from liif_engine.picture import planes, tiles
 from liif_engine.picture.damage import estimate
+from liif_engine.picture.narrow import is_narrow, restore_surrounded
 from liif_engine.picture.tiles import Grid
 from liif_engine.workers import file_work, pixel_work
 from liif_engine.workers.tiling import Tiles
@@ -117,6 +118,10 @@ class Share(threading.Thread):
     ) -> Pixels:
         """As `Engine.restore`."""
         source, layout = planes.as_channels(pixels, layout)
+        if is_narrow(*source.shape[:2]):
+            return restore_surrounded(
+                lambda wide, size: self.restore(wide, size=size, layout=layout, on_progress=on_progress), pixels, size
+            )
         look = self._look(8 * source.dtype.itemsize)
         grid = Grid(source.shape[0], source.shape[1], size[1], size[0], look.halo)
         result = np.empty((size[1], size[0], source.shape[2]), source.dtype)

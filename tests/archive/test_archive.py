@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +17,7 @@ import pytest
 from PIL import Image
 
 from liif_engine import file as picture_file
-from liif_engine.archive.journal import NAME, Journal
+from liif_engine.archive.journal import NAME, Glance, Journal
 from liif_engine.archive.order import Order
 from liif_engine.archive.restore import Archive
 from liif_engine.archive.summary import Summary
@@ -339,3 +341,32 @@ def tiny(tmp_path: Path) -> Path:
     path = tmp_path / "tiny.safetensors"
     checkpoint.save(tiny_network(), path, {})
     return path
+
+
+def test_a_time_that_no_64_bits_hold_is_known_again(source: Path, tmp_path: Path) -> None:
+    far = 10**19 + 7  # [ns], in the year 2286
+    os.utime(source / "a.jpg", ns=(far, far))
+    if (source / "a.jpg").stat().st_mtime_ns != far:
+        pytest.skip("this file system has no times after 2262; ext4, tmpfs and btrfs do")
+    assert restore(source, tmp_path / "new").restored == 5
+    assert restore(source, tmp_path / "new").kept == 5
+
+
+def test_a_journal_that_finds_the_disk_full_says_so_to_the_end(tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "liif-test", str(small)]
+    if not shutil.which("mount") or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("mounting is not permitted here: run as root to fill a real disk")
+    try:
+        journal = Journal(small)
+        rows = (journal.failed(Path(f"{n}.jpg"), "{}", Glance(1, 1), "because") for n in range(10_000))
+        with pytest.raises(OutputError, match="the journal cannot be written"):
+            list(rows)
+        with contextlib.suppress(OutputError):  # where SQLite's own room sufficed there is nothing to say
+            journal.close()
+        again = Journal(small, dry=True)
+        assert again.find(Path("0.jpg")) is not None
+        again.close()
+    finally:
+        subprocess.run(["umount", "-l", small], check=True)

@@ -14,8 +14,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from liif_daemon import exchange, ledger, replace, steps
+from liif_daemon import dispatch, exchange, ledger, replace, steps
 from liif_daemon.engine import EngineError, Order, ServiceEngine
+from liif_daemon.examine import examine
+from liif_daemon.undo import undo
 
 from liif_engine.service.client import ServiceError
 
@@ -415,3 +417,36 @@ def test_lost_permission_is_said_and_nothing_is_touched(lost: str, state: str | 
             assert reason in workshop.ledger().jobs()[0].reason
     finally:
         shutil.rmtree(base)
+
+
+def test_a_time_that_no_64_bits_hold_is_kept_and_comes_back(workshop: Workshop) -> None:
+    """Broken clocks and archives make such times; NTFS and ext4 hold them."""
+    original, far = draw(workshop.folder / "a.jpg", 1), 10**19 + 7  # [ns], in the year 2286
+    draw(workshop.folder / "b.jpg", 2)
+    os.utime(workshop.folder / "a.jpg", ns=(far, far))
+    if (workshop.folder / "a.jpg").stat().st_mtime_ns != far:
+        pytest.skip("this file system has no times after 2262; ext4, tmpfs and btrfs do")
+    assert workshop.once() == {"done": 2}
+    assert size_of(workshop.folder / "a.jpg") == (40, 32)
+    assert (workshop.folder / "a.jpg").stat().st_mtime_ns == far
+    assert workshop.once() == {"done": 2}  # known, not looked at again
+    rows = workshop.ledger()
+    undo(next(job for job in rows.jobs() if job.path.name == "a.jpg"), rows, workshop.store)
+    rows.close()
+    assert (workshop.folder / "a.jpg").read_bytes() == original
+    assert (workshop.folder / "a.jpg").stat().st_mtime_ns == far
+
+
+def test_a_fault_of_ours_at_one_file_stops_no_other(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def stumble(path: Path, *rest: object) -> object:
+        if path.name == "a.jpg":
+            raise OverflowError("as it were")
+        return examine(path, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(dispatch, "examine", stumble)
+    for name in ("a.jpg", "b.jpg"):
+        draw(workshop.folder / name, 1 + ord(name[0]))
+    assert workshop.once() == {"done": 1}
+    assert "a.jpg: unexpected" in caplog.text

@@ -62,6 +62,9 @@ def test_the_shipped_file_documents_every_key_with_its_default() -> None:
     [
         ("folders:\n  - path: /a\n    scael: 2\n", "line 3: unknown key 'folders.0.scael'"),
         ("folders:\n  - scale: 2\n", "line 2: folders.0.path: field required"),
+        ('folders:\n  - path: ""\n', "line 2: folders.0.path: write the path of a folder"),
+        ('folders:\n  - path: "/a\\0b"\n', "line 2: folders.0.path: write the path of a folder"),
+        ("folders:\n  - path: ~nobody-has-this-name/a\n", "line 2: folders.0.path: this machine has no such user's"),
         ("folders:\n  - path: /a\n    scale: 0.5\n", "line 3: folders.0.scale"),
         ("folders:\n  - path: /a\n    scale: 2\n    long_edge: 9\n", "give one of scale"),
         ("folders:\n  - path: /a\n    scales: [2, 2]\n", "named twice"),

@@ -251,6 +251,21 @@ def test_what_a_format_cannot_hold_is_refused(probe: Probe, format: str, words: 
         image_file.check_result(probe, format=format, width=20, height=20)
 
 
+@pytest.mark.parametrize(
+    ("probe", "format", "remedy"),
+    [
+        (probe_of("JPEG", layout="CMYK"), "PNG", "Keep JPEG, or choose another format with --out, such as TIFF."),
+        (probe_of("GIF", comments=(b"hello",)), "WEBP", "Keep GIF, or choose another format with --out, such as PNG."),
+        (probe_of("JPEG", xmp=bytes(65_400)), "JPEG", "Choose another format with --out, such as PNG."),
+        (probe_of("PNG", bound_to_home=("cICP",)), "JPEG", "Keep PNG."),
+    ],
+)
+def test_only_a_format_that_holds_everything_is_suggested(probe: Probe, format: str, remedy: str) -> None:
+    with pytest.raises(UnsupportedError) as caught:
+        image_file.check_result(probe, format=format, width=20, height=20)
+    assert caught.value.remedy == remedy
+
+
 def test_what_binds_a_picture_to_its_format_does_not_matter_at_home() -> None:
     image_file.check_result(probe_of(bound_to_home=("a gamma",)), format="PNG", width=20, height=20)
 

@@ -51,6 +51,8 @@ _NAMES = {
     "comments": "comments",
     "texts": "texts",
 }
+#: What a refusal suggests, the first that holds everything. HEIC may not be installed, and the others hold less.
+_SUGGESTED = ("PNG", "TIFF", "JPEG", "WEBP")
 _LAYOUTS = {"L": "gray", "LA": "gray with alpha", "RGB": "RGB", "RGBA": "transparency (alpha)", "CMYK": "CMYK"}
 
 
@@ -73,22 +75,15 @@ def check_result(source: Probe | Picture, *, format: str, width: int, height: in
             f"{format} holds at most {capacity.longest_side:,} pixels a side",
             remedy="Ask for a smaller scale, or for another format with --out.",
         )
-    metadata = source.metadata
-    frames = source.frames if isinstance(source, Probe) else len(source.frames)
-    lacking = []
-    if source.layout not in capacity.layouts:
-        lacking.append(_LAYOUTS[source.layout])
-    if source.bits not in capacity.bits:
-        lacking.append(f"{source.bits} bits per sample")
-    if frames > 1 and not capacity.animated:
-        lacking.append(f"{frames} frames")
-    if metadata.home != format:
-        lacking += metadata.bound_to_home
-    lacking += _too_long(metadata, capacity)
+    lacking = _lacking(source, format)
     if lacking:
+        ways = [f"keep {source.format}"] * (format != source.format)
+        fits = [other for other in _SUGGESTED if other not in {format, source.format} and not _lacking(source, other)]
+        ways += [f"choose another format with --out, such as {fits[0]}"] if fits else []
+        remedy = ", or ".join(ways)
         raise UnsupportedError(
             f"has {' and '.join(lacking)}, which {format} cannot hold",
-            remedy=f"Keep {source.format}, or choose another format with --out, such as PNG.",
+            remedy=f"{remedy[0].upper()}{remedy[1:]}." if ways else "No other format holds all of it either.",
         )
 
 
@@ -147,6 +142,22 @@ def write(
         del data
         _verify(temporary, order, format, marker)
     return [*source.metadata.notes, *notes, *more_notes]
+
+
+def _lacking(source: Probe | Picture, format: str) -> list[str]:
+    """What a source has and a format has no place for, in words."""
+    capacity, metadata = room_of(format).CAPACITY, source.metadata
+    frames = source.frames if isinstance(source, Probe) else len(source.frames)
+    lacking = []
+    if source.layout not in capacity.layouts:
+        lacking.append(_LAYOUTS[source.layout])
+    if source.bits not in capacity.bits:
+        lacking.append(f"{source.bits} bits per sample")
+    if frames > 1 and not capacity.animated:
+        lacking.append(f"{frames} frames")
+    if metadata.home != format:
+        lacking += metadata.bound_to_home
+    return lacking + _too_long(metadata, capacity)
 
 
 def _too_long(metadata: Metadata, capacity: Capacity) -> list[str]:
