@@ -19,7 +19,7 @@ from torch import Tensor
 
 from liif_engine.network.in_order import in_order
 from liif_engine.network.model import AREA_EPSILON, COORD_EPSILON, EdsrLiif
-from liif_engine.network.perceptron import Perceptron, add_relu
+from liif_engine.network.perceptron import Perceptron
 
 
 @dataclass(frozen=True)
@@ -101,13 +101,6 @@ class Strip:
 STRIP_QUERIES = {"cpu": 16_384, "cuda": 1 << 20, "mps": 1 << 18}
 BLOCK_QUERIES = {"cpu": 2_048, "cuda": 1 << 18, "mps": 1 << 16}
 
-#: On a CPU the strips are a multiple of so many, that its cores may end together, but none is smaller than this part
-#: of a block.
-STRIPS_MULTIPLE, SMALLEST_STRIP = 8, 0.5
-
-#: Values of a run of equal codes from which an operation of its own beats copying them first.
-LONG_RUN = 16_384
-
 
 def decode(model: EdsrLiif, feature_map: Tensor, rows: Span, columns: Span) -> Iterator[Strip]:
     """Decodes a rectangle of the output grid in horizontal strips, on a CPU several at once.
@@ -123,7 +116,8 @@ def decode(model: EdsrLiif, feature_map: Tensor, rows: Span, columns: Span) -> I
         The strips from top to bottom, their values fp32.
     """
     perceptron = Perceptron(model)
-    edges = _strip_edges(model, feature_map, rows, columns)
+    strip_rows = max(1, _queries(STRIP_QUERIES, model, feature_map) // (columns.stop - columns.start))
+    edges = [*range(rows.start, rows.stop, strip_rows), rows.stop]
 
     def strip(edge: tuple[int, int]) -> Strip:
         rgb = _decode_strip(model, perceptron, feature_map, rows.cut(*edge), columns)
@@ -131,17 +125,6 @@ def decode(model: EdsrLiif, feature_map: Tensor, rows: Span, columns: Span) -> I
 
     threads = torch.get_num_threads() if feature_map.device.type == "cpu" else 1
     return in_order(strip, list(pairwise(edges)), threads)
-
-
-def _strip_edges(model: EdsrLiif, feature_map: Tensor, rows: Span, columns: Span) -> list[int]:
-    """The output rows between the strips, first and last included; their number does not depend on that of threads."""
-    height, width = rows.stop - rows.start, columns.stop - columns.start
-    count = -(-height * width // _queries(STRIP_QUERIES, model, feature_map))
-    if feature_map.device.type == "cpu":
-        smallest = int(SMALLEST_STRIP * _queries(BLOCK_QUERIES, model, feature_map))
-        count = max(count, min(-(-count // STRIPS_MULTIPLE) * STRIPS_MULTIPLE, height * width // max(smallest, 1)))
-    count = min(count, height)
-    return [rows.start + height * index // max(count, 1) for index in range(count + 1)]
 
 
 def _queries(per_kind: Mapping[str, int], model: EdsrLiif, feature_map: Tensor) -> int:
@@ -162,42 +145,14 @@ def _decode_strip(model: EdsrLiif, perceptron: Perceptron, feature_map: Tensor, 
         block_rows = max(1, block // (part.stop - part.start))
         for start in range(0, len(rgb), block_rows):
             down = slice(start, start + block_rows)
-            mixed: Tensor | None = None
+            mixed = torch.zeros_like(rgb[down, across], memory_format=torch.contiguous_format)
             for side_y, (nearest, term) in enumerate(row_terms):
                 for side_x, line in enumerate(lines):
-                    first = _first_hidden(line, nearest[down], term[down], plain=not safe)  # (rows, columns, K)
-                    hidden = perceptron.hidden(first.to(codes.dtype).flatten(0, 1), safe=safe)  # (queries, K)
-                    weight = weights[side_y][side_x][down, across].reshape(-1, 1)
-                    mixed = hidden * weight if mixed is None else mixed.addcmul_(hidden, weight)
-            # The last layer is linear and the four weights add up to 1: it answers once, for the mixture.
-            assert mixed is not None
-            answer = perceptron.last(mixed, safe=safe).view_as(rgb[down, across])
-            torch.add(answer.mul_(0.5), 0.5, out=rgb[down, across])
+                    hidden = line.index_select(0, nearest[down]).add_(term[down, None]).relu_()  # (rows, columns, K)
+                    answer = perceptron(hidden.to(codes.dtype).flatten(0, 1), safe=safe)
+                    mixed.addcmul_(answer.view_as(mixed), weights[side_y][side_x][down, across, None])
+            torch.add(mixed.mul_(0.5), 0.5, out=rgb[down, across])
     return rgb
-
-
-def _first_hidden(line: Tensor, nearest: NDArray[np.int64], term: Tensor, *, plain: bool) -> Tensor:
-    """The first layer's activations of a block: ReLU of each row's codes and its term, (rows, columns, K) fp32.
-
-    Rows next to each other mostly ask the same codes; on a CPU these are read where they are instead of being copied.
-
-    Args:
-        line: (h, columns, K) fp32, the codes over the columns.
-        nearest: (rows,), which of them each row asks.
-        term: (rows, K) fp32.
-        plain: whether to hand on what is not a number, which ReLU in one pass with the sum does not.
-    """
-    if plain or line.device.type != "cpu":
-        return line.index_select(0, torch.from_numpy(nearest).to(line.device)).add_(term[:, None]).relu_()
-    edges = [0, *(np.flatnonzero(np.diff(nearest)) + 1).tolist(), len(nearest)]
-    if len(edges) - 1 == len(nearest):  # each row has codes of its own
-        return add_relu(line[int(nearest[0]) : int(nearest[-1]) + 1], term[:, None])
-    first = torch.empty(len(nearest), *line.shape[1:])
-    if first.numel() < LONG_RUN * (len(edges) - 1):
-        return add_relu(torch.index_select(line, 0, torch.from_numpy(nearest), out=first), term[:, None], out=first)
-    for start, stop in pairwise(edges):
-        add_relu(line[nearest[start]], term[start:stop, None], out=first[start:stop])
-    return first
 
 
 def _parts(columns: Span, at_most: int) -> Iterator[Span]:
@@ -242,13 +197,14 @@ def _column_terms(model: EdsrLiif, codes: Tensor, row_axis: Axis, columns: Span,
     return lines
 
 
-def _row_terms(model: EdsrLiif, codes: Tensor, rows: Span, top: int) -> list[tuple[NDArray[np.int64], Tensor]]:
+def _row_terms(model: EdsrLiif, codes: Tensor, rows: Span, top: int) -> list[tuple[Tensor, Tensor]]:
     """For each side: which row of codes, (rows,), and what its coordinate adds, (rows, K) fp32."""
     coord_columns = model.first_layer()[2]
     terms = []
     for side in (0, 1):
+        nearest = torch.from_numpy(rows.nearest(side) - top).to(codes.device)
         relative = torch.from_numpy(rows.relative(side)).to(codes.device, torch.float32)
-        terms.append((rows.nearest(side) - top, relative[:, None] * coord_columns[:, 0].float()))
+        terms.append((nearest, relative[:, None] * coord_columns[:, 0].float()))
     return terms
 
 

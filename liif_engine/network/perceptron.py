@@ -20,7 +20,7 @@ LARGEST = 1e37
 
 
 class Perceptron:
-    """The layers after the first of one network: `hidden`, then `last`.
+    """The layers after the first of one network: ``answers = perceptron(hidden, safe=True)``.
 
     Prepared once per picture: oneDNN takes the weights in an order of its own.
 
@@ -29,10 +29,10 @@ class Perceptron:
     """
 
     def __init__(self, model: EdsrLiif) -> None:
-        *self.middle, last = model.imnet.linears[1:]
-        self.fused = has_fused(last.weight)
+        *self.middle, self.last = model.imnet.linears[1:]
+        self.fused = has_fused(self.last.weight)
         # The answer itself is summed and kept in fp32: rounded to bf16, it alone would cost a quarter of a level.
-        self._last_weight, self._last_bias = last.weight.float(), last.bias.float()
+        self._last_weight, self._last_bias = self.last.weight.float(), self.last.bias.float()
         if self.fused:
             self._packed = [_packed(layer.weight) for layer in self.middle]
             self._packed_last = _packed(self._last_weight)
@@ -55,28 +55,15 @@ class Perceptron:
             largest = largest * slope + offset
         return largest < LARGEST  # false for a not-a-number
 
-    def hidden(self, hidden: Tensor, *, safe: bool) -> Tensor:
-        """(queries, K) after the first layer's ReLU to (queries, K') after the last ReLU, in the model's dtype."""
+    def __call__(self, hidden: Tensor, *, safe: bool) -> Tensor:
+        """(queries, K) after the first layer's ReLU to (queries, 3) fp32."""
         if not (safe and self.fused):
             for layer in self.middle:
                 hidden = F.linear(hidden, layer.weight, layer.bias).relu_()
-            return hidden
+            return F.linear(hidden.float(), self._last_weight, self._last_bias)
         for layer, weight in zip(self.middle, self._packed, strict=True):
             hidden = _product(hidden, weight, layer.bias, "relu")
-        return hidden
-
-    def last(self, mixed: Tensor, *, safe: bool) -> Tensor:
-        """(queries, K') fp32, activations of `hidden` or a weighted mean of them, to (queries, 3) fp32."""
-        if not (safe and self.fused):
-            return F.linear(mixed, self._last_weight, self._last_bias)
-        return _product(mixed, self._packed_last, self._last_bias, "none")
-
-
-def add_relu(a: Tensor, b: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """ReLU of a sum on a CPU, in one pass where torch can; `a` and `b` fp32, and without anything that is no number."""
-    if hasattr(torch, "_add_relu"):
-        return torch._add_relu(a, b) if out is None else torch._add_relu(a, b, out=out)
-    return torch.add(a, b).relu_() if out is None else torch.add(a, b, out=out).relu_()
+        return _product(hidden.float(), self._packed_last, self._last_bias, "none")
 
 
 def has_fused(weight: Tensor) -> bool:
