@@ -2,8 +2,9 @@
 
 ``python zygote.py PLAN``: PLAN is JSON with base (the workshop's folder), runtime (of `liif serve`; none for an engine
 that copies pixels), model, first (seed), folder (settings), and rounds: a list of [file names to draw, step to die at,
-which passing of it]. A step of null runs to the end. With poison, [name, where], every one dies of that file too. After
-each death the invariant is checked on the disk and a line of JSON printed.
+which passing of it], and maybe jobs_at_once and max_attempts. A step of null runs to the end. With poison, [name,
+where], every one dies of that file too. After each death the invariant is checked on the disk and a line of JSON
+printed.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ def main() -> None:
     plan = json.loads(sys.argv[1])
     workshop = Workshop(Path(plan["base"]))
     workshop.daemon_values["jobs_at_once"] = plan.get("jobs_at_once", 1)
+    workshop.daemon_values["max_attempts"] = plan.get("max_attempts", 4)
     workshop.model = plan.get("model", "web")
     originals: dict[str, str] = {}
     for number, (names, step, passing) in enumerate(plan["rounds"]):

@@ -168,9 +168,11 @@ def _decoded(data: bytes, plan: Storage, width: int, height: int) -> Pixels:
     kind = LONG8 if big else LONG
     tags[325 if plan.tiled else 279] = number_tag(order, *map(len, strips), kind=kind)
     is_old_jpeg = _integer(tags, 259, order) == 6  # its tags hold offsets of their own
-    samples: Any = imagecodecs.tiff_decode(
-        data if is_old_jpeg else whole_file(Directory(tags), plan.form, strips, tiled=plan.tiled)
-    )
+    file = data if is_old_jpeg else whole_file(Directory(tags), plan.form, strips, tiled=plan.tiled)
+    try:
+        samples: Any = imagecodecs.tiff_decode(file)
+    except IndexError as error:  # its word for a directory that libtiff cannot read
+        raise InputError(f"the TIFF's directory is damaged ({error})") from error
     if plan.planar and samples.ndim == 3:
         samples = np.moveaxis(samples, 0, 2)
     if samples.ndim == 2:
