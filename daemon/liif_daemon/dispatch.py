@@ -213,9 +213,10 @@ class Daemon:
                 self._deadly[path] = glance, self.ledger.died_of(path, glance)
 
     def _verdict(self, path: Path, folder: FolderSettings) -> Verdict:
-        glance, deaths = self._deadly.get(path, (None, 0))
-        if glance == Glance.of(path) and deaths >= self.settings.daemon.max_attempts:
-            return Verdict("failed", died_of(deaths, "while it looked at it"), hash_of(path), glance)
+        if path in self._deadly:
+            glance, deaths = self._deadly[path]
+            if glance == Glance.of(path) and deaths >= self.settings.daemon.max_attempts:
+                return Verdict("failed", died_of(deaths, "while it looked at it"), hash_of(path), glance)
         return examine(path, folder, self.settings, self.ledger)
 
     def _look(self, path: Path) -> None:

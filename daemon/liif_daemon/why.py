@@ -73,4 +73,4 @@ def _of_job(job: Job, store: Store) -> str:
     if job.state == "queued":
         return f"{when}: waits for its turn ({job.target}, {job.attempts + job.deaths} failed tries){because}."
     words = {"claimed": "is being restored", "failed": "failed", "skipped": "left as it was", "undone": "undone"}
-    return f"{when}: {words[job.state]} ({job.target}){because}."
+    return f"{when}: {words[job.state]} (at {job.target}){because}."
