@@ -21,9 +21,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from liif_engine.auto import DAMAGED, choose
+from liif_engine.auto import choose
 from liif_engine.lab.degrade import Compression
 from liif_engine.lab.evaluate import Bicubic, Pixels, degrade, pictures_in, read, score
+from liif_engine.model_names import CLEAN as CLEAN_MODEL
+from liif_engine.model_names import DAMAGED, SELF_ENSEMBLE, like, plain
 from liif_engine.network import checkpoint
 from liif_engine.network.card import SHIPPED, shipped_models
 from liif_engine.picture.damage import Damage, estimate
@@ -58,6 +60,7 @@ class Table:
     folder: str
     conditions: tuple[Condition, ...]
     metrics: tuple[int, ...]
+    ensembles: tuple[str, ...] = ()  # shown too; each takes eight times as long
 
 
 def jpegs(scale: float, *qualities: int) -> tuple[Condition, ...]:
@@ -73,6 +76,9 @@ def webps(scale: float, *qualities: int) -> tuple[Condition, ...]:
     return tuple(Condition(f"x{scale:g}, WebP {q}", scale, (Compression("webp", q),)) for q in qualities)
 
 
+#: What `auto+` may choose.
+ENSEMBLES = WEB, PUBLISHED = DAMAGED + SELF_ENSEMBLE, CLEAN_MODEL + SELF_ENSEMBLE
+
 CLEAN = tuple(Condition(f"x{scale}, clean", scale) for scale in (2, 3, 4))
 SCALED_JPEG = (*jpegs(2, 10, 20, 30, 40, 75), *jpegs(4, 10, 20, 30, 40, 75))
 
@@ -80,12 +86,12 @@ LIVE1_JPEG = jpegs(1, 10, 20, 30, 40)
 
 #: The quick ones first, should the time be short.
 TABLES = (
-    Table("JPEG, artifact removal alone: Set5", "Set5", jpegs(1, 10, 20, 40), (PSNR_Y, PSNR_RGB, SSIM)),
-    Table("JPEG, then enlarged: Set5", "Set5", SCALED_JPEG, (PSNR_Y, SSIM)),
-    Table("Clean, enlarged: Set5", "Set5", CLEAN, (PSNR_Y, PSNR_RGB, SSIM)),
+    Table("JPEG, artifact removal alone: Set5", "Set5", jpegs(1, 10, 20, 40), (PSNR_Y, PSNR_RGB, SSIM), (WEB,)),
+    Table("JPEG, then enlarged: Set5", "Set5", SCALED_JPEG, (PSNR_Y, SSIM), (WEB,)),
+    Table("Clean, enlarged: Set5", "Set5", CLEAN, (PSNR_Y, PSNR_RGB, SSIM), (PUBLISHED,)),
     Table("WebP: Set5", "Set5", (*webps(1, 10, 30, 50, 75), *webps(2, 10, 50, 75)), (PSNR_RGB, SSIM)),
     Table("JPEG twice, the second grid 4 px off: Set5", "Set5", (twice(10, 50), twice(50, 10)), (PSNR_RGB, SSIM)),
-    Table("JPEG, artifact removal alone: LIVE1, colour", "LIVE1", LIVE1_JPEG, (PSNR_RGB, PSNR_B, SSIM)),
+    Table("JPEG, artifact removal alone: LIVE1, colour", "LIVE1", LIVE1_JPEG, (PSNR_RGB, PSNR_B, SSIM), (WEB,)),
     Table(
         "JPEG, artifact removal alone: Classic5, gray", "Classic5", jpegs(1, 10, 20, 30, 40), (PSNR_RGB, PSNR_B, SSIM)
     ),
@@ -104,16 +110,21 @@ class Judge:
         self.known: dict[str, Any] = json.loads(cache.read_text()) if cache.is_file() else {}
         self.engines: dict[str, Any] = {"bicubic": Bicubic()}
         self.versions = {"bicubic": "bicubic"}
-        for model in models:
+        for model in (*models, *ENSEMBLES):
             self.engines[model] = Engine(model)
             precision = self.engines[model].precision_for(8)
-            self.versions[model] = f"{checkpoint.sha256_of(checkpoint.find(model))[:16]} {precision}"
+            sha = checkpoint.sha256_of(checkpoint.find(plain(model)))[:16]
+            self.versions[model] = f"{like(model, sha)} {precision}"
+
+    def models(self, table: Table) -> list[str]:
+        """The table's columns."""
+        return [*(name for name in self.engines if name not in ENSEMBLES or name in table.ensembles), "auto"]
 
     def row(self, table: Table, condition: Condition) -> tuple[dict[str, NDArray[Any] | None], str]:
         """Mean scores by model, None where the time was over before; how many pictures `auto` gave to `web`."""
         paths = pictures_in(self.data / table.folder)
         chosen = [self.choice(path, condition) for path in paths]
-        scores = {name: [self.score(name, path, condition) for path in paths] for name in self.engines}
+        scores = {name: [self.score(name, path, condition) for path in paths] for name in self.models(table)[:-1]}
         scores["auto"] = [None if name is None else scores[name][index] for index, name in enumerate(chosen)]
         means = {
             name: None if any(one is None for one in rows) else np.mean(np.array(rows, float), axis=0)
@@ -162,18 +173,19 @@ def look(pixels: Pixels, condition: Condition) -> Damage:
 
 def report(judge: Judge) -> Iterator[str]:
     """The page, paragraph by paragraph; each table is measured when it is asked for."""
-    models = [*judge.engines, "auto"]
     yield (
         "# What the models are worth\n\nWritten by `python bench/quality.py`; do not edit. Protocol: see"
         " `liif_engine/lab/evaluate.py`. Means over the pictures; PSNR in dB, PSNR-Y on limited-range BT.601 luma; JPEG"
-        " and WebP by Pillow, 4:2:0. At x1 `bicubic` is the damaged picture itself. No model, checkpoint or threshold"
-        " was chosen on these sets."
+        " and WebP by Pillow, 4:2:0. At x1 `bicubic` is the damaged picture itself, and"
+        " `web+` and `published+` are these models as self-ensembles.\n\n"
+        "No model, checkpoint or threshold was chosen on these sets."
     )
     yield "| model | SHA-256 | arithmetic | training |\n|---|---|---|---|\n" + "\n".join(
         f"| `{name}` | {sha} | {precision} | {shipped_models()[name].card.get('training', 'as published')} |"
-        for name, (sha, precision) in ((n, v.split()) for n, v in judge.versions.items() if n != "bicubic")
+        for name, (sha, precision) in ((n, v.split()) for n, v in judge.versions.items() if n in shipped_models())
     )
     for table in TABLES:
+        models = judge.models(table)
         shown = " / ".join(NAMES[metric] for metric in table.metrics)
         lines = [f"## {table.title}", "", f"{shown}; the last column is how many pictures `auto` gave to `web`.", ""]
         lines += ["| | " + " | ".join(models) + " | to `web` |", "|---" * (len(models) + 2) + "|"]

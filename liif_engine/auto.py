@@ -9,13 +9,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from liif_engine.model_names import CLEAN, DAMAGED
 from liif_engine.picture.damage import VISIBLE, Damage
-
-#: The name that stands for the choice.
-AUTO = "auto"
-
-#: What `auto` may choose: for damaged pictures, for clean ones.
-DAMAGED, CLEAN = "web", "published"
 
 #: The highest quality at which `web` beats `published` on the held-out training pictures, at scale 1, 2 and 4 alike;
 #: docs/training.md has the curves, and the command that measures them.

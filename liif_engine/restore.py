@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,8 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from liif_engine import memory
-from liif_engine.auto import AUTO, DAMAGED, choose
-from liif_engine.errors import MemoryExhaustedError, NonFiniteError, TooLargeError
+from liif_engine.auto import choose
+from liif_engine.errors import MemoryExhaustedError, TooLargeError
+from liif_engine.judge import ImplausibleTile, judge, plausible
+from liif_engine.model_names import AUTO, DAMAGED, SELF_ENSEMBLE, like, plain
 from liif_engine.network import checkpoint, decoder
 from liif_engine.network.decode import Axis, Span, Strip, axis
 from liif_engine.network.device import DTYPE, Precision, choose_device, choose_precision
@@ -27,6 +28,7 @@ from liif_engine.picture import busy, planes, tiles
 from liif_engine.picture.damage import estimate
 from liif_engine.picture.narrow import is_narrow, restore_surrounded
 from liif_engine.picture.tiles import Grid, Rect, Tile
+from liif_engine.picture.turns import AS_IT_IS, TURNS, Turn
 from liif_engine.target import Target
 
 log = logging.getLogger(__name__)
@@ -53,11 +55,6 @@ STRIP_BYTES = 200 << 20
 #: Bytes per pixel and channel that encoding a result to a file takes on top of it: Pillow keeps four bytes a pixel.
 FILE_COPIES = 1.5
 
-#: How far beyond the least and greatest pixel of a tile's window an answer in half precision may lie before the tile
-#: is redone in fp32, as a share of full scale: for a flat window, and more for its contrast. Of colour noise of one
-#: bit, the hardest there is, `published` makes 1.1 beyond a contrast of 1; photographs stay far below.
-OVERSHOOT, OVERSHOOT_OF_CONTRAST = 0.25, 2.0
-
 #: What the fused decoder writes for a result's dtype.
 FORMS = {"uint8": torch.uint8, "uint16": torch.uint16, "float32": torch.float32}
 
@@ -71,6 +68,14 @@ class _Place:
 
     device: torch.device
     precision: Precision
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """What the tiles of one picture share: its sizes, and where output pixels fall along both axes."""
+
+    grid: Grid
+    axes: tuple[Axis, Axis]
 
 
 class _Progress:
@@ -113,10 +118,6 @@ class _Canvas:
         return self.pixels[rows, rect.left - self.left : rect.right - self.left]
 
 
-class _ImplausibleTile(Exception):  # noqa: N818 - a signal inside this file, not an error for users
-    """A strip held infinities, not-a-numbers, or colours beyond what the window gives reason for."""
-
-
 class Engine:
     """A model that restores pictures: ``Engine().restore(pixels, scale=2)``.
 
@@ -124,7 +125,7 @@ class Engine:
 
     Args:
         model: ``auto``, which suits the model to each picture; a shipped name (`liif models` lists them); the path of
-            a checkpoint; or a model.
+            a checkpoint; or a model. A name or a path that ends with ``+`` asks it eight times, see `turns.py`.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         precision: ``auto``, ``fp32`` or ``bf16``; ``auto`` takes bf16 for 8-bit pixels where the hardware has it.
         memory_bytes: at most this much memory for work on the CPU; by default what the system allows.
@@ -147,16 +148,21 @@ class Engine:
         self.memory_bytes = memory_bytes
         choose_precision(precision, self.device)
         self._choices: dict[str, Engine] = {}
-        if isinstance(model, EdsrLiif):
-            self.model_name, self._original = type(model).__name__, model.eval()
-        elif model == AUTO:
-            self.model_name, self._original = AUTO, self._choice(DAMAGED)._original
-        else:
-            self.model_name = checkpoint.find(model).stem
-            self._original = checkpoint.load(model)
-            log.info("model %s on %s", self.model_name, self.device)
         self._networks: dict[_Place, EdsrLiif] = {}
         self._graphs: dict[EdsrLiif, GraphedEncoder] = {}
+        self._turns: tuple[Turn, ...] = (AS_IT_IS,)
+        if isinstance(model, EdsrLiif):
+            self.model_name, self._original = type(model).__name__, model.eval()
+            return
+        asked, name = str(model), plain(str(model))
+        if asked.endswith(SELF_ENSEMBLE):
+            self._turns = TURNS
+        if name == AUTO:
+            self.model_name, self._original = asked, self._choice(like(asked, DAMAGED))._original
+        else:
+            self.model_name = like(asked, checkpoint.find(name).stem)
+            self._original = checkpoint.load(name)
+            log.info("model %s on %s", self.model_name, self.device)
 
     @property
     def network(self) -> EdsrLiif:
@@ -173,13 +179,14 @@ class Engine:
         Raises:
             ModelError: the chosen model cannot be loaded.
         """
-        if self.model_name != AUTO:
+        if plain(self.model_name) != AUTO:
             return self
         if pixels.dtype.kind == "f":
             pixels = (np.nan_to_num(pixels).clip(0, 1) * 255 + 0.5).astype(np.uint8)
         choice = choose(estimate(pixels, file))
-        log.info("%smodel %s: %s", "" if file is None else f"{file}: ", choice.model, choice.reason)
-        return self._choice(choice.model)
+        model = like(self.model_name, choice.model)
+        log.info("%smodel %s: %s", "" if file is None else f"{file}: ", model, choice.reason)
+        return self._choice(model)
 
     def _choice(self, model: str) -> Engine:
         if model not in self._choices:
@@ -308,23 +315,26 @@ class Engine:
         self.check_memory(grid.out_width, grid.out_height, channels, bits)
         core = TILE_CORE[self.device.type]
         room = self._available() - self.result_bytes(grid.out_width, grid.out_height, channels, bits)
-        while core > SMALLEST_CORE and self.device.type == "cpu" and self._tile_bytes(core) > room:
+        enlargement = (grid.out_height / grid.height) * (grid.out_width / grid.width)
+        while core > SMALLEST_CORE and self.device.type == "cpu" and self._tile_bytes(core, enlargement) > room:
             core //= 2
         if core < min(TILE_CORE[self.device.type], max(grid.height, grid.width)):
             log.warning("little memory (%s free): working in tiles of %d pixels", memory.readable(room), core)
         return core
 
-    def _tile_bytes(self, core: int) -> int:
+    def _tile_bytes(self, core: int, enlargement: float = 1.0) -> int:
         """Bytes of work for a tile of this core size; the wider itemsize, since a tile may be redone in fp32."""
         side = core + 2 * self._original.halo
-        return ENCODER_COPIES * side * side * self._original.channels * 4 + STRIP_BYTES
+        sums = int(core * core * enlargement) * 3 * 4 if len(self._turns) > 1 else 0
+        return ENCODER_COPIES * side * side * self._original.channels * 4 + STRIP_BYTES + sums
 
     def _available(self) -> int:
         free = memory.available_bytes()
         return free if self.memory_bytes is None else min(free, self.memory_bytes)
 
     def _work(self, tile: Tile) -> int:
-        return tile.window.area * self._original.encoder_work + tile.output.area * self._original.decoder_work
+        once = tile.window.area * self._original.encoder_work + tile.output.area * self._original.decoder_work
+        return len(self._turns) * once
 
     def _restore_group(
         self,
@@ -337,12 +347,12 @@ class Engine:
     ) -> None:
         """Every tile of one group of channels; an out-of-memory error makes tiles smaller, then moves to the CPU."""
         place = _Place(self.device, self.precision_for(8 * source.pixels.dtype.itemsize))
-        axes = axis(grid.height, grid.out_height), axis(grid.width, grid.out_width)
+        frame = _Frame(grid, (axis(grid.height, grid.out_height), axis(grid.width, grid.out_width)))
         pending = work[::-1]
         while pending:
             tile = pending.pop()
             try:
-                self._restore_tile(source, result, group, tile, axes, _place_for(source, tile, place), progress)
+                self._restore_tile(source, result, group, frame, tile, _place_for(source, tile, place), progress)
                 progress.end_tile(self._work(tile))
                 if len(work) > 1:  # pieces of a large tile would lie between those of the next, of another size
                     memory.give_back()
@@ -379,25 +389,49 @@ class Engine:
         source: _Canvas,
         result: _Canvas,
         group: slice,
+        frame: _Frame,
         tile: Tile,
-        axes: tuple[Axis, Axis],
         place: _Place,
         progress: _Progress,
     ) -> None:
-        """Encodes a tile's window and writes its output pixels, strip by strip, into `result`."""
+        """Encodes a tile's window and writes its output pixels into `result`."""
+        view = source.cut(tile.window)
+        target = result.cut(tile.output)[..., group]
         try:
-            for strip in self._answers(source, tile, axes, place, progress, result.pixels.dtype, group):
-                rows = result.cut(Rect(strip.start, strip.stop, tile.output.left, tile.output.right))
-                rows[..., group] = _as_array(strip.values, rows.dtype)
-        except _ImplausibleTile as signal:
+            if len(self._turns) == 1:
+                for strip in self._answers(view, tile, frame.axes, place, progress, target.dtype, group):
+                    _rows_of(target, tile, strip)[...] = _as_array(strip.values, target.dtype)
+            else:
+                self._write_mean(view, target, group, frame, tile, place, progress)
+        except ImplausibleTile as signal:
             log.warning("a tile %s in %s: redone in fp32", signal, place.precision)
             progress.redo_tile()
-            fp32 = _Place(place.device, "fp32")
-            self._restore_tile(source, result, group, tile, axes, fp32, progress)
+            self._restore_tile(source, result, group, frame, tile, _Place(place.device, "fp32"), progress)
+
+    def _write_mean(
+        self,
+        view: Pixels,
+        target: Pixels,
+        group: slice,
+        frame: _Frame,
+        tile: Tile,
+        place: _Place,
+        progress: _Progress,
+    ) -> None:
+        """Writes the mean of the answers to the turned windows, each answer laid back; rounded once, at the end."""
+        total = np.zeros(target.shape, np.float32)
+        for turn in self._turns:
+            turned = turn.tile(tile, frame.grid)
+            axes = (frame.axes[1], frame.axes[0]) if turn.swap else frame.axes
+            laid = turn.lay(total)
+            for strip in self._answers(turn.lay(view), turned, axes, place, progress, total.dtype, group):
+                _rows_of(laid, turned, strip)[...] += strip.values.numpy()
+        total *= planes.FULL_SCALE[target.dtype.name] / len(self._turns)
+        target[...] = total if target.dtype == np.float32 else np.rint(total, out=total)
 
     def _answers(
         self,
-        source: _Canvas,
+        view: Pixels,
         tile: Tile,
         axes: tuple[Axis, Axis],
         place: _Place,
@@ -405,10 +439,9 @@ class Engine:
         dtype: np.dtype[Any],
         group: slice,
     ) -> Iterator[Strip]:
-        """Yields the strips of a tile in the result's values, judged, in the CPU's memory."""
+        """Yields the strips of a tile, of whose window `view` is, in values of `dtype`, judged, in the CPU's memory."""
         network = self._network(place)
         window = tile.window
-        view = source.cut(window)
         encoder_work = window.area * network.encoder_work // (network.blocks + 1)
         rows = Span(axes[0], tile.output.top, tile.output.bottom, window.top)
         columns = Span(axes[1], tile.output.left, tile.output.right, window.left)
@@ -418,10 +451,10 @@ class Engine:
         with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
             pixels = _to_tensor(view, place.device)
             feature_map = self._encode(network, pixels, lambda: progress.step(encoder_work))
-            low, high = _plausible(view)  # while a GPU computes
+            low, high = plausible(view)  # while a GPU computes
             strips = decoder.strips(network, feature_map, rows, columns, form=form)
             for strip in to_host(replace(strip, values=_finished(strip.values, dtype, group)) for strip in strips):
-                _judge(strip, low, high, place.precision)
+                judge(strip, low, high, place.precision)
                 yield strip
                 progress.step((strip.stop - strip.start) * tile.output.width * network.decoder_work)
 
@@ -459,34 +492,6 @@ def _to_tensor(view: Pixels, place: torch.device) -> Tensor:
     return tensor.permute(2, 0, 1)[None].expand(1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
 
 
-def _plausible(view: Pixels) -> tuple[float, float]:
-    """The least and the greatest answer that a window's pixels give reason for: theirs, and what may lie beyond."""
-    full = planes.FULL_SCALE[view.dtype.name]
-    least, greatest = float(view.min()) / full, float(view.max()) / full
-    beyond = OVERSHOOT + OVERSHOOT_OF_CONTRAST * (greatest - least)
-    return least - beyond, greatest + beyond
-
-
-def _judge(strip: Strip, low: float, high: float, precision: Precision) -> None:
-    """Passes a strip whose answers are plausible; in fp32, any that are finite, since there is nothing better.
-
-    Raises:
-        _ImplausibleTile: the tile is to be redone in fp32.
-        NonFiniteError: it was in fp32.
-    """
-    least, greatest = strip.extent.tolist()
-    if low <= least and greatest <= high:  # not so for not-a-numbers
-        return
-    if math.isfinite(least) and math.isfinite(greatest):
-        if precision != "fp32":
-            raise _ImplausibleTile(f"has colours from {least:.2f} to {greatest:.2f}, beyond what its pixels allow,")
-        log.info("a tile has colours from %.2f to %.2f, also in fp32: they are the network's answer", least, greatest)
-    elif precision != "fp32":
-        raise _ImplausibleTile("overflowed")
-    else:
-        raise NonFiniteError("the network gave infinities or not-a-numbers")
-
-
 def _finished(values: Tensor, dtype: np.dtype[Any], group: slice) -> Tensor:
     """(rows, columns, 3) to (rows, columns, channels of the group) in the result's values, rounded and clamped."""
     if not values.is_floating_point():
@@ -497,6 +502,11 @@ def _finished(values: Tensor, dtype: np.dtype[Any], group: slice) -> Tensor:
     if dtype == np.float32:
         return values
     return values.round_().to(torch.uint8 if dtype == np.uint8 else torch.int32)  # torch lacks much of uint16
+
+
+def _rows_of(target: Pixels, tile: Tile, strip: Strip) -> Pixels:
+    """A strip's rows of a tile's output."""
+    return target[strip.start - tile.output.top : strip.stop - tile.output.top]
 
 
 def _as_array(values: Tensor, dtype: np.dtype[Any]) -> Pixels:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from liif_engine.auto import CLEAN, DAMAGED, HIGHEST_QUALITY, choose
+from liif_engine.auto import HIGHEST_QUALITY, choose
+from liif_engine.model_names import CLEAN, DAMAGED
 from liif_engine.picture.damage import Damage, estimate
 from liif_engine.picture.quantisation import FileQuality
 from tests.picture.photograph import decoded, jpeg, photograph

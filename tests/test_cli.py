@@ -20,6 +20,7 @@ from PIL import Image
 from liif_engine import cli
 from liif_engine.errors import ExitCode
 from liif_engine.network import checkpoint
+from liif_engine.picture.image_file import read_marker
 from tests.conftest import picture, tiny_network
 
 
@@ -314,6 +315,21 @@ def test_settings_come_from_the_file_and_the_command_line_wins(
     assert liif("restore", old, "--config", config, "--out", tmp_path / "low.jpg")[0] == 0
     assert liif("restore", old, "--config", config, "--quality", "95", "--out", tmp_path / "high.jpg")[0] == 0
     assert (tmp_path / "low.jpg").stat().st_size * 2 < (tmp_path / "high.jpg").stat().st_size
+
+
+def test_a_self_ensemble_says_so_in_its_result(
+    liif: Callable[..., tuple[int, str, str]], tmp_path: Path, model: Path
+) -> None:
+    old = jpeg(tmp_path / "old.jpg")
+    answers = {}
+    for name in (str(model), f"{model}+"):
+        out = tmp_path / f"{len(answers)}.png"
+        assert liif("restore", old, "--model", name, "--out", out)[0] == 0
+        answers[name] = out.read_bytes()
+        marker = read_marker(out)
+        assert marker is not None
+        assert marker.model == ("tiny+" if name.endswith("+") else "tiny")
+    assert len(set(answers.values())) == 2
 
 
 def test_models_are_listed_with_what_they_are_for(liif: Callable[..., tuple[int, str, str]]) -> None:

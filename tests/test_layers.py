@@ -14,11 +14,11 @@ ROOT = Path(__file__).parents[1]
 #: Lower layers first; a module belongs to the longest name that begins its own.
 ENGINE_LAYERS = [
     ("liif_engine.errors", "liif_engine.sqlite_integers"),
-    ("liif_engine.memory", "liif_engine.target", "liif_engine.crew", "liif_engine.log"),
+    ("liif_engine.memory", "liif_engine.target", "liif_engine.crew", "liif_engine.log", "liif_engine.model_names"),
     ("liif_engine.config", "liif_engine.config_file"),
     ("liif_engine.figures", "liif_engine.web"),
     ("liif_engine.picture", "liif_engine.network"),
-    ("liif_engine.auto",),
+    ("liif_engine.auto", "liif_engine.judge"),
     ("liif_engine.restore", "liif_engine.file", "liif_engine.pipeline"),
     ("liif_engine.workers",),
     ("liif_engine.lab", "liif_engine.service", "liif_engine.terminal", "liif_engine.archive"),
@@ -103,7 +103,7 @@ def test_picture_and_config_know_no_torch() -> None:
 def test_the_daemon_knows_the_engine_only_by_its_edges() -> None:
     allowed = ("liif_engine.service.client", "liif_engine.picture", "liif_engine.config", "liif_engine.errors")
     allowed += ("liif_engine.target", "liif_engine.terminal", "liif_engine.figures", "liif_engine.log")
-    allowed += ("liif_engine.entry", "liif_engine.web", "liif_engine.sqlite_integers")
+    allowed += ("liif_engine.entry", "liif_engine.web", "liif_engine.sqlite_integers", "liif_engine.model_names")
     for path in (ROOT / "daemon").rglob("*.py"):
         for name in imports(path):
             assert name.split(".")[0] != "torch", path

@@ -90,7 +90,9 @@ def test_pixels_of_every_kind_are_those_of_one_worker(
     assert found.tobytes() == wanted.tobytes()
 
 
-def test_a_file_is_that_of_one_worker_to_the_byte(two: Any, model: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("sign", ["", "+"])
+def test_a_file_is_that_of_one_worker_to_the_byte(two: Any, model: str, tmp_path: Path, sign: str) -> None:
+    model += sign
     source = tmp_path / "old.jpg"
     Image.fromarray(picture(50, 70)).save(source, quality=40)  # type: ignore[arg-type]
     shares: list[float] = []
@@ -98,6 +100,7 @@ def test_a_file_is_that_of_one_worker_to_the_byte(two: Any, model: str, tmp_path
     answer = two.submit(work, on_progress=shares.append).result(60)
     restore_file(whole(model), source, tmp_path / "wanted.jpg", target=Target(scale=2.4))
     assert (tmp_path / "found.jpg").read_bytes() == (tmp_path / "wanted.jpg").read_bytes()
+    assert answer.model == f"tiny{sign}"
     assert {"read", "restore", "write"} <= set(answer.stages)
     assert shares == sorted(shares)
     assert shares[-1] == 1.0

@@ -13,6 +13,7 @@ from liif_daemon.settings import FolderSettings, Settings, target_name
 from liif_daemon.store import Store
 from liif_daemon.undo import undo, undoable
 from liif_engine.errors import LiifError
+from liif_engine.model_names import AUTO, makers
 
 
 def scan(
@@ -77,7 +78,7 @@ def _made_otherwise(path: Path, folder: FolderSettings, settings: Settings, ledg
     """The job whose result lies here, if the settings now ask for another size or model."""
     model = folder.model or settings.engine.model
     for job in undoable(path, ledger):
-        same_model = model == "auto" or job.model in {model, Path(model).stem}
+        same_model = model == AUTO or job.model in {model, *makers(model)}
         if job.state == "done" and not (job.target == target_name(folder.targets[0]) and same_model):
             return job
     return None

@@ -13,8 +13,8 @@ from parts import flat, takes_pixels  # noqa: E402
 from preview import Preview  # noqa: E402
 
 #: What is offered until the engine has said which models it has, and their order.
-MODELS = ("auto", "web", "published")
-ORDER = ("auto", "web", "fast", "published")
+MODELS = ("auto", "auto+", "web", "published")
+ORDER = ("auto", "auto+", "web", "fast", "published")
 
 #: Arguments in the order in which the dialog has them; the model has a widget of its own.
 BEFORE_MODEL = ("only-artifacts", "scale", "width", "height")
@@ -83,7 +83,8 @@ def _model_row(config):
     for name in MODELS:
         choice.append_text(name)
     choice.set_tooltip_text(
-        "auto: by the damage of the picture; web: for pictures from the web; fast: less work, for slow machines; "
+        "auto: by the damage of the picture; auto+: asked eight times, better and slower; "
+        "web: for pictures from the web; fast: less work, for slow machines; "
         "published: for pictures without damage; or the path of a checkpoint"
     )
     flags = GObject.BindingFlags.BIDIRECTIONAL | GObject.BindingFlags.SYNC_CREATE
@@ -97,7 +98,7 @@ def _model_row(config):
 
 def _offer(choice, names):
     """Fills the list with what the engine has."""
-    known = [name for name in ORDER if name in ("auto", *names)]
+    known = [name for name in ORDER if name in ("auto", "auto+", *names)]
     chosen = choice.get_child().get_text()
     choice.remove_all()
     for name in (*known, *sorted(set(names) - set(known))):

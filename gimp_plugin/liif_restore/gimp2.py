@@ -153,7 +153,7 @@ def main():
             (gimpfu.PF_DRAWABLE, "drawable", "Layer", None),
             (gimpfu.PF_SPINNER, "scale", "Scale", 2.0, (1.0, 16.0, 0.5)),
             (gimpfu.PF_TOGGLE, "only-artifacts", "Only remove artifacts, in the selection", False),
-            (gimpfu.PF_STRING, "model", "Model (auto, web, fast, published, or a path)", "auto"),
+            (gimpfu.PF_STRING, "model", "Model (auto, auto+, web, fast, published, or a path)", "auto"),
             (gimpfu.PF_OPTION, "device", "Device", 0, DEVICES),
             (gimpfu.PF_OPTION, "result", "Result", 0, ("This image", "A new image")),
         ],

@@ -16,7 +16,7 @@ SIDE = 240
 SETTLE_MS = 300
 
 #: The model that does the least work, and those that it stands in for: its result is like theirs.
-QUICK, LIKE_QUICK = "fast", ("", "auto", "web")
+QUICK, LIKE_QUICK = "fast", ("", "auto", "auto+", "web", "web+")
 
 #: Two grays under transparent pixels, and the side of their squares.
 CHECKS = 8, 0x999999, 0x666666

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from liif_engine.auto import AUTO, CLEAN, DAMAGED
+from liif_engine.model_names import AUTO, makers
 from liif_engine.picture.image_file import Marker
 from liif_engine.target import Target
 
@@ -52,10 +52,9 @@ class Order:
 
         What an older version's marker does not say counts as the same.
         """
-        models = {DAMAGED, CLEAN} if self.model == AUTO else {Path(self.model).stem}
         precisions = {"fp32", "bf16", ""} if self.precision == "auto" else {self.precision, ""}
         return (
-            marker.model in models
+            marker.model in makers(self.model)
             and marker.precision in precisions
             and marker.quality in {None, self.quality}
             and marker.consistent in {None, self.consistent}

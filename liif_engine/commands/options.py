@@ -16,7 +16,12 @@ if TYPE_CHECKING:
     from liif_engine.restore import Engine
     from liif_engine.workers import WorkerSettings
 
-Model = Annotated[str | None, typer.Option(help="auto, a shipped name (see `liif models`) or a checkpoint's path.")]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        help="auto, a shipped name (see `liif models`) or a checkpoint's path; + at its end: asked eight times."
+    ),
+]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 Precision = Annotated[str | None, typer.Option(help="auto, fp32 or bf16; auto is bf16 for 8-bit pictures if it can.")]
 Config = Annotated[

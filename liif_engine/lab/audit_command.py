@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from liif_engine.auto import AUTO, CLEAN, DAMAGED
 from liif_engine.errors import DeviceError, ExitCode, OutputError, UsageError
 from liif_engine.lab.audit import BOUND, AuditedTile, Summary, audit, summaries, worst_first
 from liif_engine.lab.audit_pictures import pictures
 from liif_engine.lab.audit_sheet import sheet
+from liif_engine.model_names import AUTO, CLEAN, DAMAGED
 from liif_engine.network.card import shipped_models
 from liif_engine.network.device import DTYPE, choose_device, choose_precision
 from liif_engine.restore import Engine

@@ -12,6 +12,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from liif_engine.model_names import like
 from liif_engine.workers.freight import Freight, unpacked
 from liif_engine.workers.inside import Inside, in_words
 from liif_engine.workers.work import Answer, Broken, Do, Ended, FromWorker, ToWorker, WorkerSettings
@@ -82,7 +83,7 @@ class Actor:
         settings = self._settings
         try:
             if self._model is not None:
-                settings = replace(settings, model=unpack_model(self._model))
+                settings = replace(settings, model=like(settings.model, unpack_model(self._model)))
             worker = _Inside(self, settings, self._device)
             worker.start()
         except Exception as error:
@@ -119,7 +120,7 @@ class _Inside(Inside):
         brought = self._brought.pop(do.number)
         with unpacked(brought.freight) as (work, collect):
             if brought.model is not None:
-                work = replace(work, model=self._path_of(brought.model))
+                work = replace(work, model=like(work.model, self._path_of(brought.model)))
             answer = super()._work(replace(do, work=work))
             self._results[do.number] = collect()
         return answer

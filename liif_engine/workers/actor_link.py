@@ -12,6 +12,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from liif_engine.errors import LiifError, WorkerError
+from liif_engine.model_names import plain
 from liif_engine.workers.actor import Actor, Brought, Checkpoint
 from liif_engine.workers.freight import Parcel
 from liif_engine.workers.work import Do, Ended, FromWorker, Report, ToWorker, WorkerSettings
@@ -180,6 +181,7 @@ class Models:
         Args:
             model: a name or an absolute path.
         """
+        model = plain(model)
         path = Path(model)
         try:
             found = path.stat() if path.is_absolute() else None

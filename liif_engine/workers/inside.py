@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from liif_engine import log, memory
-from liif_engine.auto import AUTO, CLEAN, DAMAGED
 from liif_engine.errors import Cancelled, LiifError, MemoryExhaustedError, WorkerError
+from liif_engine.model_names import AUTO, CLEAN, DAMAGED, plain
 from liif_engine.network import card
 from liif_engine.workers import pixel_work, tile_work
 from liif_engine.workers.work import (
@@ -298,6 +298,7 @@ class Engines:
 
 def _size_and_stamp(model: str) -> tuple[int, object]:
     """Bytes that a model takes, about, and what tells that its file was replaced by another."""
+    model = plain(model)
     if model == AUTO:
         return sum(_size_and_stamp(name)[0] for name in (DAMAGED, CLEAN)), None
     path = Path(model)

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from liif_engine import log as logs
 from liif_engine import memory
-from liif_engine.auto import AUTO, choose
+from liif_engine.auto import choose
 from liif_engine.errors import BusyError, Cancelled, LiifError, TooLargeError, WorkerError
 from liif_engine.file import Clock
+from liif_engine.model_names import AUTO, like, plain
 from liif_engine.picture import planes, tiles
 from liif_engine.picture.damage import estimate
 from liif_engine.picture.narrow import is_narrow, restore_surrounded
@@ -100,8 +101,8 @@ class Share(threading.Thread):
 
     def for_picture(self, pixels: Pixels, file: Path | None = None) -> Share:
         """As `Engine.for_picture`; this object then stands for the chosen engine."""
-        if self.model_name == AUTO:
-            self.model_name = model_for(pixels, file)
+        if plain(self.model_name) == AUTO:
+            self.model_name = like(self.model_name, model_for(pixels, file))
         return self
 
     def precision_for(self, _: int) -> str:
@@ -177,7 +178,7 @@ class Share(threading.Thread):
 
     def model(self) -> str:
         """As workers take it: the name that a worker gives to a checkpoint's model is no longer its path."""
-        return self.model_name if self.work.model == AUTO else self.work.model
+        return self.model_name if plain(self.work.model) == AUTO else self.work.model
 
     def try_submit(self, work: Work, on_progress: OnProgress) -> Ticket | None:
         """Gives a part of the picture to a worker; None if none has room."""

@@ -127,7 +127,15 @@ def test_a_result_of_other_settings_is_not_taken_for_the_one_asked_for(source: P
 
 
 @pytest.mark.parametrize(
-    "others", [{"quality": 50}, {"precision": "bf16"}, {"consistent": True}, {"model": "web"}, {"model": "auto"}]
+    "others",
+    [
+        {"quality": 50},
+        {"precision": "bf16"},
+        {"consistent": True},
+        {"model": "web"},
+        {"model": "auto"},
+        {"model": "copy+"},
+    ],
 )
 def test_results_of_other_settings_are_told_from_each_other_without_the_journal(
     source: Path, tmp_path: Path, others: dict[str, Any]
