@@ -19,7 +19,8 @@ from liif_engine.target import Target
 
 if TYPE_CHECKING:
     # Planning and dry runs need no torch.
-    from liif_engine.restore import Engine, OnProgress, Pixels
+    from liif_engine.progress import OnProgress
+    from liif_engine.restore import Engine, Pixels
 
 log = logging.getLogger(__name__)
 

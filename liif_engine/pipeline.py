@@ -17,7 +17,8 @@ from liif_engine.file import Computed, Outcome, Plan
 from liif_engine.picture.image_file import Limits, Picture
 
 if TYPE_CHECKING:
-    from liif_engine.restore import Engine, OnProgress
+    from liif_engine.progress import OnProgress
+    from liif_engine.restore import Engine
 
 #: Pictures read before the device has time for them. Two, since one of them may be small.
 READ_AHEAD = 2

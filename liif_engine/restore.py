@@ -17,6 +17,7 @@ from liif_engine import memory
 from liif_engine.auto import choose
 from liif_engine.errors import MemoryExhaustedError, TooLargeError
 from liif_engine.judge import ImplausibleTile, judge, plausible
+from liif_engine.levels import FORMS, as_array, finished, to_tensor
 from liif_engine.model_names import AUTO, DAMAGED, SELF_ENSEMBLE, like, plain
 from liif_engine.network import checkpoint, decoder
 from liif_engine.network.decode import Axis, Span, Strip, axis
@@ -29,14 +30,12 @@ from liif_engine.picture.damage import estimate
 from liif_engine.picture.narrow import is_narrow, restore_surrounded
 from liif_engine.picture.tiles import Grid, Rect, Tile
 from liif_engine.picture.turns import AS_IT_IS, TURNS, Turn
+from liif_engine.progress import OnProgress, Progress
 from liif_engine.target import Target
 
 log = logging.getLogger(__name__)
 
 Pixels = NDArray[Any]
-
-#: Called with the share of the work done, 0 to 1; what it raises ends the work.
-OnProgress = Callable[[float], None]
 
 #: Longest side of a tile's core in input pixels, by kind of device. Larger tiles repeat less of the encoder's work in
 #: their halos (1.3 times at 512); smaller ones need less memory. Fixed, so that equal input gives equal bytes.
@@ -55,12 +54,6 @@ STRIP_BYTES = 200 << 20
 #: Bytes per pixel and channel that encoding a result to a file takes on top of it: Pillow keeps four bytes a pixel.
 FILE_COPIES = 1.5
 
-#: What the fused decoder writes for a result's dtype.
-FORMS = {"uint8": torch.uint8, "uint16": torch.uint16, "float32": torch.float32}
-
-#: ITU-R BT.601 luma of the network's answer to a gray picture.
-LUMA = (0.299, 0.587, 0.114)
-
 
 @dataclass(frozen=True)
 class _Place:
@@ -76,32 +69,6 @@ class _Frame:
 
     grid: Grid
     axes: tuple[Axis, Axis]
-
-
-class _Progress:
-    """Counts multiply-adds of finished work; never goes back, though a tile may be done over."""
-
-    def __init__(self, total: int, report: OnProgress | None) -> None:
-        self.total, self.report = max(total, 1), report
-        self.finished = 0
-        self.tile = 0
-        self.shown = 0.0
-
-    def step(self, work: int) -> None:
-        """Part of the present tile is done."""
-        self.tile += work
-        self.shown = max(self.shown, min((self.finished + self.tile) / self.total, 1.0))
-        if self.report is not None:
-            self.report(self.shown)
-
-    def end_tile(self, work: int) -> None:
-        """The present tile is done; it was worth `work`."""
-        self.finished, self.tile = self.finished + work, 0
-        self.step(0)
-
-    def redo_tile(self) -> None:
-        """The present tile starts over."""
-        self.tile = 0
 
 
 @dataclass(frozen=True)
@@ -241,7 +208,7 @@ class Engine:
         source = planes.settle_alpha(source, layout, result)
         work = tiles.tiles(grid, core)
         groups = planes.NETWORK_GROUPS[layout]
-        progress = _Progress(len(groups) * sum(map(self._work, work)), on_progress)
+        progress = Progress(len(groups) * sum(map(self._work, work)), on_progress)
         for group in groups:
             self._restore_group(_Canvas(source[..., group]), _Canvas(result), group, grid, work, progress)
         return result.reshape(out_height, out_width, *pixels.shape[2:])
@@ -278,7 +245,7 @@ class Engine:
         result = np.empty((tile.output.height, tile.output.width, window.shape[2]), window.dtype)
         source = _Canvas(window, tile.window.top, tile.window.left)
         target = _Canvas(result, tile.output.top, tile.output.left)
-        progress = _Progress(self._work(tile), on_progress)
+        progress = Progress(self._work(tile), on_progress)
         self._restore_group(source, target, slice(0, window.shape[2]), grid, [tile], progress)
         return result
 
@@ -343,7 +310,7 @@ class Engine:
         group: slice,
         grid: Grid,
         work: list[Tile],
-        progress: _Progress,
+        progress: Progress,
     ) -> None:
         """Every tile of one group of channels; an out-of-memory error makes tiles smaller, then moves to the CPU."""
         place = _Place(self.device, self.precision_for(8 * source.pixels.dtype.itemsize))
@@ -392,7 +359,7 @@ class Engine:
         frame: _Frame,
         tile: Tile,
         place: _Place,
-        progress: _Progress,
+        progress: Progress,
     ) -> None:
         """Encodes a tile's window and writes its output pixels into `result`."""
         view = source.cut(tile.window)
@@ -400,7 +367,7 @@ class Engine:
         try:
             if len(self._turns) == 1:
                 for strip in self._answers(view, tile, frame.axes, place, progress, target.dtype, group):
-                    _rows_of(target, tile, strip)[...] = _as_array(strip.values, target.dtype)
+                    _rows_of(target, tile, strip)[...] = as_array(strip.values, target.dtype)
             else:
                 self._write_mean(view, target, group, frame, tile, place, progress)
         except ImplausibleTile as signal:
@@ -416,7 +383,7 @@ class Engine:
         frame: _Frame,
         tile: Tile,
         place: _Place,
-        progress: _Progress,
+        progress: Progress,
     ) -> None:
         """Writes the mean of the answers to the turned windows, each answer laid back; rounded once, at the end."""
         total = np.zeros(target.shape, np.float32)
@@ -435,7 +402,7 @@ class Engine:
         tile: Tile,
         axes: tuple[Axis, Axis],
         place: _Place,
-        progress: _Progress,
+        progress: Progress,
         dtype: np.dtype[Any],
         group: slice,
     ) -> Iterator[Strip]:
@@ -449,11 +416,11 @@ class Engine:
         form = FORMS[dtype.name] if group.stop - group.start > 1 else torch.float32
         # In exact fp32, also where cuDNN would rather use TF32; and with the same algorithm each time.
         with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
-            pixels = _to_tensor(view, place.device)
+            pixels = to_tensor(view, place.device)
             feature_map = self._encode(network, pixels, lambda: progress.step(encoder_work))
             low, high = plausible(view)  # while a GPU computes
             strips = decoder.strips(network, feature_map, rows, columns, form=form)
-            for strip in to_host(replace(strip, values=_finished(strip.values, dtype, group)) for strip in strips):
+            for strip in to_host(replace(strip, values=finished(strip.values, dtype, group)) for strip in strips):
                 judge(strip, low, high, place.precision)
                 yield strip
                 progress.step((strip.stop - strip.start) * tile.output.width * network.decoder_work)
@@ -483,31 +450,6 @@ def _place_for(source: _Canvas, tile: Tile, place: _Place) -> _Place:
     return _Place(place.device, "fp32")
 
 
-def _to_tensor(view: Pixels, place: torch.device) -> Tensor:
-    """(h, w, 1 or 3) in the file's dtype to (1, 3, h, w) fp32 in [0, 1], channels last."""
-    full = planes.FULL_SCALE[view.dtype.name]
-    # A copy, since the view may be read-only; uint16 has few operations in torch, so it is widened here.
-    values = np.array(view, dtype=np.uint8 if view.dtype == np.uint8 else np.float32, order="C")
-    tensor = torch.from_numpy(values).to(place).float().div_(full)
-    return tensor.permute(2, 0, 1)[None].expand(1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
-
-
-def _finished(values: Tensor, dtype: np.dtype[Any], group: slice) -> Tensor:
-    """(rows, columns, 3) to (rows, columns, channels of the group) in the result's values, rounded and clamped."""
-    if not values.is_floating_point():
-        return values
-    if group.stop - group.start == 1:
-        values = (values * values.new_tensor(LUMA)).sum(-1, keepdim=True)
-    values = values.clamp_(0, 1).mul_(planes.FULL_SCALE[dtype.name])
-    if dtype == np.float32:
-        return values
-    return values.round_().to(torch.uint8 if dtype == np.uint8 else torch.int32)  # torch lacks much of uint16
-
-
 def _rows_of(target: Pixels, tile: Tile, strip: Strip) -> Pixels:
     """A strip's rows of a tile's output."""
     return target[strip.start - tile.output.top : strip.stop - tile.output.top]
-
-
-def _as_array(values: Tensor, dtype: np.dtype[Any]) -> Pixels:
-    return values.numpy().astype(dtype, copy=False)

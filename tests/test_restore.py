@@ -12,7 +12,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from liif_engine import Engine, restore
+from liif_engine import Engine, judge, restore
 from liif_engine.errors import MemoryExhaustedError, NonFiniteError, TooLargeError, UsageError
 from liif_engine.network import decode
 from liif_engine.network.decode import Strip
@@ -271,11 +271,11 @@ def test_what_is_plausible_depends_on_the_tile(side: str) -> None:
     flat = np.full((8, 8, 3), 10 if side == "dark" else 245, np.uint8)
     answer = 0.9 if side == "dark" else 0.1
     strip = Strip(0, 1, torch.zeros(1), torch.tensor([answer, answer]))
-    with pytest.raises(restore._ImplausibleTile):
-        restore._judge(strip, *restore._plausible(flat), "bf16")
+    with pytest.raises(judge.ImplausibleTile):
+        judge.judge(strip, *judge.plausible(flat), "bf16")
     busy = np.dstack([flat[..., 0], 255 - flat[..., 1], flat[..., 2]])
-    restore._judge(strip, *restore._plausible(busy), "bf16")
-    restore._judge(strip, *restore._plausible(flat), "fp32")  # nothing better is to be had
+    judge.judge(strip, *judge.plausible(busy), "bf16")
+    judge.judge(strip, *judge.plausible(flat), "fp32")  # nothing better is to be had
 
 
 @pytest.mark.parametrize("model", ["web", "published"])

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from liif_engine import restore
 from liif_engine.errors import ModelError
+from liif_engine.judge import ImplausibleTile
 from liif_engine.model_names import like, makers, plain
 from liif_engine.network import checkpoint
 from liif_engine.network.model import EdsrLiif
@@ -134,7 +135,7 @@ def test_a_tile_that_half_precision_spoils_starts_over_with_all_its_turns(
         precision = judged[-1]
         calls.append(precision)
         if precision == "bf16" and len(calls) == 3:
-            raise restore.ImplausibleTile("overflowed")
+            raise ImplausibleTile("overflowed")
 
     monkeypatch.setattr(restore, "judge", spoiled)
     result = Engine(f"{path}+", device="cpu", precision="bf16").restore(pixels, scale=2)

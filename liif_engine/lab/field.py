@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from liif_engine.levels import LUMA
 from liif_engine.network.model import EdsrLiif
 from liif_engine.picture import tiles
 from liif_engine.picture.tiles import Grid, Rect
-from liif_engine.restore import LUMA
 
 Pixels = NDArray[np.uint8]
 
