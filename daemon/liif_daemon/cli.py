@@ -19,7 +19,7 @@ import typer
 import liif_engine
 from liif_daemon import gimp
 from liif_engine import entry
-from liif_engine.errors import ConfigError, ExitCode, LiifError, UsageError, combined_exit_code, printable
+from liif_engine.errors import ConfigError, ExitCode, LiifError, OutputError, UsageError, combined_exit_code, printable
 
 if TYPE_CHECKING:
     from liif_daemon.ledger_review import ReviewLedger
@@ -170,9 +170,11 @@ def undo(
             jobs = undoable(path, ledger, since=after)
             if not jobs and files:
                 failures.append(
-                    LiifError("there is nothing of ours to undo", path=path, remedy="Try `liif-daemon why`.")
+                    UsageError("there is nothing of ours to undo", path=path, remedy="Try `liif-daemon why`.")
                 )
                 entry.show(failures[-1])
+            elif not jobs:
+                print(f"nothing was restored since {since}")
             for job in jobs:
                 try:
                     if not dry_run:
@@ -182,7 +184,7 @@ def undo(
                     failures.append(error.at(job.path))
                     entry.show(error)
                 except OSError as error:
-                    failures.append(LiifError(error.strerror or str(error), path=job.path, remedy=""))
+                    failures.append(OutputError(error.strerror or str(error), path=job.path))
                     entry.show(failures[-1])
     return combined_exit_code(failures)
 
@@ -233,6 +235,7 @@ def prune(
         bool, typer.Option("--reviewed", help="Also those whose results you kept on the review page.")
     ] = False,
     dry_run: DryRun = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Agree that originals go before their time is over.")] = False,
     config: Config = None,
 ) -> None:
     """Lets go of originals whose time is over."""
@@ -244,6 +247,10 @@ def prune(
         days = None if older_than is None else (time.time() - _time(older_than)) / 86400
         also = ledger.reviewed_originals() if reviewed else frozenset[str]()
         store = Store(settings.daemon.originals_folder)
+        if days is not None and not (dry_run or yes):
+            whole = prune_all(ledger, store, older_than_days=days, also=also, dry_run=True)
+            over = prune_all(ledger, store, also=also, dry_run=True)
+            _agree_to_lose(whole.count - over.count, as_bytes(whole.size - over.size))
         gone = prune_all(ledger, store, older_than_days=days, also=also, dry_run=dry_run)
     print(f"{gone.count} originals, {as_bytes(gone.size)}{' (dry run)' if dry_run else ''}")
 
@@ -294,6 +301,21 @@ def service_uninstall() -> None:
     from liif_daemon import unit
 
     print("\n".join(unit.uninstall()))
+
+
+def _agree_to_lose(count: int, size: str) -> None:
+    """Asks before originals go that were promised to be kept for longer.
+
+    Raises:
+        UsageError: nobody agreed.
+    """
+    if not count:
+        return
+    said = f"{count} originals, {size}, would go before their time is over, and no undo brings them back"
+    if not sys.stdin.isatty():
+        raise UsageError(said, remedy="If that is meant, run it again with --yes; --dry-run only counts them.")
+    if not typer.confirm(f"{said}. Delete them?", err=True):
+        raise UsageError("not agreed to; nothing was deleted")
 
 
 @contextmanager

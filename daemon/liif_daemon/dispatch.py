@@ -43,6 +43,9 @@ class Daemon:
         ledger: open.
         engine: restores files.
         once: end when all that is there is done.
+
+    Attributes:
+        missed: files and folders that could not be looked at, and why; the ledger has no rows of them.
     """
 
     def __init__(self, settings: Settings, ledger: Ledger, engine: Engine, *, once: bool = False) -> None:
@@ -52,6 +55,7 @@ class Daemon:
         self.settling = Settling()
         self.tally = Tally()
         self.looking = Looking(places.looking_path(settings))
+        self.missed: dict[Path, str] = {}
         self.stopping = threading.Event()
         self._wake = threading.Event()
         self._scans: dict[Path, FolderSettings] = {}
@@ -196,7 +200,7 @@ class Daemon:
     def _scan_all(self) -> None:
         self.recover()
         for path, folder in list(self._scans.items()):
-            for found in pictures(folder, folder.path, self.stopping.is_set):
+            for found in pictures(folder, folder.path, self.stopping.is_set, self._missed):
                 try:
                     if not self.ledger.seen(found, Glance.of(found), folder.rules):
                         self._hint(found, folder)
@@ -224,6 +228,7 @@ class Daemon:
         if folder is None:
             return
         self.looking.at(path)
+        self.missed.pop(path, None)
         try:
             if self.ledger.seen(path, Glance.of(path), folder.rules):
                 return
@@ -234,18 +239,26 @@ class Daemon:
                 self.tally.failed("InputError")
                 log.warning("%s: failed: %s", path, verdict.reason)
             else:
-                log.info("%s: left as it is: %s", path, verdict.reason)
+                level = logging.DEBUG if verdict.in_its_place else logging.INFO
+                log.log(level, "%s: left as it is: %s", path, verdict.reason)
         except FileNotFoundError:
             return
         except OSError as error:
-            log.warning("%s: cannot be read (%s); looked at again at the next scan", path, error.strerror)
+            self._missed(path, error)
         except LiifError as error:
             log.error("%s", error.explain())
+            self.missed[path] = error.explain()
             self.stopping.wait(1)
-        except Exception:
+        except Exception as error:
             log.exception("%s: unexpected; looked at again at the next scan. Please report this.", path)
+            self.missed[path] = f"unexpected {type(error).__name__}: {error}. Please report this."
         finally:
             self.looking.over()
+
+    def _missed(self, path: Path, error: OSError) -> None:
+        """A file or a folder cannot be read."""
+        self.missed[path] = f"cannot be read ({error.strerror})"
+        log.warning("%s: %s; looked at again at the next scan", path, self.missed[path])
 
     def _work_for_ever(self) -> None:
         """Claims and does jobs."""

@@ -329,6 +329,13 @@ class Ledger:
         )
         return self._jobs(query, (sha256,))
 
+    def maker(self, path: Path, sha256: str) -> Job | None:
+        """The job that put a result of this content at this path."""
+        # `results` knows the first job alone that made such content, and finds it without reading all rows.
+        first = [job for job in self.results(sha256) if job.destination == path]
+        query = "SELECT * FROM jobs WHERE result_sha256 = ? AND destination = ? ORDER BY id"
+        return next(iter(first or self._jobs(query, (sha256, _raw(path)))), None)
+
     def with_workplaces(self) -> list[Job]:
         """Jobs that are not claimed and may have left temporary files behind."""
         return self._jobs("SELECT * FROM jobs WHERE workplace IS NOT NULL AND state != 'claimed' ORDER BY id")
@@ -343,6 +350,15 @@ class Ledger:
     def recent(self, state: str, count: int) -> list[Job]:
         """The latest jobs in a state, newest first."""
         return self._jobs("SELECT * FROM jobs WHERE state = ? ORDER BY changed DESC LIMIT ?", (state, count))
+
+    def recent_files(self, state: str, count: int) -> list[list[Job]]:
+        """The jobs in a state of the files that came into it latest: a list for each file, newest first."""
+        query = (
+            "SELECT * FROM jobs WHERE state = ? AND path IN"
+            " (SELECT path FROM jobs WHERE state = ? GROUP BY path ORDER BY max(changed) DESC LIMIT ?)"
+            " ORDER BY changed DESC, id"
+        )
+        return by_file(self._jobs(query, (state, state, count)))
 
     def counts(self) -> dict[str, int]:
         """How many jobs are in each state."""
@@ -494,6 +510,24 @@ class Ledger:
                     for statement in script.split(";"):
                         db.execute(statement)
                     db.execute(f"PRAGMA user_version = {number}")
+
+
+def by_file(jobs: Iterable[Job]) -> list[list[Job]]:
+    """Jobs as a list for each file, in the order of its first."""
+    groups: dict[Path, list[Job]] = {}
+    for job in jobs:
+        groups.setdefault(job.path, []).append(job)
+    return list(groups.values())
+
+
+def reasons(jobs: list[Job]) -> str:
+    """Why one file's jobs are in their state; names sizes where that of the file itself is not the only one."""
+    if len(jobs) == 1 and jobs[0].in_place:
+        return jobs[0].reason
+    targets: dict[str, list[str]] = {}
+    for job in sorted(jobs, key=lambda job: job.id):
+        targets.setdefault(job.reason, []).append(job.target)
+    return "; ".join(f"at {' and '.join(names)}: {reason}" for reason, names in targets.items())
 
 
 def _raw(path: Path) -> bytes:

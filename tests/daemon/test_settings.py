@@ -167,6 +167,25 @@ def test_all_unsafe_places_are_named(tmp_path: Path) -> None:
     assert "daemon.state" in caught.value.remedy
 
 
+def test_relative_paths_begin_at_the_file_s_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place, elsewhere = tmp_path / "settings", tmp_path / "elsewhere"
+    place.mkdir()
+    elsewhere.mkdir()
+    text = "engine: {model: mine.pth}\ndaemon: {state: ../state}\nfolders:\n  - {path: pictures, model: ./my.pth}\n"
+    path = written(place, text + "  - {path: /absolute, model: fast}\n")
+    monkeypatch.chdir(elsewhere)
+    found = settings.load(Path("..") / "settings" / path.name)
+    assert found.daemon.state == tmp_path / "state"
+    assert [folder.path for folder in found.folders] == [place / "pictures", Path("/absolute")]
+    assert [found.engine.model, *(folder.model for folder in found.folders)] == [
+        str(place / "mine.pth"),
+        str(place / "my.pth"),
+        "fast",
+    ]
+    with pytest.raises(ConfigError, match=r"line 1: engine.model: .* home folder"):
+        settings.load(written(place, "engine: {model: ~nobody-of-this-name/x.pth}\n"))
+
+
 def test_a_folder_inside_one_that_is_not_recursive_is_no_overlap(tmp_path: Path) -> None:
     places.check_layout(layout(tmp_path, "  - path: BASE/a\n    recursive: false\n  - path: BASE/a/b\n"))
 
