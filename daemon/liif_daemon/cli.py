@@ -198,11 +198,12 @@ def retry(
     """Queues again what failed, was left alone or was undone."""
     if not files and not failed:
         raise UsageError("say what to try again", remedy="Name files or folders, or give --failed.")
-    with _ledger(config) as (_, ledger):
+    with _ledger(config) as (settings, ledger):
         jobs = ledger.jobs(state="failed") if failed else []
         for path in [_absolute(file) for file in files or []]:
             jobs += ledger.below(path) if path.is_dir() else ledger.jobs(path=path)
-        print(f"{ledger.retry(jobs)} queued")
+        count = ledger.retry(jobs)
+        print(f"{count} queued{_when(settings) if count else ''}")
 
 
 @app.command()
@@ -220,12 +221,16 @@ def scan(
     from liif_daemon.scan import scan as scan_all
 
     with _ledger(config) as (settings, ledger):
+        if not folders and not settings.folders:
+            raise UsageError("there is no folder to look at", remedy="Name one: `liif-daemon scan FOLDER --dry-run`.")
         if folders:
             chosen = {_absolute(folder) for folder in folders}
             known = [folder for folder in settings.folders if folder.path in chosen]
             settings = settings.with_folders(known or _folders(folders, {}))
         counts = scan_all(settings, ledger, again=again, dry_run=dry_run, say=lambda line: print(printable(line)))
-    print(", ".join(f"{count} {kind}" for kind, count in counts.items()) or "nothing new")
+        queued = bool(counts.get("to be restored")) and not dry_run
+        said = ", ".join(f"{count} {kind}" for kind, count in counts.items()) or "no pictures there"
+        print(said + (_when(settings) if queued else ""))
 
 
 @app.command()
@@ -303,6 +308,13 @@ def service_uninstall() -> None:
     print("\n".join(unit.uninstall()))
 
 
+def _when(settings: Settings) -> str:
+    """When the queue is worked off, if not now."""
+    from liif_daemon import places
+
+    return "" if places.is_running(settings) else "; the daemon is not running: `liif-daemon run` does it"
+
+
 def _agree_to_lose(count: int, size: str) -> None:
     """Asks before originals go that were promised to be kept for longer.
 
@@ -347,16 +359,24 @@ def _settings(config: Path | None) -> Settings:
 
 def _folders(paths: list[Path], given: dict[str, Any]) -> list[FolderSettings]:
     """Settings of folders from the command line; files of one folder are that folder with their names alone."""
+    from liif_daemon.names import why_not
     from liif_daemon.settings import folder
 
-    names: dict[Path, list[str]] = {}
+    names: dict[Path, list[str]] = {path: [] for path in map(_absolute, paths) if path.is_dir()}
+    whole = set(names)
     for path in map(_absolute, paths):
-        if path.is_dir():
-            names.setdefault(path, [])
-        elif path.is_file():
-            names.setdefault(path.parent, []).append(glob.escape(path.name))
-        else:
+        if path in whole:
+            continue
+        if not path.is_file():
             raise UsageError("there is no such file or folder", path=path)
+        if path.is_symlink():
+            raise UsageError(
+                "is a symbolic link, and those are not followed", path=path, remedy="Name the file itself."
+            )
+        if reason := why_not(path, folder({"path": path.parent, "include": ("*",)})):
+            raise UsageError(f"is never looked at: {reason}", path=path, remedy="Rename it, or use `liif restore`.")
+        if path.parent not in whole:  # what lies in a folder that is named too is that folder's
+            names.setdefault(path.parent, []).append(glob.escape(path.name))
     return [
         folder({**given, "path": path, **({"include": tuple(found), "recursive": False} if found else {})})
         for path, found in names.items()
@@ -376,6 +396,6 @@ def _time(text: str) -> float:
         return time.time() - float(match[1]) * seconds
     try:
         return datetime.fromisoformat(text.strip()).timestamp()
-    except ValueError:
+    except (ValueError, OverflowError):
         message = f"write a time like `2 hours`, `3 days` or 2026-01-31, not {text!r}"
         raise UsageError(message) from None

@@ -15,10 +15,10 @@ from liif_daemon.examine import Verdict, examine, record
 from liif_daemon.figures import Tally
 from liif_daemon.ledger import Glance, Job, Ledger
 from liif_daemon.looking import Looking
-from liif_daemon.names import pictures
+from liif_daemon.names import pictures, why_not
 from liif_daemon.progress import Progress
 from liif_daemon.replace import tidy
-from liif_daemon.settings import FolderSettings, Settings
+from liif_daemon.settings import FolderSettings, Settings, target_name
 from liif_daemon.settle import Settling
 from liif_daemon.store import Store, hash_of
 from liif_daemon.watcher import Watcher
@@ -76,6 +76,7 @@ class Daemon:
         self._count_death_at_look()
         self.recover()
         self._clear_workplaces()
+        self._withdraw()
         self.watcher.start()
         self._start("look", self._look_for_ever)
         for number in range(self.settings.daemon.jobs_at_once):
@@ -114,6 +115,7 @@ class Daemon:
         """Goes on with other folders and settings; what is at work ends under the old ones."""
         self.watcher.stop()
         self.settings = settings
+        self._withdraw()
         self._new_watcher()
         self.watcher.start()
 
@@ -137,6 +139,19 @@ class Daemon:
                     self._hint(jobs[0].path, self.settings.folder_of(jobs[0].path))
             except OSError as error:
                 log.warning("%s: cannot be put in order yet (%s)", jobs[0].path, error.strerror)
+
+    def _withdraw(self) -> None:
+        """Takes back what was queued under settings that are no longer these; the scan that follows looks again."""
+        old = [job for job in self.ledger.jobs(state="queued") if self._is_outdated(job)]
+        self.ledger.withdraw(old, "queued under other settings, and looked at again under these")
+
+    def _is_outdated(self, job: Job) -> bool:
+        folder = self.settings.folder_of(job.path)
+        if folder is None:  # nothing of ours, unless its folder is and subfolders are no longer
+            return any(job.folder == one.path for one in self.settings.folders)
+        asked = {(target_name(target), number == 0) for number, target in enumerate(folder.targets)}
+        same = job.folder == folder.path and (job.target, job.in_place) in asked
+        return not same or why_not(job.path, folder) is not None
 
     def _clear_workplaces(self) -> None:
         """Removes temporary files of jobs that were over when their run was killed."""

@@ -305,6 +305,17 @@ class Ledger:
                 for job in jobs
             )
 
+    def withdraw(self, jobs: Iterable[Job], reason: str) -> None:
+        """Takes queued jobs out of the queue; their files are looked at again."""
+        with self._change() as db:
+            for job in jobs:
+                found = db.execute(
+                    "UPDATE jobs SET state = 'skipped', reason = ?, changed = ? WHERE id = ? AND state = 'queued'",
+                    (reason, time.time(), job.id),
+                )
+                if found.rowcount:
+                    db.execute("DELETE FROM seen WHERE path = ?", (_raw(job.path),))
+
     def jobs(self, *, path: Path | None = None, sha256: str | None = None, state: str | None = None) -> list[Job]:
         """Jobs of a path, of an original's content, in a state, or all that is asked together; oldest first."""
         where, values = ["1"], []

@@ -223,7 +223,8 @@ def _summary(daemon: Daemon, started: float) -> ExitCode:
     )
     words += f", {len(missed)} not to be read" if missed else ""
     words += f", {len(by_file(before))} that failed before (`liif-daemon retry` tries again)" if before else ""
-    print(words)
+    quiet = not any((done, skipped, failed, jobs["queued"], missed, before))
+    print(words + ("; `liif-daemon why FILE` tells why a file is as it is" if quiet else ""))
     return ExitCode.SEVERAL if failed or jobs["queued"] or missed or named else ExitCode.OK
 
 

@@ -214,6 +214,33 @@ def test_who_agrees_to_some_files_has_not_agreed_to_their_folder(workshop: Works
     assert not names.names_files_alone(FolderSettings(path=workshop.folder))
 
 
+def test_files_that_are_never_looked_at_are_refused_in_words(workshop: Workshop) -> None:
+    data = draw(workshop.folder / "a.jpg", 1)
+    for name in (".hidden.jpg", "a.jpg.part"):
+        (workshop.folder / name).write_bytes(data)
+    (workshop.folder / "link.jpg").symlink_to(workshop.folder / "a.jpg")
+    for name, words in ((".hidden.jpg", "hidden"), ("a.jpg.part", "unfinished"), ("link.jpg", "symbolic link")):
+        with pytest.raises(UsageError, match=words):
+            cli._folders([workshop.folder / name], {})
+
+
+def test_a_folder_named_beside_a_file_in_it_is_meant_whole(workshop: Workshop) -> None:
+    draw(workshop.folder / "a.jpg", 1)
+    for paths in ([workshop.folder, workshop.folder / "a.jpg"], [workshop.folder / "a.jpg", workshop.folder]):
+        assert cli._folders(paths, {}) == [FolderSettings(path=workshop.folder)]
+
+
+def test_what_is_queued_without_a_daemon_says_so(workshop: Workshop, config: Path) -> None:
+    (workshop.folder / "bad.jpg").write_bytes(b"\xff\xd8\xff not a picture")
+    workshop.once()
+    assert "1 queued; the daemon is not running" in invoke("retry", "--failed", "--config", config).output
+    draw(workshop.folder / "a.jpg", 1)
+    assert "1 to be restored; the daemon is not running" in invoke("scan", "--config", config).output
+    empty = workshop.base / "empty.yaml"
+    empty.write_text("daemon: {state: state}\n", "utf-8")
+    assert isinstance(invoke("scan", "--config", empty).exception, UsageError)
+
+
 def test_a_service_that_cannot_be_used_at_all_is_no_picture_s_fault(tmp_path: Path) -> None:
     open_to_all = tmp_path / "runtime"
     open_to_all.mkdir(mode=0o755)
