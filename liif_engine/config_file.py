@@ -143,7 +143,8 @@ def in_words(error: ValidationError, kind: type[BaseModel], where: Place = ()) -
             yield place, f"{key} holds keys with values, like `{next(iter(kind.model_fields))}: ...`"
         else:
             own = first["type"] == "missing" or place == where
-            words = _any_of(one["msg"] for one in errors) + ("" if own else f", not {first['input']!r}")
+            words, given = _any_of(one["msg"] for one in errors), f", not {first['input']!r}"
+            words += "" if own or words.endswith(given) else given
             yield place, f"{key}: {words}" if key else words
 
 

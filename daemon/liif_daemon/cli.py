@@ -194,16 +194,22 @@ def retry(
     files: Annotated[list[Path] | None, typer.Argument(help="Files or folders.", metavar="FILE")] = None,
     failed: Annotated[bool, typer.Option("--failed", help="Everything that failed.")] = False,
     config: Config = None,
-) -> None:
+) -> int:
     """Queues again what failed, was left alone or was undone."""
     if not files and not failed:
         raise UsageError("say what to try again", remedy="Name files or folders, or give --failed.")
     with _ledger(config) as (settings, ledger):
         jobs = ledger.jobs(state="failed") if failed else []
+        failures: list[LiifError] = []
         for path in [_absolute(file) for file in files or []]:
-            jobs += ledger.below(path) if path.is_dir() else ledger.jobs(path=path)
+            found = ledger.below(path) if path.is_dir() else ledger.jobs(path=path)
+            if not found:
+                failures.append(UsageError("nothing is known of it", path=path, remedy="Try `liif-daemon why`."))
+                entry.show(failures[-1])
+            jobs += found
         count = ledger.retry(jobs)
         print(f"{count} queued{_when(settings) if count else ''}")
+    return combined_exit_code(failures)
 
 
 @app.command()

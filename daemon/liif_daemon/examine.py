@@ -108,7 +108,8 @@ def record(path: Path, folder: FolderSettings, settings: Settings, ledger: Ledge
         if found.kind == "job":
             ledger.queue(rows)
         elif found.kind in {"skipped", "failed"}:
-            ledger.note(rows[0], found.kind, found.reason)
+            for one in rows:  # all sizes, so that `retry` queues them all
+                ledger.note(one, found.kind, found.reason)
         # What the rules of the folder decided is looked at again when they change.
         ledger.see(path, found.glance, found.sha256, folder.rules if found.kind == "skipped" else "")
     return found.kind == "job"

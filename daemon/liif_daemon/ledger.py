@@ -532,12 +532,12 @@ def by_file(jobs: Iterable[Job]) -> list[list[Job]]:
 
 
 def reasons(jobs: list[Job]) -> str:
-    """Why one file's jobs are in their state; names sizes where that of the file itself is not the only one."""
-    if len(jobs) == 1 and jobs[0].in_place:
-        return jobs[0].reason
+    """Why one file's jobs are in their state; names sizes where not all are meant."""
     targets: dict[str, list[str]] = {}
     for job in sorted(jobs, key=lambda job: job.id):
         targets.setdefault(job.reason, []).append(job.target)
+    if len(targets) == 1 and any(job.in_place for job in jobs):
+        return jobs[0].reason
     return "; ".join(f"at {' and '.join(names)}: {reason}" for reason, names in targets.items())
 
 

@@ -218,9 +218,10 @@ def _summary(daemon: Daemon, started: float) -> ExitCode:
             show_error(LiifError(prefix + reasons(file), path=file[0].path))
     for path, why in missed.items():
         show_error(LiifError(why, path=path))
-    words = (
-        f"{len(done)} restored, {len(skipped)} left as they are, {len(failed)} failed, {len(jobs['queued'])} waiting"
-    )
+    over = {job.path for job in (*done, *failed)}
+    skipped = [job for job in skipped if job.path not in over and _is_meant(job, daemon)]
+    left, lost, waiting = (len(by_file(some)) for some in (skipped, failed, jobs["queued"]))
+    words = f"{len(done)} restored, {left} left as they are, {lost} failed, {waiting} waiting"
     words += f", {len(missed)} not to be read" if missed else ""
     words += f", {len(by_file(before))} that failed before (`liif-daemon retry` tries again)" if before else ""
     quiet = not any((done, skipped, failed, jobs["queued"], missed, before))

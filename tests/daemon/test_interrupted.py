@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from liif_daemon.engine import EngineError, Order
+from liif_daemon.run import _summary
+
+from liif_engine.errors import ExitCode
 
 from .workshop import Copying, Workshop, draw, size_of, wait_until
 
@@ -19,11 +23,17 @@ def interrupted(workshop: Workshop, **folder: object) -> None:
     workshop.engine = engine
 
 
-def test_what_an_interrupted_run_queued_is_restored_as_the_next_one_asks(workshop: Workshop) -> None:
+def test_what_an_interrupted_run_queued_is_restored_as_the_next_one_asks(
+    workshop: Workshop, capsys: pytest.CaptureFixture[str]
+) -> None:
     draw(workshop.folder / "a.jpg", 1)
     interrupted(workshop, scales=[2, 3])
     assert workshop.counts() == {"queued": 2}
-    assert workshop.once(scale=4) == {"done": 1, "skipped": 2}
+    with workshop.running(once=True, scale=4) as daemon:
+        wait_until(lambda: not daemon.tick())
+        assert _summary(daemon, daemon.progress.facts["started"]) is ExitCode.OK
+    assert capsys.readouterr().out == "1 restored, 0 left as they are, 0 failed, 0 waiting\n"
+    assert workshop.counts() == {"done": 1, "skipped": 2}
     assert size_of(workshop.folder / "a.jpg") == (80, 64)
     assert [path.name for path in workshop.folder.iterdir()] == ["a.jpg"]
 

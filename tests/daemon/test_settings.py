@@ -88,6 +88,7 @@ def test_mistakes_are_named_with_their_line(tmp_path: Path, text: str, message: 
     with pytest.raises(ConfigError) as caught:
         settings.load(written(tmp_path, text))
     assert message in str(caught.value)
+    assert str(caught.value).count(", not ") <= 1  # a value is named once
     assert caught.value.remedy
 
 

@@ -66,7 +66,8 @@ def test_status_names_a_failed_file_once_with_its_sizes(workshop: Workshop) -> N
         draw(workshop.folder / f"{name}.jpg", ord(name))
     assert workshop.once(scales=[2, 3]) == {"failed": 4}
     found = {Path(row["path"]).name: row["reason"] for row in status(workshop)["failures"]}
-    assert found == {"a.jpg": "at 2x and 3x: no a", "b.jpg": "at 2x and 3x: no b"}
+    assert found == {"a.jpg": "no a", "b.jpg": "no b"}
+    assert {row["target"] for row in status(workshop)["failures"]} == {"2x and 3x"}
 
 
 def test_once_tells_of_what_it_could_not_read(
@@ -130,6 +131,18 @@ def test_of_two_pictures_that_are_the_same_each_is_told_of_by_itself(workshop: W
     assert said["one.jpg"] == said["other.jpg"] == "It is left as it is: it is our own result."
     assert said["one@3x.jpg"].endswith(f"our own result, of {one}.")
     assert said["other@3x.jpg"].endswith(f"our own result, of {other}.")
+
+
+def test_retry_of_what_was_not_begun_queues_every_size(workshop: Workshop) -> None:
+    path = workshop.folder / "a.jpg"
+    draw(path, 1)
+    (workshop.base / "other name").hardlink_to(path)
+    assert workshop.once(scales=[2, 3]) == {"skipped": 2}
+    ledger = workshop.ledger()
+    assert ledger.retry(ledger.jobs(path=path)) == 2
+    ledger.close()
+    assert workshop.once(scales=[2, 3], hard_links="replace") == {"done": 2}
+    assert size_of(workshop.folder / "a@3x.jpg") == (60, 48)
 
 
 def test_only_results_that_lie_elsewhere_are_news(workshop: Workshop, caplog: pytest.LogCaptureFixture) -> None:
@@ -234,8 +247,9 @@ def test_what_is_queued_without_a_daemon_says_so(workshop: Workshop, config: Pat
     (workshop.folder / "bad.jpg").write_bytes(b"\xff\xd8\xff not a picture")
     workshop.once()
     assert "1 queued; the daemon is not running" in invoke("retry", "--failed", "--config", config).output
+    assert invoke("retry", workshop.folder / "nosuch.jpg", "--config", config).return_value == ExitCode.USAGE
     draw(workshop.folder / "a.jpg", 1)
-    assert "1 to be restored; the daemon is not running" in invoke("scan", "--config", config).output
+    assert "1 known; the daemon is not running" in invoke("scan", "--config", config).output
     empty = workshop.base / "empty.yaml"
     empty.write_text("daemon: {state: state}\n", "utf-8")
     assert isinstance(invoke("scan", "--config", empty).exception, UsageError)
