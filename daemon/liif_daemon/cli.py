@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import glob
 import json
 import os
-import re
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -23,7 +20,7 @@ from liif_engine.errors import ConfigError, ExitCode, LiifError, OutputError, Us
 
 if TYPE_CHECKING:
     from liif_daemon.ledger_review import ReviewLedger
-    from liif_daemon.settings import FolderSettings, Settings
+    from liif_daemon.settings import Settings
 
 app = typer.Typer(
     name="liif-daemon",
@@ -79,23 +76,24 @@ def run(
     config: Config = None,
 ) -> int:
     """Watches folders and restores what is there and what comes."""
+    from liif_daemon import asked
     from liif_daemon.run import run as run_daemon
 
-    asked: dict[str, Any] = {
+    options: dict[str, Any] = {
         "size": size,
         "long_edge": long_edge,
         "megapixels": megapixels,
         "model": model,
         "quality": quality,
     }
-    asked |= {"keep_originals": keep_originals, "recursive": recursive, "scales": scale or None}
-    given = {key: value for key, value in asked.items() if value is not None}
+    options |= {"keep_originals": keep_originals, "recursive": recursive, "scales": scale or None}
+    given = {key: value for key, value in options.items() if value is not None}
     if not folders and set(given) - {"recursive"}:
         raise UsageError("options of folders need a FOLDER", remedy="Name one, or write them into config.yaml.")
 
     def load() -> Settings:
         settings = _settings(config)
-        return settings.with_folders(_folders(folders, given)) if folders else settings
+        return settings.with_folders(asked.folders(folders, given)) if folders else settings
 
     def ask(question: str) -> bool:
         return yes or typer.confirm(question, err=True)
@@ -136,12 +134,13 @@ def status(
 @app.command()
 def why(files: Files, config: Config = None) -> None:
     """Says why files were restored, or were not."""
+    from liif_daemon import asked
     from liif_daemon.store import Store
     from liif_daemon.why import why as reasons
 
     with _ledger(config) as (settings, ledger):
         for file in files:
-            said = reasons(_absolute(file), settings, ledger, Store(settings.daemon.originals_folder))
+            said = reasons(asked.absolute(file), settings, ledger, Store(settings.daemon.originals_folder))
             print(f"{printable(file)}\n" + "\n".join(f"  {line}" for line in said or ["Nothing is known of it."]))
 
 
@@ -156,6 +155,7 @@ def undo(
     config: Config = None,
 ) -> int:
     """Brings originals back; they stay until `retry`."""
+    from liif_daemon import asked
     from liif_daemon.store import Store
     from liif_daemon.undo import undo as undo_one
     from liif_daemon.undo import undoable
@@ -164,9 +164,9 @@ def undo(
         raise UsageError("say what to undo", remedy="Name files or folders, or give --since.")
     failures: list[LiifError] = []
     with _ledger(config) as (settings, ledger):
-        after = 0.0 if since is None else _time(since)
+        after = 0.0 if since is None else asked.moment(since)
         store = Store(settings.daemon.originals_folder)
-        for path in [_absolute(file) for file in files or []] or [Path(os.sep)]:
+        for path in [asked.absolute(file) for file in files or []] or [Path(os.sep)]:
             jobs = undoable(path, ledger, since=after)
             if not jobs and files:
                 failures.append(
@@ -196,12 +196,14 @@ def retry(
     config: Config = None,
 ) -> int:
     """Queues again what failed, was left alone or was undone."""
+    from liif_daemon import asked
+
     if not files and not failed:
         raise UsageError("say what to try again", remedy="Name files or folders, or give --failed.")
     with _ledger(config) as (settings, ledger):
         jobs = ledger.jobs(state="failed") if failed else []
         failures: list[LiifError] = []
-        for path in [_absolute(file) for file in files or []]:
+        for path in [asked.absolute(file) for file in files or []]:
             found = ledger.below(path) if path.is_dir() else ledger.jobs(path=path)
             if not found:
                 failures.append(UsageError("nothing is known of it", path=path, remedy="Try `liif-daemon why`."))
@@ -224,15 +226,16 @@ def scan(
     config: Config = None,
 ) -> None:
     """Looks at every file of the folders now, and queues what is to be restored."""
+    from liif_daemon import asked
     from liif_daemon.scan import scan as scan_all
 
     with _ledger(config) as (settings, ledger):
         if not folders and not settings.folders:
             raise UsageError("there is no folder to look at", remedy="Name one: `liif-daemon scan FOLDER --dry-run`.")
         if folders:
-            chosen = {_absolute(folder) for folder in folders}
+            chosen = {asked.absolute(folder) for folder in folders}
             known = [folder for folder in settings.folders if folder.path in chosen]
-            settings = settings.with_folders(known or _folders(folders, {}))
+            settings = settings.with_folders(known or asked.folders(folders, {}))
         counts = scan_all(settings, ledger, again=again, dry_run=dry_run, say=lambda line: print(printable(line)))
         queued = bool(counts.get("to be restored")) and not dry_run
         said = ", ".join(f"{count} {kind}" for kind, count in counts.items()) or "no pictures there"
@@ -250,12 +253,13 @@ def prune(
     config: Config = None,
 ) -> None:
     """Lets go of originals whose time is over."""
+    from liif_daemon import asked
     from liif_daemon.prune import prune as prune_all
     from liif_daemon.status import as_bytes
     from liif_daemon.store import Store
 
     with _ledger(config) as (settings, ledger):
-        days = None if older_than is None else (time.time() - _time(older_than)) / 86400
+        days = None if older_than is None else (time.time() - asked.moment(older_than)) / 86400
         also = ledger.reviewed_originals() if reviewed else frozenset[str]()
         store = Store(settings.daemon.originals_folder)
         if days is not None and not (dry_run or yes):
@@ -361,47 +365,3 @@ def _settings(config: Path | None) -> Settings:
     from liif_daemon import settings
 
     return settings.load(config)
-
-
-def _folders(paths: list[Path], given: dict[str, Any]) -> list[FolderSettings]:
-    """Settings of folders from the command line; files of one folder are that folder with their names alone."""
-    from liif_daemon.names import why_not
-    from liif_daemon.settings import folder
-
-    names: dict[Path, list[str]] = {path: [] for path in map(_absolute, paths) if path.is_dir()}
-    whole = set(names)
-    for path in map(_absolute, paths):
-        if path in whole:
-            continue
-        if not path.is_file():
-            raise UsageError("there is no such file or folder", path=path)
-        if path.is_symlink():
-            raise UsageError(
-                "is a symbolic link, and those are not followed", path=path, remedy="Name the file itself."
-            )
-        if reason := why_not(path, folder({"path": path.parent, "include": ("*",)})):
-            raise UsageError(f"is never looked at: {reason}", path=path, remedy="Rename it, or use `liif restore`.")
-        if path.parent not in whole:  # what lies in a folder that is named too is that folder's
-            names.setdefault(path.parent, []).append(glob.escape(path.name))
-    return [
-        folder({**given, "path": path, **({"include": tuple(found), "recursive": False} if found else {})})
-        for path, found in names.items()
-    ]
-
-
-def _absolute(path: Path) -> Path:
-    # Not resolved: a symbolic link to a folder keeps its name.
-    return Path(os.path.abspath(path.expanduser()))  # noqa: PTH100
-
-
-def _time(text: str) -> float:
-    """``2 hours`` ago, ``3 days`` ago or a date, as Unix time."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(second|minute|hour|day|week)s?", text.strip())
-    if match is not None:
-        seconds = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 604800}[match[2]]
-        return time.time() - float(match[1]) * seconds
-    try:
-        return datetime.fromisoformat(text.strip()).timestamp()
-    except (ValueError, OverflowError):
-        message = f"write a time like `2 hours`, `3 days` or 2026-01-31, not {text!r}"
-        raise UsageError(message) from None

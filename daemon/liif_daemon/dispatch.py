@@ -151,7 +151,12 @@ class Daemon:
             return any(job.folder == one.path for one in self.settings.folders)
         asked = {(target_name(target), number == 0) for number, target in enumerate(folder.targets)}
         same = job.folder == folder.path and (job.target, job.in_place) in asked
-        return not same or why_not(job.path, folder) is not None
+        if not same or why_not(job.path, folder) is not None:
+            return True
+        if len(asked) == 1:
+            return False
+        known = self.ledger.jobs(path=job.path, sha256=job.source_sha256)
+        return not asked <= {(one.target, one.in_place) for one in known}
 
     def _clear_workplaces(self) -> None:
         """Removes temporary files of jobs that were over when their run was killed."""

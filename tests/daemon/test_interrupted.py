@@ -38,6 +38,13 @@ def test_what_an_interrupted_run_queued_is_restored_as_the_next_one_asks(
     assert [path.name for path in workshop.folder.iterdir()] == ["a.jpg"]
 
 
+def test_a_size_that_is_new_is_restored_beside_what_was_queued(workshop: Workshop) -> None:
+    draw(workshop.folder / "a.jpg", 1)
+    interrupted(workshop)
+    assert workshop.once(scales=[2, 3]) == {"done": 2}
+    assert size_of(workshop.folder / "a@3x.jpg") == (60, 48)
+
+
 def test_what_was_queued_in_a_folder_is_restored_by_a_run_in_a_folder_below(workshop: Workshop) -> None:
     draw(workshop.folder / "sub" / "a.jpg", 1)
     interrupted(workshop)

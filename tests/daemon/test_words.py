@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from liif_daemon import check, cli, examine, names, places
+from liif_daemon import asked, check, cli, examine, names, places
 from liif_daemon.engine import EngineError, Order, ServiceEngine
 from liif_daemon.first_run import agree
 from liif_daemon.run import _summary
@@ -216,7 +216,7 @@ def test_who_agrees_to_some_files_has_not_agreed_to_their_folder(workshop: Works
     workshop.daemon_values["ask_above"] = 1
     for seed, name in enumerate(["a [1].jpg", "b.jpg"]):
         draw(workshop.folder / name, seed)
-    named = cli._folders([workshop.folder / "a [1].jpg"], {})
+    named = asked.folders([workshop.folder / "a [1].jpg"], {})
     ledger, settings = workshop.ledger(), workshop.settings()
     try:
         agree(Settings(daemon=settings.daemon, folders=tuple(named)), ledger, None, None)
@@ -234,13 +234,15 @@ def test_files_that_are_never_looked_at_are_refused_in_words(workshop: Workshop)
     (workshop.folder / "link.jpg").symlink_to(workshop.folder / "a.jpg")
     for name, words in ((".hidden.jpg", "hidden"), ("a.jpg.part", "unfinished"), ("link.jpg", "symbolic link")):
         with pytest.raises(UsageError, match=words):
-            cli._folders([workshop.folder / name], {})
+            asked.folders([workshop.folder / name], {})
+    with pytest.raises(UsageError, match="home folder"):
+        asked.folders([Path("~nobody-of-this-name/a.jpg")], {})
 
 
 def test_a_folder_named_beside_a_file_in_it_is_meant_whole(workshop: Workshop) -> None:
     draw(workshop.folder / "a.jpg", 1)
     for paths in ([workshop.folder, workshop.folder / "a.jpg"], [workshop.folder / "a.jpg", workshop.folder]):
-        assert cli._folders(paths, {}) == [FolderSettings(path=workshop.folder)]
+        assert asked.folders(paths, {}) == [FolderSettings(path=workshop.folder)]
 
 
 def test_what_is_queued_without_a_daemon_says_so(workshop: Workshop, config: Path) -> None:
