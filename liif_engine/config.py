@@ -5,13 +5,27 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from liif_engine import crew
-from liif_engine.config_file import ConfigFile
+from liif_engine.config_file import ConfigFile, placed
 from liif_engine.errors import UsageError
+
+
+def names_a_file(model: str) -> bool:
+    """Whether a model is asked for by the path of its checkpoint."""
+    return "/" in model or "\\" in model or model.lower().endswith((".safetensors", ".pth", ".pt"))
+
+
+def _placed(model: str, info: ValidationInfo) -> str:
+    # On the command line a path begins where that was typed, and is opened there.
+    return str(placed(Path(model), info)) if info.context and names_a_file(model) else model
+
+
+#: A name, or the path of a checkpoint, which in a config.yaml begins at that file's folder.
+ModelName = Annotated[str, AfterValidator(_placed)]
 
 
 class EngineSettings(BaseModel):
@@ -29,7 +43,7 @@ class EngineSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    model: str = "auto"
+    model: ModelName = "auto"
     device: str = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     quality: int = Field(default=95, ge=1, le=100)

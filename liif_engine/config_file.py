@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError, ValidationInfo
 
 from liif_engine.errors import ConfigError
 
@@ -76,7 +77,7 @@ class ConfigFile:
 
     def _settings(self, kind: type[Settings], values: Any, where: Place) -> Iterator[Settings]:
         try:
-            yield kind.model_validate(values)
+            yield kind.model_validate(values, context=self.path.parent)
         except ValidationError as error:
             for place, message in in_words(error, kind, where):
                 self._note(place, message)
@@ -97,6 +98,21 @@ class ConfigFile:
 
     def _note(self, where: Place, message: str) -> None:
         self._mistakes.append((self.line_of(where), message))
+
+
+def placed(path: Path, info: ValidationInfo) -> Path:
+    """An absolute path: in a config.yaml a relative one begins at that file's folder, wherever a program is started.
+
+    Symbolic links are not resolved.
+
+    Raises:
+        ValueError: ``~somebody`` is nobody.
+    """
+    try:
+        home = path.expanduser()
+    except RuntimeError as error:
+        raise ValueError("this machine has no such user's home folder") from error
+    return Path(os.path.abspath(Path(info.context or "") / home))  # noqa: PTH100
 
 
 def several(messages: list[str], path: Path | None, remedy: str | None = None) -> ConfigError:
@@ -127,7 +143,8 @@ def in_words(error: ValidationError, kind: type[BaseModel], where: Place = ()) -
             yield place, f"{key} holds keys with values, like `{next(iter(kind.model_fields))}: ...`"
         else:
             own = first["type"] == "missing" or place == where
-            words = _any_of(one["msg"] for one in errors) + ("" if own else f", not {first['input']!r}")
+            words, given = _any_of(one["msg"] for one in errors), f", not {first['input']!r}"
+            words += "" if own or words.endswith(given) else given
             yield place, f"{key}: {words}" if key else words
 
 

@@ -36,25 +36,41 @@ def text_of(collector: Collector) -> str:
     return generate_latest(_registry(collector)).decode()
 
 
-def show(address: str, collector: Collector) -> None:
+def host_and_port(address: str) -> tuple[str, int]:
+    """What ``PORT`` or ``HOST:PORT`` means.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    match = re.fullmatch(r"(?:(\S+):)?(\d{1,5})", address)
+    if match is None or int(match[2]) > 65535:
+        raise UsageError(f"figures are shown at [HOST:]PORT, not at {address!r}")
+    return match[1] or LOOPBACK, int(match[2])
+
+
+def in_words(error: OSError | UnicodeError) -> str:
+    """Why there can be no figures at a place; a name that no host can have is a UnicodeError."""
+    return (isinstance(error, OSError) and error.strerror) or str(error)
+
+
+def show(address: str, collector: Collector, *, setting: str = "--metrics") -> None:
     """Shows the figures over HTTP, from a thread of its own, until the process ends.
 
     Args:
         address: ``PORT``, or ``HOST:PORT`` to show them to other machines too; they hold counts, no names of files.
         collector: asked at each look.
+        setting: where the address was named.
 
     Raises:
         UsageError: no address.
         ServiceError: the port cannot be had.
     """
-    match = re.fullmatch(r"(?:(\S+):)?(\d{1,5})", address)
-    if match is None or int(match[2]) > 65535:
-        raise UsageError(f"figures are shown at [HOST:]PORT, not at {address!r}")
+    host, port = host_and_port(address)
     try:
-        start_http_server(int(match[2]), match[1] or LOOPBACK, _registry(collector))
-    except OSError as error:
-        remedy = "Name another port with --metrics."
-        raise ServiceError(f"figures cannot be shown at {address} ({error.strerror})", remedy=remedy) from error
+        start_http_server(port, host, _registry(collector))
+    except (OSError, UnicodeError) as error:
+        remedy = f"Name another host or port with {setting}."
+        raise ServiceError(f"figures cannot be shown at {address} ({in_words(error)})", remedy=remedy) from error
 
 
 def _registry(collector: Collector) -> CollectorRegistry:

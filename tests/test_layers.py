@@ -36,6 +36,7 @@ DAEMON_LAYERS = [
     ("liif_daemon.undo", "liif_daemon.prune", "liif_daemon.work"),
     ("liif_daemon.dispatch",),
     ("liif_daemon.why", "liif_daemon.check", "liif_daemon.unit", "liif_daemon.scan", "liif_daemon.first_run"),
+    ("liif_daemon.asked",),
     ("liif_daemon.gimp",),
     ("liif_daemon.review",),
     ("liif_daemon.run",),

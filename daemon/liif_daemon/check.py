@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,7 @@ from liif_daemon.replace import remove_workplace, workplace_for
 from liif_daemon.settings import FolderSettings, Settings
 from liif_daemon.status import as_bytes
 from liif_engine.errors import LiifError
+from liif_engine.figures import host_and_port, in_words
 from liif_engine.service.client import ServiceError
 
 #: Less free space than this is worth a word. [bytes]
@@ -48,6 +51,8 @@ def check(settings: Settings, engine: ServiceEngine) -> Iterator[Finding]:
     yield from _limits(settings)
     for name, place in (("ledger", settings.daemon.state_folder), ("originals", settings.daemon.originals_folder)):
         yield _space(name, place)
+    if settings.daemon.metrics is not None:
+        yield _metrics(settings, str(settings.daemon.metrics))
     yield from _engine(settings, engine)
 
 
@@ -111,6 +116,21 @@ def _space(name: str, place: Path) -> Finding:
         return Finding("error", f"{name}: {place} cannot be written to ({error.strerror})")
     free = shutil.disk_usage(there).free
     return Finding("ok" if free > LITTLE_SPACE else "warning", f"{name}: {place}, {as_bytes(free)} free")
+
+
+def _metrics(settings: Settings, address: str) -> Finding:
+    """Whether figures can be shown where they are to be."""
+    place = host_and_port(address)
+    try:
+        family, *_, found = socket.getaddrinfo(*place, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, socket.SOCK_STREAM) as one:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server has it
+            one.bind(found)
+    except (OSError, UnicodeError) as error:  # Unicode: no name of a host can be like that
+        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE and places.is_running(settings):
+            return Finding("ok", f"metrics: {address} is taken, as it should be while the daemon runs")
+        return Finding("error", f"metrics: figures cannot be shown at {address} ({in_words(error)})")
+    return Finding("ok", f"metrics: {place[0]}:{place[1]} is free")
 
 
 def _engine(settings: Settings, engine: ServiceEngine) -> Iterator[Finding]:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import glob
 import json
 import os
-import re
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -19,11 +16,11 @@ import typer
 import liif_engine
 from liif_daemon import gimp
 from liif_engine import entry
-from liif_engine.errors import ConfigError, ExitCode, LiifError, UsageError, combined_exit_code, printable
+from liif_engine.errors import ConfigError, ExitCode, LiifError, OutputError, UsageError, combined_exit_code, printable
 
 if TYPE_CHECKING:
     from liif_daemon.ledger_review import ReviewLedger
-    from liif_daemon.settings import FolderSettings, Settings
+    from liif_daemon.settings import Settings
 
 app = typer.Typer(
     name="liif-daemon",
@@ -79,23 +76,24 @@ def run(
     config: Config = None,
 ) -> int:
     """Watches folders and restores what is there and what comes."""
+    from liif_daemon import asked
     from liif_daemon.run import run as run_daemon
 
-    asked: dict[str, Any] = {
+    options: dict[str, Any] = {
         "size": size,
         "long_edge": long_edge,
         "megapixels": megapixels,
         "model": model,
         "quality": quality,
     }
-    asked |= {"keep_originals": keep_originals, "recursive": recursive, "scales": scale or None}
-    given = {key: value for key, value in asked.items() if value is not None}
+    options |= {"keep_originals": keep_originals, "recursive": recursive, "scales": scale or None}
+    given = {key: value for key, value in options.items() if value is not None}
     if not folders and set(given) - {"recursive"}:
         raise UsageError("options of folders need a FOLDER", remedy="Name one, or write them into config.yaml.")
 
     def load() -> Settings:
         settings = _settings(config)
-        return settings.with_folders(_folders(folders, given)) if folders else settings
+        return settings.with_folders(asked.folders(folders, given)) if folders else settings
 
     def ask(question: str) -> bool:
         return yes or typer.confirm(question, err=True)
@@ -136,12 +134,13 @@ def status(
 @app.command()
 def why(files: Files, config: Config = None) -> None:
     """Says why files were restored, or were not."""
+    from liif_daemon import asked
     from liif_daemon.store import Store
     from liif_daemon.why import why as reasons
 
     with _ledger(config) as (settings, ledger):
         for file in files:
-            said = reasons(_absolute(file), settings, ledger, Store(settings.daemon.originals_folder))
+            said = reasons(asked.absolute(file), settings, ledger, Store(settings.daemon.originals_folder))
             print(f"{printable(file)}\n" + "\n".join(f"  {line}" for line in said or ["Nothing is known of it."]))
 
 
@@ -156,6 +155,7 @@ def undo(
     config: Config = None,
 ) -> int:
     """Brings originals back; they stay until `retry`."""
+    from liif_daemon import asked
     from liif_daemon.store import Store
     from liif_daemon.undo import undo as undo_one
     from liif_daemon.undo import undoable
@@ -164,15 +164,17 @@ def undo(
         raise UsageError("say what to undo", remedy="Name files or folders, or give --since.")
     failures: list[LiifError] = []
     with _ledger(config) as (settings, ledger):
-        after = 0.0 if since is None else _time(since)
+        after = 0.0 if since is None else asked.moment(since)
         store = Store(settings.daemon.originals_folder)
-        for path in [_absolute(file) for file in files or []] or [Path(os.sep)]:
+        for path in [asked.absolute(file) for file in files or []] or [Path(os.sep)]:
             jobs = undoable(path, ledger, since=after)
             if not jobs and files:
                 failures.append(
-                    LiifError("there is nothing of ours to undo", path=path, remedy="Try `liif-daemon why`.")
+                    UsageError("there is nothing of ours to undo", path=path, remedy="Try `liif-daemon why`.")
                 )
                 entry.show(failures[-1])
+            elif not jobs:
+                print(f"nothing was restored since {since}")
             for job in jobs:
                 try:
                     if not dry_run:
@@ -182,7 +184,7 @@ def undo(
                     failures.append(error.at(job.path))
                     entry.show(error)
                 except OSError as error:
-                    failures.append(LiifError(error.strerror or str(error), path=job.path, remedy=""))
+                    failures.append(OutputError(error.strerror or str(error), path=job.path))
                     entry.show(failures[-1])
     return combined_exit_code(failures)
 
@@ -192,15 +194,24 @@ def retry(
     files: Annotated[list[Path] | None, typer.Argument(help="Files or folders.", metavar="FILE")] = None,
     failed: Annotated[bool, typer.Option("--failed", help="Everything that failed.")] = False,
     config: Config = None,
-) -> None:
+) -> int:
     """Queues again what failed, was left alone or was undone."""
+    from liif_daemon import asked
+
     if not files and not failed:
         raise UsageError("say what to try again", remedy="Name files or folders, or give --failed.")
-    with _ledger(config) as (_, ledger):
+    with _ledger(config) as (settings, ledger):
         jobs = ledger.jobs(state="failed") if failed else []
-        for path in [_absolute(file) for file in files or []]:
-            jobs += ledger.below(path) if path.is_dir() else ledger.jobs(path=path)
-        print(f"{ledger.retry(jobs)} queued")
+        failures: list[LiifError] = []
+        for path in [asked.absolute(file) for file in files or []]:
+            found = ledger.below(path) if path.is_dir() else ledger.jobs(path=path)
+            if not found:
+                failures.append(UsageError("nothing is known of it", path=path, remedy="Try `liif-daemon why`."))
+                entry.show(failures[-1])
+            jobs += found
+        count = ledger.retry(jobs)
+        print(f"{count} queued{_when(settings) if count else ''}")
+    return combined_exit_code(failures)
 
 
 @app.command()
@@ -215,15 +226,20 @@ def scan(
     config: Config = None,
 ) -> None:
     """Looks at every file of the folders now, and queues what is to be restored."""
+    from liif_daemon import asked
     from liif_daemon.scan import scan as scan_all
 
     with _ledger(config) as (settings, ledger):
+        if not folders and not settings.folders:
+            raise UsageError("there is no folder to look at", remedy="Name one: `liif-daemon scan FOLDER --dry-run`.")
         if folders:
-            chosen = {_absolute(folder) for folder in folders}
+            chosen = {asked.absolute(folder) for folder in folders}
             known = [folder for folder in settings.folders if folder.path in chosen]
-            settings = settings.with_folders(known or _folders(folders, {}))
+            settings = settings.with_folders(known or asked.folders(folders, {}))
         counts = scan_all(settings, ledger, again=again, dry_run=dry_run, say=lambda line: print(printable(line)))
-    print(", ".join(f"{count} {kind}" for kind, count in counts.items()) or "nothing new")
+        queued = bool(counts.get("to be restored")) and not dry_run
+        said = ", ".join(f"{count} {kind}" for kind, count in counts.items()) or "no pictures there"
+        print(said + (_when(settings) if queued else ""))
 
 
 @app.command()
@@ -233,17 +249,23 @@ def prune(
         bool, typer.Option("--reviewed", help="Also those whose results you kept on the review page.")
     ] = False,
     dry_run: DryRun = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Agree that originals go before their time is over.")] = False,
     config: Config = None,
 ) -> None:
     """Lets go of originals whose time is over."""
+    from liif_daemon import asked
     from liif_daemon.prune import prune as prune_all
     from liif_daemon.status import as_bytes
     from liif_daemon.store import Store
 
     with _ledger(config) as (settings, ledger):
-        days = None if older_than is None else (time.time() - _time(older_than)) / 86400
+        days = None if older_than is None else (time.time() - asked.moment(older_than)) / 86400
         also = ledger.reviewed_originals() if reviewed else frozenset[str]()
         store = Store(settings.daemon.originals_folder)
+        if days is not None and not (dry_run or yes):
+            whole = prune_all(ledger, store, older_than_days=days, also=also, dry_run=True)
+            over = prune_all(ledger, store, also=also, dry_run=True)
+            _agree_to_lose(whole.count - over.count, as_bytes(whole.size - over.size))
         gone = prune_all(ledger, store, older_than_days=days, also=also, dry_run=dry_run)
     print(f"{gone.count} originals, {as_bytes(gone.size)}{' (dry run)' if dry_run else ''}")
 
@@ -296,6 +318,28 @@ def service_uninstall() -> None:
     print("\n".join(unit.uninstall()))
 
 
+def _when(settings: Settings) -> str:
+    """When the queue is worked off, if not now."""
+    from liif_daemon import places
+
+    return "" if places.is_running(settings) else "; the daemon is not running: `liif-daemon run` does it"
+
+
+def _agree_to_lose(count: int, size: str) -> None:
+    """Asks before originals go that were promised to be kept for longer.
+
+    Raises:
+        UsageError: nobody agreed.
+    """
+    if not count:
+        return
+    said = f"{count} originals, {size}, would go before their time is over, and no undo brings them back"
+    if not sys.stdin.isatty():
+        raise UsageError(said, remedy="If that is meant, run it again with --yes; --dry-run only counts them.")
+    if not typer.confirm(f"{said}. Delete them?", err=True):
+        raise UsageError("not agreed to; nothing was deleted")
+
+
 @contextmanager
 def _ledger(config: Path | None, *, forgiving: bool = False) -> Iterator[tuple[Settings, ReviewLedger]]:
     """The settings and the open ledger; `forgiving` finds the ledger even if a folder's settings are wrong now."""
@@ -321,39 +365,3 @@ def _settings(config: Path | None) -> Settings:
     from liif_daemon import settings
 
     return settings.load(config)
-
-
-def _folders(paths: list[Path], given: dict[str, Any]) -> list[FolderSettings]:
-    """Settings of folders from the command line; files of one folder are that folder with their names alone."""
-    from liif_daemon.settings import folder
-
-    names: dict[Path, list[str]] = {}
-    for path in map(_absolute, paths):
-        if path.is_dir():
-            names.setdefault(path, [])
-        elif path.is_file():
-            names.setdefault(path.parent, []).append(glob.escape(path.name))
-        else:
-            raise UsageError("there is no such file or folder", path=path)
-    return [
-        folder({**given, "path": path, **({"include": tuple(found), "recursive": False} if found else {})})
-        for path, found in names.items()
-    ]
-
-
-def _absolute(path: Path) -> Path:
-    # Not resolved: a symbolic link to a folder keeps its name.
-    return Path(os.path.abspath(path.expanduser()))  # noqa: PTH100
-
-
-def _time(text: str) -> float:
-    """``2 hours`` ago, ``3 days`` ago or a date, as Unix time."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(second|minute|hour|day|week)s?", text.strip())
-    if match is not None:
-        seconds = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 604800}[match[2]]
-        return time.time() - float(match[1]) * seconds
-    try:
-        return datetime.fromisoformat(text.strip()).timestamp()
-    except ValueError:
-        message = f"write a time like `2 hours`, `3 days` or 2026-01-31, not {text!r}"
-        raise UsageError(message) from None

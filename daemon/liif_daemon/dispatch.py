@@ -15,10 +15,10 @@ from liif_daemon.examine import Verdict, examine, record
 from liif_daemon.figures import Tally
 from liif_daemon.ledger import Glance, Job, Ledger
 from liif_daemon.looking import Looking
-from liif_daemon.names import pictures
+from liif_daemon.names import pictures, why_not
 from liif_daemon.progress import Progress
 from liif_daemon.replace import tidy
-from liif_daemon.settings import FolderSettings, Settings
+from liif_daemon.settings import FolderSettings, Settings, target_name
 from liif_daemon.settle import Settling
 from liif_daemon.store import Store, hash_of
 from liif_daemon.watcher import Watcher
@@ -43,6 +43,9 @@ class Daemon:
         ledger: open.
         engine: restores files.
         once: end when all that is there is done.
+
+    Attributes:
+        missed: files and folders that could not be looked at, and why; the ledger has no rows of them.
     """
 
     def __init__(self, settings: Settings, ledger: Ledger, engine: Engine, *, once: bool = False) -> None:
@@ -52,6 +55,7 @@ class Daemon:
         self.settling = Settling()
         self.tally = Tally()
         self.looking = Looking(places.looking_path(settings))
+        self.missed: dict[Path, str] = {}
         self.stopping = threading.Event()
         self._wake = threading.Event()
         self._scans: dict[Path, FolderSettings] = {}
@@ -72,6 +76,7 @@ class Daemon:
         self._count_death_at_look()
         self.recover()
         self._clear_workplaces()
+        self._withdraw()
         self.watcher.start()
         self._start("look", self._look_for_ever)
         for number in range(self.settings.daemon.jobs_at_once):
@@ -110,6 +115,7 @@ class Daemon:
         """Goes on with other folders and settings; what is at work ends under the old ones."""
         self.watcher.stop()
         self.settings = settings
+        self._withdraw()
         self._new_watcher()
         self.watcher.start()
 
@@ -133,6 +139,24 @@ class Daemon:
                     self._hint(jobs[0].path, self.settings.folder_of(jobs[0].path))
             except OSError as error:
                 log.warning("%s: cannot be put in order yet (%s)", jobs[0].path, error.strerror)
+
+    def _withdraw(self) -> None:
+        """Takes back what was queued under settings that are no longer these; the scan that follows looks again."""
+        old = [job for job in self.ledger.jobs(state="queued") if self._is_outdated(job)]
+        self.ledger.withdraw(old, "queued under other settings, and looked at again under these")
+
+    def _is_outdated(self, job: Job) -> bool:
+        folder = self.settings.folder_of(job.path)
+        if folder is None:  # nothing of ours, unless its folder is and subfolders are no longer
+            return any(job.folder == one.path for one in self.settings.folders)
+        asked = {(target_name(target), number == 0) for number, target in enumerate(folder.targets)}
+        same = job.folder == folder.path and (job.target, job.in_place) in asked
+        if not same or why_not(job.path, folder) is not None:
+            return True
+        if len(asked) == 1:
+            return False
+        known = self.ledger.jobs(path=job.path, sha256=job.source_sha256)
+        return not asked <= {(one.target, one.in_place) for one in known}
 
     def _clear_workplaces(self) -> None:
         """Removes temporary files of jobs that were over when their run was killed."""
@@ -196,7 +220,7 @@ class Daemon:
     def _scan_all(self) -> None:
         self.recover()
         for path, folder in list(self._scans.items()):
-            for found in pictures(folder, folder.path, self.stopping.is_set):
+            for found in pictures(folder, folder.path, self.stopping.is_set, self._missed):
                 try:
                     if not self.ledger.seen(found, Glance.of(found), folder.rules):
                         self._hint(found, folder)
@@ -224,6 +248,7 @@ class Daemon:
         if folder is None:
             return
         self.looking.at(path)
+        self.missed.pop(path, None)
         try:
             if self.ledger.seen(path, Glance.of(path), folder.rules):
                 return
@@ -234,18 +259,26 @@ class Daemon:
                 self.tally.failed("InputError")
                 log.warning("%s: failed: %s", path, verdict.reason)
             else:
-                log.info("%s: left as it is: %s", path, verdict.reason)
+                level = logging.DEBUG if verdict.in_its_place else logging.INFO
+                log.log(level, "%s: left as it is: %s", path, verdict.reason)
         except FileNotFoundError:
             return
         except OSError as error:
-            log.warning("%s: cannot be read (%s); looked at again at the next scan", path, error.strerror)
+            self._missed(path, error)
         except LiifError as error:
             log.error("%s", error.explain())
+            self.missed[path] = error.explain()
             self.stopping.wait(1)
-        except Exception:
+        except Exception as error:
             log.exception("%s: unexpected; looked at again at the next scan. Please report this.", path)
+            self.missed[path] = f"unexpected {type(error).__name__}: {error}. Please report this."
         finally:
             self.looking.over()
+
+    def _missed(self, path: Path, error: OSError) -> None:
+        """A file or a folder cannot be read."""
+        self.missed[path] = f"cannot be read ({error.strerror})"
+        log.warning("%s: %s; looked at again at the next scan", path, self.missed[path])
 
     def _work_for_ever(self) -> None:
         """Claims and does jobs."""

@@ -96,6 +96,9 @@ class ServiceEngine:
         """As `Engine.restore`."""
         try:
             self.client.ensure_running()
+        except client.ServiceError as error:  # nothing was sent yet, so no picture is to blame
+            raise EngineError(_words(error, order), "wait", error.kind) from error
+        try:
             job = self.client.submit_file(
                 order.source,
                 order.destination,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from liif_daemon.ledger import Glance, Ledger
 from liif_daemon.settings import FolderSettings, Settings, target_name
 from liif_daemon.store import hash_of
+from liif_engine.config import names_a_file
 from liif_engine.errors import LiifError, TruncatedError
 from liif_engine.picture import image_file
 from liif_engine.picture.image_file import Limits, Probe
@@ -23,6 +24,7 @@ class Verdict:
         kind: ``job`` (queue it), ``skipped`` or ``failed`` (write that down), ``ours``, ``undone`` or ``known``
             (nothing to do).
         reason: in words.
+        in_its_place: whether it is a result that lies where the daemon put it, which is no news.
         sha256: of the file.
         glance: what `stat` said before the content was read.
         width, height: in pixels, where a job was found.
@@ -34,6 +36,7 @@ class Verdict:
     glance: Glance | None = None
     width: int = 0
     height: int = 0
+    in_its_place: bool = False
 
 
 def examine(path: Path, folder: FolderSettings, settings: Settings, ledger: Ledger) -> Verdict:
@@ -53,7 +56,11 @@ def examine(path: Path, folder: FolderSettings, settings: Settings, ledger: Ledg
         return Verdict(kind, reason, sha256, glance, *size)
 
     if ours := ledger.results(sha256):
-        return verdict("ours", f"it is our own result, of {ours[-1].path}")
+        # Originals that are the same have the same result; the one that lies here is told of, not the first.
+        maker = ledger.maker(path, sha256)
+        of = (maker or ours[-1]).path
+        found = verdict("ours", "it is our own result" if of == path else f"it is our own result, of {of}")
+        return replace(found, in_its_place=maker is not None)
     if marker := _marker(path):
         return verdict("ours", f"its metadata says that it is a result of {marker.software}, by {marker.model}")
     rows = ledger.jobs(path=path, sha256=sha256)
@@ -101,7 +108,8 @@ def record(path: Path, folder: FolderSettings, settings: Settings, ledger: Ledge
         if found.kind == "job":
             ledger.queue(rows)
         elif found.kind in {"skipped", "failed"}:
-            ledger.note(rows[0], found.kind, found.reason)
+            for one in rows:  # all sizes, so that `retry` queues them all
+                ledger.note(one, found.kind, found.reason)
         # What the rules of the folder decided is looked at again when they change.
         ledger.see(path, found.glance, found.sha256, folder.rules if found.kind == "skipped" else "")
     return found.kind == "job"
@@ -110,7 +118,7 @@ def record(path: Path, folder: FolderSettings, settings: Settings, ledger: Ledge
 def model_of(folder: FolderSettings | None, settings: Settings) -> str:
     """The model that pictures of a folder are to be restored with: a name, or the absolute path of a checkpoint."""
     model = (folder.model if folder else None) or settings.engine.model
-    return str(Path(model).expanduser().absolute()) if "/" in model or "\\" in model else model
+    return str(Path(model).expanduser().absolute()) if names_a_file(model) else model
 
 
 def _results_above(path: Path, folder: FolderSettings) -> Path | None:

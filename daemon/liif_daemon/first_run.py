@@ -9,7 +9,7 @@ from pathlib import Path
 
 from liif_daemon.engine import EngineError, ServiceEngine
 from liif_daemon.ledger import Glance, Ledger
-from liif_daemon.names import pictures
+from liif_daemon.names import names_files_alone, pictures
 from liif_daemon.settings import FolderSettings, Settings, target_name
 from liif_daemon.status import as_bytes, as_time
 from liif_engine.errors import LiifError, UsageError
@@ -61,7 +61,8 @@ def agree(settings: Settings, ledger: Ledger, engine: ServiceEngine | None, ask:
         if not ask(f"{said}\nReplace these {total:,} pictures in place, where their content and settings allow?"):
             raise UsageError("not agreed to; nothing was changed", remedy="Try `liif-daemon scan --dry-run` first.")
     for folder in new:
-        ledger.set_folder(folder.path, agreed=True)
+        if not names_files_alone(folder):  # who agreed to some files has not agreed to the folder
+            ledger.set_folder(folder.path, agreed=True)
 
 
 def count(folder: FolderSettings, ledger: Ledger) -> Waiting:

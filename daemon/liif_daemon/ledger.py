@@ -305,6 +305,17 @@ class Ledger:
                 for job in jobs
             )
 
+    def withdraw(self, jobs: Iterable[Job], reason: str) -> None:
+        """Takes queued jobs out of the queue; their files are looked at again."""
+        with self._change() as db:
+            for job in jobs:
+                found = db.execute(
+                    "UPDATE jobs SET state = 'skipped', reason = ?, changed = ? WHERE id = ? AND state = 'queued'",
+                    (reason, time.time(), job.id),
+                )
+                if found.rowcount:
+                    db.execute("DELETE FROM seen WHERE path = ?", (_raw(job.path),))
+
     def jobs(self, *, path: Path | None = None, sha256: str | None = None, state: str | None = None) -> list[Job]:
         """Jobs of a path, of an original's content, in a state, or all that is asked together; oldest first."""
         where, values = ["1"], []
@@ -329,6 +340,13 @@ class Ledger:
         )
         return self._jobs(query, (sha256,))
 
+    def maker(self, path: Path, sha256: str) -> Job | None:
+        """The job that put a result of this content at this path."""
+        # `results` knows the first job alone that made such content, and finds it without reading all rows.
+        first = [job for job in self.results(sha256) if job.destination == path]
+        query = "SELECT * FROM jobs WHERE result_sha256 = ? AND destination = ? ORDER BY id"
+        return next(iter(first or self._jobs(query, (sha256, _raw(path)))), None)
+
     def with_workplaces(self) -> list[Job]:
         """Jobs that are not claimed and may have left temporary files behind."""
         return self._jobs("SELECT * FROM jobs WHERE workplace IS NOT NULL AND state != 'claimed' ORDER BY id")
@@ -343,6 +361,15 @@ class Ledger:
     def recent(self, state: str, count: int) -> list[Job]:
         """The latest jobs in a state, newest first."""
         return self._jobs("SELECT * FROM jobs WHERE state = ? ORDER BY changed DESC LIMIT ?", (state, count))
+
+    def recent_files(self, state: str, count: int) -> list[list[Job]]:
+        """The jobs in a state of the files that came into it latest: a list for each file, newest first."""
+        query = (
+            "SELECT * FROM jobs WHERE state = ? AND path IN"
+            " (SELECT path FROM jobs WHERE state = ? GROUP BY path ORDER BY max(changed) DESC LIMIT ?)"
+            " ORDER BY changed DESC, id"
+        )
+        return by_file(self._jobs(query, (state, state, count)))
 
     def counts(self) -> dict[str, int]:
         """How many jobs are in each state."""
@@ -494,6 +521,24 @@ class Ledger:
                     for statement in script.split(";"):
                         db.execute(statement)
                     db.execute(f"PRAGMA user_version = {number}")
+
+
+def by_file(jobs: Iterable[Job]) -> list[list[Job]]:
+    """Jobs as a list for each file, in the order of its first."""
+    groups: dict[Path, list[Job]] = {}
+    for job in jobs:
+        groups.setdefault(job.path, []).append(job)
+    return list(groups.values())
+
+
+def reasons(jobs: list[Job]) -> str:
+    """Why one file's jobs are in their state; names sizes where not all are meant."""
+    targets: dict[str, list[str]] = {}
+    for job in sorted(jobs, key=lambda job: job.id):
+        targets.setdefault(job.reason, []).append(job.target)
+    if len(targets) == 1 and any(job.in_place for job in jobs):
+        return jobs[0].reason
+    return "; ".join(f"at {' and '.join(names)}: {reason}" for reason, names in targets.items())
 
 
 def _raw(path: Path) -> bytes:

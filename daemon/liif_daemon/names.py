@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -46,13 +47,19 @@ def why_not_below(name: str) -> str | None:
     return f"it lies in a hidden folder, {name}" if name.startswith(".") else None
 
 
-def pictures(folder: FolderSettings, top: Path, is_stopped: Callable[[], bool] = lambda: False) -> Iterator[Path]:
+def pictures(
+    folder: FolderSettings,
+    top: Path,
+    is_stopped: Callable[[], bool] = lambda: False,
+    on_closed: Callable[[Path, OSError], None] = lambda _, __: None,
+) -> Iterator[Path]:
     """The files below `top`, in this folder, whose names may be pictures'; symbolic links are not followed.
 
     Args:
         folder: whose settings say what to look at.
         top: the folder itself or one below it.
         is_stopped: asked once in a while whether to end early.
+        on_closed: told of each folder that cannot be read, and why.
     """
     waiting = [top]
     while waiting and not is_stopped():
@@ -60,8 +67,11 @@ def pictures(folder: FolderSettings, top: Path, is_stopped: Callable[[], bool] =
         try:
             with os.scandir(here) as found:
                 entries = sorted(found, key=lambda entry: entry.name)
-        except OSError:
-            continue  # gone, or not ours to read
+        except FileNotFoundError:
+            continue  # it has gone
+        except OSError as error:
+            on_closed(here, error)
+            continue
         for entry in entries:
             try:
                 if entry.is_dir(follow_symlinks=False):
@@ -71,6 +81,11 @@ def pictures(folder: FolderSettings, top: Path, is_stopped: Callable[[], bool] =
                     yield Path(entry.path)
             except OSError:
                 continue
+
+
+def names_files_alone(folder: FolderSettings) -> bool:
+    """Whether nothing but files of certain names is looked at, as with `liif-daemon run FILE`."""
+    return not any(re.search(r"[*?[]", re.sub(r"\[[*?[]\]", "", pattern)) for pattern in folder.include)
 
 
 def _matches(relative: Path, patterns: tuple[str, ...]) -> bool:

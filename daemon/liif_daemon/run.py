@@ -20,7 +20,8 @@ from liif_daemon.dispatch import FOLDER_SECONDS, Daemon
 from liif_daemon.engine import ServiceEngine
 from liif_daemon.figures import Figures
 from liif_daemon.first_run import agree
-from liif_daemon.ledger import Ledger
+from liif_daemon.ledger import STATES, Job, Ledger, by_file, reasons
+from liif_daemon.names import names_files_alone, why_not
 from liif_daemon.prune import prune
 from liif_daemon.settings import Settings
 from liif_engine import figures
@@ -35,6 +36,9 @@ PRUNE_SECONDS = 3600
 
 #: A clock that moves by more than this against the time since boot was set, not worn. [s]
 CLOCK_SECONDS = 3600
+
+#: States in which a run with `once` can end a job.
+ENDS = ("done", "skipped", "failed")
 
 _LOG_BYTES, _LOGS = 5_000_000, 3
 
@@ -95,7 +99,7 @@ def run(
             daemon = Daemon(settings, ledger, engine, once=once)
             if settings.daemon.metrics is not None:
                 shown = Figures(ledger, daemon.tally, settings.daemon.originals_folder)
-                figures.show(str(settings.daemon.metrics), shown)
+                figures.show(str(settings.daemon.metrics), shown, setting="daemon.metrics in config.yaml")
             daemon.start()
             unit.notify(READY="1")
             if not once:
@@ -106,7 +110,7 @@ def run(
             finally:
                 unit.notify(STOPPING="1")
                 daemon.stop()
-            return _summary(ledger, settings, started) if once else ExitCode.OK
+            return _summary(daemon, started) if once else ExitCode.OK
         finally:
             ledger.close()
 
@@ -198,17 +202,39 @@ def _written(path: Path | None) -> int:
         return 0
 
 
-def _summary(ledger: Ledger, settings: Settings, started: float) -> ExitCode:
+def _summary(daemon: Daemon, started: float) -> ExitCode:
     """Says what a run with `once` did."""
-    ours = {folder.path for folder in settings.folders}
-    found = {
-        state: [job for job in ledger.jobs(state=state) if job.folder in ours and job.changed >= started]
-        for state in ("done", "skipped", "failed")
-    }
-    waiting = [job for job in ledger.jobs(state="queued") if job.folder in ours]
-    for job in [*found["failed"], *waiting]:
-        show_error(LiifError(f"{'waits: ' if job.state == 'queued' else ''}{job.reason}", path=job.path))
-    words = [f"{len(found['done'])} restored", f"{len(found['skipped'])} left as they are"]
-    words += [f"{len(found['failed'])} failed", f"{len(waiting)} waiting"]
-    print(", ".join(words))
-    return ExitCode.SEVERAL if found["failed"] or waiting else ExitCode.OK
+    ours = {folder.path for folder in daemon.settings.folders}
+    jobs = {state: [job for job in daemon.ledger.jobs(state=state) if job.folder in ours] for state in STATES}
+    done, skipped, failed = ([job for job in jobs[key] if job.changed >= started] for key in ENDS)
+    before = [job for job in jobs["failed"] if job.changed < started and _is_meant(job, daemon)]
+    missed = {row["path"]: row["why"] for row in daemon.watcher.status() if row["how"] == "away"}
+    missed |= {str(path): why for path, why in daemon.missed.items()}
+    # What failed before is asked for again only by its own name.
+    named = [job for job in before if _is_named(job, daemon)]
+    said = [("", failed), ("waits: ", jobs["queued"]), ("failed before: ", named)]
+    for prefix, some in said:
+        for file in by_file(some):
+            show_error(LiifError(prefix + reasons(file), path=file[0].path))
+    for path, why in missed.items():
+        show_error(LiifError(why, path=path))
+    over = {job.path for job in (*done, *failed)}
+    skipped = [job for job in skipped if job.path not in over and _is_meant(job, daemon)]
+    left, lost, waiting = (len(by_file(some)) for some in (skipped, failed, jobs["queued"]))
+    words = f"{len(done)} restored, {left} left as they are, {lost} failed, {waiting} waiting"
+    words += f", {len(missed)} not to be read" if missed else ""
+    words += f", {len(by_file(before))} that failed before (`liif-daemon retry` tries again)" if before else ""
+    quiet = not any((done, skipped, failed, jobs["queued"], missed, before))
+    print(words + ("; `liif-daemon why FILE` tells why a file is as it is" if quiet else ""))
+    return ExitCode.SEVERAL if failed or jobs["queued"] or missed or named else ExitCode.OK
+
+
+def _is_meant(job: Job, daemon: Daemon) -> bool:
+    """Whether a job's file is there, and one of those that the run looked at."""
+    folder = daemon.settings.folder_of(job.path)
+    return folder is not None and why_not(job.path, folder) is None and job.path.is_file()
+
+
+def _is_named(job: Job, daemon: Daemon) -> bool:
+    folder = daemon.settings.folder_of(job.path)
+    return folder is not None and names_files_alone(folder)

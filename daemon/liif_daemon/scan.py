@@ -32,8 +32,13 @@ def scan(
         How many files were found of each kind.
     """
     store, counts = Store(settings.daemon.originals_folder), Counter[str]()
+
+    def closed(place: Path, error: OSError) -> None:
+        counts["not to be read"] += 1
+        say(f"{place}: cannot be read ({error.strerror})")
+
     for folder in settings.folders:
-        for path in pictures(folder, folder.path):
+        for path in pictures(folder, folder.path, on_closed=closed):
             try:
                 kind, reason = _look(path, folder, settings, ledger, store, again=again, dry_run=dry_run)
             except (OSError, LiifError) as error:

@@ -11,11 +11,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from liif_engine import config
-from liif_engine.config import EngineSettings
-from liif_engine.config_file import ConfigFile, in_words, several
+from liif_engine.config import EngineSettings, ModelName
+from liif_engine.config_file import ConfigFile, in_words, placed, several
 from liif_engine.errors import LiifError
 from liif_engine.target import Target, parse_size
 
@@ -46,16 +55,12 @@ def _days(value: Any) -> Any:
     return float(match[1])
 
 
-def _home(value: Any) -> Any:
+def _home(value: Any, info: ValidationInfo) -> Any:
     if not isinstance(value, str | Path):
         return value
     if not str(value).strip() or "\0" in str(value):
         raise ValueError("write the path of a folder")  # an empty one would be wherever the daemon was started
-    try:
-        # Not resolved: a symbolic link that is watched keeps its name.
-        return Path(os.path.abspath(Path(value).expanduser()))  # noqa: PTH100
-    except RuntimeError as error:
-        raise ValueError("this machine has no such user's home folder") from error
+    return placed(Path(value), info)
 
 
 #: Absolute, with ``~`` for the home folder.
@@ -74,7 +79,7 @@ class FolderSettings(BaseModel):
     size: Annotated[tuple[int, int] | None, BeforeValidator(_size)] = None
     long_edge: int | None = Field(default=None, ge=1)
     megapixels: float | None = Field(default=None, gt=0, le=1e6)
-    model: str | None = None
+    model: ModelName | None = None
     quality: int | None = Field(default=None, ge=1, le=100)
     include: tuple[str, ...] = PICTURES
     exclude: tuple[str, ...] = ()

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from liif_daemon import places, progress
-from liif_daemon.ledger import Job, Ledger
+from liif_daemon.ledger import Job, Ledger, reasons
 from liif_daemon.settings import Settings
 from liif_engine.errors import printable
 
@@ -41,8 +41,8 @@ def gather(settings: Settings, ledger: Ledger) -> dict[str, Any]:
         "seconds_left": None if not rate else round(waiting / rate, 1),
         "originals": {"count": len(originals), "bytes": sum(row["size"] for row in originals)},
         "last_results": [_row(job) for job in ledger.recent("done", ROWS)],
-        "failures": [_row(job) for job in ledger.recent("failed", ROWS)],
-        "waiting": [_row(job) for job in ledger.recent("queued", ROWS) if job.reason],
+        "failures": [_file_row(jobs) for jobs in ledger.recent_files("failed", ROWS)],
+        "waiting": [_file_row(jobs) for jobs in ledger.recent_files("queued", ROWS) if jobs[0].reason],
     }
 
 
@@ -127,3 +127,9 @@ def _row(job: Job) -> dict[str, Any]:
         "model": job.model,
         "seconds": round(job.seconds, 3),
     }
+
+
+def _file_row(jobs: list[Job]) -> dict[str, Any]:
+    """One file, whatever the number of its sizes, by its own name: there is no result."""
+    targets = " and ".join(job.target for job in sorted(jobs, key=lambda job: job.id))
+    return {**_row(jobs[0]), "path": str(jobs[0].path), "target": targets, "reason": reasons(jobs)}

@@ -80,6 +80,7 @@ class Watcher:
         self.ledger, self.poll_seconds, self.on_hint, self.on_lost = ledger, poll_seconds, on_hint, on_lost
         self._watches = [_Watch(folder) for folder in folders]
         self._overflow = _OverflowHandler()
+        logging.getLogger("watchdog.observers.inotify").addFilter(_is_news)
 
     def start(self) -> None:
         """Watches every folder that is there; asks for a scan of each."""
@@ -198,6 +199,11 @@ class _Handler(FileSystemEventHandler):
                     self.on_hint(found, self.folder, False)
         elif self.folder.path in path.parents and why_not(path, self.folder) is None:
             self.on_hint(path, self.folder, isinstance(event, FileClosedEvent | FileMovedEvent))
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """False of the error that watchdog logs if a watch is ended while its thread is about to read; it was meant to."""
+    return "when the thread is inactive" not in record.getMessage()
 
 
 class _OverflowHandler(logging.Handler):

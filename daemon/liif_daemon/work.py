@@ -230,15 +230,21 @@ def _result(job: Job, source: Path, workplace: Path, bench: Bench, on_progress: 
         name_of(job),
     )
     bench.tally.took("look", time.monotonic() - started)
+    size = target.size_of_result(probe.width, probe.height)
+    if not job.in_place and (reason := _too_long(_beside(job, size))):
+        log.warning("%s: failed: %s", job.path, reason)
+        bench.ledger.finish(job, "failed", reason)
+        bench.tally.failed("OutputError")
+        return None
     try:
         model = bench.engine.restore(order, lambda share: on_progress(job, share))
     except EngineError as error:
         if error.kind != "refused" or job.in_place:
             raise
+        log.warning("%s: failed: %s", job.path, error.reason)
         bench.ledger.finish(job, "failed", error.reason)
         bench.tally.failed(error.cause)
         return None
-    size = target.size_of_result(probe.width, probe.height)
     seconds = time.monotonic() - started
     bench.tally.took("engine", seconds)
     result = verify(job, order.destination, size=size, frames=probe.frames, model=model, seconds=seconds)
@@ -261,15 +267,33 @@ def _put(result: Result, bench: Bench) -> None:
         replace(result, bench.ledger, bench.store, policy)
         log.info("%s: restored to %dx%d by %s in %.1f s", job.path, *_facts(result))
         return
-    label = target_of(job.target).label((result.width, result.height))
-    destination = job.path.with_name(f"{job.path.stem}@{label}{job.path.suffix}")
+    destination = _beside(job, (result.width, result.height))
     try:
         put_beside(result, destination, bench.ledger, policy)
     except OutputExistsError as error:
         bench.ledger.finish(job, "failed", f"{error.message}. {error.remedy}")
         log.warning("%s", error.explain())
+        bench.tally.failed(type(error).__name__)
     else:
         log.info("%s: restored to %dx%d by %s in %.1f s", destination, *_facts(result))
+
+
+def _beside(job: Job, size: tuple[int, int]) -> Path:
+    """Where a result of that size belongs that does not take its original's place."""
+    label = target_of(job.target).label(size)
+    return job.path.with_name(f"{job.path.stem}@{label}{job.path.suffix}")
+
+
+def _too_long(path: Path) -> str | None:
+    """Why a file cannot have this name, where it is too long for the file system."""
+    try:
+        most, size = os.pathconf(path.parent, "PC_NAME_MAX"), len(os.fsencode(path.name))
+    except (OSError, AttributeError):  # not told, or Windows
+        return None
+    if size <= most:
+        return None
+    remedy = "`liif-daemon undo` it and give it a shorter name to get this size too."
+    return f"the name of its result, {path.name}, would be too long ({size} bytes of {most}). {remedy}"
 
 
 def _facts(result: Result) -> tuple[int, int, str, float]:

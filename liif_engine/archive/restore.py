@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -22,12 +23,15 @@ from liif_engine.errors import (
     ModelError,
     OutputError,
     UsageError,
+    printable,
 )
 from liif_engine.file import Plan
 from liif_engine.picture import image_file
 from liif_engine.picture.image_file import Limits
 from liif_engine.picture.results import is_marked, mark
 from liif_engine.workers import Answer, FileWork, WorkerSettings
+
+log = logging.getLogger(__name__)
 
 #: Called in the run's thread when a file is over: its path below the folder, the answer or the error.
 OnEnd = Callable[[Path, Answer | None, LiifError | None], None]
@@ -123,14 +127,18 @@ class Archive:
                 if entry.name.startswith("."):
                     continue
                 if entry.is_symlink():
-                    self.summary.others += 1
+                    self._leave(path, "a symbolic link, and those are not followed")
                 elif entry.is_dir():
                     folders += [path] if path.resolve() != results and not self._is_left_out(path) else []
                 elif entry.is_file() and _is_named_as_picture(path):
                     yield path.relative_to(self.order.source)
                 else:
-                    self.summary.others += 1
+                    self._leave(path, "its name is not that of a picture")
             waiting += folders[::-1]
+
+    def _leave(self, path: Path, why: str) -> None:
+        self.summary.others += 1
+        log.info("%s: left alone: %s", printable(path.relative_to(self.order.source)), why)
 
     def _is_left_out(self, folder: Path) -> bool:
         """Whether a folder below the source is one of results; the summary names it."""
@@ -156,7 +164,7 @@ class Archive:
                 source, order.target, out=destination, limits=self._limits, consistent=order.consistent
             )
             if not self._again and image_file.marker_of(planned.probe) is not None:
-                self.summary.results += 1
+                self._leave_result(source)
                 return None
             if not self.dry:
                 destination.parent.mkdir(parents=True, exist_ok=True)
@@ -173,13 +181,18 @@ class Archive:
             return None
         except LiifError as error:
             if not self._again and _is_result(source):
-                self.summary.results += 1
+                self._leave_result(source)
                 return None
             # The row of a result that exists stays: it tells what that was made with.
             self._fail(relative, error, None if os.path.lexists(destination) else glance)
             return None
         self.journal.begin(relative, order.settings, glance)
         return _File(relative, planned, glance, begun)
+
+    def _leave_result(self, source: Path) -> None:
+        self.summary.results += 1
+        words = "its metadata says that it is a result of liif-restore"
+        log.info("%s: left alone: %s", printable(source.relative_to(self.order.source)), words)
 
     def _is_ours(self, planned: Plan, glance: Glance) -> bool:
         """Whether a file that has the result's name is the result, whose row the journal has lost or never had."""

@@ -67,7 +67,8 @@ class Summary:
         words = [f"{self.restored} restored"]
         words += [f"{self.kept} done before"] if self.kept else []
         words += [f"{len(self.failures)} failed"] if self.failures else []
-        words += [f"{self.others} other files left alone"] if self.others else []
+        files = "file" if self.others == 1 else "files"
+        words += [f"{self.others} other {files} left alone (--verbose names them)"] if self.others else []
         words += [f"{self.results} results of liif-restore left alone (--again restores them)"] if self.results else []
         lines = [f"{', '.join(words)}; {self.seconds:.1f} s"]
         if self.restored:

@@ -14,6 +14,7 @@ from liif_engine.lab.ablation import interpolated
 from liif_engine.lab.blocks import displayed_phase, spread
 from liif_engine.lab.query import Query, query
 from liif_engine.lab.references import METHODS, QUESTION
+from liif_engine.network.card import shipped_models
 from liif_engine.picture import consistency
 from liif_engine.picture.loss import kept
 from liif_engine.picture.tiles import Rect
@@ -79,7 +80,7 @@ def context(story: Explanation) -> dict[str, Any]:
     values = story.as_dict()
     return {
         "facts": values,
-        "task": "artifact removal" if story.scale == 1 else f"artifact removal and enlargement {TIMES}{story.scale:g}",
+        "asked": asked(story.model, story.scale),
         "size": {"width": story.result.shape[1], "height": story.result.shape[0]},
         "photographs": photographs(story),
         "zoom": zoom(story),
@@ -97,6 +98,19 @@ def context(story: Explanation) -> dict[str, Any]:
         "question": QUESTION,
         "methods": METHODS,
     }
+
+
+def asked(model: str, scale: float) -> dict[str, str]:
+    """What was done by a model: the work, and what the model is not made for; the cards of shipped models tell.
+
+    A checkpoint of somebody's own is taken for neither: only its name is known here.
+    """
+    known = shipped_models().get(model)
+    removes = known is not None and "artifacts" in known.card.get("task", "")
+    work = ["artifact removal"] if removes else ["restoration"] if known is None else []
+    work += [f"enlargement {TIMES}{scale:g}"] if scale != 1 else []
+    limit = "" if removes or known is None else ", which is made for clean pictures and removes no artifacts"
+    return {"work": " and ".join(work) or "the same size", "limit": limit}
 
 
 def photographs(story: Explanation) -> dict[str, Any]:

@@ -312,7 +312,7 @@ def test_the_command(source: Path, tmp_path: Path, tiny: Path) -> None:
     options = ("--model", tiny, "--device", "cpu")
     done = liif("old", "--out", "new", *options, "--workers", 2, folder=tmp_path)
     assert done.returncode == 3, done.stderr
-    assert "5 restored, 1 failed, 1 other files left alone" in done.stderr
+    assert "5 restored, 1 failed, 1 other file left alone (--verbose names them)" in done.stderr
     assert "failed, unreadable picture: 1" in done.stderr
     again = liif("old", "--out", "new", *options, "--json", folder=tmp_path)
     figures = json.loads(again.stdout)
@@ -321,8 +321,14 @@ def test_the_command(source: Path, tmp_path: Path, tiny: Path) -> None:
     assert named.returncode == 0, named.stderr
     assert {row["status"] for row in json.loads(named.stdout)} == {"restored"}
     assert (tmp_path / "named" / "a@2x.jpg").read_bytes() == (tmp_path / "new" / "a.jpg").read_bytes()
-    dry = liif("old", "--out", "dry", *options, "--dry-run", folder=tmp_path)
+    (source / "link.jpg").symlink_to(source / "a.jpg")
+    (source / "again.jpg").write_bytes((tmp_path / "new" / "a.jpg").read_bytes())
+    dry = liif("old", "--out", "dry", *options, "--dry-run", "--verbose", folder=tmp_path)
     assert "40x32 (dry run)" in dry.stdout
+    said = " ".join(dry.stderr.split())
+    assert "notes.txt: left alone: its name is not that of a picture" in said
+    assert "link.jpg: left alone: a symbolic link, and those are not followed" in said
+    assert "again.jpg: left alone: its metadata says that it is a result of liif-restore" in said
     assert not (tmp_path / "dry").exists()
 
 

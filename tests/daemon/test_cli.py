@@ -98,9 +98,12 @@ def test_the_readme_s_line_restores_what_is_there_and_what_is_dropped(shell: She
     assert "undone" in shell("why", shell.folder / "there.jpg")
     assert "1 queued" in shell("retry", shell.folder / "there.jpg")
     assert "1 restored" in shell("run", "--once", shell.folder / "there.jpg", "--model", shell.model)
-    assert "nothing of ours" in shell("undo", shell.folder / "nothing.jpg", code=10)
+    assert "nothing of ours" in shell("undo", shell.folder / "nothing.jpg", code=2)
     assert "original is back" in shell("undo", "--since", "1 hour")
     assert "2 originals" in shell("prune", "--older-than", "0 days", "--dry-run")
+    assert "run it again with --yes" in shell("prune", "--older-than", "0 days", code=2)
+    assert "2 originals" in shell("prune", "--older-than", "0 days", "--yes")
+    assert "0 originals" in shell("prune", "--older-than", "0 days")
 
 
 def test_once_restores_a_single_file_in_place_and_nothing_else(shell: Shell) -> None:

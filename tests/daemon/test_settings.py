@@ -88,6 +88,7 @@ def test_mistakes_are_named_with_their_line(tmp_path: Path, text: str, message: 
     with pytest.raises(ConfigError) as caught:
         settings.load(written(tmp_path, text))
     assert message in str(caught.value)
+    assert str(caught.value).count(", not ") <= 1  # a value is named once
     assert caught.value.remedy
 
 
@@ -165,6 +166,25 @@ def test_all_unsafe_places_are_named(tmp_path: Path) -> None:
     assert caught.value.message.count("line 6: ") == 2, "the ledger and the originals"
     assert "recursive: false" in caught.value.remedy
     assert "daemon.state" in caught.value.remedy
+
+
+def test_relative_paths_begin_at_the_file_s_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place, elsewhere = tmp_path / "settings", tmp_path / "elsewhere"
+    place.mkdir()
+    elsewhere.mkdir()
+    text = "engine: {model: mine.pth}\ndaemon: {state: ../state}\nfolders:\n  - {path: pictures, model: ./my.pth}\n"
+    path = written(place, text + "  - {path: /absolute, model: fast}\n")
+    monkeypatch.chdir(elsewhere)
+    found = settings.load(Path("..") / "settings" / path.name)
+    assert found.daemon.state == tmp_path / "state"
+    assert [folder.path for folder in found.folders] == [place / "pictures", Path("/absolute")]
+    assert [found.engine.model, *(folder.model for folder in found.folders)] == [
+        str(place / "mine.pth"),
+        str(place / "my.pth"),
+        "fast",
+    ]
+    with pytest.raises(ConfigError, match=r"line 1: engine.model: .* home folder"):
+        settings.load(written(place, "engine: {model: ~nobody-of-this-name/x.pth}\n"))
 
 
 def test_a_folder_inside_one_that_is_not_recursive_is_no_overlap(tmp_path: Path) -> None:

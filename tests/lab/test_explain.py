@@ -20,6 +20,7 @@ from liif_engine.lab.blocks import displayed_phase, spread
 from liif_engine.lab.explain import Explanation, explain
 from liif_engine.lab.field import Field
 from liif_engine.lab.query import query
+from liif_engine.lab.report import asked
 from liif_engine.picture.consistency import agreement
 from liif_engine.picture.tiles import Rect
 
@@ -226,6 +227,23 @@ def test_pictures_of_every_kind_are_explained(engine: Engine, tmp_path: Path, mo
         assert facts["consistency"]["basis"] is None
         assert facts["consistency"]["result"] is None
     assert bool(facts["notes"]) == (mode in {"LA", "RGBA", "I;16"})
+
+
+@pytest.mark.parametrize(
+    ("model", "scale", "work", "limit"),
+    [
+        ("web", 1, "artifact removal", ""),
+        ("fast", 2, "artifact removal and enlargement \N{MULTIPLICATION SIGN}2", ""),
+        ("published", 2, "enlargement \N{MULTIPLICATION SIGN}2", "removes no artifacts"),
+        ("published", 1, "the same size", "removes no artifacts"),
+        ("my-own", 1, "restoration", ""),
+    ],
+)
+def test_the_page_says_of_a_model_only_what_it_is_made_for(model: str, scale: float, work: str, limit: str) -> None:
+    said = asked(model, scale)
+    assert said["work"] == work
+    assert said["limit"].endswith(limit)
+    assert bool(said["limit"]) == bool(limit)
 
 
 def test_a_png_that_once_was_a_jpeg_is_found_out(engine: Engine, tmp_path: Path) -> None:

@@ -278,8 +278,9 @@ def test_limits_hold_before_pixels() -> None:
     with pytest.raises(TooLargeError, match="pixels together"):
         gif.inspect(raw(block(0, 0), huge), LIMITS)
     assert "can hold at most" in str(gif.inspect(raw(huge), Limits(max_pixels=1 << 33)).cut)
-    with pytest.raises(TooLargeError, match="metadata"):
+    with pytest.raises(TooLargeError, match="metadata") as refused:
         gif.inspect(raw(b"!\xfe" + gif_blocks.subblocks(bytes(2000)), block(0, 0)), Limits(max_metadata_bytes=1999))
+    assert "exiftool" in refused.value.remedy
     with pytest.raises(TooLargeError, match="blocks"):
         gif.inspect(raw(*[b"!\xfe\0"] * 9, block(0, 0)), Limits(max_pieces=9))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from liif_engine.errors import InputError, TruncatedError, UnsupportedError
-from liif_engine.picture.image_file.contents import Density, Limits, Metadata, Piece, Pixels
+from liif_engine.picture.image_file.contents import Density, Limits, Metadata, Piece, Pixels, too_much_metadata
 
 FILE_HEADER = 14
 CORE, INFO, V4, V5 = 12, 40, 108, 124
@@ -157,7 +157,7 @@ def read_metadata(data: bytes, header: BmpHeader, limits: Limits) -> Metadata:
         notes.append("the colour profile is cut off and was left out")
         profile = b""
     if len(profile) > limits.max_metadata_bytes:
-        raise InputError("holds more metadata than the limit")
+        raise too_much_metadata()
     pieces = [Piece("<COLOUR>", header.colour)] if header.colour else []
     if kind == LINKED and profile:
         pieces.append(Piece("name of a colour profile", profile))

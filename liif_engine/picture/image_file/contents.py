@@ -12,6 +12,8 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from liif_engine.errors import TooLargeError
+
 Pixels = NDArray[Any]
 
 
@@ -32,6 +34,21 @@ class Limits:
     max_file_bytes: int = 1 << 30
     max_metadata_bytes: int = 64 << 20
     max_pieces: int = 100_000
+
+
+#: What to do about an input of more pixels than `Limits.max_pixels`.
+RAISE_THE_LIMIT = "If you trust the file, raise engine.max_megapixels in config.yaml."
+
+
+def too_much_metadata(words: str = "holds more metadata than the limit") -> TooLargeError:
+    """The refusal of a file for its metadata: no scale and no setting makes that less."""
+    remedy = "Take out what it does not need, such as previews and histories, with a metadata editor like exiftool."
+    return TooLargeError(words, remedy=remedy)
+
+
+def too_many_pieces(words: str) -> TooLargeError:
+    """The refusal of a file for more pieces than any program writes."""
+    return TooLargeError(words, remedy="It may be damaged, or made to do damage; a picture editor can save it anew.")
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from liif_engine.picture.image_file.canvas import Blend, Canvas, Disposal
 from liif_engine.picture.image_file.change import Box, changed_box, whole
 from liif_engine.picture.image_file.contents import (
     ANY_SIZE,
+    RAISE_THE_LIMIT,
     Capacity,
     Density,
     Frame,
@@ -67,7 +68,8 @@ def inspect(data: bytes, limits: Limits) -> Header:
     width, height, notes = _canvas_size(blocks)
     most = max(limits.max_pixels, 0)
     if (total := sum(part.width * part.height for part in parts)) > most:
-        raise TooLargeError(f"holds frames of {total:,} pixels together, more than the limit of {most:,}")
+        words = f"holds frames of {total:,} pixels together, more than the limit of {most:,}"
+        raise TooLargeError(words, remedy=RAISE_THE_LIMIT)
     covers = parts[0].y == parts[0].x == 0 and parts[0].width >= width and parts[0].height >= height
     # Parts may leave pixels undrawn and the picture be opaque all the same, if the first one fills it.
     cleared = any(part.disposal is Disposal.CLEAR for part in parts[:-1])

@@ -6,9 +6,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from liif_engine.errors import InputError, TooLargeError, UnsupportedError
+from liif_engine.errors import InputError, UnsupportedError
 from liif_engine.picture.image_file.canvas import Disposal
-from liif_engine.picture.image_file.contents import Density, Limits, Metadata, Piece, Pixels
+from liif_engine.picture.image_file.contents import (
+    Density,
+    Limits,
+    Metadata,
+    Piece,
+    Pixels,
+    too_many_pieces,
+    too_much_metadata,
+)
 
 _COMMENT, _PLAIN_TEXT, _APPLICATION, _CONTROL = 0xFE, 0x01, 0xFF, 0xF9
 _XMP, _ICC = b"XMP DataXMP", b"ICCRGBG1012"
@@ -83,7 +91,7 @@ class _Reader:
         while (kind := self.data[self.at : self.at + 1]) not in {b"", b";"}:
             self.found += 1
             if self.found > self.limits.max_pieces:
-                raise TooLargeError(f"holds more than {self.limits.max_pieces} blocks")
+                raise too_many_pieces(f"holds more than {self.limits.max_pieces} blocks")
             self.at += 1
             if kind == b",":
                 whole = self._picture(palette)
@@ -197,7 +205,7 @@ class _Reader:
             return True
         self.spent += len(raw)
         if self.spent > self.limits.max_metadata_bytes:
-            raise TooLargeError("holds more metadata than the limit")
+            raise too_much_metadata()
         if label[0] == _PLAIN_TEXT:
             raise UnsupportedError("draws text by a block of its own (plain text), which cannot be made larger")
         late = bool(self.blocks.parts)

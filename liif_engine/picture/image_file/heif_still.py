@@ -7,8 +7,8 @@ import struct
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from liif_engine.errors import InputError, TooLargeError, UnsupportedError
-from liif_engine.picture.image_file.contents import Limits, Metadata, Piece
+from liif_engine.errors import InputError, UnsupportedError
+from liif_engine.picture.image_file.contents import Limits, Metadata, Piece, too_much_metadata
 from liif_engine.picture.image_file.isobmff import Item, Media, content_of, read_media
 
 _ALPHA = (b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha", b"urn:mpeg:hevc:2015:auxid:1")
@@ -81,7 +81,9 @@ def read_still(data: bytes, limits: Limits, *, home: str, codec: bytes, configur
     metadata = _metadata(media, item, data, home, notes)
     spent = sum(len(value) for value in (metadata.exif, metadata.icc, metadata.xmp) if value is not None)
     if spent > limits.max_metadata_bytes:
-        raise TooLargeError(f"holds {spent:,} bytes of metadata, more than the limit of {limits.max_metadata_bytes:,}")
+        raise too_much_metadata(
+            f"holds {spent:,} bytes of metadata, more than the limit of {limits.max_metadata_bytes:,}"
+        )
     return Still(width, height, _orientation(item), has_alpha, colours, metadata, _cut(media, data, home))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 
-from liif_engine.errors import TooLargeError
+from liif_engine.picture.image_file.contents import too_much_metadata
 
 #: No deflate stream grows more than this when unpacked (RFC 1951: 258 bytes out of 2 bits).
 MOST_GROWTH = 1032
@@ -32,7 +32,7 @@ def inflate(data: bytes, limit: int) -> bytes | None:
     except zlib.error:
         return None
     if len(content) > limit:
-        raise TooLargeError(f"holds compressed metadata of more than the limit of {limit:,} bytes")
+        raise too_much_metadata(f"holds compressed metadata of more than the limit of {limit:,} bytes")
     return content if unpack.eof else None
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from liif_engine.errors import InputError, TooLargeError, UnsupportedError
-from liif_engine.picture.image_file.contents import Limits
+from liif_engine.errors import InputError, UnsupportedError
+from liif_engine.picture.image_file.contents import Limits, too_many_pieces
 
 _MOST_EXTENTS = 64
 
@@ -98,7 +98,7 @@ def read_media(data: bytes, limits: Limits) -> Media:
     media = Media()
     for count, (kind, content, whole) in enumerate(boxes(data)):
         if count > limits.max_pieces:
-            raise TooLargeError(f"holds more than {limits.max_pieces} boxes")
+            raise too_many_pieces(f"holds more than {limits.max_pieces} boxes")
         media.cut = media.cut or not whole
         if kind == b"moov":
             media.has_movie = True
@@ -137,7 +137,7 @@ def _read_infos(media: Media, reader: _Bytes, limits: Limits) -> None:
     version = reader.number(4) >> 24
     count = reader.number(4 if version else 2)
     if count > limits.max_pieces:
-        raise TooLargeError(f"holds more than {limits.max_pieces} items")
+        raise too_many_pieces(f"holds more than {limits.max_pieces} items")
     for kind, content, _ in boxes(reader.data[reader.at :]):
         if kind != b"infe":
             continue
@@ -162,7 +162,7 @@ def _read_places(media: Media, reader: _Bytes, limits: Limits) -> None:
         raise InputError("the boxes of the file are damaged")
     count = reader.number(4 if version == 2 else 2)
     if count > limits.max_pieces:
-        raise TooLargeError(f"holds more than {limits.max_pieces} items")
+        raise too_many_pieces(f"holds more than {limits.max_pieces} items")
     for _ in range(count):
         item = media.items.setdefault(reader.number(4 if version == 2 else 2), Item())
         item.method = reader.number(2) & 15 if version else 0
@@ -171,7 +171,7 @@ def _read_places(media: Media, reader: _Bytes, limits: Limits) -> None:
         base = reader.number(base_size)
         extents = reader.number(2)
         if extents > _MOST_EXTENTS:
-            raise TooLargeError(f"stores an item in {extents} pieces")
+            raise too_many_pieces(f"stores an item in {extents} pieces")
         for _ in range(extents):
             if version and index_size:
                 reader.number(index_size)
@@ -186,7 +186,7 @@ def _read_references(media: Media, data: bytes, limits: Limits) -> None:
         origin, count = reader.number(size), reader.number(2)
         media.references += [(kind, origin, reader.number(size)) for _ in range(count)]
         if len(media.references) > limits.max_pieces:
-            raise TooLargeError(f"holds more than {limits.max_pieces} references")
+            raise too_many_pieces(f"holds more than {limits.max_pieces} references")
 
 
 def _read_links(data: bytes, limits: Limits) -> list[tuple[int, int]]:
@@ -198,7 +198,7 @@ def _read_links(data: bytes, limits: Limits) -> list[tuple[int, int]]:
         for _ in range(reader.number(1)):
             links.append((number, reader.number(2) & 0x7FFF if head & 1 else reader.number(1) & 0x7F))
         if len(links) > limits.max_pieces:
-            raise TooLargeError(f"holds more than {limits.max_pieces} properties")
+            raise too_many_pieces(f"holds more than {limits.max_pieces} properties")
     return links
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from liif_engine.errors import TooLargeError, UnsupportedError
+from liif_engine.errors import UnsupportedError
 from liif_engine.picture.image_file import exif as exif_block
 from liif_engine.picture.image_file import xmp as xmp_packet
-from liif_engine.picture.image_file.contents import Density, Limits, Metadata, Piece
+from liif_engine.picture.image_file.contents import Density, Limits, Metadata, Piece, too_much_metadata
 from liif_engine.picture.image_file.jpeg_segments import (
     APP0,
     COM,
@@ -45,7 +45,9 @@ def read_metadata(data: bytes, scan: Scan, limits: Limits) -> tuple[Metadata, li
     _refuse_bound_segments(scan)
     size = sum(len(s.payload) for s in scan.segments if s.marker >= APP0)
     if size > limits.max_metadata_bytes:
-        raise TooLargeError(f"holds {size:,} bytes of metadata, more than the limit of {limits.max_metadata_bytes:,}")
+        raise too_much_metadata(
+            f"holds {size:,} bytes of metadata, more than the limit of {limits.max_metadata_bytes:,}"
+        )
     notes: list[str] = []
     exif, icc = _exif(scan), _icc(scan)
     packets = scan.named(0xE1, XMP_PREFIX)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from liif_engine.errors import InputError, TooLargeError
-from liif_engine.picture.image_file.contents import Limits
+from liif_engine.errors import InputError
+from liif_engine.picture.image_file.contents import Limits, too_many_pieces
 
 SOI, EOI, SOS, COM, APP0 = 0xD8, 0xD9, 0xDA, 0xFE, 0xE0
 #: Start-of-frame markers: 0xC0 to 0xCF without DHT, JPG and DAC.
@@ -82,7 +82,7 @@ def take_apart(data: bytes, limits: Limits) -> Scan:
             break
         scan.segments.append(Segment(marker, data[position + 2 : position + max(2, length)], position + 2))
         if len(scan.segments) > limits.max_pieces:
-            raise TooLargeError(f"holds more than {limits.max_pieces} segments")
+            raise too_many_pieces(f"holds more than {limits.max_pieces} segments")
         position += max(2, length)
         if marker == SOS:
             after = _ENTROPY_END.search(data, position)

@@ -6,8 +6,16 @@ import struct
 import zlib
 from dataclasses import dataclass, field, replace
 
-from liif_engine.errors import InputError, TooLargeError, UnsupportedError
-from liif_engine.picture.image_file.contents import Density, Limits, Metadata, Piece, Text
+from liif_engine.errors import InputError, UnsupportedError
+from liif_engine.picture.image_file.contents import (
+    Density,
+    Limits,
+    Metadata,
+    Piece,
+    Text,
+    too_many_pieces,
+    too_much_metadata,
+)
 from liif_engine.picture.image_file.inflate import inflate
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -81,7 +89,7 @@ def take_apart(data: bytes, limits: Limits) -> Chunks:
             raise InputError(f"the checksum of a {kind.decode()} chunk at byte {position:,} is wrong: it is damaged")
         chunks.all.append(Chunk(kind, content))
         if len(chunks.all) > limits.max_pieces:
-            raise TooLargeError(f"holds more than {limits.max_pieces} chunks")
+            raise too_many_pieces(f"holds more than {limits.max_pieces} chunks")
         position = end + 4
         if kind == b"IEND":
             chunks.after = data[position:]
@@ -163,7 +171,7 @@ class _Reader:
     def _spend(self, size: int) -> None:
         self.budget -= size
         if self.budget < 0:
-            raise TooLargeError("holds more metadata than the limit")
+            raise too_much_metadata()
 
     def _inflate(self, data: bytes) -> bytes | None:
         content = inflate(data, self.budget)

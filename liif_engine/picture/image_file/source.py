@@ -19,7 +19,16 @@ import numpy as np
 
 from liif_engine.errors import InputError, LiifError, MemoryExhaustedError, TooLargeError, TruncatedError
 from liif_engine.picture.image_file import xmp as xmp_packet
-from liif_engine.picture.image_file.contents import Frame, Header, Limits, Marker, Picture, Pixels, Probe
+from liif_engine.picture.image_file.contents import (
+    RAISE_THE_LIMIT,
+    Frame,
+    Header,
+    Limits,
+    Marker,
+    Picture,
+    Pixels,
+    Probe,
+)
 from liif_engine.picture.image_file.rooms import format_of, room_of
 
 log = logging.getLogger(__name__)
@@ -109,11 +118,13 @@ def inspect(data: bytes, limits: Limits) -> tuple[str, Header]:
     with _decoding(format):
         header = room.inspect(data, limits)
     if header.frames > limits.max_frames:
-        raise TooLargeError(f"holds {header.frames:,} frames, more than the limit of {limits.max_frames:,}")
+        words = f"holds {header.frames:,} frames, more than the limit of {limits.max_frames:,}"
+        raise TooLargeError(words, remedy="Make the animation shorter first.")
     pixels = header.width * header.height * header.frames
     if pixels > limits.max_pixels:
         each = f"{header.width:,} x {header.height:,}" + (f" x {header.frames:,} frames" if header.frames > 1 else "")
-        raise TooLargeError(f"says it has {each} = {pixels:,} pixels, more than the limit of {limits.max_pixels:,}")
+        words = f"says it has {each} = {pixels:,} pixels, more than the limit of {limits.max_pixels:,}"
+        raise TooLargeError(words, remedy=RAISE_THE_LIMIT)
     if header.orientation != 1:
         header = replace(header, metadata=replace(header.metadata, turned=True))
     return format, header
@@ -194,7 +205,7 @@ def _bytes_of(path: Path, limits: Limits) -> bytes:
         if len(data) > size:
             data += file.read(most + 1 - len(data))
     if max(len(data), size) > most:
-        raise TooLargeError(f"is larger than the limit of {most:,} bytes")
+        raise TooLargeError(f"is larger than the limit of {most:,} bytes", remedy="Save it smaller first.")
     return data
 
 

@@ -6,8 +6,8 @@ import struct
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from liif_engine.errors import InputError, TooLargeError
-from liif_engine.picture.image_file.contents import Limits
+from liif_engine.errors import InputError
+from liif_engine.picture.image_file.contents import Limits, too_many_pieces, too_much_metadata
 
 #: Bytes of one value of each type.
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
@@ -81,7 +81,7 @@ class Reader:
         start = offset + width
         self.tags_left -= count
         if self.tags_left < 0:
-            raise TooLargeError("holds more tags than the limit")
+            raise too_many_pieces("holds more tags than the limit")
         if start + count * entry > len(self.data):
             return None
         directory = Directory()
@@ -116,7 +116,7 @@ class Reader:
             return None
         self.budget -= size
         if self.budget < 0:
-            raise TooLargeError("holds more metadata than the limit")
+            raise too_much_metadata()
         return Tag(kind, count, self.data[value : value + size])
 
     def _unpack(self, code: str, offset: int) -> int:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field
 
-from liif_engine.errors import InputError, TooLargeError
-from liif_engine.picture.image_file.contents import Limits, Metadata, Piece
+from liif_engine.errors import InputError
+from liif_engine.picture.image_file.contents import Limits, Metadata, Piece, too_many_pieces, too_much_metadata
 
 ICC_FLAG, ALPHA_FLAG, EXIF_FLAG, XMP_FLAG, ANIMATION_FLAG = 0x20, 0x10, 0x08, 0x04, 0x02
 EXIF_PREFIX = b"Exif\0\0"
@@ -74,7 +74,7 @@ def chunks_of(data: bytes, start: int, limits: Limits) -> list[Chunk]:
         size = int.from_bytes(data[start + 4 : start + 8], "little")
         found.append(Chunk(data[start : start + 4], data[start + 8 : start + 8 + size], size))
         if len(found) > limits.max_pieces:
-            raise TooLargeError(f"holds more than {limits.max_pieces} chunks")
+            raise too_many_pieces(f"holds more than {limits.max_pieces} chunks")
         start += 8 + size + size % 2
     return found
 
@@ -106,7 +106,9 @@ def read_metadata(chunks: Chunks, limits: Limits) -> Metadata:
     """
     size = sum(len(chunk.data) for chunk in chunks.all if chunk.kind not in _STRUCTURE)
     if size > limits.max_metadata_bytes:
-        raise TooLargeError(f"holds {size:,} bytes of metadata, more than the limit of {limits.max_metadata_bytes:,}")
+        raise too_much_metadata(
+            f"holds {size:,} bytes of metadata, more than the limit of {limits.max_metadata_bytes:,}"
+        )
     fields: dict[str, bytes] = {}
     pieces: list[Piece] = []
     late = False

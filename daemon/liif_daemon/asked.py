@@ -1,0 +1,72 @@
+"""What is typed after `liif-daemon` - folders, files, times - as the rest of the daemon takes it."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from liif_daemon.names import why_not
+from liif_daemon.settings import FolderSettings, folder
+from liif_engine.errors import UsageError
+
+
+def folders(paths: list[Path], given: dict[str, Any]) -> list[FolderSettings]:
+    """Settings of folders from the command line; files of one folder are that folder with their names alone.
+
+    Args:
+        paths: folders and files.
+        given: options, by the names of settings.
+
+    Raises:
+        UsageError: a path is not there, or would never be looked at.
+        ConfigError: an option has a wrong value.
+    """
+    names: dict[Path, list[str]] = {path: [] for path in map(absolute, paths) if path.is_dir()}
+    whole = set(names)
+    for path in map(absolute, paths):
+        if path in whole:
+            continue
+        if not path.is_file():
+            raise UsageError("there is no such file or folder", path=path)
+        if path.is_symlink():
+            raise UsageError(
+                "is a symbolic link, and those are not followed", path=path, remedy="Name the file itself."
+            )
+        if reason := why_not(path, folder({"path": path.parent, "include": ("*",)})):
+            raise UsageError(f"is never looked at: {reason}", path=path, remedy="Rename it, or use `liif restore`.")
+        if path.parent not in whole:  # what lies in a folder that is named too is that folder's
+            names.setdefault(path.parent, []).append(glob.escape(path.name))
+    return [
+        folder({**given, "path": path, **({"include": tuple(found), "recursive": False} if found else {})})
+        for path, found in names.items()
+    ]
+
+
+def absolute(path: Path) -> Path:
+    """From where it was typed, ``~`` for the home folder; not resolved: a symbolic link to a folder keeps its name."""
+    try:
+        return Path(os.path.abspath(path.expanduser()))  # noqa: PTH100
+    except RuntimeError as error:
+        raise UsageError("this machine has no such user's home folder", path=path) from error
+
+
+def moment(text: str) -> float:
+    """``2 hours`` ago, ``3 days`` ago or a date, as Unix time.
+
+    Raises:
+        UsageError: it is none of these.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(second|minute|hour|day|week)s?", text.strip())
+    if match is not None:
+        seconds = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 604800}[match[2]]
+        return time.time() - float(match[1]) * seconds
+    try:
+        return datetime.fromisoformat(text.strip()).timestamp()
+    except (ValueError, OverflowError):
+        message = f"write a time like `2 hours`, `3 days` or 2026-01-31, not {text!r}"
+        raise UsageError(message) from None

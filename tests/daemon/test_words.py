@@ -1,0 +1,277 @@
+"""What the daemon says: each file once, by its own name, with a reason and an exit code that tell what to do."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from liif_daemon import asked, check, cli, examine, names, places
+from liif_daemon.engine import EngineError, Order, ServiceEngine
+from liif_daemon.first_run import agree
+from liif_daemon.run import _summary
+from liif_daemon.scan import scan
+from liif_daemon.settings import FolderSettings, Settings
+from liif_daemon.status import gather
+from liif_daemon.why import why
+from typer.testing import CliRunner
+from watchdog.observers.api import EventQueue, ObservedWatch
+
+from liif_engine.errors import ExitCode, UsageError
+from liif_engine.target import Target
+
+from .workshop import Copying, Workshop, draw, size_of, wait_until
+
+
+def run_once(workshop: Workshop, **folder: object) -> ExitCode:
+    with workshop.running(once=True, **folder) as daemon:
+        wait_until(lambda: not daemon.tick())
+        return _summary(daemon, daemon.progress.facts["started"])
+
+
+def status(workshop: Workshop) -> dict[str, Any]:
+    ledger = workshop.ledger()
+    try:
+        return gather(workshop.settings(), ledger)
+    finally:
+        ledger.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit in bytes")
+def test_a_name_too_long_for_a_result_beside_it_fails_that_size_alone_and_for_good(workshop: Workshop) -> None:
+    most = os.pathconf(workshop.folder, "PC_NAME_MAX")
+    path = workshop.folder / ("n" * (most - 4) + ".jpg")
+    draw(path, 1)
+    assert workshop.once(scales=[2, 3]) == {"done": 1, "failed": 1}
+    assert size_of(path) == (40, 32)
+    (failure,) = status(workshop)["failures"]
+    assert (failure["path"], failure["attempts"]) == (str(path), 0)
+    assert failure["reason"].startswith("at 3x: the name of its result")
+    assert f"would be too long ({most + 3} bytes of {most})" in failure["reason"]
+    assert isinstance(workshop.engine, Copying)
+    assert [order.target for order in workshop.engine.orders] == [Target(scale=2)]
+
+
+def test_status_names_a_failed_file_once_with_its_sizes(workshop: Workshop) -> None:
+    def refuse(order: Order) -> None:
+        raise EngineError(f"no {order.source.stem}", "refused")
+
+    workshop.engine = Copying(refuse)
+    for name in "ab":
+        draw(workshop.folder / f"{name}.jpg", ord(name))
+    assert workshop.once(scales=[2, 3]) == {"failed": 4}
+    found = {Path(row["path"]).name: row["reason"] for row in status(workshop)["failures"]}
+    assert found == {"a.jpg": "no a", "b.jpg": "no b"}
+    assert {row["target"] for row in status(workshop)["failures"]} == {"2x and 3x"}
+
+
+def test_once_tells_of_what_it_could_not_read(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw(workshop.folder / "a.jpg", 1)
+    draw(workshop.folder / "closed.jpg", 2)
+    (workshop.folder / "shut").mkdir()
+    read, list_folder = examine.hash_of, os.scandir
+
+    def hash_of(path: Path) -> str:
+        if path.name == "closed.jpg":
+            raise PermissionError(13, "Permission denied")
+        return read(path)
+
+    def scandir(path: Any) -> Any:
+        if Path(path).name == "shut":
+            raise PermissionError(13, "Permission denied")
+        return list_folder(path)
+
+    monkeypatch.setattr(examine, "hash_of", hash_of)
+    monkeypatch.setattr(names, "os", SimpleNamespace(scandir=scandir))
+    assert run_once(workshop) is ExitCode.SEVERAL
+    said = capsys.readouterr()
+    assert said.out == "1 restored, 0 left as they are, 0 failed, 0 waiting, 2 not to be read\n"
+    words = "".join(said.err.split())  # long lines are broken anywhere
+    assert "closed.jpg:cannotberead(Permissiondenied)" in words
+    assert "shut:cannotberead(Permissiondenied)" in words
+    ledger, lines = workshop.ledger(), list[str]()
+    assert scan(workshop.settings(), ledger, again=False, dry_run=True, say=lines.append)["not to be read"] == 1
+    ledger.close()
+    assert f"{workshop.folder / 'shut'}: cannot be read (Permission denied)" in lines
+
+
+def test_once_tells_of_a_folder_that_is_not_there(workshop: Workshop, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_once(workshop, path=workshop.base / "missing") is ExitCode.SEVERAL
+    assert "1 not to be read" in capsys.readouterr().out
+
+
+def test_once_mentions_what_failed_before(workshop: Workshop, capsys: pytest.CaptureFixture[str]) -> None:
+    (workshop.folder / "bad.jpg").write_bytes(b"\xff\xd8\xff not a picture")
+    assert run_once(workshop) is ExitCode.SEVERAL
+    assert "1 failed" in capsys.readouterr().out
+    assert run_once(workshop) is ExitCode.OK
+    assert "0 failed, 0 waiting, 1 that failed before" in capsys.readouterr().out
+    assert run_once(workshop, include=["bad.jpg"]) is ExitCode.SEVERAL  # as `run --once bad.jpg` asks
+    assert "failed before: the JPEG data ends" in " ".join(capsys.readouterr().err.split())
+    (workshop.folder / "bad.jpg").unlink()
+    assert run_once(workshop) is ExitCode.OK
+    assert "before" not in capsys.readouterr().out
+
+
+def test_of_two_pictures_that_are_the_same_each_is_told_of_by_itself(workshop: Workshop) -> None:
+    one, other = workshop.folder / "one.jpg", workshop.folder / "other.jpg"
+    other.write_bytes(draw(one, 1))
+    assert workshop.once(scales=[2, 3]) == {"done": 4}
+    assert one.read_bytes() == other.read_bytes()
+    ledger, settings = workshop.ledger(), workshop.settings(scales=[2, 3])
+    said = {path.name: why(path, settings, ledger, workshop.store)[0] for path in sorted(workshop.folder.iterdir())}
+    ledger.close()
+    assert said["one.jpg"] == said["other.jpg"] == "It is left as it is: it is our own result."
+    assert said["one@3x.jpg"].endswith(f"our own result, of {one}.")
+    assert said["other@3x.jpg"].endswith(f"our own result, of {other}.")
+
+
+def test_retry_of_what_was_not_begun_queues_every_size(workshop: Workshop) -> None:
+    path = workshop.folder / "a.jpg"
+    draw(path, 1)
+    (workshop.base / "other name").hardlink_to(path)
+    assert workshop.once(scales=[2, 3]) == {"skipped": 2}
+    ledger = workshop.ledger()
+    assert ledger.retry(ledger.jobs(path=path)) == 2
+    ledger.close()
+    assert workshop.once(scales=[2, 3], hard_links="replace") == {"done": 2}
+    assert size_of(workshop.folder / "a@3x.jpg") == (60, 48)
+
+
+def test_only_results_that_lie_elsewhere_are_news(workshop: Workshop, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    draw(workshop.folder / "a.jpg", 1)
+    assert workshop.once(scales=[2, 3]) == {"done": 2}
+    workshop.once(scales=[2, 3])
+    (workshop.folder / "copy.jpg").write_bytes((workshop.folder / "a@3x.jpg").read_bytes())
+    workshop.once(scales=[2, 3])
+    said = [(one.levelname, one.getMessage()) for one in caplog.records]
+    assert {(level, words.split(": ")[0]) for level, words in said if "our own result" in words} == {
+        ("DEBUG", str(workshop.folder / "a@3x.jpg")),
+        ("INFO", str(workshop.folder / "copy.jpg")),
+    }
+
+
+def test_check_says_whether_figures_can_be_shown(workshop: Workshop) -> None:
+    settings = workshop.settings()
+    assert check._metrics(settings, "0").level == "ok"
+    for address in ("203.0.113.7:9464", "no..host:9464"):  # of documentation's own network; and no name at all
+        found = check._metrics(settings, address)
+        assert found.level == "error"
+        assert f"cannot be shown at {address} (" in found.words
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        assert "in use" in check._metrics(settings, address).words
+        with places.only_one(settings):
+            assert check._metrics(settings, address).level == "ok"
+
+
+@pytest.fixture
+def config(workshop: Workshop) -> Path:
+    path = workshop.base / "config.yaml"
+    path.write_text("daemon: {state: state}\nfolders:\n  - path: pictures\n", "utf-8")
+    return path
+
+
+def invoke(*words: object) -> Any:
+    return CliRunner().invoke(cli.app, [str(word) for word in words], standalone_mode=False)
+
+
+def test_originals_do_not_go_before_their_time_unasked(
+    workshop: Workshop, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw(workshop.folder / "a.jpg", 1)
+    workshop.once()
+    older = ("prune", "--older-than", "0 days", "--config", config)
+    refused = invoke(*older).exception
+    assert isinstance(refused, UsageError)
+    assert "1 originals" in refused.message
+    assert "--yes" in refused.remedy
+    assert "1 originals" in invoke(*older, "--dry-run").output
+    monkeypatch.setattr(cli, "sys", SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True)))
+    monkeypatch.setattr(cli.typer, "confirm", lambda *_, **__: False)
+    with pytest.raises(UsageError, match="nothing was deleted"):
+        cli._agree_to_lose(1, "3 kB")
+    assert status(workshop)["originals"]["count"] == 1
+    assert invoke("prune", "--config", config).output.startswith("0 originals")
+    assert invoke(*older, "--yes").output.startswith("1 originals")
+    assert status(workshop)["originals"]["count"] == 0
+
+
+def test_nothing_to_undo_is_asking_for_what_cannot_be(workshop: Workshop, config: Path) -> None:
+    assert invoke("undo", workshop.folder / "a.jpg", "--config", config).return_value == ExitCode.USAGE
+    assert "nothing was restored since" in invoke("undo", "--since", "1 hour", "--config", config).output
+
+
+def test_who_agrees_to_some_files_has_not_agreed_to_their_folder(workshop: Workshop) -> None:
+    workshop.daemon_values["ask_above"] = 1
+    for seed, name in enumerate(["a [1].jpg", "b.jpg"]):
+        draw(workshop.folder / name, seed)
+    named = asked.folders([workshop.folder / "a [1].jpg"], {})
+    ledger, settings = workshop.ledger(), workshop.settings()
+    try:
+        agree(Settings(daemon=settings.daemon, folders=tuple(named)), ledger, None, None)
+        with pytest.raises(UsageError, match="2 pictures"):
+            agree(settings, ledger, None, None)
+    finally:
+        ledger.close()
+    assert not names.names_files_alone(FolderSettings(path=workshop.folder))
+
+
+def test_files_that_are_never_looked_at_are_refused_in_words(workshop: Workshop) -> None:
+    data = draw(workshop.folder / "a.jpg", 1)
+    for name in (".hidden.jpg", "a.jpg.part"):
+        (workshop.folder / name).write_bytes(data)
+    (workshop.folder / "link.jpg").symlink_to(workshop.folder / "a.jpg")
+    for name, words in ((".hidden.jpg", "hidden"), ("a.jpg.part", "unfinished"), ("link.jpg", "symbolic link")):
+        with pytest.raises(UsageError, match=words):
+            asked.folders([workshop.folder / name], {})
+    with pytest.raises(UsageError, match="home folder"):
+        asked.folders([Path("~nobody-of-this-name/a.jpg")], {})
+
+
+def test_a_folder_named_beside_a_file_in_it_is_meant_whole(workshop: Workshop) -> None:
+    draw(workshop.folder / "a.jpg", 1)
+    for paths in ([workshop.folder, workshop.folder / "a.jpg"], [workshop.folder / "a.jpg", workshop.folder]):
+        assert asked.folders(paths, {}) == [FolderSettings(path=workshop.folder)]
+
+
+def test_what_is_queued_without_a_daemon_says_so(workshop: Workshop, config: Path) -> None:
+    (workshop.folder / "bad.jpg").write_bytes(b"\xff\xd8\xff not a picture")
+    workshop.once()
+    assert "1 queued; the daemon is not running" in invoke("retry", "--failed", "--config", config).output
+    assert invoke("retry", workshop.folder / "nosuch.jpg", "--config", config).return_value == ExitCode.USAGE
+    draw(workshop.folder / "a.jpg", 1)
+    assert "1 known; the daemon is not running" in invoke("scan", "--config", config).output
+    empty = workshop.base / "empty.yaml"
+    empty.write_text("daemon: {state: state}\n", "utf-8")
+    assert isinstance(invoke("scan", "--config", empty).exception, UsageError)
+
+
+def test_a_service_that_cannot_be_used_at_all_is_no_picture_s_fault(tmp_path: Path) -> None:
+    open_to_all = tmp_path / "runtime"
+    open_to_all.mkdir(mode=0o755)
+    order = Order(tmp_path / "a.jpg", tmp_path / "b.jpg", Target(scale=2), "fast", 95, "auto", 60)
+    with pytest.raises(EngineError, match="not a private folder") as refused:
+        ServiceEngine(str(open_to_all)).restore(order, lambda _: None)
+    assert refused.value.kind == "wait"
+
+
+def test_watchdog_s_word_that_an_ended_watch_has_ended_is_kept_from_people(
+    workshop: Workshop, caplog: pytest.LogCaptureFixture
+) -> None:
+    inotify = pytest.importorskip("watchdog.observers.inotify", reason="only Linux has inotify")
+    with workshop.running(once=True):
+        watch = ObservedWatch(str(workshop.folder), recursive=False)
+        inotify.InotifyEmitter(EventQueue(), watch).queue_events(0)  # as its thread does, if it is ended in between
+        inotify.logger.error("something else")
+    assert [one.getMessage() for one in caplog.records if one.name.startswith("watchdog")] == ["something else"]
