@@ -172,14 +172,14 @@ def test_relative_paths_begin_at_the_file_s_folder(tmp_path: Path, monkeypatch: 
     place, elsewhere = tmp_path / "settings", tmp_path / "elsewhere"
     place.mkdir()
     elsewhere.mkdir()
-    text = "engine: {model: mine.pth}\ndaemon: {state: ../state}\nfolders:\n  - {path: pictures, model: ./my.pth}\n"
+    text = "engine: {model: mine.pth+}\ndaemon: {state: ../state}\nfolders:\n  - {path: pictures, model: ./my.pth}\n"
     path = written(place, text + "  - {path: /absolute, model: fast}\n")
     monkeypatch.chdir(elsewhere)
     found = settings.load(Path("..") / "settings" / path.name)
     assert found.daemon.state == tmp_path / "state"
     assert [folder.path for folder in found.folders] == [place / "pictures", Path("/absolute")]
     assert [found.engine.model, *(folder.model for folder in found.folders)] == [
-        str(place / "mine.pth"),
+        str(place / "mine.pth+"),
         str(place / "my.pth"),
         "fast",
     ]
