@@ -46,6 +46,7 @@ class Daemon:
 
     Attributes:
         missed: files and folders that could not be looked at, and why; the ledger has no rows of them.
+        left: with `once`, results of ours and undone files, said to be left alone; no job was skipped for them.
     """
 
     def __init__(self, settings: Settings, ledger: Ledger, engine: Engine, *, once: bool = False) -> None:
@@ -56,6 +57,7 @@ class Daemon:
         self.tally = Tally()
         self.looking = Looking(places.looking_path(settings))
         self.missed: dict[Path, str] = {}
+        self.left: set[Path] = set()
         self.stopping = threading.Event()
         self._wake = threading.Event()
         self._scans: dict[Path, FolderSettings] = {}
@@ -261,6 +263,8 @@ class Daemon:
             else:
                 level = logging.DEBUG if verdict.in_its_place else logging.INFO
                 log.log(level, "%s: left as it is: %s", path, verdict.reason)
+                if self.once and level == logging.INFO and verdict.kind in {"ours", "undone"}:
+                    self.left.add(path)
         except FileNotFoundError:
             return
         except OSError as error:

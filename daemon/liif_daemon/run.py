@@ -221,10 +221,11 @@ def _summary(daemon: Daemon, started: float) -> ExitCode:
     over = {job.path for job in (*done, *failed)}
     skipped = [job for job in skipped if job.path not in over and _is_meant(job, daemon)]
     left, lost, waiting = (len(by_file(some)) for some in (skipped, failed, jobs["queued"]))
+    left += len(daemon.left)
     words = f"{len(done)} restored, {left} left as they are, {lost} failed, {waiting} waiting"
     words += f", {len(missed)} not to be read" if missed else ""
     words += f", {len(by_file(before))} that failed before (`liif-daemon retry` tries again)" if before else ""
-    quiet = not any((done, skipped, failed, jobs["queued"], missed, before))
+    quiet = not any((done, left, failed, jobs["queued"], missed, before))
     print(words + ("; `liif-daemon why FILE` tells why a file is as it is" if quiet else ""))
     return ExitCode.SEVERAL if failed or jobs["queued"] or missed or named else ExitCode.OK
 

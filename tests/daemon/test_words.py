@@ -34,6 +34,17 @@ def run_once(workshop: Workshop, **folder: object) -> ExitCode:
         return _summary(daemon, daemon.progress.facts["started"])
 
 
+def test_a_result_that_was_copied_is_counted_among_what_is_left(
+    workshop: Workshop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw(workshop.folder / "a.jpg", 1)
+    run_once(workshop)
+    (workshop.folder / "copy.jpg").write_bytes((workshop.folder / "a.jpg").read_bytes())
+    capsys.readouterr()
+    assert run_once(workshop) is ExitCode.OK
+    assert capsys.readouterr().out == "0 restored, 1 left as they are, 0 failed, 0 waiting\n"
+
+
 def status(workshop: Workshop) -> dict[str, Any]:
     ledger = workshop.ledger()
     try:
