@@ -64,14 +64,6 @@ class _Place:
 
 
 @dataclass(frozen=True)
-class _Frame:
-    """What the tiles of one picture share: its sizes, and where output pixels fall along both axes."""
-
-    grid: Grid
-    axes: tuple[Axis, Axis]
-
-
-@dataclass(frozen=True)
 class _Canvas:
     """Pixels of a rectangle of a picture, found by the picture's own coordinates."""
 
@@ -83,6 +75,25 @@ class _Canvas:
         """A view of the pixels of `rect`."""
         rows = slice(rect.top - self.top, rect.bottom - self.top)
         return self.pixels[rows, rect.left - self.left : rect.right - self.left]
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """What the tiles of one group of channels share.
+
+    Attributes:
+        source: the pixels of the group.
+        result: of all channels.
+        group: which channels of the result.
+        grid: the picture's sizes.
+        axes: where output pixels fall, down and across.
+    """
+
+    source: _Canvas
+    result: _Canvas
+    group: slice
+    grid: Grid
+    axes: tuple[Axis, Axis]
 
 
 class Engine:
@@ -314,12 +325,13 @@ class Engine:
     ) -> None:
         """Every tile of one group of channels; an out-of-memory error makes tiles smaller, then moves to the CPU."""
         place = _Place(self.device, self.precision_for(8 * source.pixels.dtype.itemsize))
-        frame = _Frame(grid, (axis(grid.height, grid.out_height), axis(grid.width, grid.out_width)))
+        axes = axis(grid.height, grid.out_height), axis(grid.width, grid.out_width)
+        frame = _Frame(source, result, group, grid, axes)
         pending = work[::-1]
         while pending:
             tile = pending.pop()
             try:
-                self._restore_tile(source, result, group, frame, tile, _place_for(source, tile, place), progress)
+                self._restore_tile(frame, tile, _place_for(source, tile, place), progress)
                 progress.end_tile(self._work(tile))
                 if len(work) > 1:  # pieces of a large tile would lie between those of the next, of another size
                     memory.give_back()
@@ -351,35 +363,25 @@ class Engine:
         return _Place(cpu, "fp32" if place.precision == "fp32" else choose_precision("auto", cpu))
 
     @torch.inference_mode()
-    def _restore_tile(
-        self,
-        source: _Canvas,
-        result: _Canvas,
-        group: slice,
-        frame: _Frame,
-        tile: Tile,
-        place: _Place,
-        progress: Progress,
-    ) -> None:
+    def _restore_tile(self, frame: _Frame, tile: Tile, place: _Place, progress: Progress) -> None:
         """Encodes a tile's window and writes its output pixels into `result`."""
-        view = source.cut(tile.window)
-        target = result.cut(tile.output)[..., group]
+        view = frame.source.cut(tile.window)
+        target = frame.result.cut(tile.output)[..., frame.group]
         try:
             if len(self._turns) == 1:
-                for strip in self._answers(view, tile, frame.axes, place, progress, target.dtype, group):
+                for strip in self._answers(view, tile, frame.axes, place, progress, target.dtype, frame.group):
                     _rows_of(target, tile, strip)[...] = as_array(strip.values, target.dtype)
             else:
-                self._write_mean(view, target, group, frame, tile, place, progress)
+                self._write_mean(view, target, frame, tile, place, progress)
         except ImplausibleTile as signal:
             log.warning("a tile %s in %s: redone in fp32", signal, place.precision)
             progress.redo_tile()
-            self._restore_tile(source, result, group, frame, tile, _Place(place.device, "fp32"), progress)
+            self._restore_tile(frame, tile, _Place(place.device, "fp32"), progress)
 
     def _write_mean(
         self,
         view: Pixels,
         target: Pixels,
-        group: slice,
         frame: _Frame,
         tile: Tile,
         place: _Place,
@@ -391,7 +393,7 @@ class Engine:
             turned = turn.tile(tile, frame.grid)
             axes = (frame.axes[1], frame.axes[0]) if turn.swap else frame.axes
             laid = turn.lay(total)
-            for strip in self._answers(turn.lay(view), turned, axes, place, progress, total.dtype, group):
+            for strip in self._answers(turn.lay(view), turned, axes, place, progress, total.dtype, frame.group):
                 _rows_of(laid, turned, strip)[...] += strip.values.numpy()
         total *= planes.FULL_SCALE[target.dtype.name] / len(self._turns)
         target[...] = total if target.dtype == np.float32 else np.rint(total, out=total)
