@@ -45,6 +45,7 @@ class Tiles:
     ) -> None:
         self.share, self.grid, self.work, self.on_progress = share, grid, work, on_progress
         self.total = sum(tile.output.area for *_, tile in work)
+        self.shown = 0.0
         self.finished = 0
         self.given: dict[Ticket, _Given] = {}
 
@@ -94,7 +95,9 @@ class Tiles:
             given.result.close()
             self.finished += given.tile.output.area
         at_work = sum(given.share * given.tile.output.area for given in self.given.values())
-        self.on_progress(min(1.0, (self.finished + at_work) / self.total))
+        # A tile that is done over, and the rounding of sums, must not take back what was reported.
+        self.shown = max(self.shown, min(1.0, (self.finished + at_work) / self.total))
+        self.on_progress(self.shown)
 
     def _work(self, names: tuple[str, str], tile: Tile, channels: int, dtype: str) -> TileWork:
         asked = self.share.work
