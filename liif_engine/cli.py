@@ -12,7 +12,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 import liif_engine
-from liif_engine import entry, memory
+from liif_engine import entry, memory, threads
 from liif_engine.commands.options import (
     Config,
     Device,
@@ -46,6 +46,7 @@ def main() -> NoReturn:
     """The entry point."""
     signal.signal(signal.SIGTERM, _interrupt)
     memory.keep_freed()
+    threads.sleep_soon()
     entry.run(app)
 
 

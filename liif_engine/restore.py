@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -421,8 +422,8 @@ class Engine:
             pixels = to_tensor(view, place.device)
             feature_map = self._encode(network, pixels, lambda: progress.step(encoder_work))
             low, high = plausible(view)  # while a GPU computes
-            strips = decoder.strips(network, feature_map, rows, columns, form=form)
-            for strip in to_host(replace(strip, values=finished(strip.values, dtype, group)) for strip in strips):
+            finish = partial(finished, dtype=dtype, group=group)
+            for strip in to_host(decoder.strips(network, feature_map, rows, columns, form=form, finish=finish)):
                 judge(strip, low, high, place.precision)
                 yield strip
                 progress.step((strip.stop - strip.start) * tile.output.width * network.decoder_work)

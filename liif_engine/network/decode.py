@@ -7,7 +7,7 @@ are rank-1 and the indices are two short vectors.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -101,8 +101,19 @@ class Strip:
 STRIP_QUERIES = {"cpu": 16_384, "cuda": 1 << 20, "mps": 1 << 18}
 BLOCK_QUERIES = {"cpu": 2_048, "cuda": 1 << 18, "mps": 1 << 16}
 
+#: Where there are several strips on a CPU, this many cores get equally many. Not the number of cores there are: a
+#: picture is to be cut the same everywhere.
+SHARED_BY = 4
 
-def decode(model: EdsrLiif, feature_map: Tensor, rows: Span, columns: Span) -> Iterator[Strip]:
+
+def decode(
+    model: EdsrLiif,
+    feature_map: Tensor,
+    rows: Span,
+    columns: Span,
+    *,
+    finish: Callable[[Tensor], Tensor] | None = None,
+) -> Iterator[Strip]:
     """Decodes a rectangle of the output grid in horizontal strips, on a CPU several at once.
 
     Args:
@@ -111,20 +122,23 @@ def decode(model: EdsrLiif, feature_map: Tensor, rows: Span, columns: Span) -> I
             except beyond the border of the picture, where the published unfolding sees zeros.
         rows: the output rows; ``rows.origin`` is the input row of the feature map's first row.
         columns: likewise.
+        finish: makes a strip's values, which it may overwrite, into what is wanted; where the strip was computed, since
+            an operation that the caller spread over all cores would wait for those that are at work on strips.
 
     Yields:
-        The strips from top to bottom, their values fp32.
+        The strips from top to bottom, their values fp32 or what `finish` makes of them.
     """
     perceptron = Perceptron(model)
-    strip_rows = max(1, _queries(STRIP_QUERIES, model, feature_map) // (columns.stop - columns.start))
-    edges = [*range(rows.start, rows.stop, strip_rows), rows.stop]
 
-    def strip(edge: tuple[int, int]) -> Strip:
-        rgb = _decode_strip(model, perceptron, feature_map, rows.cut(*edge), columns)
-        return Strip(*edge, rgb, torch.stack(rgb.aminmax()))  # a not-a-number makes both so
+    def strip(part: Span) -> Strip:
+        rgb = _decode_strip(model, perceptron, feature_map, part, columns)
+        extent = torch.stack(rgb.aminmax())  # a not-a-number makes both so
+        return Strip(part.start, part.stop, rgb if finish is None else finish(rgb), extent)
 
-    threads = torch.get_num_threads() if feature_map.device.type == "cpu" else 1
-    return in_order(strip, list(pairwise(edges)), threads)
+    at_most = max(1, _queries(STRIP_QUERIES, model, feature_map) // (columns.stop - columns.start))
+    on_cpu = feature_map.device.type == "cpu"
+    parts = _parts(rows, at_most, SHARED_BY if on_cpu else 1)
+    return in_order(strip, list(parts), torch.get_num_threads() if on_cpu else 1)
 
 
 def _queries(per_kind: Mapping[str, int], model: EdsrLiif, feature_map: Tensor) -> int:
@@ -148,19 +162,27 @@ def _decode_strip(model: EdsrLiif, perceptron: Perceptron, feature_map: Tensor, 
             mixed = torch.zeros_like(rgb[down, across], memory_format=torch.contiguous_format)
             for side_y, (nearest, term) in enumerate(row_terms):
                 for side_x, line in enumerate(lines):
-                    hidden = line.index_select(0, nearest[down]).add_(term[down, None]).relu_()  # (rows, columns, K)
-                    answer = perceptron(hidden.to(codes.dtype).flatten(0, 1), safe=safe)
+                    answer = perceptron(_hidden(line, nearest[down], term[down], codes.dtype), safe=safe)
                     mixed.addcmul_(answer.view_as(mixed), weights[side_y][side_x][down, across, None])
             torch.add(mixed.mul_(0.5), 0.5, out=rgb[down, across])
     return rgb
 
 
-def _parts(columns: Span, at_most: int) -> Iterator[Span]:
-    """The span in parts as equal as they can be."""
-    width = columns.stop - columns.start
-    count = -(-width // at_most)
-    for first, last in pairwise(columns.start + width * part // count for part in range(count + 1)):
-        yield columns.cut(first, last)
+def _hidden(line: Tensor, nearest: Tensor, term: Tensor, dtype: torch.dtype) -> Tensor:
+    """The first layer's values, (rows * columns, K); a function, so that the sum is freed before the next is made."""
+    return line.index_select(0, nearest).add_(term[:, None]).relu_().to(dtype).flatten(0, 1)
+
+
+def _parts(span: Span, at_most: int, multiple: int = 1) -> Iterator[Span]:
+    """The span in parts as equal as they can be; their number a multiple, unless it is one. Of nothing, none."""
+    length = span.stop - span.start
+    if not length:
+        return
+    count = -(-length // at_most)
+    if count > 1:
+        count = min(-(-count // multiple) * multiple, length)
+    for first, last in pairwise(span.start + length * part // count for part in range(count + 1)):
+        yield span.cut(first, last)
 
 
 def first_layer_codes(model: EdsrLiif, feature_map: Tensor, rows: Span, columns: Span) -> tuple[Tensor, int, int]:

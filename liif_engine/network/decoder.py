@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cache
 from types import ModuleType
 
@@ -22,14 +23,20 @@ LEAST_CAPABILITY = (9, 0)
 
 
 def strips(
-    model: EdsrLiif, feature_map: Tensor, rows: Span, columns: Span, *, form: torch.dtype = torch.float32
+    model: EdsrLiif,
+    feature_map: Tensor,
+    rows: Span,
+    columns: Span,
+    *,
+    form: torch.dtype = torch.float32,
+    finish: Callable[[Tensor], Tensor] | None = None,
 ) -> Iterator[Strip]:
     """Decodes a rectangle with the fastest decoder that can; arguments as for `decode.decode`.
 
     In fp32 `decode.py` is as fast as a GPU multiplies, so the kernel has nothing to gain there.
 
     Args:
-        model, feature_map, rows, columns: as for `decode.decode`.
+        model, feature_map, rows, columns, finish: as for `decode.decode`.
         form: what the values are wanted as; only the kernel gives other than float32, so look at what comes.
     """
     start = rows.start
@@ -37,14 +44,14 @@ def strips(
     if kernels is not None and kernels.serves(model, feature_map.dtype):
         try:
             for strip in _fused(kernels, model, feature_map, rows, columns, form):
-                yield strip
+                yield strip if finish is None else replace(strip, values=finish(strip.values))
                 start = strip.stop
             return
         except Exception as error:
             if memory.is_out_of_memory(error):
                 raise
             _give_up(f"the fused decoder failed ({(str(error).splitlines() or [type(error).__name__])[0]})")
-    yield from decode(model, feature_map, rows.cut(start, rows.stop), columns)
+    yield from decode(model, feature_map, rows.cut(start, rows.stop), columns, finish=finish)
 
 
 def _fused(

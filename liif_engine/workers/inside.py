@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Protocol
 
-from liif_engine import log, memory
+from liif_engine import log, memory, threads
 from liif_engine.errors import Cancelled, LiifError, MemoryExhaustedError, WorkerError
 from liif_engine.model_names import AUTO, CLEAN, DAMAGED, plain
 from liif_engine.network import card
@@ -69,6 +69,7 @@ def main(connection: Connection, settings: WorkerSettings, device: str) -> None:
     if settings.threads is not None:
         # Before torch is loaded, which reads it once.
         os.environ["OMP_NUM_THREADS"] = str(settings.threads)
+    threads.sleep_soon()
     # Ctrl+C reaches every process of a terminal, and systemd stops all of a unit; the server alone decides what ends.
     for one in (signal.SIGINT, signal.SIGTERM):
         signal.signal(one, signal.SIG_IGN)

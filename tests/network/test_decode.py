@@ -97,6 +97,17 @@ def test_codes_are_neighbours_and_weights_positive(n_in: int, scale: float) -> N
     assert np.abs(ax.relative).max() <= 2 + 1e-9
 
 
+@given(st.integers(0, 30), st.integers(0, 400), st.integers(1, 500), st.integers(1, 8))
+def test_parts_cover_a_span_and_are_equal(start: int, length: int, at_most: int, multiple: int) -> None:
+    """Several are shared evenly among so many cores, where there are rows enough; the last is not a small rest."""
+    parts = list(decode_module._parts(Span(axis(430, 430), start, start + length, 0), at_most, multiple))
+    assert [row for part in parts for row in range(part.start, part.stop)] == list(range(start, start + length))
+    lengths = [part.stop - part.start for part in parts]
+    assert max(lengths, default=0) <= at_most
+    assert max(lengths, default=0) - min(lengths, default=0) <= 1
+    assert len(parts) <= 1 or len(parts) % multiple == 0 or set(lengths) == {1}
+
+
 @pytest.mark.skipif(not has_bf16(torch.device("cpu")), reason="needs a CPU with AVX512-BF16 or AMX")
 def test_bf16_stays_within_57_db() -> None:
     # A smooth picture: noise would flatter bf16, whose error grows with flat, bright areas.

@@ -54,7 +54,8 @@ def test_a_kernel_that_fails_is_replaced_and_said_once(
 ) -> None:
     """Also in the middle of a rectangle: what is done stays, the rest follows."""
     work = rectangle()
-    monkeypatch.setitem(plain.STRIP_QUERIES, "cpu", 48)
+    monkeypatch.setitem(plain.STRIP_QUERIES, "cpu", 6)
+    assert len(list(plain.decode(*work))) == plain.SHARED_BY
 
     def breaking(*_: Any) -> Iterator[plain.Strip]:
         yield from list(plain.decode(*work))[:1]

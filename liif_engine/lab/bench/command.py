@@ -6,7 +6,6 @@ import json
 import os
 import platform
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -150,22 +149,14 @@ def _daemon(files: int, device: str, out: Callable[[str], None]) -> dict[str, An
 
 
 def daemon(files: int, device: str) -> dict[str, Any]:
-    """The folder through the daemon, with `fast` or a random network of its shape.
+    """The folder through the daemon, with `fast`.
 
     Raises:
         LiifError: it failed.
     """
     from liif_engine.lab.bench import folder
-    from liif_engine.lab.bench.contenders import fast_shaped
-    from liif_engine.network.card import shipped_models
-    from liif_engine.network.checkpoint import save
 
-    if "fast" in shipped_models():
-        return {"model": "fast", **folder.measure(files, scale=2, model="fast", device=device)}
-    with tempfile.TemporaryDirectory(prefix="liif-bench-") as place:
-        path = Path(place, "fast-shaped.safetensors")
-        save(fast_shaped(), path, {})
-        return {"model": "fast-shaped", **folder.measure(files, scale=2, model=str(path), device=device)}
+    return {"model": "fast", **folder.measure(files, scale=2, model="fast", device=device)}
 
 
 def describe(kind: str, rates: dict[str, float]) -> str:
