@@ -12,12 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInf
 from liif_engine import crew
 from liif_engine.config_file import ConfigFile, placed
 from liif_engine.errors import UsageError
-from liif_engine.model_names import plain
-
-
-def names_a_file(model: str) -> bool:
-    """Whether a model is asked for by the path of its checkpoint."""
-    return "/" in model or "\\" in model or plain(model).lower().endswith((".safetensors", ".pth", ".pt"))
+from liif_engine.model_names import names_a_file
 
 
 def _placed(model: str, info: ValidationInfo) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 #: The name that stands for the choice.
@@ -18,6 +19,11 @@ DAMAGED, CLEAN = "web", "published"
 def plain(model: str) -> str:
     """A model's name or path without the sign of a self-ensemble."""
     return model.removesuffix(SELF_ENSEMBLE)
+
+
+def names_a_file(model: str) -> bool:
+    """Whether a model is asked for by the path of its checkpoint: what cannot be a name is one."""
+    return re.fullmatch(r"[\w-]+", plain(model)) is None
 
 
 def like(asked: str, model: str) -> str:

@@ -23,6 +23,7 @@ from liif_daemon.status import as_bytes
 from liif_engine.errors import LiifError
 from liif_engine.figures import host_and_port, in_words
 from liif_engine.service.client import ServiceError
+from liif_engine.words import counted
 
 #: Less free space than this is worth a word. [bytes]
 LITTLE_SPACE = 1_000_000_000
@@ -41,7 +42,7 @@ def check(settings: Settings, engine: ServiceEngine) -> Iterator[Finding]:
     try:
         places.check_layout(settings)
         source = settings.path or "no config.yaml: defaults"
-        yield Finding("ok", f"settings: {source}, {len(settings.folders)} folders")
+        yield Finding("ok", f"settings: {source}, {counted(len(settings.folders), 'folder')}")
     except LiifError as error:
         yield Finding("error", error.explain())
     if not settings.folders:

@@ -257,6 +257,7 @@ def prune(
     from liif_daemon.prune import prune as prune_all
     from liif_daemon.status import as_bytes
     from liif_daemon.store import Store
+    from liif_engine.words import counted
 
     with _ledger(config) as (settings, ledger):
         days = None if older_than is None else (time.time() - asked.moment(older_than)) / 86400
@@ -267,7 +268,7 @@ def prune(
             over = prune_all(ledger, store, also=also, dry_run=True)
             _agree_to_lose(whole.count - over.count, as_bytes(whole.size - over.size))
         gone = prune_all(ledger, store, older_than_days=days, also=also, dry_run=dry_run)
-    print(f"{gone.count} originals, {as_bytes(gone.size)}{' (dry run)' if dry_run else ''}")
+    print(f"{counted(gone.count, 'original')}, {as_bytes(gone.size)}{' (dry run)' if dry_run else ''}")
 
 
 @app.command()
@@ -333,7 +334,9 @@ def _agree_to_lose(count: int, size: str) -> None:
     """
     if not count:
         return
-    said = f"{count} originals, {size}, would go before their time is over, and no undo brings them back"
+    from liif_engine.words import counted
+
+    said = f"{counted(count, 'original')}, {size}, would go before their time is over, and no undo brings them back"
     if not sys.stdin.isatty():
         raise UsageError(said, remedy="If that is meant, run it again with --yes; --dry-run only counts them.")
     if not typer.confirm(f"{said}. Delete them?", err=True):

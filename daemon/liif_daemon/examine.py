@@ -9,8 +9,8 @@ from typing import Any
 from liif_daemon.ledger import Glance, Ledger
 from liif_daemon.settings import FolderSettings, Settings, target_name
 from liif_daemon.store import hash_of
-from liif_engine.config import names_a_file
 from liif_engine.errors import LiifError, TruncatedError
+from liif_engine.model_names import names_a_file
 from liif_engine.picture import image_file
 from liif_engine.picture.image_file import Limits, Probe
 from liif_engine.picture.results import is_marked

@@ -14,6 +14,7 @@ from liif_daemon.settings import FolderSettings, Settings, target_name
 from liif_daemon.status import as_bytes, as_time
 from liif_engine.errors import LiifError, UsageError
 from liif_engine.picture import image_file
+from liif_engine.words import counted, rate
 
 #: Headers that are read for the mean size of a picture.
 SAMPLE = 20
@@ -55,10 +56,11 @@ def agree(settings: Settings, ledger: Ledger, engine: ServiceEngine | None, ask:
         said = "\n".join(line for line in lines if line)
         if ask is None:
             raise UsageError(
-                f"{total:,} pictures wait to be replaced for the first time:\n{said}",
+                f"{counted(total, 'picture')} to be replaced for the first time:\n{said}",
                 remedy="If that is meant, run it again with --yes; try a small folder first if in doubt.",
             )
-        if not ask(f"{said}\nReplace these {total:,} pictures in place, where their content and settings allow?"):
+        these = "this picture" if total == 1 else f"these {total:,} pictures"
+        if not ask(f"{said}\nReplace {these} in place, where content and settings allow?"):
             raise UsageError("not agreed to; nothing was changed", remedy="Try `liif-daemon scan --dry-run` first.")
     for folder in new:
         if not names_files_alone(folder):  # who agreed to some files has not agreed to the folder
@@ -81,7 +83,7 @@ def count(folder: FolderSettings, ledger: Ledger) -> Waiting:
 
 def _line(folder: FolderSettings, found: Waiting, settings: Settings, engine: ServiceEngine | None) -> str:
     sizes = " and ".join(target_name(target) for target in folder.targets)
-    line = f"  {folder.path}: {found.count:,} pictures, {as_bytes(found.size)}, to be restored to {sizes}"
+    line = f"  {folder.path}: {counted(found.count, 'picture')}, {as_bytes(found.size)}, to be restored to {sizes}"
     return f"{line}; {_time(folder, found, settings, engine)}"
 
 
@@ -100,11 +102,11 @@ def _time(folder: FolderSettings, found: Waiting, settings: Settings, engine: Se
     if not usable:
         return "how long that takes is unknown: none of the files tried is a picture of a size to be restored"
     try:
-        rate = engine.rate(folder.model or settings.engine.model, folder.targets, sum(usable) / len(usable))
+        speed = engine.rate(folder.model or settings.engine.model, folder.targets, sum(usable) / len(usable))
     except EngineError as error:
         return f"how long that takes is unknown: {error.reason}"
-    seconds = found.count * len(usable) / len(sizes) * sum(usable) / len(usable) / rate
-    return f"about {as_time(seconds)} by the engine's speed now ({rate:.2f} megapixels/s of input)"
+    seconds = found.count * len(usable) / len(sizes) * sum(usable) / len(usable) / speed
+    return f"about {as_time(seconds)} by the engine's speed now ({rate(speed)} megapixels/s of input)"
 
 
 def _disk(size: int, settings: Settings) -> str:

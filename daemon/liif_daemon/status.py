@@ -16,6 +16,7 @@ from liif_daemon import places, progress
 from liif_daemon.ledger import Job, Ledger, reasons
 from liif_daemon.settings import Settings
 from liif_engine.errors import printable
+from liif_engine.words import counted, rate
 
 #: Rows of last results and of failures.
 ROWS = 8
@@ -85,7 +86,7 @@ def as_time(seconds: float) -> str:
 def _head(found: dict[str, Any]) -> Text:
     if not found["running"]:
         return Text("The daemon is not running; `liif-daemon run` starts it.", style="yellow")
-    busy = f", looking at {len(found['scanning'])} folders" if found["scanning"] else ""
+    busy = f", looking at {counted(len(found['scanning']), 'folder')}" if found["scanning"] else ""
     return Text(f"The daemon runs (process {found['pid']}{busy}).", style="green")
 
 
@@ -96,9 +97,10 @@ def _figures(found: dict[str, Any]) -> Text:
         line += f"\n{found['waiting_megapixels']:.1f} megapixels wait"
         if found["seconds_left"] is not None:
             pace = found["megapixels_per_second"]
-            line += f"; at {pace:.2f} megapixels/s that takes {as_time(found['seconds_left'])}"
+            line += f"; at {rate(pace)} megapixels/s that takes {as_time(found['seconds_left'])}"
     kept = found["originals"]
-    return Text(f"{line}\n{kept['count']} originals are kept, {as_bytes(kept['bytes'])}")
+    verb = "is" if kept["count"] == 1 else "are"
+    return Text(f"{line}\n{counted(kept['count'], 'original')} {verb} kept, {as_bytes(kept['bytes'])}")
 
 
 def _working(rows: list[dict[str, Any]]) -> Table:

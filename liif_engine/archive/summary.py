@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from liif_engine.errors import CAUSES, LiifError, printable
+from liif_engine.words import counted, rate
 
 
 @dataclass
@@ -67,14 +68,17 @@ class Summary:
         words = [f"{self.restored} restored"]
         words += [f"{self.kept} done before"] if self.kept else []
         words += [f"{len(self.failures)} failed"] if self.failures else []
-        files = "file" if self.others == 1 else "files"
-        words += [f"{self.others} other {files} left alone (--verbose names them)"] if self.others else []
-        words += [f"{self.results} results of liif-restore left alone (--again restores them)"] if self.results else []
+        words += [f"{counted(self.others, 'other file')} left alone (--verbose names them)"] if self.others else []
+        words += (
+            [f"{counted(self.results, 'result')} of liif-restore left alone (--again restores them)"]
+            if self.results
+            else []
+        )
         lines = [f"{', '.join(words)}; {self.seconds:.1f} s"]
         if self.restored:
-            rate, pace = self.restored / self.seconds, self.result_pixels / 1e6 / self.seconds
+            pace, speed = self.restored / self.seconds, self.result_pixels / 1e6 / self.seconds
             stages = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in self.stages.items())
-            lines.append(f"{rate:.2f} files/s, {pace:.2f} megapixels/s; work: {stages}")
+            lines.append(f"{rate(pace)} files/s, {rate(speed)} megapixels/s; work: {stages}")
         lines += [
             f"left out, results of an earlier run: {printable(path)} (name it itself, or use --again, to restore them)"
             for path in self.left_out

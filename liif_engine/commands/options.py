@@ -9,6 +9,7 @@ import typer
 
 from liif_engine.crew import WORDS
 from liif_engine.crew import parse as parse_crew
+from liif_engine.model_names import names_a_file
 
 if TYPE_CHECKING:
     from liif_engine.config import EngineSettings
@@ -54,7 +55,7 @@ def worker_settings(settings: EngineSettings, **rest: Any) -> WorkerSettings:
 
 def lasting(model: str) -> str:
     """A model's path stays what it is here, whatever folder the workers are in."""
-    return str(Path(model).absolute()) if Path(model).suffix else model
+    return str(Path(model).absolute()) if names_a_file(model) else model
 
 
 def show_logs(log_json: bool, verbose: bool) -> None:

@@ -16,6 +16,7 @@ from safetensors.torch import save as save_safetensors
 from torch import Tensor
 
 from liif_engine.errors import ModelError, UnsafeCheckpointError
+from liif_engine.model_names import names_a_file
 from liif_engine.network.card import SHIPPED, shipped_models
 from liif_engine.network.model import EdsrLiif
 
@@ -33,7 +34,7 @@ def find(name_or_path: str | Path) -> Path:
         ModelError: neither a shipped name nor a file.
     """
     shipped = SHIPPED / f"{name_or_path}.safetensors"
-    if re.fullmatch(r"[\w-]+", str(name_or_path)) and shipped.is_file():
+    if not names_a_file(str(name_or_path)) and shipped.is_file():
         return shipped
     path = Path(name_or_path)
     if path.is_file():

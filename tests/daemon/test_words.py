@@ -205,16 +205,16 @@ def test_originals_do_not_go_before_their_time_unasked(
     older = ("prune", "--older-than", "0 days", "--config", config)
     refused = invoke(*older).exception
     assert isinstance(refused, UsageError)
-    assert "1 originals" in refused.message
+    assert "1 original," in refused.message
     assert "--yes" in refused.remedy
-    assert "1 originals" in invoke(*older, "--dry-run").output
+    assert "1 original," in invoke(*older, "--dry-run").output
     monkeypatch.setattr(cli, "sys", SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True)))
     monkeypatch.setattr(cli.typer, "confirm", lambda *_, **__: False)
     with pytest.raises(UsageError, match="nothing was deleted"):
         cli._agree_to_lose(1, "3 kB")
     assert status(workshop)["originals"]["count"] == 1
     assert invoke("prune", "--config", config).output.startswith("0 originals")
-    assert invoke(*older, "--yes").output.startswith("1 originals")
+    assert invoke(*older, "--yes").output.startswith("1 original,")
     assert status(workshop)["originals"]["count"] == 0
 
 
