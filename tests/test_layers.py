@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 
 #: Lower layers first; a module belongs to the longest name that begins its own.
 ENGINE_LAYERS = [
-    ("liif_engine.errors", "liif_engine.sqlite_integers"),
+    ("liif_engine.errors", "liif_engine.sqlite_integers", "liif_engine.words", "liif_engine.threads"),
     ("liif_engine.memory", "liif_engine.target", "liif_engine.crew", "liif_engine.log", "liif_engine.model_names"),
     ("liif_engine.config", "liif_engine.config_file"),
     ("liif_engine.figures", "liif_engine.web"),
@@ -105,6 +105,7 @@ def test_the_daemon_knows_the_engine_only_by_its_edges() -> None:
     allowed = ("liif_engine.service.client", "liif_engine.picture", "liif_engine.config", "liif_engine.errors")
     allowed += ("liif_engine.target", "liif_engine.terminal", "liif_engine.figures", "liif_engine.log")
     allowed += ("liif_engine.entry", "liif_engine.web", "liif_engine.sqlite_integers", "liif_engine.model_names")
+    allowed += ("liif_engine.words",)
     for path in (ROOT / "daemon").rglob("*.py"):
         for name in imports(path):
             assert name.split(".")[0] != "torch", path
