@@ -78,6 +78,22 @@ def test_undo_finds_a_renamed_result_and_replaces_a_deleted_one(workshop: Worksh
     assert (workshop.folder / "c.jpg").read_bytes() == data
 
 
+@pytest.mark.parametrize("undone", [False, True])
+def test_undo_brings_back_the_original_of_the_result_that_lies_there(workshop: Workshop, undone: bool) -> None:
+    path = workshop.folder / "a.jpg"
+    first = draw(path, 1)
+    workshop.once()
+    draw(path, 2)
+    workshop.once()
+    if undone:
+        undo_all(workshop, path)
+    path.write_bytes(first)  # the older content again: its row is older than the other's
+    workshop.once()
+    assert size_of(path) == (40, 32)
+    assert undo_all(workshop, path, force=True) == 1
+    assert path.read_bytes() == first
+
+
 KILLED_UNDO = """
 import os, sys
 sys.path.insert(0, {root!r})
