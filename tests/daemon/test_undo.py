@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from liif_daemon import asked
 from liif_daemon.prune import prune
 from liif_daemon.status import gather
 from liif_daemon.undo import undo, undoable
@@ -275,3 +277,33 @@ def test_the_order_of_what_is_made_durable(workshop: Workshop, monkeypatch: pyte
     assert before.index("fsync store file") < before.index("fsync store")
     assert before[-2:] == ["fsync workplace file", "fsync workplace file"] or "fsync workplace file" in before[-3:]
     assert "fsync folder" in after
+
+
+def test_what_was_undone_stays_whichever_way_links_lead_to_it(workshop: Workshop) -> None:
+    data = draw(workshop.folder / "a.jpg", 1)
+    link = workshop.base / "link"
+    link.symlink_to(workshop.folder)
+    workshop.once(path=link)
+    ledger = workshop.ledger()
+    job = dataclasses.replace(undoable(link / "a.jpg", ledger)[0], path=workshop.folder / "a.jpg")
+    undo(job, ledger, workshop.store)
+    ledger.close()
+    workshop.once(path=link)
+    assert (workshop.folder / "a.jpg").read_bytes() == data
+
+
+def test_a_file_is_found_by_the_name_under_which_its_folder_is_watched(workshop: Workshop) -> None:
+    draw(workshop.folder / "a.jpg", 1)
+    link = workshop.base / "link"
+    link.symlink_to(workshop.folder)
+    settings = workshop.settings(path=link)
+    workshop.once(path=link)
+    ledger = workshop.ledger()
+    for typed, known in ((workshop.folder, link), (link, link), (workshop.base, workshop.base)):
+        assert asked.as_watched(typed, settings, ledger) == known
+    for name in ("a.jpg", "not-there.jpg"):
+        for folder in (workshop.folder, link):
+            assert asked.as_watched(folder / name, settings, ledger) == link / name
+    alone = settings.with_folders([])  # as `liif-daemon undo` has them after `liif-daemon run FOLDER`
+    assert asked.as_watched(workshop.folder / "a.jpg", alone, ledger) == link / "a.jpg"
+    ledger.close()
