@@ -453,7 +453,8 @@ class Ledger:
         with self._change() as db:
             db.execute(
                 "INSERT INTO originals (sha256, size, stored, until) VALUES (?, ?, ?, ?)"
-                " ON CONFLICT (sha256) DO UPDATE SET until = max(until, excluded.until), gone = 0",
+                " ON CONFLICT (sha256) DO UPDATE SET until = max(until, excluded.until),"
+                " stored = CASE WHEN gone THEN excluded.stored ELSE stored END, gone = 0",
                 (sha256, size, time.time(), until),
             )
 

@@ -307,3 +307,18 @@ def test_a_file_is_found_by_the_name_under_which_its_folder_is_watched(workshop:
     alone = settings.with_folders([])  # as `liif-daemon undo` has them after `liif-daemon run FOLDER`
     assert asked.as_watched(workshop.folder / "a.jpg", alone, ledger) == link / "a.jpg"
     ledger.close()
+
+
+def test_an_original_that_comes_back_into_the_store_is_new_there(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = draw(workshop.base / "a.jpg", 1)
+    ledger, store, now = workshop.ledger(), workshop.store, time.time()
+    ledger.keep(sha(data), store.keep(workshop.base / "a.jpg", sha(data)), now + 86400)
+    later = now + 100 * 86400
+    monkeypatch.setattr("liif_daemon.prune.time.time", lambda: later)
+    assert prune(ledger, store).count == 1
+    ledger.keep(sha(data), store.keep(workshop.base / "a.jpg", sha(data)), later + 86400)
+    assert prune(ledger, store, older_than_days=30).count == 0
+    assert store.holds(sha(data))
+    ledger.close()
