@@ -12,6 +12,7 @@ import pytest
 from liif_daemon import dispatch, run
 from liif_daemon.dispatch import Daemon
 from liif_daemon.settings import Settings
+from liif_daemon.work import recover_jobs
 
 from .workshop import Copying, Workshop, draw
 
@@ -41,7 +42,11 @@ class Machine:
 def test_originals_are_let_go_after_the_machine_slept_but_not_by_a_clock_that_was_set(
     change: dict[str, float], prunings: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    machine, rounds, pruned = Machine(), iter([{}, change, None]), []
+    machine, rounds, pruned = Machine(), iter([{}, change, None]), list[object]()
+
+    def prune(*ledger_and_store: object) -> SimpleNamespace:
+        pruned.append(ledger_and_store)
+        return SimpleNamespace(count=0)
 
     def tick() -> bool:
         happens = next(rounds)
@@ -52,7 +57,7 @@ def test_originals_are_let_go_after_the_machine_slept_but_not_by_a_clock_that_wa
 
     daemon: Any = SimpleNamespace(settings=Settings(), once=False, tick=tick, ledger=None, store=None)
     monkeypatch.setattr(run, "time", machine)
-    monkeypatch.setattr(run, "prune", lambda *_: pruned.append(1) or SimpleNamespace(count=0))
+    monkeypatch.setattr(run, "prune", prune)
     run._loop(daemon, Settings, SimpleNamespace(ends=False, reloads=False))  # type: ignore[arg-type]
     assert len(pruned) == prunings
     assert ("clock was moved" in caplog.text) == (prunings == 1)
@@ -89,7 +94,6 @@ def test_what_was_left_claimed_is_put_in_order_once(workshop: Workshop, monkeypa
             other.join(0.5)  # it waits for this one to end; without that it would be through by now
         return recover_jobs(jobs, bench)
 
-    recover_jobs = dispatch.recover_jobs
     monkeypatch.setattr(dispatch, "recover_jobs", slowly)
     daemon.recover()
     other.join()
