@@ -103,7 +103,15 @@ def destination_for(source: Path, target: Target, result: tuple[int, int], out: 
     named = f"{source.stem}@{target.label(result)}{source.suffix}"
     if out is None:
         return source.with_name(named)
-    return out / named if out.is_dir() else out
+    return out / named if is_folder(out) else out
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a path is a folder's; a name that the system refuses, or does not let us see, is none."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
 
 
 def plan(

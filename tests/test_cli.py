@@ -198,6 +198,19 @@ def test_one_file_that_may_not_be_read_does_not_stop_the_rest(
     assert "a@2x.jpg" in names(tmp_path)
 
 
+def test_a_name_that_the_system_refuses_is_one_bad_file_and_no_fault(
+    liif: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    good, no_name = jpeg(tmp_path / "a.jpg"), tmp_path / f"{'n' * 300}.jpg"
+    code, out, err = liif("restore", no_name, good, "--dry-run")
+    assert code == ExitCode.INPUT
+    assert "a@2x.jpg" in out + err
+    code, _, err = liif("restore", good, "--out", no_name, "--dry-run")
+    assert code == ExitCode.OUTPUT
+    assert "too long" in err
+    assert "fault" not in err
+
+
 def test_a_name_that_no_file_can_have_does_not_stop_the_rest(
     liif: Callable[..., tuple[int, str, str]], tmp_path: Path
 ) -> None:

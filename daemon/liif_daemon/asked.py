@@ -6,12 +6,14 @@ import glob
 import os
 import re
 import time
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from liif_daemon.ledger import Ledger
 from liif_daemon.names import why_not
-from liif_daemon.settings import FolderSettings, folder
+from liif_daemon.settings import FolderSettings, Settings, folder
 from liif_engine.errors import UsageError
 
 
@@ -53,6 +55,25 @@ def absolute(path: Path) -> Path:
         return Path(os.path.abspath(path.expanduser()))  # noqa: PTH100
     except RuntimeError as error:
         raise UsageError("this machine has no such user's home folder", path=path) from error
+
+
+def as_watched(path: Path, settings: Settings, ledger: Ledger) -> Path:
+    """A file or folder by the name under which it is watched: symbolic links may have led to it another way.
+
+    Args:
+        path: absolute; not resolved in its last part, for a link is no picture.
+        settings: whose folders are watched.
+        ledger: knows the folders that were watched.
+    """
+    is_folder = path.is_dir()
+    real = Path(os.path.realpath(path)) if is_folder else Path(os.path.realpath(path.parent)) / path.name
+    names = {path: False}
+    for top in dict.fromkeys([*(one.path for one in settings.folders), *ledger.folders()]):
+        with suppress(ValueError):
+            names.setdefault(top / real.relative_to(os.path.realpath(top)), True)
+        names[path] |= top == path or top in path.parents
+    known = (name for name in names if (ledger.below(name) if is_folder else ledger.jobs(path=name)))
+    return next(known, next((name for name, watched in names.items() if watched), path))
 
 
 def moment(text: str) -> float:

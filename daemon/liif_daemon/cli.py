@@ -140,7 +140,8 @@ def why(files: Files, config: Config = None) -> None:
 
     with _ledger(config) as (settings, ledger):
         for file in files:
-            said = reasons(asked.absolute(file), settings, ledger, Store(settings.daemon.originals_folder))
+            path = asked.as_watched(asked.absolute(file), settings, ledger)
+            said = reasons(path, settings, ledger, Store(settings.daemon.originals_folder))
             print(f"{printable(file)}\n" + "\n".join(f"  {line}" for line in said or ["Nothing is known of it."]))
 
 
@@ -166,7 +167,9 @@ def undo(
     with _ledger(config) as (settings, ledger):
         after = 0.0 if since is None else asked.moment(since)
         store = Store(settings.daemon.originals_folder)
-        for path in [asked.absolute(file) for file in files or []] or [Path(os.sep)]:
+        for path in [asked.as_watched(asked.absolute(file), settings, ledger) for file in files or []] or [
+            Path(os.sep)
+        ]:
             jobs = undoable(path, ledger, since=after)
             if not jobs and files:
                 failures.append(
@@ -203,7 +206,7 @@ def retry(
     with _ledger(config) as (settings, ledger):
         jobs = ledger.jobs(state="failed") if failed else []
         failures: list[LiifError] = []
-        for path in [asked.absolute(file) for file in files or []]:
+        for path in [asked.as_watched(asked.absolute(file), settings, ledger) for file in files or []]:
             found = ledger.below(path) if path.is_dir() else ledger.jobs(path=path)
             if not found:
                 failures.append(UsageError("nothing is known of it", path=path, remedy="Try `liif-daemon why`."))

@@ -67,6 +67,7 @@ class Daemon:
         self._tried: set[int] = set()
         self._looking = True
         self._lock = threading.Lock()
+        self._recovering = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._faults: list[BaseException] = []
         self._new_watcher()
@@ -128,6 +129,10 @@ class Daemon:
 
     def recover(self) -> None:
         """Ends what was claimed by a run that was killed; a folder that is away keeps its jobs until it returns."""
+        with self._recovering:  # what another thread puts in order may be claimed again the next moment
+            self._recover()
+
+    def _recover(self) -> None:
         groups: dict[tuple[Path, str], list[Job]] = {}
         with self._lock:
             for job in self.ledger.jobs(state="claimed"):

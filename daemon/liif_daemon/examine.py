@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,8 @@ def examine(path: Path, folder: FolderSettings, settings: Settings, ledger: Ledg
             return verdict("known", "it waits for its turn" if row.state == "queued" else "it is being restored")
         if row.state == "failed":
             return verdict("known", f"it failed before: {row.reason}")
+    if _undone_under_another_name(path, sha256, ledger):
+        return verdict("undone", "it was undone, under another name of its folder")
     if place := _results_above(path, folder):
         return verdict("skipped", f"it lies in {place}, where `liif restore` put its results")
     if path.lstat().st_nlink > 1 and folder.hard_links == "skip":
@@ -119,6 +122,12 @@ def model_of(folder: FolderSettings | None, settings: Settings) -> str:
     """The model that pictures of a folder are to be restored with: a name, or the absolute path of a checkpoint."""
     model = (folder.model if folder else None) or settings.engine.model
     return str(Path(model).expanduser().absolute()) if names_a_file(model) else model
+
+
+def _undone_under_another_name(path: Path, sha256: str, ledger: Ledger) -> bool:
+    """Whether the very file was undone where symbolic links lead to its folder in more ways than one."""
+    undone = [row.path for row in ledger.jobs(sha256=sha256, state="undone")]
+    return bool(undone) and os.path.realpath(path) in map(os.path.realpath, undone)
 
 
 def _results_above(path: Path, folder: FolderSettings) -> Path | None:

@@ -441,6 +441,11 @@ class Ledger:
             if agreed is not None:
                 db.execute("UPDATE folders SET agreed = ? WHERE path = ?", (agreed, _raw(path)))
 
+    def folders(self) -> list[Path]:
+        """Every folder that was watched, under the name by which it was named."""
+        rows = self._rows("SELECT path FROM folders UNION SELECT folder FROM jobs")
+        return [Path(os.fsdecode(row[0])) for row in rows]
+
     # Originals in the store
 
     def keep(self, sha256: str, size: int, until: float) -> None:
@@ -448,7 +453,8 @@ class Ledger:
         with self._change() as db:
             db.execute(
                 "INSERT INTO originals (sha256, size, stored, until) VALUES (?, ?, ?, ?)"
-                " ON CONFLICT (sha256) DO UPDATE SET until = max(until, excluded.until), gone = 0",
+                " ON CONFLICT (sha256) DO UPDATE SET until = max(until, excluded.until),"
+                " stored = CASE WHEN gone THEN excluded.stored ELSE stored END, gone = 0",
                 (sha256, size, time.time(), until),
             )
 

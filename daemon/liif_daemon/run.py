@@ -25,7 +25,7 @@ from liif_daemon.names import names_files_alone, why_not
 from liif_daemon.prune import prune
 from liif_daemon.settings import Settings
 from liif_engine import figures
-from liif_engine.errors import ExitCode, LiifError, OutputError, UsageError, printable
+from liif_engine.errors import ConfigError, ExitCode, LiifError, OutputError, UsageError, printable
 from liif_engine.log import Json
 from liif_engine.terminal import show_error
 
@@ -151,7 +151,7 @@ def step_back() -> None:
 
 def _loop(daemon: Daemon, load: Callable[[], Settings], signals: Signals) -> None:
     read = _written(daemon.settings.path)
-    pruned, clock = 0.0, time.time() - time.monotonic()
+    pruned, clock = 0.0, _booted()
     while not signals.ends and daemon.tick():
         unit.notify(WATCHDOG="1")
         now = _written(daemon.settings.path)
@@ -160,13 +160,22 @@ def _loop(daemon: Daemon, load: Callable[[], Settings], signals: Signals) -> Non
             _reload(daemon, load)
         if time.monotonic() - pruned > PRUNE_SECONDS or not pruned:
             pruned = time.monotonic()
-            if abs(time.time() - time.monotonic() - clock) > CLOCK_SECONDS:
+            if abs(_booted() - clock) > CLOCK_SECONDS:
                 log.warning("the clock was moved: no original is let go until the next start")
             else:
                 gone = prune(daemon.ledger, daemon.store)
                 if gone.count:
                     log.info("let go of %d originals whose time was over", gone.count)
         _pause(daemon, signals)
+
+
+def _booted() -> float:
+    """When the machine was started, by its clock as it is set now; Unix time.
+
+    Linux's `time.monotonic` stands still while the machine sleeps, which would look like a clock that was moved.
+    """
+    clock = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.time() - (time.monotonic() if clock is None else time.clock_gettime(clock))
 
 
 def _pause(daemon: Daemon, signals: Signals) -> None:
@@ -181,6 +190,9 @@ def _pause(daemon: Daemon, signals: Signals) -> None:
 def _reload(daemon: Daemon, load: Callable[[], Settings]) -> None:
     try:
         settings = load()
+        if settings.path is None and daemon.settings.path is not None:
+            remedy = "Put it back; to go on without it, restart the daemon."
+            raise ConfigError("has gone", path=daemon.settings.path, remedy=remedy)
         places.check_layout(settings)
         if settings.daemon != daemon.settings.daemon:
             raise UsageError("the daemon: section has changed", remedy="Restart the daemon to use it.")

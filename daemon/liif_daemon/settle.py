@@ -15,6 +15,7 @@ from liif_daemon.exchange import is_open_for_writing
 class _Waiting:
     settle_seconds: float
     closed: bool
+    hints: int = 1
     looks: tuple[int, int] | None = None
     since: float = 0.0
 
@@ -40,6 +41,7 @@ class Settling:
                 self._waiting[path] = _Waiting(settle_seconds, closed)
             else:
                 found.closed |= closed
+                found.hints += 1
 
     def settled(self) -> list[Path]:
         """The files that have settled since the last call; those that have gone are forgotten."""
@@ -47,10 +49,13 @@ class Settling:
             waiting = list(self._waiting.items())
         ready = []
         for path, state in waiting:
+            hints = state.hints
             verdict = _look(path, state)
             if verdict is None:
                 continue
             with self._lock:
+                if not verdict and state.hints > hints:
+                    continue  # it came while it was found not to be there
                 self._waiting.pop(path, None)
             if verdict:
                 ready.append(path)

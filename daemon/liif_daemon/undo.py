@@ -10,7 +10,7 @@ from pathlib import Path
 
 from liif_daemon.carry import carry
 from liif_daemon.exchange import rename_if_free
-from liif_daemon.ledger import Glance, Job, Ledger
+from liif_daemon.ledger import Glance, Job, Ledger, by_file
 from liif_daemon.replace import copy_in, flush, remove_workplace, swap, tidy, workplace_for
 from liif_daemon.store import Store, hash_of
 from liif_engine.errors import InputError, LiifError, OutputError
@@ -28,10 +28,9 @@ def undoable(path: Path, ledger: Ledger, *, since: float = 0) -> list[Job]:
     if not found and path.is_file():
         # Renamed or copied since: its content tells which original it came from.
         found = [dataclasses.replace(job, path=path) for job in ledger.results(hash_of(path))]
-    latest = {
-        job.path: job for job in found if job.in_place and job.state in {"done", "undone"} and job.changed >= since
-    }
-    return [job for job in latest.values() if job.state == "done" or _is_half_undone(job)]
+    files = by_file(job for job in found if job.in_place and job.state in {"done", "undone"})
+    latest = [_of_what_lies_there(jobs) for jobs in files]
+    return [job for job in latest if job.changed >= since and (job.state == "done" or _is_half_undone(job))]
 
 
 def undo(job: Job, ledger: Ledger, store: Store, *, force: bool = False) -> None:
@@ -108,9 +107,23 @@ def _note(job: Job, ledger: Ledger) -> None:
     ledger.note(row, "undone", "undone")
 
 
+def _of_what_lies_there(jobs: list[Job]) -> Job:
+    """The job of one path whose result lies there now; if none does, the one that ended last.
+
+    Ids tell nothing of it: an older content that was put back, and restored again, has its old row.
+    """
+    here = _content(jobs[0].path) if len(jobs) > 1 else None
+    return max(jobs, key=lambda job: (job.result_sha256 == here, job.changed, job.id))
+
+
+def _content(path: Path) -> str | None:
+    try:
+        return hash_of(path)
+    except OSError:
+        return None
+
+
 def _is_half_undone(job: Job) -> bool:
     """Whether an `undo` was killed between the ledger and the swap."""
-    try:
-        return hash_of(job.path) == job.result_sha256
-    except OSError:
-        return False
+    here = _content(job.path)
+    return here is not None and here == job.result_sha256

@@ -75,11 +75,13 @@ def restore(
 
     FILE may be a folder: all of it is restored into the folder --out, and a run that was stopped goes on.
     """
+    from liif_engine.file import is_folder
+
     target = _target(scale, size, long_edge, megapixels)
     given = {"model": model, "device": device, "precision": precision, "quality": quality, "workers": workers}
     settings = settings_from(config, **given)
     show_logs(log_json, verbose)
-    if any(file.is_dir() for file in files):
+    if any(map(is_folder, files)):
         options = {"overwrite": overwrite, "allow_truncated": allow_truncated, "consistent": consistent}
         options["again"] = again
         words = {"as_json": as_json, "verbose": verbose, "dry_run": dry_run}
@@ -112,7 +114,7 @@ def _plans(files: list[Path], target: Target, out: Path | None, job: _Job, repor
     from liif_engine import file as picture_file
 
     # A name without a suffix says no format, so it can only be meant as a folder, even for one picture.
-    if out is not None and (len(files) > 1 or not out.suffix) and not out.is_dir():
+    if out is not None and (len(files) > 1 or not out.suffix) and not picture_file.is_folder(out):
         if out.suffix:
             remedy = "Name a folder, or restore them one by one."
             raise UsageError(f"names one file, but there are {len(files)} pictures", path=out, remedy=remedy)
@@ -227,8 +229,9 @@ def _restore_folder(
     from liif_engine import crew
     from liif_engine.archive.order import Order
     from liif_engine.commands.folder import restore_folder
+    from liif_engine.file import is_folder
 
-    folder = next(file for file in files if file.is_dir())
+    folder = next(filter(is_folder, files))
     if len(files) > 1:
         raise UsageError("is a folder; restore it in a run of its own", path=folder, remedy="Name one folder.")
     if out is None:

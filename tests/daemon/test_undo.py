@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from liif_daemon import asked
 from liif_daemon.prune import prune
 from liif_daemon.status import gather
 from liif_daemon.undo import undo, undoable
@@ -76,6 +78,22 @@ def test_undo_finds_a_renamed_result_and_replaces_a_deleted_one(workshop: Worksh
     assert (workshop.folder / "b.jpg").read_bytes() == gone
     assert workshop.once().get("queued") is None
     assert (workshop.folder / "c.jpg").read_bytes() == data
+
+
+@pytest.mark.parametrize("undone", [False, True])
+def test_undo_brings_back_the_original_of_the_result_that_lies_there(workshop: Workshop, undone: bool) -> None:
+    path = workshop.folder / "a.jpg"
+    first = draw(path, 1)
+    workshop.once()
+    draw(path, 2)
+    workshop.once()
+    if undone:
+        undo_all(workshop, path)
+    path.write_bytes(first)  # the older content again: its row is older than the other's
+    workshop.once()
+    assert size_of(path) == (40, 32)
+    assert undo_all(workshop, path, force=True) == 1
+    assert path.read_bytes() == first
 
 
 KILLED_UNDO = """
@@ -259,3 +277,48 @@ def test_the_order_of_what_is_made_durable(workshop: Workshop, monkeypatch: pyte
     assert before.index("fsync store file") < before.index("fsync store")
     assert before[-2:] == ["fsync workplace file", "fsync workplace file"] or "fsync workplace file" in before[-3:]
     assert "fsync folder" in after
+
+
+def test_what_was_undone_stays_whichever_way_links_lead_to_it(workshop: Workshop) -> None:
+    data = draw(workshop.folder / "a.jpg", 1)
+    link = workshop.base / "link"
+    link.symlink_to(workshop.folder)
+    workshop.once(path=link)
+    ledger = workshop.ledger()
+    job = dataclasses.replace(undoable(link / "a.jpg", ledger)[0], path=workshop.folder / "a.jpg")
+    undo(job, ledger, workshop.store)
+    ledger.close()
+    workshop.once(path=link)
+    assert (workshop.folder / "a.jpg").read_bytes() == data
+
+
+def test_a_file_is_found_by_the_name_under_which_its_folder_is_watched(workshop: Workshop) -> None:
+    draw(workshop.folder / "a.jpg", 1)
+    link = workshop.base / "link"
+    link.symlink_to(workshop.folder)
+    settings = workshop.settings(path=link)
+    workshop.once(path=link)
+    ledger = workshop.ledger()
+    for typed, known in ((workshop.folder, link), (link, link), (workshop.base, workshop.base)):
+        assert asked.as_watched(typed, settings, ledger) == known
+    for name in ("a.jpg", "not-there.jpg"):
+        for folder in (workshop.folder, link):
+            assert asked.as_watched(folder / name, settings, ledger) == link / name
+    alone = settings.with_folders([])  # as `liif-daemon undo` has them after `liif-daemon run FOLDER`
+    assert asked.as_watched(workshop.folder / "a.jpg", alone, ledger) == link / "a.jpg"
+    ledger.close()
+
+
+def test_an_original_that_comes_back_into_the_store_is_new_there(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = draw(workshop.base / "a.jpg", 1)
+    ledger, store, now = workshop.ledger(), workshop.store, time.time()
+    ledger.keep(sha(data), store.keep(workshop.base / "a.jpg", sha(data)), now + 86400)
+    later = now + 100 * 86400
+    monkeypatch.setattr("liif_daemon.prune.time.time", lambda: later)
+    assert prune(ledger, store).count == 1
+    ledger.keep(sha(data), store.keep(workshop.base / "a.jpg", sha(data)), later + 86400)
+    assert prune(ledger, store, older_than_days=30).count == 0
+    assert store.holds(sha(data))
+    ledger.close()

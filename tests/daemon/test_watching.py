@@ -215,3 +215,21 @@ def test_what_events_missed_the_next_scan_finds(workshop: Workshop, monkeypatch:
 
 def test_a_wait_is_never_longer_than_stated() -> None:
     assert LONGEST_WAIT == 900
+
+
+def test_a_file_that_comes_while_its_absence_is_found_out_is_not_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settling = Settling()
+    path = tmp_path / "a.jpg"
+    settling.hint(path, 0)
+
+    def comes(asked: Path, _: object) -> bool:
+        monkeypatch.undo()
+        asked.write_bytes(b"one")
+        settling.hint(asked, 0, closed=True)
+        return False  # it was not there when it was looked for
+
+    monkeypatch.setattr("liif_daemon.settle._look", comes)
+    assert settling.settled() == []
+    assert settling.settled() == [path]
