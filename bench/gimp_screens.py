@@ -1,4 +1,4 @@
-"""The screenshots of docs/gimp.md: menu, dialog, progress and result in a real GIMP with the real engine.
+"""The screenshots of docs/gimp.md: menu, dialog, models, progress and result in a real GIMP with the real engine.
 
     python -m bench.gimp_screens PHOTO OUT [trixie|forky]
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import tempfile
+import time
 from pathlib import Path
 
 from PIL import Image
@@ -23,6 +24,12 @@ from tests.service.conftest import Service
 SIZE, WINDOW = (480, 320), (1100, 760)
 
 DIALOG = "Restore and Enlarge"
+
+#: Where the screen has the open list of models: left, top, right, bottom. [pixels]
+MODELS = (0, 452, 540, 674)
+
+#: GIMP draws the list without a word to anybody. [s]
+LIST_SECONDS = 3
 
 OPEN = "image = load('old photo.jpg'); Gimp.Display.new(image)"
 
@@ -51,6 +58,10 @@ def take(screen: Screen, engine: Service) -> None:
     until(lambda: engine.client.status()["queue"]["done"] == 1, seconds=600)
     screen.shot("gimp-dialog", DIALOG)
     screen.focus(DIALOG)
+    screen.key("alt+m", "alt+Down")
+    time.sleep(LIST_SECONDS)
+    screen.shot("gimp-models")
+    screen.key("Escape")
     screen.key("Return")
     until(lambda: not screen.windows(DIALOG))
     until(lambda: engine.client.status()["queue"]["running"])
@@ -62,10 +73,10 @@ def take(screen: Screen, engine: Service) -> None:
     screen.shot("gimp-result")
 
 
-def make_smaller(file: Path) -> None:
-    """Without the empty screen around the window, and with a palette."""
+def make_smaller(file: Path, box: tuple[int, int, int, int] = (0, 0, *WINDOW)) -> None:
+    """Without the screen around the window or the box, and with a palette."""
     with Image.open(file) as shot:
-        part = shot.convert("RGB").crop((0, 0, min(shot.width, WINDOW[0]), min(shot.height, WINDOW[1])))
+        part = shot.convert("RGB").crop((*box[:2], min(shot.width, box[2]), min(shot.height, box[3])))
     part.quantize(256, dither=Image.Dither.NONE).save(file, optimize=True)
 
 
@@ -87,6 +98,7 @@ def main(photo: Path, out: Path, suite: str) -> None:
         take(screen, engine)
         for name in ("gimp-menu", "gimp-progress", "gimp-result", "gimp-dialog"):
             make_smaller(out / f"{name}.png")
+        make_smaller(out / "gimp-models.png", MODELS)
     finally:
         screen.end()
         engine.kill()

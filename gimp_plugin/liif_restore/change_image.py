@@ -62,14 +62,15 @@ def _prepare(image, parts: list[Part], order: Order, on_strip) -> bool:
     It cannot where the layers change first: to another size, another kind of pixels, merged or copied.
     """
     keeps_layers = order.result == "image" and image.get_base_type() != Gimp.ImageBaseType.INDEXED
-    if not keeps_layers or not _keeps_size(image, order) or parts[0].layer is None:
+    if not keeps_layers or not keeps_size(image, order) or parts[0].layer is None:
         return False
     for part in parts:
         write(part.layer.get_shadow_buffer(), part.encoding, part.rect, part.data, on_strip)
     return True
 
 
-def _keeps_size(image, order: Order) -> bool:
+def keeps_size(image, order: Order) -> bool:
+    """Whether the image is as large afterwards; only then the selection matters."""
     size = image.get_width(), image.get_height()
     return order.size(*size) == size
 
@@ -81,7 +82,7 @@ def _replace_pixels(image, parts: list[Part], order: Order, is_ready: bool) -> l
     else:
         every = flat(image.get_layers())
         targets = [every[part.number] for part in parts]
-    if _keeps_size(image, order):
+    if keeps_size(image, order):
         for layer, part in zip(targets, parts, strict=True):
             if not is_ready:
                 write(layer.get_shadow_buffer(), part.encoding, part.rect, part.data, lambda: None)
@@ -115,7 +116,7 @@ def _add_layers(image, parts: list[Part], order: Order) -> list:
         image.insert_layer(layer, parent, image.get_item_position(below) if below else 0)
         _, x, y = below.get_offsets() if below else (True, 0, 0)
         layer.set_offsets(x + part.rect[0], y + part.rect[1])
-        if _keeps_size(image, order) and not Gimp.Selection.is_empty(image):
+        if keeps_size(image, order) and not Gimp.Selection.is_empty(image):
             layer.add_mask(layer.create_mask(Gimp.AddMaskType.SELECTION))
         _fill(layer, part)
         made.append(layer)

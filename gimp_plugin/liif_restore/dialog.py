@@ -8,13 +8,13 @@ gi.require_version("GimpUi", "3.0")
 gi.require_version("Gtk", "3.0")
 
 from gi.repository import Gimp, GimpUi, GObject, Gtk  # noqa: E402
+from models import SLOWER, is_slower, offered  # noqa: E402
 from order import Refusal  # noqa: E402
 from parts import flat, takes_pixels  # noqa: E402
 from preview import Preview  # noqa: E402
 
-#: What is offered until the engine has said which models it has, and their order.
-MODELS = ("auto", "auto+", "web", "published")
-ORDER = ("auto", "auto+", "web", "fast", "published")
+#: What is offered until the engine has said which models it has.
+MODELS = ("web", "published")
 
 #: Arguments in the order in which the dialog has them; the model has a widget of its own.
 BEFORE_MODEL = ("only-artifacts", "scale", "width", "height")
@@ -79,13 +79,15 @@ def _shown(image, drawables):
 def _model_row(config):
     """A list of the models that also takes the path of a checkpoint: its label, the row of both, and the list."""
     row = Gtk.Box(spacing=6)
-    choice = Gtk.ComboBoxText.new_with_entry()
-    for name in MODELS:
-        choice.append_text(name)
+    choice = Gtk.ComboBox.new_with_model_and_entry(Gtk.ListStore(str, str))
+    choice.set_entry_text_column(0)
+    words = Gtk.CellRendererText(xpad=12, scale=0.9)
+    choice.pack_start(words, True)
+    choice.add_attribute(words, "text", 1)
+    _offer(choice, MODELS)
     choice.set_tooltip_text(
-        "auto: by the damage of the picture; auto+: asked eight times, better and slower; "
-        "web: for pictures from the web; fast: less work, for slow machines; "
-        "published: for pictures without damage; or the path of a checkpoint"
+        "A name of the list, or the path of a checkpoint. With + at its end any model is asked eight times, about the "
+        "picture turned and mirrored, and its mean answer taken: better, in eight times the time."
     )
     flags = GObject.BindingFlags.BIDIRECTIONAL | GObject.BindingFlags.SYNC_CREATE
     config.bind_property("model", choice.get_child(), "text", flags)
@@ -98,18 +100,18 @@ def _model_row(config):
 
 def _offer(choice, names):
     """Fills the list with what the engine has."""
-    known = [name for name in ORDER if name in ("auto", "auto+", *names)]
     chosen = choice.get_child().get_text()
-    choice.remove_all()
-    for name in (*known, *sorted(set(names) - set(known))):
-        choice.append_text(name)
+    rows = choice.get_model()
+    rows.clear()
+    for row in offered(names):
+        rows.append(row)
     # GTK may empty the field with the list.
     if choice.get_child().get_text() != chosen:
         choice.get_child().set_text(chosen)
 
 
 def _result_words(config, image, order_of):
-    """A line that says how large the result will be, or why it cannot be."""
+    """A line that says how large the result will be and what takes long, or why it cannot be."""
     label = Gtk.Label(xalign=0)
     label.set_line_wrap(True)
     label.set_max_width_chars(60)
@@ -124,11 +126,13 @@ def _result_words(config, image, order_of):
         if order_of(config).only_artifacts:
             part = "the image" if Gimp.Selection.is_empty(image) else "the selection"
             words = f"The size stays; {part} is restored."
+        if is_slower(order_of(config).model):
+            words += f" “+” {SLOWER}"
         if image.get_base_type() == Gimp.ImageBaseType.INDEXED:
             words += " The image has a palette, which cannot hold the result: it becomes RGB."
         label.set_text(words)
 
-    for name in BEFORE_MODEL:
+    for name in (*BEFORE_MODEL, "model"):
         config.connect("notify::" + name, refresh)
     refresh()
     return label

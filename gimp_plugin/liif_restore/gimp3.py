@@ -20,7 +20,7 @@ from tell import Progress  # noqa: E402
 PROCEDURE = "plug-in-liif-restore"
 TITLE = "Restore and Enlarge (LIIF)"
 
-MODELS = "auto, web (pictures from the web), fast (where the engine has it), published (clean), or a checkpoint's path"
+MODELS = "auto, web, fast, published or a checkpoint's path; with + at its end asked eight times: better, slower"
 
 #: Nick of each choice, by argument.
 CHOICES = {

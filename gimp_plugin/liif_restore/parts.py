@@ -37,8 +37,10 @@ def outline(image) -> tuple:
     """What must be the same before the engine's work and after it, for its results to fit; all but the pixels."""
     every = flat(image.get_layers())
     size = image.get_width(), image.get_height(), image.get_base_type(), image.get_precision()
-    layers = [(one.get_id(), one.get_width(), one.get_height(), *one.get_offsets()) for one in every]
-    return size, layers, tuple(Gimp.Selection.bounds(image))
+    places = [(one.get_id(), one.get_width(), one.get_height(), *one.get_offsets()) for one in every]
+    # GIMP ends a plug-in that writes to locked pixels; and what was read without alpha would fill new holes again.
+    pixels = [(one.get_lock_content(), one.has_alpha()) for one in every]
+    return size, places, pixels, tuple(Gimp.Selection.bounds(image))
 
 
 def flat(layers) -> list:

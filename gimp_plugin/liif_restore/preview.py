@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import client
 import courier
-from gi.repository import Babl, Gdk, GdkPixbuf, Gegl, GLib, Gtk
+from gi.repository import Babl, Gdk, GdkPixbuf, Gegl, GLib, Gtk, Pango
+from models import for_preview
 from order import Refusal
 
 #: Side of each picture on the screen; so small that the engine needs about a second without a GPU. [pixels]
@@ -14,9 +16,6 @@ SIDE = 240
 
 #: How long the options must be left alone before the engine is asked. [ms]
 SETTLE_MS = 300
-
-#: The model that does the least work, and those that it stands in for: its result is like theirs.
-QUICK, LIKE_QUICK = "fast", ("", "auto", "auto+", "web", "web+")
 
 #: Two grays under transparent pixels, and the side of their squares.
 CHECKS = 8, 0x999999, 0x666666
@@ -42,6 +41,8 @@ class Preview(Gtk.Box):
         for caption, picture in (("Before", self.before), ("After", self.after)):
             pictures.pack_start(self._framed(caption, picture), False, False, 0)
         self.words.set_line_wrap(True)
+        # A path in it must not widen the dialog.
+        self.words.set_line_wrap_mode(Pango.WrapMode.WORD_CHAR)
         self.words.set_max_width_chars(60)
         self.pack_start(pictures, False, False, 0)
         self.pack_start(self.words, False, False, 0)
@@ -131,7 +132,7 @@ class Preview(Gtk.Box):
                 engine = courier.make_client(order.device)
                 names = [row["name"] for row in engine.models()]
                 GLib.idle_add(self._learn, question, names)
-                options, words = _quick(order, names, engine.status())
+                options, words = _options(order, names, engine.status())
                 data, (height, width, _) = engine.restore_pixels(
                     sent, shape, "u8", on_progress=say, size=shown, **options
                 )
@@ -165,14 +166,11 @@ class Preview(Gtk.Box):
             self._timer = 0
 
 
-def _quick(order, names, status):
-    """What the engine is told for the preview, and words for people if that is another model than the result's."""
-    options = order.engine_options()
+def _options(order, names, status):
+    """What the engine is told for the preview, and words for people if its model is another than the result's."""
     devices = [row.get("device") or "cpu" for row in status.get("workers") or []]
-    if QUICK not in names or order.model not in LIKE_QUICK or any(device != "cpu" for device in devices):
-        return options, ""
-    chosen = order.model or "auto"
-    return dict(options, model=QUICK), f"Preview by the quick model “{QUICK}”; the result will be by “{chosen}”."
+    model, words = for_preview(order.model, names, devices)
+    return replace(order, model=model).engine_options(), words
 
 
 def _picture(data, width, height, shown):

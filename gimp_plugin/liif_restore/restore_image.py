@@ -41,7 +41,8 @@ def _parts(image, drawables, order: Order) -> list[Part]:
     """The layers to be restored, checked."""
     every = flat(image.get_layers())
     _check_image(image, every)
-    chosen = [layer for layer in every if takes_pixels(layer)] if order.layers == "every" else _chosen(drawables)
+    wants_all = order.layers == "every"
+    chosen = [layer for layer in every if takes_pixels(layer)] if wants_all else _chosen(drawables, every)
     if not chosen:
         raise Refusal("No layer holds pixels: choose a layer with a picture")
     if order.result == "image":
@@ -61,13 +62,15 @@ def _check_image(image, every) -> None:
         raise Refusal("There is a floating selection: anchor it first (Layer > Anchor Floating Selection)")
 
 
-def _chosen(drawables) -> list:
+def _chosen(drawables, every) -> list:
     """The layers meant by what is active, which may be a mask, a channel or a group."""
     found = []
     for one in drawables:
         layer = Gimp.Layer.from_mask(one) if one.is_layer_mask() else one
         if not layer.is_layer():
             raise Refusal(f"“{one.get_name()}” is a channel: choose a layer")
+        if layer not in every:
+            raise Refusal(f"“{layer.get_name()}” is not in this image: choose layers of the image that is restored")
         if layer.is_group():
             raise Refusal(f"“{layer.get_name()}” is a layer group: choose layers in it, or restore every layer")
         if not takes_pixels(layer):
@@ -91,7 +94,8 @@ def _part(image, layer, number: int, order: Order) -> Part | None:
     width, height = layer.get_width(), layer.get_height()
     size = _size_in(image, layer, order)
     rect = (0, 0, width, height)
-    if size == (width, height):
+    # Not where the layer alone keeps its size, by rounding, in an image that grows: then all of it is replaced.
+    if change_image.keeps_size(image, order):
         touched, x, y, across, down = layer.mask_intersect()
         if not touched:
             return None

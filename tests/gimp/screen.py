@@ -10,8 +10,9 @@ from .conftest import RealGimp, until
 
 SIZE = 1280, 900
 
+# -r: no key repeats itself, however late a loaded machine lets go of it.
 START = f"""
-Xvfb -displayfd 3 -screen 0 {SIZE[0]}x{SIZE[1]}x24 3>"$LIIF_TEST_FOLDER/display" 2>/dev/null &
+Xvfb -displayfd 3 -screen 0 {SIZE[0]}x{SIZE[1]}x24 -r 3>"$LIIF_TEST_FOLDER/display" 2>/dev/null &
 until [ -s "$LIIF_TEST_FOLDER/display" ]; do sleep 0.1; done
 export DISPLAY=":$(cat "$LIIF_TEST_FOLDER/display")"
 exec gimp --new-instance -s "$@"

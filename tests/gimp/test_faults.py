@@ -98,6 +98,8 @@ def test_an_engine_of_another_version_is_said(gimp: RealGimp, engine: Service) -
 MEANWHILE = {
     "painted": "image.get_layers()[0].fill(Gimp.FillType.WHITE)",
     "scaled": "image.scale(20, 20)",
+    "locked": "image.get_layers()[0].set_lock_content(True)",
+    "made transparent": "image.get_layers()[0].add_alpha()",
     "removed": "image.remove_layer(image.get_layers()[0])",
     "selected": "image.select_rectangle(Gimp.ChannelOps.REPLACE, 1, 1, 9, 9)",
 }

@@ -83,6 +83,19 @@ answer = [size(image), min(xs), max(xs), min(ys), max(ys), len(changed) > 500]
     assert gimp.do(code) == [[60, 50], 12, 31, 10, 24, True]
 
 
+def test_a_layer_that_hardly_grows_is_whole_whatever_is_selected(gimp: RealGimp) -> None:
+    """The image grows by a pixel, the layer by none: the selection is of no importance, as at any larger scale."""
+    code = """
+image = new_image(400, 40)
+layer = add_layer(image, size=(150, 30)); other = add_layer(image, size=(100, 30), at=(0, 10))
+image.select_rectangle(Gimp.ChannelOps.REPLACE, 5, 2, 20, 5)
+before = pixels(layer, "R'G'B' u8")
+result = call(image, scale=1.002, model="copy")
+answer = [result["status"], size(image), size(layer), size(other), pixels(layer, "R'G'B' u8") == before]
+"""
+    assert gimp.do(code) == ["success", [401, 40], [150, 30], [100, 30], True]
+
+
 def test_a_selection_gives_the_pixels_of_the_whole_image(gimp: RealGimp) -> None:
     """Only the surroundings of the selection are sent, which must not show."""
     code = """
@@ -227,6 +240,12 @@ REFUSED = {
         "image = new_image(9, 9); add_layer(image).set_visible(False)",
         {"layers": "merged"},
         "No layer is visible",
+    ),
+    "another image's": (
+        "image = new_image(9, 9); layer = add_layer(image); strange = add_layer(new_image(5, 5), 'strange')\n"
+        "image.get_selected_drawables = lambda: [strange]",
+        {"layers": "chosen"},
+        "“strange” is not in this image",
     ),
     "elsewhere": (
         "image = new_image(40, 9); add_layer(image, 'x', (9, 9))\n"
