@@ -77,4 +77,5 @@ MIGRATIONS = (
         deaths INTEGER NOT NULL
     ) WITHOUT ROWID
     """,
+    "CREATE INDEX jobs_by_source ON jobs (source_sha256)",
 )

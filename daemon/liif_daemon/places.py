@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import combinations
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from liif_daemon import mounts
 from liif_daemon.settings import FolderSettings, Settings
@@ -18,6 +19,12 @@ try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
+
+
+HAS_LOCKS = fcntl is not None
+
+#: A command that only asks whether a daemon runs holds the lock for an instant; who wants it for longer tries again.
+LOCK_TRIES, LOCK_WAIT = 5, 0.05
 
 
 def ledger_path(settings: Settings) -> Path:
@@ -94,17 +101,14 @@ def only_one(settings: Settings) -> Iterator[None]:
     except OSError as error:
         raise LiifError(f"cannot be used ({error.strerror})", path=folder, remedy="Set daemon.state.") from error
     with file:
-        if fcntl is not None:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                file.seek(0)
-                pid = file.read().strip() or "unknown"
-                raise LiifError(
-                    f"another liif-daemon works with this ledger (process {pid})",
-                    path=folder,
-                    remedy="Use `liif-daemon status` to see it, or stop it first; or give daemon.state another folder.",
-                ) from None
+        if fcntl is not None and not _locked(file, fcntl.LOCK_EX, tries=LOCK_TRIES):
+            file.seek(0)
+            pid = file.read().strip() or "unknown"
+            raise LiifError(
+                f"another liif-daemon works with this ledger (process {pid})",
+                path=folder,
+                remedy="Use `liif-daemon status` to see it, or stop it first; or give daemon.state another folder.",
+            )
         file.seek(0)
         file.truncate()
         file.write(f"{os.getpid()}\n")
@@ -113,12 +117,29 @@ def only_one(settings: Settings) -> Iterator[None]:
 
 
 def is_running(settings: Settings) -> bool:
-    """Whether a daemon holds the ledger's lock now."""
-    try:
-        with only_one(settings):
-            return False
-    except LiifError:
+    """Whether a daemon holds the ledger's lock now; where the system has no such locks, it may be so."""
+    if not HAS_LOCKS:
         return True
+    try:
+        with (settings.daemon.state_folder / "daemon.lock").open("rb") as file:
+            return not _locked(file, fcntl.LOCK_SH)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+
+
+def _locked(file: IO[Any], kind: int, tries: int = 1) -> bool:
+    """Takes a file's lock, if it is free."""
+    for left in reversed(range(tries)):
+        try:
+            fcntl.flock(file, kind | fcntl.LOCK_NB)
+        except OSError:
+            if left:
+                time.sleep(LOCK_WAIT)
+        else:
+            return True
+    return False
 
 
 def _overlap(one: FolderSettings, other: FolderSettings) -> bool:

@@ -10,7 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from liif_daemon import places
 from liif_daemon.ledger import Job
+from liif_daemon.settings import Settings
 
 
 class Progress:
@@ -61,10 +63,12 @@ class Progress:
             self.path.unlink(missing_ok=True)
 
 
-def read(path: Path) -> dict[str, Any] | None:
+def read(settings: Settings) -> dict[str, Any] | None:
     """What a running daemon last wrote; None if none runs."""
+    if not places.is_running(settings):  # the number of one that was killed may be another process's by now
+        return None
     try:
-        found: dict[str, Any] = json.loads(path.read_text("ascii"))
+        found: dict[str, Any] = json.loads(places.status_path(settings).read_text("ascii"))
         os.kill(int(found["pid"]), 0)
     except PermissionError:
         return found

@@ -299,7 +299,7 @@ def _clear(left: Path, job: Job, store: Store, ledger: Ledger) -> None:
         flush_folder(place.parent)
     elif content is not None:
         store.keep(left, content)
-        log.warning("%s: a version that was about to be lost is kept as %s", place, store.path_of(content))
+        log.warning("%s: what lay there, which no other place holds, is kept as %s", place, store.path_of(content))
 
 
 def _swap_by_replace(new: Path, path: Path, expected: str) -> Path | None:

@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from liif_daemon import places, progress
+from liif_daemon import progress
 from liif_daemon.ledger import Job, Ledger, reasons
 from liif_daemon.settings import Settings
 from liif_engine.errors import printable
@@ -24,8 +24,8 @@ ROWS = 8
 
 def gather(settings: Settings, ledger: Ledger) -> dict[str, Any]:
     """The state of things as plain values; docs/daemon.md says what each key means."""
-    running = progress.read(places.status_path(settings))
-    rate, waiting = ledger.rate(), ledger.waiting_megapixels()
+    running = progress.read(settings)
+    pace, waiting = ledger.rate(), ledger.waiting_megapixels()
     originals = ledger.originals()
     return {
         "running": running is not None,
@@ -38,8 +38,8 @@ def gather(settings: Settings, ledger: Ledger) -> dict[str, Any]:
         "config_error": running.get("config_error") if running else None,
         "error": running.get("error") if running else None,
         "waiting_megapixels": round(waiting, 3),
-        "megapixels_per_second": None if rate is None else round(rate, 4),
-        "seconds_left": None if not rate else round(waiting / rate, 1),
+        "megapixels_per_second": None if pace is None else round(pace, 4),
+        "seconds_left": None if not pace else round(waiting / pace, 1),
         "originals": {"count": len(originals), "bytes": sum(row["size"] for row in originals)},
         "last_results": [_row(job) for job in ledger.recent("done", ROWS)],
         "failures": [_file_row(jobs) for jobs in ledger.recent_files("failed", ROWS)],

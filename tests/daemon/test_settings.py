@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from liif_daemon import mounts, places, settings
+from liif_daemon import mounts, places, progress, settings
 from liif_daemon.settings import DaemonSettings, FolderSettings
 
 from liif_engine.config import EngineSettings
@@ -202,3 +203,34 @@ def test_one_daemon_for_each_ledger(tmp_path: Path) -> None:
     with places.only_one(found), pytest.raises(LiifError, match="another liif-daemon"), places.only_one(found):
         pass
     assert not places.is_running(found)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no flock")
+def test_who_only_asks_for_a_daemon_keeps_none_from_starting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The question holds the lock for an instant: a daemon that starts just then tries again."""
+    import fcntl
+
+    found = layout(tmp_path, "  - path: BASE/a\n")
+    assert not places.is_running(found)
+    with places.only_one(found):
+        assert places.is_running(found)
+    lock = found.daemon.state_folder / "daemon.lock"
+    before = lock.read_bytes()
+    with lock.open("rb") as asking:
+        fcntl.flock(asking, fcntl.LOCK_SH)
+        monkeypatch.setattr(places.time, "sleep", lambda _: fcntl.flock(asking, fcntl.LOCK_UN))
+        with places.only_one(found):
+            pass
+    assert not places.is_running(found)
+    assert lock.read_bytes() == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no flock")
+def test_another_process_with_a_dead_daemons_number_is_no_daemon(tmp_path: Path) -> None:
+    found = layout(tmp_path, "  - path: BASE/a\n")
+    with places.only_one(found):
+        said = progress.Progress(places.status_path(found))
+        said.write()
+        assert progress.read(found) is not None
+    assert places.status_path(found).exists()
+    assert progress.read(found) is None

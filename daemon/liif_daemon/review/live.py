@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from liif_daemon import places, progress
+from liif_daemon import progress
 from liif_daemon.ledger_review import ReviewLedger
 from liif_daemon.settings import Settings
 from liif_daemon.status import as_time
@@ -50,7 +50,7 @@ class Live:
 
 def live(settings: Settings, ledger: ReviewLedger) -> Live:
     """Looks now."""
-    said: dict[str, Any] = progress.read(places.status_path(settings)) or {}
+    said: dict[str, Any] = progress.read(settings) or {}
     jobs, rate = ledger.counts(), ledger.rate()
     newest = ledger.recent("done", 1)
     return Live(
