@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import threading
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -35,6 +36,9 @@ log = logging.getLogger(__name__)
 #: In the top of a folder that something is mounted on: tells the share from the empty folder beneath it.
 MARKER = ".liif-folder"
 
+#: Watching that breaks off is begun anew no sooner than this after its beginning, since each beginning is a scan. [s]
+LEAST_SECONDS = 30.0
+
 #: Called with a file and whether a writer has just closed it.
 OnHint = Callable[[Path, FolderSettings, bool], None]
 
@@ -56,6 +60,7 @@ class _Watch:
     why: str = ""
     identity: tuple[int, int] | None = None
     observer: Any = field(default=None, repr=False)
+    since: float = 0.0
 
 
 class Watcher:
@@ -94,7 +99,7 @@ class Watcher:
             _disarm(watch)
 
     def tick(self) -> None:
-        """Called every second or so: notices folders that went or came, and events that were dropped."""
+        """Called every second or so: notices folders that went or came, and events that were dropped or are no more."""
         for watch in self._watches:
             identity, why = self._look(watch)
             if identity is None:
@@ -102,7 +107,9 @@ class Watcher:
                     log.warning("%s: %s", watch.folder.path, why)
                 _disarm(watch)
                 watch.how, watch.why, watch.identity = "away", why, None
-            elif identity != watch.identity:
+            elif identity != watch.identity or _broke_off(watch):
+                if identity == watch.identity:
+                    log.warning("%s: watching broke off; it is begun anew", watch.folder.path)
                 _disarm(watch)
                 watch.identity = identity
                 self._arm(watch)
@@ -147,7 +154,7 @@ class Watcher:
 
     def _arm(self, watch: _Watch) -> None:
         """Begins to watch, by events if they can be had."""
-        folder = watch.folder
+        folder, watch.since = watch.folder, time.monotonic()
         polling, watch.why = folder.polling is True, "polling is on"
         if folder.polling == "auto" and mounts.is_network(folder.path):
             polling, watch.why = True, f"{mounts.kind_of(folder.path)} does not tell of changes made elsewhere"
@@ -191,6 +198,12 @@ class _Handler(FileSystemEventHandler):
 
     def on_any_event(self, event: FileSystemEvent) -> None:
         """Whatever happened, the file's present name is what counts."""
+        try:
+            self._hint(event)
+        except OSError as error:  # a folder that has gone again; it would end watchdog's thread, and with it all events
+            log.info("%s: %s", self.folder.path, error)
+
+    def _hint(self, event: FileSystemEvent) -> None:
         path = Path(os.fsdecode(event.dest_path or event.src_path))
         if isinstance(event, DirCreatedEvent | DirMovedEvent):
             # What was put into it before it was watched has no event of its own.
@@ -232,6 +245,14 @@ def _disarm(watch: _Watch) -> None:
     if watch.observer is not None:
         _end(watch.observer)
         watch.observer = None
+
+
+def _broke_off(watch: _Watch) -> bool:
+    """Whether a thread that tells of events has ended; an error of watchdog's own does that without a word to us."""
+    observer = watch.observer
+    if observer is None or time.monotonic() - watch.since < LEAST_SECONDS:
+        return False
+    return not (observer.is_alive() and all(emitter.is_alive() for emitter in observer.emitters))
 
 
 def _end(observer: Any) -> None:

@@ -205,6 +205,21 @@ def test_an_overflow_of_events_leads_to_a_scan(workshop: Workshop) -> None:
         assert asked.wait(30)
 
 
+@pytest.mark.parametrize("polling", [False, True])
+def test_watching_that_broke_off_is_begun_anew(
+    workshop: Workshop, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, polling: bool
+) -> None:
+    """watchdog's threads end at an error of their own, and nobody is told."""
+    monkeypatch.setattr(watcher, "LEAST_SECONDS", 0.0)
+    with workshop.running(polling=polling) as daemon:
+        wait_until(daemon.watcher.present)
+        for emitter in list(daemon.watcher._watches[0].observer.emitters):
+            emitter.stop()
+        wait_until(lambda: "begun anew" in caplog.text)
+        draw(workshop.folder / "a.jpg", 1)
+        wait_until(lambda: workshop.counts() == {"done": 1})
+
+
 def test_what_events_missed_the_next_scan_finds(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watcher._Handler, "on_any_event", lambda *_: None)
     workshop.daemon_values["scan_seconds"] = 1

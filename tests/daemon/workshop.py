@@ -109,19 +109,21 @@ class Workshop:
     @contextmanager
     def running(self, *, once: bool = False, settings: Settings | None = None, **folder: object) -> Iterator[Daemon]:
         """A daemon at work in this process; its main loop runs in a thread of its own unless `once`."""
-        ledger = self.ledger()
-        daemon = Daemon(settings or self.settings(**folder), ledger, self.engine, once=once)
-        daemon.start()
-        loop = threading.Thread(target=_loop, args=(daemon,), daemon=True)
-        if not once:
-            loop.start()
-        try:
-            yield daemon
-        finally:
-            daemon.stop()
+        settings = settings or self.settings(**folder)
+        with places.only_one(settings):
+            ledger = self.ledger()
+            daemon = Daemon(settings, ledger, self.engine, once=once)
+            daemon.start()
+            loop = threading.Thread(target=_loop, args=(daemon,), daemon=True)
             if not once:
-                loop.join()
-            ledger.close()
+                loop.start()
+            try:
+                yield daemon
+            finally:
+                daemon.stop()
+                if not once:
+                    loop.join()
+                ledger.close()
 
     def leftovers(self) -> list[Path]:
         """Temporary files that recovery should have removed."""
