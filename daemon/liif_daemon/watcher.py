@@ -8,6 +8,7 @@ import os
 import threading
 import time
 import uuid
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,6 +61,7 @@ class _Watch:
     why: str = ""
     identity: tuple[int, int] | None = None
     observer: Any = field(default=None, repr=False)
+    threads: set[threading.Thread] = field(default_factory=set, repr=False)
     since: float = 0.0
 
 
@@ -90,6 +92,8 @@ class Watcher:
     def start(self) -> None:
         """Watches every folder that is there; asks for a scan of each."""
         logging.getLogger("watchdog.observers").addHandler(self._overflow)
+        # Of a folder that watchdog finds twice, by its event and by its parent's: no news to anybody, on stderr.
+        warnings.filterwarnings("ignore", "Callback with id", RuntimeWarning)
         self.tick()
 
     def stop(self) -> None:
@@ -178,7 +182,7 @@ class Watcher:
     def _observe(self, watch: _Watch, observer: Any, events: list[type[FileSystemEvent]]) -> Any:
         folder = watch.folder
         handler = _Handler(folder, self.on_hint)
-        before = _inotify_watches()
+        before, others = _inotify_watches(), _watchdogs()
         try:
             observer.schedule(handler, str(folder.path), recursive=folder.recursive, event_filter=events)
             observer.start()
@@ -187,6 +191,7 @@ class Watcher:
         except OSError:
             _end(observer)
             raise
+        watch.threads = _watchdogs() - others
         return observer
 
 
@@ -249,10 +254,14 @@ def _disarm(watch: _Watch) -> None:
 
 def _broke_off(watch: _Watch) -> bool:
     """Whether a thread that tells of events has ended; an error of watchdog's own does that without a word to us."""
-    observer = watch.observer
-    if observer is None or time.monotonic() - watch.since < LEAST_SECONDS:
+    if watch.observer is None or time.monotonic() - watch.since < LEAST_SECONDS:
         return False
-    return not (observer.is_alive() and all(emitter.is_alive() for emitter in observer.emitters))
+    return not all(thread.is_alive() for thread in watch.threads)
+
+
+def _watchdogs() -> set[threading.Thread]:
+    """watchdog's own threads: which of them an observer needs differs from version to version."""
+    return {thread for thread in threading.enumerate() if type(thread).__module__.partition(".")[0] == "watchdog"}
 
 
 def _end(observer: Any) -> None:

@@ -213,9 +213,14 @@ def test_watching_that_broke_off_is_begun_anew(
     monkeypatch.setattr(watcher, "LEAST_SECONDS", 0.0)
     with workshop.running(polling=polling) as daemon:
         wait_until(daemon.watcher.present)
-        for emitter in list(daemon.watcher._watches[0].observer.emitters):
-            emitter.stop()
-        wait_until(lambda: "begun anew" in caplog.text)
+        watch = daemon.watcher._watches[0]
+        kinds = {type(thread) for thread in watch.threads}
+        assert len(kinds) >= 2
+        for kind in sorted(kinds, key=repr):
+            threads = watch.threads
+            next(thread for thread in threads if type(thread) is kind).stop()  # type: ignore[attr-defined]
+            wait_until(lambda threads=threads: watch.threads is not threads)
+        assert caplog.text.count("begun anew") == len(kinds)
         draw(workshop.folder / "a.jpg", 1)
         wait_until(lambda: workshop.counts() == {"done": 1})
 
