@@ -141,7 +141,7 @@ def why(files: Files, config: Config = None) -> None:
     with _ledger(config) as (settings, ledger):
         for file in files:
             path = asked.as_watched(asked.absolute(file), settings, ledger)
-            said = reasons(path, settings, ledger, Store(settings.daemon.originals_folder))
+            said = reasons(path, settings, ledger, Store(settings.daemon.originals_folder, ledger.owner()))
             print(f"{printable(file)}\n" + "\n".join(f"  {line}" for line in said or ["Nothing is known of it."]))
 
 
@@ -166,7 +166,7 @@ def undo(
     failures: list[LiifError] = []
     with _ledger(config) as (settings, ledger):
         after = 0.0 if since is None else asked.moment(since)
-        store = Store(settings.daemon.originals_folder)
+        store = Store(settings.daemon.originals_folder, ledger.owner())
         for path in [asked.as_watched(asked.absolute(file), settings, ledger) for file in files or []] or [
             Path(os.sep)
         ]:
@@ -265,7 +265,7 @@ def prune(
     with _ledger(config) as (settings, ledger):
         days = None if older_than is None else (time.time() - asked.moment(older_than)) / 86400
         also = ledger.reviewed_originals() if reviewed else frozenset[str]()
-        store = Store(settings.daemon.originals_folder)
+        store = Store(settings.daemon.originals_folder, ledger.owner())
         if days is not None and not (dry_run or yes):
             whole = prune_all(ledger, store, older_than_days=days, also=also, dry_run=True)
             over = prune_all(ledger, store, also=also, dry_run=True)

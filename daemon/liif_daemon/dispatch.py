@@ -51,7 +51,7 @@ class Daemon:
 
     def __init__(self, settings: Settings, ledger: Ledger, engine: Engine, *, once: bool = False) -> None:
         self.settings, self.ledger, self.engine, self.once = settings, ledger, engine, once
-        self.store = Store(settings.daemon.originals_folder)
+        self.store = Store(settings.daemon.originals_folder, ledger.owner())
         self.progress = Progress(places.status_path(settings))
         self.settling = Settling()
         self.tally = Tally()

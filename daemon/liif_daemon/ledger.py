@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from liif_daemon.ledger_schema import MIGRATIONS
+from liif_daemon.store import Owner
 from liif_engine.errors import LiifError, OutputError
 from liif_engine.sqlite_integers import from_sqlite, to_sqlite
 
@@ -447,6 +448,10 @@ class Ledger:
         return [Path(os.fsdecode(row[0])) for row in rows]
 
     # Originals in the store
+
+    def owner(self) -> Owner:
+        """Who promises these originals: this ledger, wherever its file is moved to."""
+        return Owner(str(self._rows("SELECT id FROM identity")[0]["id"]), self.path)
 
     def keep(self, sha256: str, size: int, until: float) -> None:
         """Remembers that an original is in the store until a time (infinite: for ever); never shortens a promise."""

@@ -78,4 +78,8 @@ MIGRATIONS = (
     ) WITHOUT ROWID
     """,
     "CREATE INDEX jobs_by_source ON jobs (source_sha256)",
+    """
+    CREATE TABLE identity (id TEXT NOT NULL);
+    INSERT INTO identity (id) VALUES (lower(hex(randomblob(16))))
+    """,
 )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from liif_daemon.ledger import Ledger
 from liif_daemon.store import Store
+from liif_engine.errors import LiifError, OutputError
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,10 @@ def prune(
             whose time is over.
         also: SHA-256 of originals that go whether their time is over or not.
         dry_run: only counts.
+
+    Raises:
+        LiifError: other ledgers keep originals in the same store; nothing is let go.
+        OutputError: the system refuses to remove one.
     """
     now, count, size = time.time(), 0, 0
     for row in ledger.originals():
@@ -48,12 +53,28 @@ def prune(
         # A time in the future means that the clock was moved: nothing is let go by such a clock.
         if not over or row["stored"] > now or _is_needed(ledger, row["sha256"]):
             continue
+        try:
+            if not count:
+                _be_alone(store)
+            if not dry_run:
+                # First the ledger: a kill in between leaves a file too many, never a promise without a file.
+                ledger.let_go(row["sha256"])
+                store.remove(row["sha256"])
+        except OSError as error:
+            raise OutputError(f"no original can be let go there ({error.strerror})", path=store.folder) from error
         count, size = count + 1, size + row["size"]
-        if not dry_run:
-            # First the ledger: a kill in between leaves a file too many, never a promise without a file.
-            ledger.let_go(row["sha256"])
-            store.remove(row["sha256"])
     return Pruned(count, size)
+
+
+def _be_alone(store: Store) -> None:
+    """What this ledger no longer needs, another may have promised."""
+    if others := store.claim():
+        names = " and ".join(map(str, others))
+        raise LiifError(
+            f"no original is let go: {names} keeps originals here too",
+            path=store.folder,
+            remedy="Give each its own daemon.originals. If that ledger is gone for good, remove its file in ledgers/.",
+        )
 
 
 def _is_needed(ledger: Ledger, sha256: str) -> bool:

@@ -28,6 +28,7 @@ from liif_engine import figures
 from liif_engine.errors import ConfigError, ExitCode, LiifError, OutputError, UsageError, printable
 from liif_engine.log import Json
 from liif_engine.terminal import show_error
+from liif_engine.words import counted
 
 log = logging.getLogger("liif_daemon")
 
@@ -163,10 +164,18 @@ def _loop(daemon: Daemon, load: Callable[[], Settings], signals: Signals) -> Non
             if abs(_booted() - clock) > CLOCK_SECONDS:
                 log.warning("the clock was moved: no original is let go until the next start")
             else:
-                gone = prune(daemon.ledger, daemon.store)
-                if gone.count:
-                    log.info("let go of %d originals whose time was over", gone.count)
+                _let_go(daemon)
         _pause(daemon, signals)
+
+
+def _let_go(daemon: Daemon) -> None:
+    try:
+        gone = prune(daemon.ledger, daemon.store)
+    except LiifError as error:
+        log.warning("%s", error.explain())
+        return
+    if gone.count:
+        log.info("let go of %s whose time was over", counted(gone.count, "original"))
 
 
 def _booted() -> float:

@@ -31,7 +31,7 @@ def scan(
     Returns:
         How many files were found of each kind.
     """
-    store, counts = Store(settings.daemon.originals_folder), Counter[str]()
+    store, counts = Store(settings.daemon.originals_folder, ledger.owner()), Counter[str]()
 
     def closed(place: Path, error: OSError) -> None:
         counts["not to be read"] += 1

@@ -7,6 +7,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from liif_daemon import steps
@@ -22,15 +23,40 @@ class Changed(LiifError):  # noqa: N818 - not a failure: the file is somebody's 
     remedy = "Nothing needs to be done: it is looked at again when it has settled."
 
 
+@dataclass(frozen=True)
+class Owner:
+    """A ledger that promises originals: its identity, which it keeps for ever, and its file."""
+
+    identity: str
+    ledger: Path
+
+
 class Store:
     """A folder of originals: ``ab/abcdef...`` holds the file whose SHA-256 is ``abcdef...``.
 
+    Several ledgers may keep originals in one folder. Then each one's file in ``ledgers/`` says so, and none is let go:
+    what one ledger no longer needs, another may have promised.
+
     Args:
         folder: made when the first original is kept, for this user only.
+        owner: for whom originals are kept and let go; None for who only reads.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, owner: Owner | None = None) -> None:
+        self.folder, self.owner = folder, owner
+
+    def claim(self) -> list[Path]:
+        """Says in the folder that its owner keeps originals there; returns the other ledgers that do.
+
+        Raises:
+            OSError: the system refuses.
+        """
+        names = self.folder / "ledgers"
+        if self.owner is not None and not (mine := names / self.owner.identity).exists():
+            names.mkdir(parents=True, exist_ok=True, mode=0o700)
+            mine.write_bytes(os.fsencode(self.owner.ledger))  # lost with the power, it is written again at the next start
+        others = [path for path in names.glob("?" * 32) if self.owner is None or path.name != self.owner.identity]
+        return sorted(Path(os.fsdecode(path.read_bytes())) for path in others)
 
     def path_of(self, sha256: str) -> Path:
         """Where an original lies, whether it is there or not."""
@@ -55,6 +81,7 @@ class Store:
             OSError: the system refuses; nothing is left behind.
         """
         final = self.path_of(sha256)
+        self.claim()
         if self.holds(sha256):
             return final.stat().st_size
         final.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -85,7 +112,12 @@ class Store:
         self.path_of(sha256).unlink(missing_ok=True)
 
     def sweep(self) -> int:
-        """Removes what a killed copy left behind; returns how many. Nobody may be copying meanwhile."""
+        """Removes what a killed copy left behind, unless another ledger may be copying meanwhile; returns how many."""
+        try:
+            if not self.folder.is_dir() or self.claim():
+                return 0
+        except OSError:  # a share that is away: what keeps an original there says so
+            return 0
         left = list(self.folder.glob(f"??/{TEMPORARY_PREFIX}*{TEMPORARY_SUFFIX}"))
         for path in left:
             with suppress(OSError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 import subprocess
 import sys
@@ -11,8 +12,10 @@ from pathlib import Path
 
 import pytest
 from liif_daemon import asked
+from liif_daemon.ledger import Ledger
 from liif_daemon.prune import prune
 from liif_daemon.status import gather
+from liif_daemon.store import Store
 from liif_daemon.undo import undo, undoable
 from liif_daemon.why import why
 
@@ -306,6 +309,43 @@ def test_a_file_is_found_by_the_name_under_which_its_folder_is_watched(workshop:
             assert asked.as_watched(folder / name, settings, ledger) == link / name
     alone = settings.with_folders([])  # as `liif-daemon undo` has them after `liif-daemon run FOLDER`
     assert asked.as_watched(workshop.folder / "a.jpg", alone, ledger) == link / "a.jpg"
+    ledger.close()
+
+
+def test_no_original_is_let_go_where_two_ledgers_keep_theirs(workshop: Workshop) -> None:
+    data = draw(workshop.base / "a.jpg", 1)
+    folder, owners = workshop.base / "originals", []
+    for name in ("one", "two"):
+        ledger = Ledger(workshop.base / name / "ledger.sqlite")
+        store = Store(folder, ledger.owner())
+        ledger.keep(sha(data), store.keep(workshop.base / "a.jpg", sha(data)), 0.0)
+        owners.append((ledger, store))
+    for (ledger, store), other in zip(owners, ("two", "one"), strict=True):
+        with pytest.raises(LiifError, match=f"{other}/ledger.sqlite keeps originals here too"):
+            prune(ledger, store)
+        assert len(ledger.originals()) == 1
+        assert store.holds(sha(data))
+    (gone, store), (left, _) = owners
+    left.close()
+    (folder / "ledgers" / owners[1][1].owner.identity).unlink()
+    assert prune(gone, store).count == 1
+    assert not store.holds(sha(data))
+    gone.close()
+
+
+def test_a_store_that_turned_read_only_is_said_in_words(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = draw(workshop.base / "a.jpg", 1)
+    ledger, store = workshop.ledger(), workshop.store
+    ledger.keep(sha(data), store.keep(workshop.base / "a.jpg", sha(data)), 0.0)
+
+    def refuse(self: Path, **_: bool) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(self))
+
+    with monkeypatch.context() as context:
+        context.setattr(Path, "unlink", refuse)
+        with pytest.raises(OutputError, match="Read-only"):
+            prune(ledger, store)
+    assert store.holds(sha(data))
     ledger.close()
 
 

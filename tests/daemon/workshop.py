@@ -92,7 +92,11 @@ class Workshop:
 
     @property
     def store(self) -> Store:
-        return Store(self.settings().daemon.originals_folder)
+        ledger = self.ledger()
+        try:
+            return Store(self.settings().daemon.originals_folder, ledger.owner())
+        finally:
+            ledger.close()
 
     def once(self, **folder: object) -> dict[str, int]:
         """Runs a daemon until all is done; the counts of the ledger."""

@@ -85,7 +85,7 @@ class Pages:
     def __init__(
         self, settings: Settings, ledger: ReviewLedger, keys: Keys, *, evidence: Evidence | None = None
     ) -> None:
-        store = Store(settings.daemon.originals_folder)
+        store = Store(settings.daemon.originals_folder, ledger.owner())
         self.settings, self.ledger, self.keys = settings, ledger, keys
         self.pictures, self.actions = Pictures(store), Actions(ledger, store)
         self.evidence = evidence or Evidence(settings.path)
