@@ -54,7 +54,7 @@ class Store:
         names = self.folder / "ledgers"
         if self.owner is not None and not (mine := names / self.owner.identity).exists():
             names.mkdir(parents=True, exist_ok=True, mode=0o700)
-            mine.write_bytes(os.fsencode(self.owner.ledger))  # lost with the power, it is written again at the next start
+            mine.write_bytes(os.fsencode(self.owner.ledger))  # written anew at each start: no fsync
         others = [path for path in names.glob("?" * 32) if self.owner is None or path.name != self.owner.identity]
         return sorted(Path(os.fsdecode(path.read_bytes())) for path in others)
 
