@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from liif_daemon.ledger_schema import MIGRATIONS
-from liif_daemon.store import Owner
 from liif_engine.errors import LiifError, OutputError
 from liif_engine.sqlite_integers import from_sqlite, to_sqlite
 
@@ -105,6 +104,14 @@ class Glance:
         """A file's; a symbolic link's own."""
         found = path.lstat()
         return cls(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+
+
+@dataclass(frozen=True)
+class Owner:
+    """A ledger that promises originals: its identity, which it keeps for ever, and its file."""
+
+    identity: str
+    ledger: Path
 
 
 class Ledger:

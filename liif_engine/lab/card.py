@@ -33,8 +33,8 @@ def training_card(settings: TrainSettings, progress: Progress, names: Sequence[s
         "started_from": _start(settings),
         "training": (
             f"{progress.step} steps of {settings.batch} patches of {settings.patch}x{settings.patch} with"
-            f" {settings.queries} queries, L1, Adam from {settings.rate:g}, cosine, moving average"
-            f" {settings.average:g}, {progress.seconds / 60:.0f} minutes, seed {settings.seed},"
+            f" {settings.queries} queries, L1, {settings.optimizer.capitalize()} from {settings.rate:g}, cosine,"
+            f" moving average {settings.average:g}, {progress.seconds / 60:.0f} minutes, seed {settings.seed},"
             f" torch {torch.__version__}"
         ),
         "command": command(settings),

@@ -1,8 +1,8 @@
 """What a training run is told. One dataclass, and the command line that fills it; no torch here."""
 
+# ruff: noqa: RUF009 - _option only wraps dataclasses.field
 from __future__ import annotations
 
-# ruff: noqa: RUF009 - _option only wraps dataclasses.field
 import argparse
 import shlex
 from collections.abc import Callable, Sequence
@@ -12,6 +12,9 @@ from typing import Any
 
 from liif_engine.errors import UsageError
 from liif_engine.lab.degrade import Shares
+
+#: What moves the weights.
+OPTIMIZERS = ("muon", "adam")
 
 
 def _option(default: Any, about: str, parse: Callable[[str], Any] | None = None) -> Any:
@@ -49,7 +52,8 @@ class TrainSettings:
     batch: int = _option(8, "pairs a step")
     patch: int = _option(48, "damaged pixels of a pair along each axis")
     queries: int = _option(1152, "ground-truth pixels asked for in each pair")
-    rate: float = _option(2e-4, "the highest learning rate, of Adam")
+    optimizer: str = _option("muon", "muon or adam")
+    rate: float = _option(1.5e-4, "the highest learning rate")
     decoder_rate: float = _option(0.0, "the decoder's own highest rate; 0: as the rest")
     warm_up: int = _option(100, "steps in which a rate rises")
     average: float = _option(0.999, "decay per step of the weights' moving average, which is what is saved")
@@ -76,6 +80,8 @@ class TrainSettings:
             raise UsageError("minutes, steps and sizes cannot be negative")
         if min(self.batch, self.patch - 7, self.queries, self.log_steps) < 1 or self.rate <= 0:
             raise UsageError("batch, queries, log_steps and rate must be above 0, and patch at least 8")
+        if self.optimizer not in OPTIMIZERS:
+            raise UsageError(f"there is no optimizer {self.optimizer!r}", remedy=f"Give {' or '.join(OPTIMIZERS)}.")
         if self.inherit and self.start != "scratch":
             raise UsageError("only a network from scratch can inherit", remedy="Give --from scratch, or no --inherit.")
         if not 0 <= self.average < 1 or not 0 <= self.teacher_share <= 1:

@@ -62,7 +62,7 @@ def save_state(
         progress: how far it has come.
         model: the weights being trained.
         average: the same network with their moving average.
-        optimizer: an Adam over ``model.parameters()``.
+        optimizer: over ``model.parameters()``.
         settings: of the run, kept beside for the reader.
 
     Returns:
@@ -80,6 +80,7 @@ def save_state(
     building = folder / f".{target.name}.part"
     building.mkdir(parents=True)
     about = {"progress": json.dumps(asdict(progress)), "settings": json.dumps(dict(settings), default=str)}
+    about["optimizer"] = type(optimizer).__name__
     for name, tensors in (("weights", weights), ("moments", moments)):
         plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
         file = building / f"{name}.safetensors"
@@ -109,7 +110,10 @@ def load_state(state: Path, model: nn.Module, average: nn.Module, optimizer: tor
         weights = load_file(state / "weights.safetensors")
         moments = load_file(state / "moments.safetensors")
         with safe_open(state / "weights.safetensors", "pt") as file:
-            progress = Progress(**json.loads(file.metadata()["progress"]))
+            about = file.metadata()
+        progress = Progress(**json.loads(about["progress"]))
+        if (made_by := about.get("optimizer", "Adam")) != type(optimizer).__name__:
+            raise ValueError(f"its moments are {made_by}'s: give --optimizer {made_by.lower()}")
         model.load_state_dict({key[6:]: value for key, value in weights.items() if key.startswith("model.")})
         average.load_state_dict({key[8:]: value for key, value in weights.items() if key.startswith("average.")})
         _load_moments(optimizer, model, moments)
@@ -119,10 +123,14 @@ def load_state(state: Path, model: nn.Module, average: nn.Module, optimizer: tor
 
 
 def _load_moments(optimizer: torch.optim.Optimizer, model: nn.Module, moments: Mapping[str, Tensor]) -> None:
+    found: dict[str, dict[str, Tensor]] = {}
+    for whole, value in moments.items():
+        key, _, name = whole.partition(".")
+        found.setdefault(name, {})[key] = value
     entries: dict[int, dict[str, Tensor]] = {}
     held = not any(".encoder." in key for key in moments)  # it has not begun to change
     for number, (name, _) in enumerate(model.named_parameters()):
         if held and name.startswith("encoder."):
             continue
-        entries[number] = {key: moments[f"{key}.{name}"] for key in ("step", "exp_avg", "exp_avg_sq")}
+        entries[number] = found[name]
     optimizer.load_state_dict({"state": entries, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import torch
 import torch.nn.functional as F
@@ -30,6 +30,7 @@ from torch import Tensor
 from liif_engine.errors import LiifError, NonFiniteError, OutputError
 from liif_engine.lab.card import training_card
 from liif_engine.lab.inherit import inherit
+from liif_engine.lab.muon import Muon
 from liif_engine.lab.pairs import PairShape, Pool, build_pool, is_held_out
 from liif_engine.lab.plot import draw_plot
 from liif_engine.lab.settings import TrainSettings, parse
@@ -103,7 +104,7 @@ def train(settings: TrainSettings, console: Console | None = None) -> TrainResul
     parameters: list[Tensor] = list(model.parameters())
     averages: list[Tensor] = list(average.parameters())
     parts = [{"params": list(part.parameters())} for part in (model.encoder, model.imnet)]
-    optimizer = torch.optim.Adam(parts, settings.rate, fused=device.type == "cuda")
+    optimizer = _optimizer(settings, parts, device)
     saved = states(settings.out)
     progress = load_state(saved[-1], model, average, optimizer) if saved else Progress()
     forward = _answer(model, device, bf16)
@@ -271,6 +272,12 @@ def _start_model(settings: TrainSettings) -> EdsrLiif:
     if settings.inherit:
         inherit(model, checkpoint.load(settings.inherit), settings.inherit_blocks)
     return model
+
+
+def _optimizer(settings: TrainSettings, parts: list[dict[str, Any]], device: torch.device) -> torch.optim.Optimizer:
+    if settings.optimizer == "muon":
+        return Muon(parts, settings.rate)
+    return torch.optim.Adam(parts, settings.rate, fused=device.type == "cuda")
 
 
 def _make_folder(folder: Path) -> None:

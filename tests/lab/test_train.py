@@ -97,17 +97,19 @@ def stop_after(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lab, "batches", some)
 
 
+@pytest.mark.parametrize("optimizer", ["muon", "adam"])
 def test_four_steps_and_four_more_are_eight_bit_for_bit(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimizer: str
 ) -> None:
-    straight = run(settings(data, tmp_path / "straight"))
+    wide: dict[str, Any] = {"optimizer": optimizer, "channels": 32, "hidden": (40, 36)}
+    straight = run(settings(data, tmp_path / "straight", **wide))
     with monkeypatch.context() as patch:
         stop_after(4, patch)
         with pytest.raises(KeyboardInterrupt):
-            run(settings(data, tmp_path / "halves", save_minutes=1e-9))
+            run(settings(data, tmp_path / "halves", save_minutes=1e-9, **wide))
     halves = states(tmp_path / "halves")
     assert [state.name for state in halves] == ["state-0000004"]
-    resumed = run(settings(data, tmp_path / "halves"))
+    resumed = run(settings(data, tmp_path / "halves", **wide))
     assert resumed.steps == straight.steps == 8
     assert resumed.finished
     assert weights(resumed.state) == weights(straight.state)
@@ -236,6 +238,7 @@ def test_a_time_budget_ends_the_run(data: Path, tmp_path: Path) -> None:
         ({"teacher_share": 1.5}, "teacher_share"),
         ({"start": "web", "inherit": "web"}, "scratch"),
         ({"shares": Shares(clean=2)}, "share"),
+        ({"optimizer": "sgd"}, "no optimizer .sgd"),
     ],
 )
 def test_bad_settings_are_refused_in_words(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
@@ -264,6 +267,8 @@ def test_a_state_of_another_network_is_refused(data: Path, tmp_path: Path) -> No
     run(settings(data, tmp_path, steps=1))
     with pytest.raises(ModelError, match="state-0000001"):
         run(settings(data, tmp_path, channels=8))
+    with pytest.raises(ModelError, match="--optimizer muon"):
+        run(settings(data, tmp_path, optimizer="adam"))
 
 
 def test_the_command_line_gives_the_settings_and_back(tmp_path: Path) -> None:
