@@ -20,7 +20,7 @@ from liif_engine.errors import MemoryExhaustedError, TooLargeError
 from liif_engine.judge import ImplausibleTile, judge, plausible
 from liif_engine.levels import FORMS, as_array, finished, to_tensor
 from liif_engine.model_names import AUTO, DAMAGED, SELF_ENSEMBLE, like, plain
-from liif_engine.network import checkpoint, decoder
+from liif_engine.network import checkpoint, decoder, graphs
 from liif_engine.network.decode import Axis, Span, Strip, axis
 from liif_engine.network.device import DTYPE, Precision, choose_device, choose_precision
 from liif_engine.network.graphs import GraphedEncoder
@@ -347,8 +347,7 @@ class Engine:
     def _with_less_memory(self, place: _Place, grid: Grid, tile: Tile, pending: list[Tile]) -> _Place:
         """Puts the tile back, halved or for the CPU."""
         if place.device.type == "cuda":
-            for graphs in self._graphs.values():
-                graphs.clear()
+            graphs.clear_all()
             torch.cuda.empty_cache()
         if max(tile.core.height, tile.core.width) > SMALLEST_CORE:
             first, second = tiles.halves(grid, tile)
