@@ -15,8 +15,8 @@ SAFETY_SHARE = 0.2
 #: glibc's numbers for `mallopt` (malloc.h).
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 
-#: How a lack of memory is told where it is no error of a class of its own: by torch for the CPU, by CUDA and Triton (whose
-#: kernels take memory when they are loaded), by CUDA's libraries when they set themselves up, and by torch for Apple's.
+#: How a lack of memory is told where it is no error of a class of its own: by torch for the CPU, by CUDA, by Triton,
+#: whose kernels take memory when they are loaded, by CUDA's libraries when they set themselves up, by Apple's GPUs.
 OUT_OF_MEMORY = (
     "DefaultCPUAllocator",
     "CUDA error: out of memory",
