@@ -66,7 +66,7 @@ def _halved(x, BLOCK: tl.constexpr, WIDTH: tl.constexpr):
 
 @triton.jit
 def _relu(x):
-    """As torch's: a not-a-number stays one, so that an overflow is seen in the extent; Triton's own maximum drops it."""
+    """As torch's: a not-a-number stays one, so that an overflow is seen in the extent; Triton's maximum drops it."""
     return tl.maximum(x, 0.0, propagate_nan=tl.PropagateNan.ALL)
 
 
