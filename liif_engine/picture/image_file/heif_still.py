@@ -15,6 +15,8 @@ from liif_engine.picture.image_file.isobmff import Item, Media, box_bytes, conte
 _ALPHA = (b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha", b"urn:mpeg:hevc:2015:auxid:1")
 _XMP_TYPE = b"application/rdf+xml"
 _PICTURES = {b"av01", b"hvc1", b"grid", b"iden", b"iovl", b"jpeg"}
+#: References between a picture and its tiles, its alpha, its thumbnail, whatever these are coded by.
+_PART_OF = {b"dimg", b"auxl", b"thmb"}
 #: What a box of the kind ``uuid`` begins with where it holds Content Credentials (C2PA specification, A.5).
 _CREDENTIALS = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
 _BLOCK = 64  # [pixels] a side of the largest block of HEVC
@@ -78,7 +80,7 @@ def read_still(data: bytes, limits: Limits, *, home: str, codec: bytes, configur
         raise InputError(f"the {home} header says {width} x {height} pixels")
     width, height = _cropped(item, width, height, home)
     notes: list[str] = []
-    has_alpha = _companions(media, codec, notes)
+    has_alpha = _companions(media, notes)
     bits, colours = _depth(media, item, configuration)
     if bits != 8:
         raise UnsupportedError(f"has {bits} bits per sample; of {home} only 8 are supported")
@@ -114,7 +116,7 @@ def _cropped(item: Item, width: int, height: int, home: str) -> tuple[int, int]:
     return width, height
 
 
-def _companions(media: Media, codec: bytes, notes: list[str]) -> bool:
+def _companions(media: Media, notes: list[str]) -> bool:
     """Whether there is alpha; every other picture beside the main one is left out with a note or refused.
 
     Raises:
@@ -181,8 +183,9 @@ def _metadata(media: Media, item: Item, data: bytes, home: str, notes: list[str]
     if metadata.icc is not None:
         metadata = replace(metadata, bound_to_home=())  # the profile says it everywhere
     describing = {origin for kind, origin, target in media.references if kind == b"cdsc" and target == media.primary}
+    parts = {target if kind == b"dimg" else origin for kind, origin, target in media.references if kind in _PART_OF}
     for number, other in media.items.items():
-        if not other.kind or other.kind in _PICTURES:
+        if not other.kind or other.kind in _PICTURES or number in parts:
             continue
         content = content_of(media, other, data)
         if content is None or (describing and number not in describing):
