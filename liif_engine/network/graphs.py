@@ -107,15 +107,18 @@ def _capture(network: EdsrLiif, pixels: Tensor) -> Replay:
     with torch.cuda.device_of(pixels):
         window = pixels.clone(memory_format=torch.channels_last)
         # On a stream of its own: libraries set themselves up at their first call, which a graph must not record.
-        stream = torch.cuda.Stream(pixels.device)
-        stream.wait_stream(torch.cuda.current_stream(pixels.device))
+        stream, own = torch.cuda.Stream(pixels.device), torch.cuda.current_stream(pixels.device)
+        stream.wait_stream(own)
         with torch.cuda.stream(stream):
             network.encode(window)
-        torch.cuda.current_stream(pixels.device).wait_stream(stream)
+        own.wait_stream(stream)
         graph: Any = torch.cuda.CUDAGraph()
-        # Other threads of this process, such as a reader of the next file, may pin memory meanwhile.
-        with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
-            feature_map = network.encode(window)
+        try:
+            # Other threads of this process, such as a reader of the next file, may pin memory meanwhile.
+            with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+                feature_map = network.encode(window)
+        finally:
+            torch.cuda.set_stream(own)  # a capture that fails as it ends leaves the thread on its stream
 
     def replay(given: Tensor) -> Tensor:
         window.copy_(given)

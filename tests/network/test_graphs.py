@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 import torch
 from torch import Tensor
@@ -113,3 +116,36 @@ def test_a_lack_of_memory_is_no_fault_of_the_graph() -> None:
     with pytest.raises(torch.OutOfMemoryError):
         encoder(window(6, 6), lambda: None)
     assert encoder._usable
+
+
+def test_a_capture_that_fails_as_it_ends_leaves_the_thread_on_its_own_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With stand-ins for torch.cuda, whose graph does as torch's own: what ends the capture raises, and that is all."""
+    now = ["the thread's own"]
+
+    class Stream:
+        def __init__(self, name: object) -> None:
+            self.name = str(name)
+
+        def wait_stream(self, _: object) -> None:
+            pass
+
+    @contextmanager
+    def on(stream: Stream) -> Iterator[None]:
+        before, now[0] = now[0], stream.name
+        yield
+        now[0] = before
+
+    @contextmanager
+    def recorded(_: object, *, stream: Stream, capture_error_mode: str) -> Iterator[None]:
+        assert capture_error_mode == "thread_local"
+        now[0] = stream.name
+        yield
+        raise RuntimeError("operation failed due to a previous error during capture")
+
+    stand_ins = {"Stream": Stream, "current_stream": lambda _: Stream(now[0]), "stream": on, "graph": recorded}
+    stand_ins |= {"CUDAGraph": object, "set_stream": lambda stream: now.__setitem__(0, stream.name)}
+    for name, value in stand_ins.items():
+        monkeypatch.setattr(torch.cuda, name, value)
+    with pytest.raises(RuntimeError, match="previous error"):
+        graphs._capture(tiny_network(), window(6, 5))
+    assert now == ["the thread's own"]
