@@ -175,6 +175,7 @@ def test_boxes_that_are_no_part_of_the_picture_are_kept_behind_it() -> None:
         data = again(data)
         assert data.endswith(beside)
         assert Image.open(io.BytesIO(data)).size == (8, 8)
+    assert avif.inspect(data + bytes(50), LIMITS).metadata.pieces == metadata.pieces
     elsewhere = avif.encode(Order([Frame(smooth(8, 8, 3))], "RGB", replace(metadata, home="HEIC"), 90))[0]
     assert b"mpvd" not in elsewhere
 

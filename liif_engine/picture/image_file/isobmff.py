@@ -108,7 +108,7 @@ def read_media(data: bytes, limits: Limits) -> Media:
             media.has_movie = True
         elif kind == b"meta" and not media.items:
             _read_meta(media, content[4:], limits)
-        elif kind not in _STRUCTURE:
+        elif kind not in _STRUCTURE and (kind + content).strip(b"\0"):  # zeros are padding
             media.beside.append((kind, content))
     return media
 
