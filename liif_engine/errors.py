@@ -45,7 +45,7 @@ CAUSES = {
 
 
 def printable(text: str | Path) -> str:
-    """A name for people: what would break the line, reorder it or steer a terminal is escaped."""
+    """A text for people, a name above all: what would break the line, reorder it or steer a terminal is escaped."""
     return "".join(
         character.encode("unicode_escape").decode() if _misleads(character) else character for character in str(text)
     )
@@ -59,7 +59,8 @@ class LiifError(Exception):
     """Base of all errors raised on purpose.
 
     Args:
-        message: what happened, as a sentence without a final period.
+        message: what happened, as a sentence without a final period; made `printable`, since it may quote what a
+            file holds or a library says.
         path: the file it happened to, if there is one.
         remedy: what the user can do; the class's own ``remedy`` when not given.
     """
@@ -68,11 +69,11 @@ class LiifError(Exception):
     remedy: str = ""
 
     def __init__(self, message: str, *, path: str | Path | None = None, remedy: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = printable(message)
+        super().__init__(self.message)
         self.path = None if path is None else Path(path)
         if remedy is not None:
-            self.remedy = remedy
+            self.remedy = printable(remedy)
 
     def __str__(self) -> str:
         where = "" if self.path is None else f"{printable(self.path)}: "

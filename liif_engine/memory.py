@@ -15,6 +15,18 @@ SAFETY_SHARE = 0.2
 #: glibc's numbers for `mallopt` (malloc.h).
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 
+#: How a lack of memory is told where it is no error of a class of its own: by torch for the CPU, by CUDA, by Triton,
+#: whose kernels take memory when they are loaded, by CUDA's libraries when they set themselves up, by Apple's GPUs.
+OUT_OF_MEMORY = (
+    "DefaultCPUAllocator",
+    "CUDA error: out of memory",
+    "Triton Error [CUDA]: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+    "MPS backend out of memory",
+)
+
 #: The largest block and the most memory that are kept for the next use.
 KEPT_BLOCK_BYTES, KEPT_BYTES = 1 << 30, 1 << 29
 
@@ -66,7 +78,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     if any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__):
         return True
     text = str(error)
-    return "DefaultCPUAllocator" in text or "CUDA error: out of memory" in text
+    return any(words in text for words in OUT_OF_MEMORY)
 
 
 def readable(size: float) -> str:

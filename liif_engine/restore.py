@@ -20,9 +20,9 @@ from liif_engine.errors import MemoryExhaustedError, TooLargeError
 from liif_engine.judge import ImplausibleTile, judge, plausible
 from liif_engine.levels import FORMS, as_array, finished, to_tensor
 from liif_engine.model_names import AUTO, DAMAGED, SELF_ENSEMBLE, like, plain
-from liif_engine.network import checkpoint, decoder
+from liif_engine.network import checkpoint, decoder, graphs
 from liif_engine.network.decode import Axis, Span, Strip, axis
-from liif_engine.network.device import DTYPE, Precision, choose_device, choose_precision
+from liif_engine.network.device import DTYPE, Precision, choose_device, choose_precision, first_line, has_failed
 from liif_engine.network.graphs import GraphedEncoder
 from liif_engine.network.model import EdsrLiif
 from liif_engine.network.transfer import to_host
@@ -233,9 +233,7 @@ class Engine:
     def tile_core(self) -> int:
         """Longest side of a tile's core, in input pixels, of pictures that are spread over several engines."""
         core = TILE_CORE[self.device.type]
-        while core > SMALLEST_CORE and self.device.type == "cpu" and self._tile_bytes(core) > self._available():
-            core //= 2
-        return core
+        return self._fitting_core(core, self._available()) if self.device.type == "cpu" else core
 
     def restore_tile(self, window: Pixels, grid: Grid, core: Rect, *, on_progress: OnProgress | None = None) -> Pixels:
         """Restores one tile of a picture that is spread over several engines: `restore` gives the same pixels for it.
@@ -295,10 +293,16 @@ class Engine:
         core = TILE_CORE[self.device.type]
         room = self._available() - self.result_bytes(grid.out_width, grid.out_height, channels, bits)
         enlargement = (grid.out_height / grid.height) * (grid.out_width / grid.width)
-        while core > SMALLEST_CORE and self.device.type == "cpu" and self._tile_bytes(core, enlargement) > room:
-            core //= 2
+        if self.device.type == "cpu":
+            core = self._fitting_core(core, room, enlargement)
         if core < min(TILE_CORE[self.device.type], max(grid.height, grid.width)):
             log.warning("little memory (%s free): working in tiles of %d pixels", memory.readable(room), core)
+        return core
+
+    def _fitting_core(self, core: int, room: int, enlargement: float = 1.0) -> int:
+        """The core size, or half of it as often as the memory does not hold it."""
+        while core > SMALLEST_CORE and self._tile_bytes(core, enlargement) > room:
+            core //= 2
         return core
 
     def _tile_bytes(self, core: int, enlargement: float = 1.0) -> int:
@@ -324,13 +328,19 @@ class Engine:
         work: list[Tile],
         progress: Progress,
     ) -> None:
-        """Every tile of one group of channels; an out-of-memory error makes tiles smaller, then moves to the CPU."""
+        """Every tile of one group of channels; a lack of memory makes tiles smaller, then moves to the CPU.
+
+        A GPU that fails altogether leaves the rest to the CPU at once.
+        """
         place = _Place(self.device, self.precision_for(8 * source.pixels.dtype.itemsize))
         axes = axis(grid.height, grid.out_height), axis(grid.width, grid.out_width)
         frame = _Frame(source, result, group, grid, axes)
-        pending = work[::-1]
+        pending, largest = work[::-1], max(grid.height, grid.width)
         while pending:
             tile = pending.pop()
+            if max(tile.core.height, tile.core.width) > largest:
+                pending += reversed(tiles.halves(grid, tile))
+                continue
             try:
                 self._restore_tile(frame, tile, _place_for(source, tile, place), progress)
                 progress.end_tile(self._work(tile))
@@ -338,17 +348,26 @@ class Engine:
                     memory.give_back()
                 continue
             except (RuntimeError, MemoryError) as error:
-                if not memory.is_out_of_memory(error):
+                failure = "" if memory.is_out_of_memory(error) else first_line(error)
+                if failure and not has_failed(error, place.device):
                     raise
             # Outside the except clause: the error's traceback would keep the tile's tensors alive.
             progress.redo_tile()
-            place = self._with_less_memory(place, grid, tile, pending)
+            if failure:
+                pending.append(tile)
+                log.warning("%s failed (%s): going on with the CPU", place.device, failure)
+                place = _on_cpu(place)
+            else:
+                place = self._with_less_memory(place, grid, tile, pending)
+            if place.device != self.device:  # what was cut for a GPU's memory
+                enlargement = (grid.out_height / grid.height) * (grid.out_width / grid.width)
+                room = self._available() - result.pixels.nbytes
+                largest = self._fitting_core(TILE_CORE[place.device.type], room, enlargement)
 
     def _with_less_memory(self, place: _Place, grid: Grid, tile: Tile, pending: list[Tile]) -> _Place:
         """Puts the tile back, halved or for the CPU."""
         if place.device.type == "cuda":
-            for graphs in self._graphs.values():
-                graphs.clear()
+            graphs.clear_all()
             torch.cuda.empty_cache()
         if max(tile.core.height, tile.core.width) > SMALLEST_CORE:
             first, second = tiles.halves(grid, tile)
@@ -360,8 +379,7 @@ class Engine:
             raise MemoryExhaustedError(f"memory ran out on a tile of {tile.core.width}x{tile.core.height} pixels")
         pending.append(tile)
         log.warning("out of memory on %s even with the smallest tiles: going on with the CPU", place.device)
-        cpu = torch.device("cpu")
-        return _Place(cpu, "fp32" if place.precision == "fp32" else choose_precision("auto", cpu))
+        return _on_cpu(place)
 
     @torch.inference_mode()
     def _restore_tile(self, frame: _Frame, tile: Tile, place: _Place, progress: Progress) -> None:
@@ -451,6 +469,12 @@ def _place_for(source: _Canvas, tile: Tile, place: _Place) -> _Place:
         return place
     log.info("a tile of dithering or single-pixel lines: computed in fp32, since %s strays there", place.precision)
     return _Place(place.device, "fp32")
+
+
+def _on_cpu(place: _Place) -> _Place:
+    """The CPU, in half precision if that was meant and it can."""
+    cpu = torch.device("cpu")
+    return _Place(cpu, "fp32" if place.precision == "fp32" else choose_precision("auto", cpu))
 
 
 def _rows_of(target: Pixels, tile: Tile, strip: Strip) -> Pixels:

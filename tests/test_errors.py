@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 
 import pytest
 
@@ -38,3 +39,12 @@ def test_every_kind_of_failure_has_its_exit_code() -> None:
 )
 def test_a_name_is_shown_so_that_it_misleads_nobody(name: str, shown: str) -> None:
     assert printable(name) == shown
+
+
+def test_a_message_may_quote_what_a_file_holds_and_a_library_says() -> None:
+    """Such as the type of a HEIC file's item, or YAML's words, which are two lines."""
+    error = InputError("carries \x1b[2J\nand more", remedy="Call \u202eit off.")
+    assert error.explain() == str(error) + ". Call \\u202eit off."
+    assert str(error) == error.message == "carries \\x1b[2J\\nand more"
+    copied = pickle.loads(pickle.dumps(error))
+    assert (copied.explain(), copied.message) == (error.explain(), error.message)

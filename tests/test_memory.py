@@ -48,6 +48,20 @@ def test_only_a_lack_of_memory_is_one() -> None:
     assert not memory.is_out_of_memory(ValueError("DefaultCPUAllocator"))
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "CUDA error: out of memory\nCompile with `TORCH_USE_CUDA_DSA` to enable device-side assertions.",
+        "Triton Error [CUDA]: out of memory",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "MPS backend out of memory (MPS allocated: 8.92 GB, other allocations: 1.20 GB, max allowed: 9.07 GB).",
+    ],
+)
+def test_the_libraries_of_gpus_say_it_in_words_of_their_own(words: str) -> None:
+    assert memory.is_out_of_memory(RuntimeError(words))
+
+
 def test_sizes_for_people() -> None:
     assert [memory.readable(n) for n in (0, 999, 1e6, 2.54e9, 3e12)] == [
         "0 bytes",

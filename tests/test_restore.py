@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -203,6 +204,46 @@ def test_out_of_memory_on_a_gpu_falls_to_the_cpu(
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
     assert np.abs(one.restore(pixels, scale=2) - expected).max() <= TOLERANCE
     assert "going on with the CPU" in caplog.text
+
+
+FAILURES = [
+    torch.AcceleratorError("CUDA error: an illegal memory access was encountered\nFor debugging consider ..."),
+    RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"),
+    RuntimeError("GET was unable to find an engine to execute this computation"),
+]
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=["kernel", "library", "engine"])
+def test_a_gpu_that_fails_leaves_the_rest_to_the_cpu(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, failure: RuntimeError
+) -> None:
+    """In tiles that the CPU's memory holds, where those of a GPU may be larger."""
+    pixels = picture(50, 90, dtype="float32")
+    one = engine()
+    expected = one.restore(pixels, scale=2)
+    one.device = torch.device("cuda")
+    monkeypatch.setitem(restore.TILE_CORE, "cuda", 64)
+    monkeypatch.setitem(restore.TILE_CORE, "cpu", 32)
+    network, cores = Engine._network, list[int]()
+    restore_tile = Engine._restore_tile
+
+    def failing(self: Engine, place: restore._Place) -> EdsrLiif:
+        if place.device.type == "cuda":
+            raise failure
+        return network(self, place)
+
+    def watched(self: Engine, frame: Any, tile: Any, place: restore._Place, progress: Any) -> None:
+        if place.device.type == "cpu":
+            cores.append(max(tile.core.height, tile.core.width))
+        restore_tile(self, frame, tile, place, progress)
+
+    monkeypatch.setattr(Engine, "_network", failing)
+    monkeypatch.setattr(Engine, "_restore_tile", watched)
+    assert np.abs(one.restore(pixels, scale=2) - expected).max() <= TOLERANCE
+    assert caplog.text.count("cuda failed") == 1
+    assert "For debugging" not in caplog.text
+    assert len(cores) > 2
+    assert max(cores) <= 32
 
 
 def test_memory_that_cannot_be_had_is_an_error_in_words(monkeypatch: pytest.MonkeyPatch) -> None:

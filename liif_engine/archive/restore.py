@@ -223,6 +223,7 @@ class Archive:
         self.summary.source_pixels += answer.source_pixels
         self.summary.result_pixels += answer.width * answer.height
         self.summary.stages.update(answer.stages)
+        self.summary.notes.update(set(answer.notes))
         self.on_end(one.relative, answer, None)
 
     def _fail(self, relative: Path, error: LiifError, glance: Glance | None = None) -> None:

@@ -10,6 +10,9 @@ from typing import Any
 from liif_engine.errors import CAUSES, LiifError, printable
 from liif_engine.words import counted, rate
 
+#: Notes that are shown; they differ little from file to file.
+MOST_NOTES = 10
+
 
 @dataclass
 class Summary:
@@ -26,6 +29,7 @@ class Summary:
         stages: seconds of work by stage, all workers together.
         seconds: that the run took.
         begun_again: pieces of work that a worker died with and another did.
+        notes: what results could not carry, in words, and of how many that is true.
     """
 
     restored: int = 0
@@ -39,6 +43,7 @@ class Summary:
     stages: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
     begun_again: int = 0
+    notes: Counter[str] = field(default_factory=Counter)
 
     def as_dict(self) -> dict[str, Any]:
         """As plain values, for programs."""
@@ -57,6 +62,7 @@ class Summary:
             "files_per_second": round(self.restored / self.seconds, 3) if self.seconds else None,
             "seconds_by_stage": {key: round(value, 3) for key, value in self.stages.items()},
             "begun_again": self.begun_again,
+            "notes": dict(self.notes),
             "failures": [
                 {"source": str(path), "kind": type(error).__name__, "error": error.message, "remedy": error.remedy}
                 for path, error in self.failures
@@ -85,6 +91,9 @@ class Summary:
         ]
         if self.begun_again:
             lines.append(f"{self.begun_again} times a worker died and another did its work")
+        lines += [f"note, {counted(count, 'file')}: {note}" for note, count in self.notes.most_common(MOST_NOTES)]
+        if len(self.notes) > MOST_NOTES:
+            lines.append(f"{counted(len(self.notes) - MOST_NOTES, 'other note')} (--verbose names the files of all)")
         causes = Counter(CAUSES.get(error.exit_code, "stopped") for _, error in self.failures)
         lines += [f"failed, {cause}: {count}" for cause, count in causes.most_common()]
         return lines

@@ -52,6 +52,8 @@ def _watch(order: Order, *, as_json: bool, verbose: bool, dry: bool) -> Iterator
             terminal.show_error(error)
         elif verbose and answer is not None and not as_json:
             print(f"{printable(relative)}  {answer.width}x{answer.height}, {answer.model}, {answer.seconds:.1f} s")
+            for note in answer.notes:
+                print(f"  note: {note}")
         status.update(_figures(archive.summary))
 
     archive = Archive(order, on_end, dry=dry)

@@ -17,9 +17,10 @@ from liif_engine.network.model import EdsrLiif
 
 log = logging.getLogger(__name__)
 
-#: GPUs from here on have the matrix and copy units that the kernel is laid out for. For 8.0 and 8.9 Triton either fails
-#: on it or wants more shared memory than they have.
-LEAST_CAPABILITY = (9, 0)
+#: Generations of GPUs (the first part of NVIDIA's compute capability) with the matrix and copy units that the kernel is
+#: laid out for, and the shared memory. For 8.x and 12.x Triton either fails on it, with pages of its own on stderr, or
+#: wants more shared memory than they have.
+GENERATIONS = {9, 10}
 
 
 def strips(
@@ -57,10 +58,11 @@ def strips(
 def _fused(
     kernels: ModuleType, model: EdsrLiif, feature_map: Tensor, rows: Span, columns: Span, form: torch.dtype
 ) -> Iterator[Strip]:
-    from liif_engine.network import tuning
+    from liif_engine.network import proof, tuning
 
     queries = (rows.stop - rows.start) * (columns.stop - columns.start)
     launch = tuning.launch_for(model, feature_map.dtype, feature_map.device, queries)
+    proof.prove(model, feature_map.device, launch, form)
     result: Iterator[Strip] = kernels.decode(model, feature_map, rows, columns, launch=launch, form=form)
     return result
 
@@ -69,7 +71,8 @@ def _kernels(feature_map: Tensor) -> ModuleType | None:
     """The module of the fused decoder, if it is of use here."""
     if feature_map.device.type != "cuda" or feature_map.dtype == torch.float32 or _given_up:
         return None
-    if torch.cuda.get_device_capability(feature_map.device) < LEAST_CAPABILITY:
+    # AMD's GPUs are "cuda" too, and their numbers mean other things.
+    if torch.version.hip or torch.cuda.get_device_capability(feature_map.device)[0] not in GENERATIONS:
         return None
     return _import()
 

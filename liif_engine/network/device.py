@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from typing import Literal
 
 import torch
 
+from liif_engine import memory
 from liif_engine.errors import DeviceError
+
+log = logging.getLogger(__name__)
+
+#: Names of what computes on a GPU, as they stand in its errors where these have no class of their own; of a tensor that
+#: lies on one it is "cuda" in small letters.
+_GPU_WORDS = re.compile("CUDA|cuDNN|CUDNN|CUBLAS|NVIDIA|HIP|unable to find an engine")
 
 Precision = Literal["fp32", "bf16"]
 
@@ -14,24 +23,62 @@ DTYPE: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 def choose_device(name: str) -> torch.device:
-    """A device from its name: ``auto`` (a CUDA GPU where there is one), ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+    """A device from its name: ``auto`` (a CUDA GPU that works, or the CPU), ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
 
     Raises:
         DeviceError: there is no such device.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device("cuda" if torch.cuda.is_available() and _works() else "cpu")
     try:
         device = torch.device(name)
     except RuntimeError as error:
         raise DeviceError(f"there is no device {name!r}") from error
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+    # By the name, since torch keeps an index in a byte: 256 is 0 to it.
+    if device.type == "cuda" and int(name.partition(":")[2] or 0) >= torch.cuda.device_count():
         raise DeviceError(f"there is no CUDA GPU {name!r}: torch {torch.__version__} sees {torch.cuda.device_count()}")
+    if device.type == "cuda":
+        _begin(name)
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise DeviceError("there is no Apple GPU that torch can use")
     if device.type not in {"cpu", "cuda", "mps"}:
         raise DeviceError(f"device {name!r} is not supported")
     return device
+
+
+def has_failed(error: Exception, device: torch.device) -> bool:
+    """Whether an error is a GPU's, its driver's or its libraries': a CPU can do the work."""
+    if device.type != "cuda" or not isinstance(error, RuntimeError):
+        return False
+    return isinstance(error, torch.AcceleratorError) or _GPU_WORDS.search(str(error)) is not None
+
+
+def first_line(error: Exception) -> str:
+    """Of an error's words, of which torch adds several lines for developers."""
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def _works() -> bool:
+    """Whether the first GPU computes at all: it may be too old for this torch, taken by another program, or asleep."""
+    try:
+        torch.ones(1, device="cuda").add_(1).item()
+    except RuntimeError as error:
+        if not memory.is_out_of_memory(error):
+            log.warning("the GPU cannot be used (%s): going on with the CPU", first_line(error))
+            return False
+    return True
+
+
+def _begin(name: str) -> None:
+    """Sets CUDA up.
+
+    Raises:
+        DeviceError: its driver refuses.
+    """
+    try:
+        torch.cuda.init()
+    except RuntimeError as error:
+        raise DeviceError(f"the GPU {name!r} cannot be used ({first_line(error)})") from error
 
 
 def has_bf16(device: torch.device) -> bool:

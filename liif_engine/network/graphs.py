@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import weakref
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from typing import Any
@@ -27,8 +28,17 @@ COUNTED_SHAPES = 1000
 #: A graph is captured when a shape comes for this time; a folder of pictures of many sizes captures nothing.
 CAPTURED_AT = 2
 
-#: Encodes a window of one shape; a later call may overwrite an earlier one's result.
+#: Encodes a window of one shape; a later call overwrites an earlier one's result.
 Replay = Callable[[Tensor], Tensor]
+
+#: All of this process: what one of them holds, another model's work may be short of.
+_all: weakref.WeakSet[GraphedEncoder] = weakref.WeakSet()
+
+
+def clear_all() -> None:
+    """Gives the memory of every model's graphs back."""
+    for encoder in list(_all):
+        encoder.clear()
 
 
 class GraphedEncoder:
@@ -48,13 +58,15 @@ class GraphedEncoder:
         self._seen: Counter[tuple[int, ...]] = Counter()
         self._replays: OrderedDict[tuple[int, ...], Replay] = OrderedDict()
         self._usable = True
+        _all.add(self)
 
     def __call__(self, pixels: Tensor, on_layer: Callable[[], None]) -> Tensor:
-        """As `EdsrLiif.encode`; the result is to be used before the next call on this stream's work."""
+        """As `EdsrLiif.encode`."""
         replay = self._replay(pixels)
         if replay is None:
             return self.network.encode(pixels, on_layer)
-        feature_map = replay(pixels)
+        # Of its own: urgent work, which is done amid this one while it reports, may replay the same graph.
+        feature_map = replay(pixels).clone()
         for _ in range(self.network.blocks + 1):
             on_layer()
         return feature_map
@@ -95,15 +107,18 @@ def _capture(network: EdsrLiif, pixels: Tensor) -> Replay:
     with torch.cuda.device_of(pixels):
         window = pixels.clone(memory_format=torch.channels_last)
         # On a stream of its own: libraries set themselves up at their first call, which a graph must not record.
-        stream = torch.cuda.Stream(pixels.device)
-        stream.wait_stream(torch.cuda.current_stream(pixels.device))
+        stream, own = torch.cuda.Stream(pixels.device), torch.cuda.current_stream(pixels.device)
+        stream.wait_stream(own)
         with torch.cuda.stream(stream):
             network.encode(window)
-        torch.cuda.current_stream(pixels.device).wait_stream(stream)
+        own.wait_stream(stream)
         graph: Any = torch.cuda.CUDAGraph()
-        # Other threads of this process, such as a reader of the next file, may pin memory meanwhile.
-        with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
-            feature_map = network.encode(window)
+        try:
+            # Other threads of this process, such as a reader of the next file, may pin memory meanwhile.
+            with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+                feature_map = network.encode(window)
+        finally:
+            torch.cuda.set_stream(own)  # a capture that fails as it ends leaves the thread on its stream
 
     def replay(given: Tensor) -> Tensor:
         window.copy_(given)

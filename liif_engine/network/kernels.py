@@ -64,6 +64,12 @@ def _halved(x, BLOCK: tl.constexpr, WIDTH: tl.constexpr):
     return x.reshape(BLOCK, 2, WIDTH // 2).permute(0, 2, 1).split()
 
 
+@triton.jit
+def _relu(x):
+    """As torch's: a not-a-number stays one, so that an overflow is seen in the extent; Triton's maximum drops it."""
+    return tl.maximum(x, 0.0, propagate_nan=tl.PropagateNan.ALL)
+
+
 @triton.jit(do_not_specialize=["start", "height", "width", "all_rows", "top", "left", "code_width"])
 def _decoder(
     result, extent, codes, row_codes, row_relatives, row_terms, column_codes, column_relatives, column_terms,
@@ -91,7 +97,7 @@ def _decoder(
         terms += tl.load(column_terms + at_column[:, None] * PAD + pad[None, :], inside[:, None], 0.0)
         deep = tl.load(codes + code[:, None] * K + k[None, :], inside[:, None] & (k < K)[None, :], 0.0).to(tl.float32)
         deep = tl.dot(terms, tl.load(first + pad[:, None] * WIDTH + k[None, :]), deep, input_precision="ieee")
-        hidden = tl.maximum(deep, 0.0).to(dtype)  # (BLOCK, WIDTH)
+        hidden = _relu(deep).to(dtype)  # (BLOCK, WIDTH)
         if HALVES:
             near, far = _halved(hidden, BLOCK, WIDTH)  # (BLOCK, HALF) each
             deep = tl.zeros((BLOCK, WIDTH), tl.float32)
@@ -101,7 +107,7 @@ def _decoder(
                 near, far = far, near
                 if step % 2 == 1:
                     bias = tl.load(biases + (step // 2) * WIDTH + k)
-                    near, far = _halved(tl.maximum(deep + bias[None, :], 0.0).to(dtype), BLOCK, WIDTH)
+                    near, far = _halved(_relu(deep + bias[None, :]).to(dtype), BLOCK, WIDTH)
                     deep = tl.zeros((BLOCK, WIDTH), tl.float32)
             last = last_weight + half[:, None] * PAD + pad[None, :]
             answer = tl.dot(near, tl.load(last), input_precision="ieee")  # (BLOCK, PAD)
@@ -111,7 +117,7 @@ def _decoder(
                 tile = weights.load([layer * WIDTH, 0])  # (WIDTH, WIDTH)
                 bias = tl.load(biases + layer * WIDTH + k)
                 deep = tl.dot(hidden, tile, input_precision="ieee") + bias[None, :]
-                hidden = tl.maximum(deep, 0.0).to(dtype)
+                hidden = _relu(deep).to(dtype)
             last = last_weight + k[:, None] * PAD + pad[None, :]
             answer = tl.dot(hidden, tl.load(last), input_precision="ieee")  # (BLOCK, PAD)
         # Each answer weighs as much as the area towards the opposite corner, whose code is that of the other sides.

@@ -84,6 +84,16 @@ def test_every_picture_is_restored_under_its_own_name(source: Path, tmp_path: Pa
     assert results(source) == before
 
 
+def test_what_results_could_not_carry_is_told(source: Path, tmp_path: Path) -> None:
+    draw(source / "deep" / "f.bmp", 5)
+    summary = restore(source, tmp_path / "new")
+    note = "BMP has no place for a note of the restoration"
+    assert summary.as_dict()["notes"] == {note: 2}
+    assert f"note, 2 files: {note}" in summary.lines()
+    summary.notes.update(f"another, {number}" for number in range(20))
+    assert [line for line in summary.lines() if "note" in line][-1].startswith("11 other notes")
+
+
 def test_a_second_run_redoes_nothing_but_what_failed_or_changed(source: Path, tmp_path: Path) -> None:
     restore(source, tmp_path / "new")
     again = restore(source, tmp_path / "new")
@@ -314,6 +324,7 @@ def test_the_command(source: Path, tmp_path: Path, tiny: Path) -> None:
     assert done.returncode == 3, done.stderr
     assert "5 restored, 1 failed, 1 other file left alone (--verbose names them)" in done.stderr
     assert "failed, unreadable picture: 1" in done.stderr
+    assert "note, 1 file: BMP has no place for a note of the restoration" in done.stderr
     again = liif("old", "--out", "new", *options, "--json", folder=tmp_path)
     figures = json.loads(again.stdout)
     assert (figures["kept"], figures["restored"], figures["failed"]) == (5, 0, 1)

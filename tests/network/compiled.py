@@ -36,11 +36,13 @@ class Resources:
         shared_bytes: of shared memory.
         warpgroup_products: instructions of the newest matrix unit.
         older_products: instructions of the one before.
+        maxima: greater of two numbers, where a not-a-number is kept; in the interpreter every one keeps it.
     """
 
     shared_bytes: int
     warpgroup_products: int
     older_products: int
+    maxima: int
 
 
 def resources(launch: Launch, *, width: int = 256, layers: int = 3, capability: int = 90) -> Resources:
@@ -72,4 +74,5 @@ def resources(launch: Launch, *, width: int = 256, layers: int = 3, capability: 
         options={"num_warps": launch.warps, "num_stages": launch.stages},
     )
     code = compiled.asm["ptx"]
-    return Resources(compiled.metadata.shared, code.count("wgmma.mma_async"), code.count("mma.sync"))
+    counts = [code.count(name) for name in ("wgmma.mma_async", "mma.sync", "max.NaN.f32")]
+    return Resources(compiled.metadata.shared, *counts)

@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from liif_engine.network.decoder import GENERATIONS
+
 HAS_TRITON = importlib.util.find_spec("triton") is not None
-ON_GPU = torch.cuda.is_available() and torch.cuda.get_device_capability() >= (9, 0)
+ON_GPU = torch.cuda.is_available() and torch.cuda.get_device_capability()[0] in GENERATIONS
 DEVICE = torch.device("cuda" if ON_GPU else "cpu")
 
 if HAS_TRITON and not ON_GPU:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from collections.abc import Iterator
@@ -17,10 +18,10 @@ from liif_engine.network import decoder
 from liif_engine.network.decode import Span, axis
 
 from ..conftest import tiny_network
-from .interpreted import HAS_TRITON
+from .interpreted import DEVICE, HAS_TRITON
 
 if HAS_TRITON:
-    from liif_engine.network import tuning
+    from liif_engine.network import kernels, tuning
     from liif_engine.network.kernels import Launch
 
 needs_triton = pytest.mark.skipif(not HAS_TRITON, reason="needs Triton: pip install -c constraints.txt '.[gpu]'")
@@ -80,6 +81,46 @@ def test_a_lack_of_memory_is_not_the_kernels_fault(monkeypatch: pytest.MonkeyPat
     with pytest.raises(torch.OutOfMemoryError):
         whole(decoder.strips(*rectangle()))
     assert not decoder._given_up
+
+
+@pytest.mark.parametrize(("capability", "used"), [((8, 9), False), ((9, 0), True), ((10, 3), True), ((12, 0), False)])
+def test_the_kernel_is_for_gpus_that_it_was_compiled_for(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], used: bool
+) -> None:
+    """Of newer ones too, some have no room for it: 12.x has the shared memory of 8.9."""
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    monkeypatch.setattr(decoder, "_import", lambda: decoder)
+    feature_map: Any = SimpleNamespace(device=torch.device("cuda", 1), dtype=torch.bfloat16)
+    assert (decoder._kernels(feature_map) is not None) == used
+
+
+@needs_triton
+@pytest.mark.parametrize("form", [torch.float32, torch.uint8, torch.uint16])
+@pytest.mark.parametrize("right", [True, False])
+def test_the_kernel_is_believed_where_it_is_seen_to_be_right(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, form: torch.dtype, right: bool
+) -> None:
+    """A compiler's fault need not end in an error: here one row of the last colour's weights is wrong."""
+    model, feature_map, *spans = rectangle()
+    model, feature_map = model.to(DEVICE), feature_map.to(DEVICE)
+    pack = kernels._pack
+
+    def packed(model: Any) -> Any:
+        weights = dataclasses.replace(pack(model), last_weight=pack(model).last_weight.clone())
+        weights.last_weight[3, 2] += 0 if right else 1
+        return weights
+
+    monkeypatch.setattr(kernels, "_pack", packed)
+    monkeypatch.setattr(decoder, "_kernels", lambda _: None if decoder._given_up else kernels)
+    monkeypatch.setattr(tuning, "launch_for", lambda *_: Launch(32, True, 4, 1))
+    with torch.inference_mode():
+        found = whole(decoder.strips(model, feature_map, *spans, form=form))
+        expected = whole(plain.decode(model, feature_map, *spans))
+    assert found.dtype == (form if right else torch.float32)
+    full = kernels.FULL_SCALE[found.dtype]
+    distance = found.cpu().float() / full - expected.cpu().clamp(0, 1) if full else found.cpu() - expected.cpu()
+    assert distance.abs().max() <= (0.51 / full if full else 1e-4)
+    assert ("its answers are wrong" in caplog.text) != right
 
 
 def test_without_triton_it_is_said_once(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 import torch
 from torch import Tensor
@@ -25,10 +28,11 @@ class Captures:
         if self.error is not None:
             raise self.error
         self.shapes.append(tuple(pixels.shape))
+        feature_map = network.encode(pixels)  # a graph writes to the same place each time
 
         def replay(given: Tensor) -> Tensor:
             self.replayed += 1
-            return network.encode(given)
+            return feature_map.copy_(network.encode(given))
 
         return replay
 
@@ -48,6 +52,33 @@ def test_a_shape_that_comes_again_is_replayed_with_the_same_result_and_progress(
         assert captures.replayed == turn
     encoder(window(7, 5), lambda: None)
     assert captures.shapes == [(1, 3, 6, 5)]
+
+
+def test_urgent_work_amid_other_work_leaves_that_ones_result_alone() -> None:
+    """A worker does it from within the running work's report of progress, with the same engine."""
+    network = tiny_network()
+    encoder = GraphedEncoder(network, Captures())
+    for _ in range(graphs.CAPTURED_AT):
+        encoder(window(6, 5), lambda: None)
+    pixels, urgent = window(6, 5), window(6, 5)
+    results: list[Tensor] = []
+
+    def report() -> None:
+        if not results:
+            results.append(encoder(urgent, lambda: None))
+
+    assert torch.equal(encoder(pixels, report), network.encode(pixels))
+    assert torch.equal(results[0], network.encode(urgent))
+
+
+def test_memory_is_given_back_by_the_graphs_of_all_models() -> None:
+    encoders = [GraphedEncoder(tiny_network(seed), Captures()) for seed in range(2)]
+    for encoder in encoders:
+        for _ in range(graphs.CAPTURED_AT):
+            encoder(window(6, 5), lambda: None)
+    assert all(encoder._replays for encoder in encoders)
+    graphs.clear_all()
+    assert not any(encoder._replays for encoder in encoders)
 
 
 def test_large_windows_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,3 +116,36 @@ def test_a_lack_of_memory_is_no_fault_of_the_graph() -> None:
     with pytest.raises(torch.OutOfMemoryError):
         encoder(window(6, 6), lambda: None)
     assert encoder._usable
+
+
+def test_a_capture_that_fails_as_it_ends_leaves_the_thread_on_its_own_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With stand-ins for torch.cuda, whose graph does as torch's own: what ends the capture raises, and that is all."""
+    now = ["the thread's own"]
+
+    class Stream:
+        def __init__(self, name: object) -> None:
+            self.name = str(name)
+
+        def wait_stream(self, _: object) -> None:
+            pass
+
+    @contextmanager
+    def on(stream: Stream) -> Iterator[None]:
+        before, now[0] = now[0], stream.name
+        yield
+        now[0] = before
+
+    @contextmanager
+    def recorded(_: object, *, stream: Stream, capture_error_mode: str) -> Iterator[None]:
+        assert capture_error_mode == "thread_local"
+        now[0] = stream.name
+        yield
+        raise RuntimeError("operation failed due to a previous error during capture")
+
+    stand_ins = {"Stream": Stream, "current_stream": lambda _: Stream(now[0]), "stream": on, "graph": recorded}
+    stand_ins |= {"CUDAGraph": object, "set_stream": lambda stream: now.__setitem__(0, stream.name)}
+    for name, value in stand_ins.items():
+        monkeypatch.setattr(torch.cuda, name, value)
+    with pytest.raises(RuntimeError, match="previous error"):
+        graphs._capture(tiny_network(), window(6, 5))
+    assert now == ["the thread's own"]

@@ -203,6 +203,8 @@ from liif_engine.network.tuning import CANDIDATES
 found = resources(CANDIDATES[0])
 assert found.shared_bytes <= 227 * 1024, found
 assert found.warpgroup_products >= 24 and found.older_products == 0, found
+# A thread's part of two layers' outputs, of 128 x 256 for 256 threads each: what overflows is to be seen at the end.
+assert found.maxima >= 2 * 128, found
 """
 
 

@@ -165,6 +165,34 @@ def test_bound_pictures_and_odd_metadata_are_refused() -> None:
         )
 
 
+def test_boxes_that_are_no_part_of_the_picture_are_kept_behind_it() -> None:
+    """Such as the film that a phone puts beside a picture, and what any program adds under an identifier of its own."""
+    beside = isobmff.box_bytes(b"mpvd", b"a film") + isobmff.box_bytes(b"uuid", bytes(range(16)) + b"own")
+    data = written(smooth(8, 8, 3), xmp=b"<x/>") + beside + isobmff.box_bytes(b"free", bytes(8))
+    for _ in range(2):
+        metadata = avif.inspect(data, LIMITS).metadata
+        assert [piece.kind for piece in metadata.pieces if piece.late] == ["box mpvd", "box uuid"]
+        data = again(data)
+        assert data.endswith(beside)
+        assert Image.open(io.BytesIO(data)).size == (8, 8)
+    assert avif.inspect(data + bytes(50), LIMITS).metadata.pieces == metadata.pieces
+    elsewhere = avif.encode(Order([Frame(smooth(8, 8, 3))], "RGB", replace(metadata, home="HEIC"), 90))[0]
+    assert b"mpvd" not in elsewhere
+
+
+@pytest.mark.parametrize(
+    "box", [(b"uuid", bytes.fromhex("d8fec3d61b0e483c92975828877ec481") + b"\0\0\0\0manifest\0"), (b"jumb", b"...")]
+)
+def test_content_credentials_are_refused(box: tuple[bytes, bytes]) -> None:
+    with pytest.raises(UnsupportedError, match="Content Credentials"):
+        avif.inspect(written(smooth(8, 8, 3)) + isobmff.box_bytes(*box), LIMITS)
+
+
+def test_an_item_of_an_unknown_kind_is_refused() -> None:
+    with pytest.raises(UnsupportedError, match="kind abcd"):
+        avif.inspect(changed(written(smooth(8, 8, 3), xmp=b"<x/>"), b"mimeXMP", b"abcdXMP"), LIMITS)
+
+
 def test_cut_files_are_refused() -> None:
     data = written(smooth(40, 40, 3))
     for length in (len(data) - 1, len(data) // 2):

@@ -266,6 +266,7 @@ def test_the_first_frame_enlarges_the_screen_and_later_ones_are_clipped() -> Non
         (raw(b"," + bytes(9) + b"\2\0"), InputError, "0 x 0"),
         (raw(b",\0\0\0\0\1\0\1\0\0\x20\0"), InputError, "32 bits"),
         (raw(b"!\x01\x01a\0", block(0, 0)), UnsupportedError, "draws text"),
+        (raw(b"!\xff\x0bC2PA_GIF\1\0\0\4data\0", block(0, 0)), UnsupportedError, "Content Credentials"),
     ],
 )
 def test_broken_files_are_refused_in_words(data: bytes, kind: type[LiifError], words: str) -> None:

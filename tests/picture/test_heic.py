@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from liif_engine.errors import TruncatedError, UnsupportedError
-from liif_engine.picture.image_file import heic, heif_still
+from liif_engine.picture.image_file import heic, heif_still, isobmff
 from liif_engine.picture.image_file.contents import Frame, Limits, Metadata, Order, Piece, Pixels
 
 LIMITS = Limits()
@@ -88,6 +88,14 @@ def test_metadata_is_kept_byte_for_byte() -> None:
     assert other.info["xmp"] == b"<x/>"
     plain = written(smooth(64, 64, 3), pieces=fields["pieces"])
     assert heic.inspect(plain, LIMITS).metadata.pieces == fields["pieces"]
+
+
+def test_a_phones_film_beside_the_picture_is_kept_behind_it() -> None:
+    beside = isobmff.box_bytes(b"mpvd", b"a film")
+    header = heic.inspect(written(smooth(64, 64, 3)) + beside, LIMITS)
+    result = heic.encode(Order([Frame(smooth(64, 64, 3))], "RGB", header.metadata, 90))[0]
+    assert result.endswith(beside)
+    assert heic.decode(result, heic.inspect(result, LIMITS))[0].pixels.shape == (64, 64, 3)
 
 
 def test_cropping_is_refused() -> None:

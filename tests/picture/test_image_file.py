@@ -318,6 +318,19 @@ def test_jpeg_into_png_and_back(tmp_path: Path) -> None:
 # A whole restoration of what is there
 
 
+def test_a_note_that_quotes_the_file_steers_no_terminal(tmp_path: Path) -> None:
+    """A GIF's extensions have names of any eleven bytes."""
+    source = tmp_path / "a.gif"
+    Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(source)
+    data = source.read_bytes()
+    head = 13 + 3 * 2 ** ((data[10] & 7) + 1)
+    source.write_bytes(data[:head] + b"!\xff\x0b\x1b[2Jabcdefg\x01x\0" + data[head:])
+    picture = image_file.read(source)
+    options = {"format": "PNG", "quality": 95, "marker": None, "overwrite": False}
+    notes = image_file.write(tmp_path / "a.png", picture, [frame.pixels for frame in picture.frames], **options)
+    assert [note for note in notes if "own" in note] == ["PNG has no place for GIF's own \\x1b[2Jabcdefg"]
+
+
 @pytest.mark.parametrize("make", [jpeg, png])
 def test_a_cut_file_is_restored_only_on_request(tmp_path: Path, make: Any) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (32, 40, 3), np.uint8)

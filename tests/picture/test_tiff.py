@@ -313,6 +313,7 @@ PLAIN = random_pixels(4, 5, 3)
         (raw(PLAIN, 2, t254=number_tag("<", 1)), UnsupportedError, "reduced copy"),
         (raw(PLAIN, 2, t33550=Tag(12, 3, bytes(24))), UnsupportedError, "GeoTIFF"),
         (raw(PLAIN, 2, t37724=Tag(7, 8, bytes(8))), UnsupportedError, "layers"),
+        (raw(PLAIN, 2, t52545=Tag(7, 8, bytes(8))), UnsupportedError, "Content Credentials"),
         (raw(PLAIN, 2, t256=number_tag("<", 0)), InputError, "0 x 4"),
         (raw(PLAIN, 2, t278=number_tag("<", 1)), InputError, "1 of the 4 parts"),
         (raw(random_pixels(4, 5, 1), 3), InputError, "proper palette"),

@@ -115,6 +115,13 @@ def test_every_chunk_comes_back_in_its_place() -> None:
     assert Image.open(io.BytesIO(result)).info["icc_profile"] == b"profile"
 
 
+def test_content_credentials_are_refused() -> None:
+    [plain] = webp_chunks.take_apart(saved(smooth(8, 8, 3)), LIMITS).all
+    parts = [webp_chunks.extended_header(8, 8, 0), webp_chunks.chunk_bytes(plain.kind, plain.data)]
+    with pytest.raises(UnsupportedError, match="Content Credentials"):
+        webp.inspect(webp_chunks.riff(b"".join([*parts, webp_chunks.chunk_bytes(b"C2PA", b"manifest")])), LIMITS)
+
+
 def test_a_marker_needs_no_chunk_to_have_been_there() -> None:
     data, _ = webp.encode(Order([Frame(smooth(5, 5, 3))], "RGB", Metadata("JPEG", xmp=b"<x/>", exif=b"II"), 90))
     metadata = webp.inspect(data, LIMITS).metadata

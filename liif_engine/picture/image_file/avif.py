@@ -1,11 +1,11 @@
 """AVIF pixels: stills of 8 bits, gray or colour, with alpha. libavif codes through Pillow; the boxes are read here.
 
-Kept: EXIF, XMP and ICC byte for byte, colours numbered by CICP (primaries and transfer). Converted: the turns of the
-header (irot, imir) are done; alpha multiplied into the colours becomes straight; a result is 4:4:4 from quality 80,
-else 4:2:0, with the quality as libavif counts it; gray with alpha is stored as colours, alpha that is opaque everywhere
-not at all. Left out with a note: thumbnails. Refused: animations, 10 and 12 bits, HDR (PQ, HLG, gain maps), depth maps,
-several pictures, cropping (clap), other metadata, and of a cut file everything. No place for: IPTC, texts, comments,
-density but in EXIF, 16 bits, CMYK.
+Kept: EXIF, XMP, ICC and boxes that are no part of the picture byte for byte, colours numbered by CICP (primaries and
+transfer). Converted: the turns of the header (irot, imir) are done; alpha multiplied into the colours becomes straight;
+a result is 4:4:4 from quality 80, else 4:2:0, with the quality as libavif counts it; gray with alpha is stored as
+colours, alpha that is opaque everywhere not at all. Left out with a note: thumbnails. Refused: animations, 10 and 12
+bits, HDR (PQ, HLG, gain maps), depth maps, several pictures, cropping (clap), other metadata, and of a cut file
+everything. No place for: IPTC, texts, comments, density but in EXIF, 16 bits, CMYK.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def encode(order: Order) -> tuple[bytes, list[str]]:
         xmp=metadata.xmp or b"",
         exif=heif_still.stand_in(metadata.exif) or b"",
     )
-    data = heif_still.put_in(file.getvalue(), metadata.exif)
+    data = heif_still.put_in(file.getvalue(), metadata, home="AVIF")
     notes = ["AVIF codes with loss: the pixels are close to those of the result, not the same"] * metadata.lossless
     return _with_colours(data, metadata), notes
 

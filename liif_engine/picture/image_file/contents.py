@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from liif_engine.errors import TooLargeError
+from liif_engine.errors import TooLargeError, UnsupportedError
 
 Pixels = NDArray[Any]
 
@@ -49,6 +49,14 @@ def too_much_metadata(words: str = "holds more metadata than the limit") -> TooL
 def too_many_pieces(words: str) -> TooLargeError:
     """The refusal of a file for more pieces than any program writes."""
     return TooLargeError(words, remedy="It may be damaged, or made to do damage; a picture editor can save it anew.")
+
+
+def signed_credentials() -> UnsupportedError:
+    """The refusal of a file with Content Credentials (C2PA): of a result they would be false."""
+    return UnsupportedError(
+        "carries Content Credentials, signed for the original pixels",
+        remedy="Remove them from a copy of the file first.",
+    )
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from liif_engine.picture.image_file.contents import (
     Metadata,
     Piece,
     Pixels,
+    signed_credentials,
     too_many_pieces,
     too_much_metadata,
 )
@@ -220,6 +221,8 @@ class _Reader:
 
     def _application(self, raw: bytes, content: bytes, *, late: bool) -> None:
         name = raw[2:13]
+        if name.startswith(b"C2PA_GIF"):
+            raise signed_credentials()
         if name == _XMP and raw.endswith(_XMP_TRAILER) and "<XMP>" not in self.fields:
             self._field("<XMP>", raw[13 : -len(_XMP_TRAILER)], late=late)
         elif name == _ICC and "<ICC>" not in self.fields:
@@ -241,7 +244,7 @@ def take_apart(data: bytes, limits: Limits) -> Blocks:
 
     Raises:
         InputError: not a GIF file, or damaged.
-        UnsupportedError: it draws text on its own.
+        UnsupportedError: it draws text on its own, or a block is bound to the original pixels.
         TooLargeError: more blocks or metadata than the limits.
     """
     if data[:6] not in {b"GIF87a", b"GIF89a"}:

@@ -1,11 +1,11 @@
 """HEIC pixels, with the extra `heic`: stills of 8 bits, gray or colour, with alpha. libheif codes; the boxes are ours.
 
-Kept: EXIF, XMP and ICC byte for byte, colours numbered by CICP (primaries and transfer). Converted: the turns of the
-header (irot, imir) are done; alpha multiplied into the colours becomes straight; a result is 4:4:4 from quality 80,
-else 4:2:0; gray with alpha is stored as colours. Left out with a note: thumbnails. Refused: animations, 10 and 12 bits,
-HDR (PQ, HLG, gain maps), depth maps and mattes, several pictures, cropping (clap) of more than the filling of the last
-blocks, other metadata, and of a cut file everything. No place for: IPTC, texts, comments, density but in EXIF, 16 bits,
-CMYK.
+Kept: EXIF, XMP, ICC and boxes that are no part of the picture byte for byte, colours numbered by CICP (primaries and
+transfer). Converted: the turns of the header (irot, imir) are done; alpha multiplied into the colours becomes straight;
+a result is 4:4:4 from quality 80, else 4:2:0; gray with alpha is stored as colours. Left out with a note: thumbnails.
+Refused: animations, 10 and 12 bits, HDR (PQ, HLG, gain maps), depth maps and mattes, several pictures, cropping (clap)
+of more than the filling of the last blocks, other metadata, and of a cut file everything. No place for: IPTC, texts,
+comments, density but in EXIF, 16 bits, CMYK.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def encode(order: Order) -> tuple[bytes, list[str]]:
         **options,
     )
     notes = ["HEIC codes with loss: the pixels are close to those of the result, not the same"] * metadata.lossless
-    return heif_still.put_in(output.getvalue(), metadata.exif), notes
+    return heif_still.put_in(output.getvalue(), metadata, home="HEIC"), notes
 
 
 def _library() -> Any:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from liif_engine.errors import InputError, UnsupportedError
-from liif_engine.picture.image_file.contents import Limits, Metadata, Piece, too_much_metadata
-from liif_engine.picture.image_file.isobmff import Item, Media, content_of, read_media
+from liif_engine.picture.image_file.contents import Limits, Metadata, Piece, signed_credentials, too_much_metadata
+from liif_engine.picture.image_file.isobmff import Item, Media, box_bytes, content_of, read_media
 
 _ALPHA = (b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha", b"urn:mpeg:hevc:2015:auxid:1")
 _XMP_TYPE = b"application/rdf+xml"
+_PICTURES = {b"av01", b"hvc1", b"grid", b"iden", b"iovl", b"jpeg"}
+#: References between a picture and its tiles, its alpha, its thumbnail, whatever these are coded by.
+_PART_OF = {b"dimg", b"auxl", b"thmb"}
+#: What a box of the kind ``uuid`` begins with where it holds Content Credentials (C2PA specification, A.5).
+_CREDENTIALS = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
 _BLOCK = 64  # [pixels] a side of the largest block of HEVC
 #: CICP transfer characteristics: the curves of HDR, and those that are taken for sRGB's everywhere.
 _HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
@@ -74,7 +80,7 @@ def read_still(data: bytes, limits: Limits, *, home: str, codec: bytes, configur
         raise InputError(f"the {home} header says {width} x {height} pixels")
     width, height = _cropped(item, width, height, home)
     notes: list[str] = []
-    has_alpha = _companions(media, codec, notes)
+    has_alpha = _companions(media, notes)
     bits, colours = _depth(media, item, configuration)
     if bits != 8:
         raise UnsupportedError(f"has {bits} bits per sample; of {home} only 8 are supported")
@@ -110,7 +116,7 @@ def _cropped(item: Item, width: int, height: int, home: str) -> tuple[int, int]:
     return width, height
 
 
-def _companions(media: Media, codec: bytes, notes: list[str]) -> bool:
+def _companions(media: Media, notes: list[str]) -> bool:
     """Whether there is alpha; every other picture beside the main one is left out with a note or refused.
 
     Raises:
@@ -136,8 +142,7 @@ def _companions(media: Media, codec: bytes, notes: list[str]) -> bool:
     for number, item in media.items.items():
         if item.kind == b"tmap":
             raise UnsupportedError("carries a gain map (HDR), made for the original pixels")
-        is_picture = item.kind in {codec, b"grid", b"iden", b"iovl", b"hvc1", b"av01", b"jpeg"}
-        if is_picture and number not in known | parts and not item.hidden:
+        if item.kind in _PICTURES and number not in known | parts and not item.hidden:
             raise UnsupportedError("holds several pictures", remedy="Save the one you want as a file of its own.")
     return has_alpha
 
@@ -162,7 +167,9 @@ def _metadata(media: Media, item: Item, data: bytes, home: str, notes: list[str]
     Raises:
         UnsupportedError: HDR, or metadata of a kind that has no place.
     """
-    metadata = Metadata(home=home, turned=True)  # these formats turn by properties; EXIF's orientation means nothing
+    boxes = tuple(_boxes_beside(media))
+    # These formats turn by properties; EXIF's orientation means nothing.
+    metadata = Metadata(home=home, turned=True, pieces=boxes)
     for kind, value in item.properties:
         if kind == b"colr" and value[:4] in {b"prof", b"rICC"}:
             metadata = replace(metadata, icc=value[4:])
@@ -170,14 +177,15 @@ def _metadata(media: Media, item: Item, data: bytes, home: str, notes: list[str]
             primaries, transfer = struct.unpack_from(">HH", value, 4)
             if transfer in _HDR_TRANSFERS:
                 raise UnsupportedError(f"is HDR ({_HDR_TRANSFERS[transfer]}), which the models were not made for")
-            metadata = replace(metadata, pieces=(Piece("<CICP>", value[4:8]),))
+            metadata = replace(metadata, pieces=(*boxes, Piece("<CICP>", value[4:8])))
             if primaries not in _PLAIN_PRIMARIES or transfer not in _PLAIN_TRANSFERS:
                 metadata = replace(metadata, bound_to_home=(f"colours numbered {primaries}/{transfer} (CICP)",))
     if metadata.icc is not None:
         metadata = replace(metadata, bound_to_home=())  # the profile says it everywhere
     describing = {origin for kind, origin, target in media.references if kind == b"cdsc" and target == media.primary}
+    parts = {target if kind == b"dimg" else origin for kind, origin, target in media.references if kind in _PART_OF}
     for number, other in media.items.items():
-        if other.kind not in {b"Exif", b"mime", b"uri "}:
+        if not other.kind or other.kind in _PICTURES or number in parts:
             continue
         content = content_of(media, other, data)
         if content is None or (describing and number not in describing):
@@ -192,6 +200,18 @@ def _metadata(media: Media, item: Item, data: bytes, home: str, notes: list[str]
             kind_name = (other.content_type or other.kind).decode("latin-1")
             raise UnsupportedError(f"carries metadata of the kind {kind_name}, which has no place in a result")
     return replace(metadata, notes=tuple(dict.fromkeys(notes)))
+
+
+def _boxes_beside(media: Media) -> Iterator[Piece]:
+    """Boxes that are no part of the picture, which a result has behind it.
+
+    Raises:
+        UnsupportedError: one is bound to the original pixels.
+    """
+    for kind, content in media.beside:
+        if kind == b"jumb" or (kind == b"uuid" and content.startswith(_CREDENTIALS)):
+            raise signed_credentials()
+        yield Piece(f"box {kind.decode('latin-1')}", content, late=True)
 
 
 def _orientation(item: Item) -> int:
@@ -229,10 +249,13 @@ def stand_in(exif: bytes | None) -> bytes | None:
     return (b"II*\0\x08\0\0\0" + bytes(6) + filler)[: len(exif)]
 
 
-def put_in(data: bytes, exif: bytes | None) -> bytes:
-    """A file with the real EXIF block in place of the stand-in."""
-    filler = stand_in(exif)
-    return data if exif is None or filler is None else data.replace(filler, exif, 1)
+def put_in(data: bytes, metadata: Metadata, *, home: str) -> bytes:
+    """A file of the format `home` with the real EXIF block in the stand-in's place, and its source's boxes behind."""
+    exif, filler = metadata.exif, stand_in(metadata.exif)
+    if exif is not None and filler is not None:
+        data = data.replace(filler, exif, 1)
+    beside = [piece for piece in metadata.pieces if metadata.home == home and piece.late]
+    return data + b"".join(box_bytes(piece.kind[4:].encode("latin-1"), piece.data) for piece in beside)
 
 
 def colour_numbers(metadata: Metadata) -> tuple[int, int] | None:

@@ -9,6 +9,8 @@ from liif_engine.errors import InputError, UnsupportedError
 from liif_engine.picture.image_file.contents import Limits, too_many_pieces
 
 _MOST_EXTENTS = 64
+#: Boxes of a file that say how it is built, hold the items, or hold nothing.
+_STRUCTURE = {b"ftyp", b"styp", b"meta", b"moov", b"mdat", b"free", b"skip", b"wide"}
 
 
 @dataclass
@@ -32,6 +34,7 @@ class Media:
         items: by number.
         references: (kind, from, to).
         inline: data that items hold inside of the meta box.
+        beside: other boxes, (kind, content): a phone's film of the moment, say.
         has_movie: whether there is an animation.
         cut: whether the file ends inside of a box.
     """
@@ -40,6 +43,7 @@ class Media:
     items: dict[int, Item] = field(default_factory=dict)
     references: list[tuple[bytes, int, int]] = field(default_factory=list)
     inline: bytes = b""
+    beside: list[tuple[bytes, bytes]] = field(default_factory=list)
     has_movie: bool = False
     cut: bool = False
 
@@ -104,7 +108,17 @@ def read_media(data: bytes, limits: Limits) -> Media:
             media.has_movie = True
         elif kind == b"meta" and not media.items:
             _read_meta(media, content[4:], limits)
+        elif kind not in _STRUCTURE and (kind + content).strip(b"\0"):  # zeros are padding
+            media.beside.append((kind, content))
     return media
+
+
+def box_bytes(kind: bytes, content: bytes) -> bytes:
+    """A box as it stands in a file."""
+    size = len(content) + 8
+    if size < 1 << 32:
+        return size.to_bytes(4) + kind + content
+    return (1).to_bytes(4) + kind + (size + 8).to_bytes(8) + content
 
 
 def _read_meta(media: Media, content: bytes, limits: Limits) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from liif_engine.errors import LiifError, OutputError, TooLargeError, UnsupportedError, UsageError
+from liif_engine.errors import LiifError, OutputError, TooLargeError, UnsupportedError, UsageError, printable
 from liif_engine.picture.atomic import write_atomically
 from liif_engine.picture.image_file import density
 from liif_engine.picture.image_file import exif as exif_block
@@ -141,7 +141,7 @@ def write(
         temporary.write_bytes(data)
         del data
         _verify(temporary, order, format, marker)
-    return [*source.metadata.notes, *notes, *more_notes]
+    return [printable(note) for note in [*source.metadata.notes, *notes, *more_notes]]
 
 
 def _lacking(source: Probe | Picture, format: str) -> list[str]:

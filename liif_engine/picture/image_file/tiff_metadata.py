@@ -65,6 +65,7 @@ _REFUSED = {
     33922: "map coordinates (GeoTIFF), which are bound to its pixels",
     34264: "map coordinates (GeoTIFF), which are bound to its pixels",
     50838: "ImageJ's description of a stack",
+    52545: "Content Credentials, signed for the original pixels",
 }
 _MAKER_NOTE = 37500
 

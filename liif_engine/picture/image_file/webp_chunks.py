@@ -6,7 +6,14 @@ import struct
 from dataclasses import dataclass, field
 
 from liif_engine.errors import InputError
-from liif_engine.picture.image_file.contents import Limits, Metadata, Piece, too_many_pieces, too_much_metadata
+from liif_engine.picture.image_file.contents import (
+    Limits,
+    Metadata,
+    Piece,
+    signed_credentials,
+    too_many_pieces,
+    too_much_metadata,
+)
 
 ICC_FLAG, ALPHA_FLAG, EXIF_FLAG, XMP_FLAG, ANIMATION_FLAG = 0x20, 0x10, 0x08, 0x04, 0x02
 EXIF_PREFIX = b"Exif\0\0"
@@ -102,6 +109,7 @@ def read_metadata(chunks: Chunks, limits: Limits) -> Metadata:
     """What the chunks beside the pixels say; the first of each kind counts, as for every reader.
 
     Raises:
+        UnsupportedError: a chunk is bound to the original pixels.
         TooLargeError: more bytes of metadata than the limit.
     """
     size = sum(len(chunk.data) for chunk in chunks.all if chunk.kind not in _STRUCTURE)
@@ -117,6 +125,8 @@ def read_metadata(chunks: Chunks, limits: Limits) -> Metadata:
         place = _PLACES.get(chunk.kind)
         if chunk.kind in _STRUCTURE:
             continue
+        if chunk.kind == b"C2PA":
+            raise signed_credentials()
         if place is None or place in fields:
             pieces.append(Piece(chunk.kind.decode("latin-1"), chunk.data, late))
             continue
