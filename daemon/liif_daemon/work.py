@@ -92,8 +92,8 @@ def _restore_picture(jobs: list[Job], bench: Bench, on_progress: OnProgress) -> 
     workplace = workplace_for(jobs[0].path)
     try:
         tidy(jobs, bench.store, bench.ledger)  # of an earlier try, when the folder was out of reach
-        bench.ledger.begin(jobs, workplace)
         source = _source_of(jobs, bench)
+        bench.ledger.begin(jobs, workplace)  # forgets earlier results, so only where there is to be a new one
         workplace.mkdir(mode=0o700)
         steps.reached("workplace made")
         results = [result for job in jobs if (result := _result(job, source, workplace, bench, on_progress))]
@@ -138,14 +138,15 @@ def recover_jobs(jobs: list[Job], bench: Bench, otherwise: Callable[[Job], None]
     Returns:
         Whether something else lies there now, so that the file is to be looked at again.
     """
-    ledger = bench.ledger
-    here, again = recover(jobs, bench.store, ledger), False
+    ledger, again = bench.ledger, False
+    glance = _glance(jobs[0].path)  # before it is read: what comes in between is looked at
+    here = recover(jobs, bench.store, ledger)
     for job in jobs:
         if job.result_sha256 is not None and job.in_place and here == job.result_sha256:
-            ledger.finish(job, "done", "finished after an interruption", glance=Glance.of(job.path))
+            ledger.finish(job, "done", "finished after an interruption", glance=glance)
         elif job.result_sha256 is not None and not job.in_place and _content(job.destination) == job.result_sha256:
             ledger.finish(job, "done", "finished after an interruption")
-        elif here == job.source_sha256 or (here is not None and ledger.results(here)):
+        elif here == job.source_sha256 or (not job.in_place and here is not None and ledger.results(here)):
             otherwise(job) if otherwise else _after_interruption(job, bench)
         else:
             ledger.finish(job, "skipped", "the file has gone" if here is None else "the file has changed since")
@@ -165,10 +166,9 @@ def _give_up(jobs: list[Job], bench: Bench, otherwise: Callable[[Job], None]) ->
         return recover_jobs(left, bench, otherwise)
     except OSError as error:
         # The folder may be out of reach: the workplaces stay written down, and the start or the next try clears them.
-        reason, _ = _in_words(error)
-        log.warning("%s: %s", path, reason)
+        reason, passing = _in_words(error)
         for job in left:
-            bench.ledger.wait(job, reason, bench.settings.daemon.retry_seconds, counts=False)
+            _after_disk_error(job, reason, passing, bench)
         return False
 
 
@@ -352,6 +352,13 @@ def _in_words(error: OSError) -> tuple[str, bool]:
 
 def _folder_of(job: Job, settings: Settings) -> FolderSettings | None:
     return settings.folder_of(job.path)
+
+
+def _glance(path: Path) -> Glance | None:
+    try:
+        return Glance.of(path)
+    except FileNotFoundError:
+        return None
 
 
 def _content(path: Path | None) -> str | None:
