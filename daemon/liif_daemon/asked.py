@@ -77,7 +77,7 @@ def as_watched(path: Path, settings: Settings, ledger: Ledger) -> Path:
         settings: whose folders are watched.
         ledger: knows the folders that were watched.
     """
-    is_folder = path.is_dir()
+    is_folder = os.path.isdir(path)  # noqa: PTH112 - raises nothing where a share is dead
     real = Path(os.path.realpath(path)) if is_folder else Path(os.path.realpath(path.parent)) / path.name
     names = {path: False}
     for top in dict.fromkeys([*(one.path for one in settings.folders), *ledger.folders()]):

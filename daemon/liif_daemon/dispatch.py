@@ -90,7 +90,9 @@ class Daemon:
         """One round of the main loop; False when there is nothing more to do, or a thread has met a fault."""
         self.watcher.tick()
         self.progress.write(
-            folders=self.watcher.status(), settling=len(self.settling), scanning=[str(path) for path in self._scans]
+            folders=self.watcher.status(),
+            settling=len(self.settling),
+            scanning=[str(path) for path in list(self._scans)],
         )
         if self._faults or self.stopping.is_set():
             return False

@@ -294,7 +294,7 @@ def _clear(left: Path, job: Job, store: Store, ledger: Ledger) -> None:
         if job.kept and not store.holds(content):
             store.keep(left, content)
         return
-    if not job.in_place and content is not None and ledger.results(content):
+    if not job.in_place and content is not None and _gives_way(ledger.results(content), place):
         return  # an older result, whose name this one's has taken
     # Neither the original nor ours: somebody changed the file in the instant of the swap, and theirs is the truth.
     if not os.path.lexists(place):

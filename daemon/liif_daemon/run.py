@@ -90,13 +90,13 @@ def run(
     if not settings.folders:
         raise UsageError("there is no folder to watch", remedy="Name one: `liif-daemon run FOLDER --scale 2`.")
     places.check_layout(settings)
-    signals = Signals()
     with places.only_one(settings):
         write_log(settings, as_json=log_json)
         ledger = Ledger(places.ledger_path(settings))
         engine = ServiceEngine(config=settings.path, arguments=("--log-json", "--verbose") if log_json else ())
         try:
             agree(settings, ledger, engine, ask)
+            signals = Signals()  # not before: Ctrl+C is an answer too
             if settings.daemon.low_priority:
                 step_back()
             started = time.time()

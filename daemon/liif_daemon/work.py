@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import stat
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -111,7 +112,7 @@ def _restore_picture(jobs: list[Job], bench: Bench, on_progress: OnProgress) -> 
         caught = error  # Python forgets `error` where the block ends
         return _give_up(jobs, bench, lambda job: _after_engine_error(job, caught, bench))
     except OSError as error:
-        reason, passing = _in_words(error)
+        reason, passing = _in_words(error, bench.store)
         return _give_up(jobs, bench, lambda job: _after_disk_error(job, reason, passing, bench))
     except LiifError as error:
         if error.path == bench.ledger.path:
@@ -166,7 +167,7 @@ def _give_up(jobs: list[Job], bench: Bench, otherwise: Callable[[Job], None]) ->
         return recover_jobs(left, bench, otherwise)
     except OSError as error:
         # The folder may be out of reach: the workplaces stay written down, and the start or the next try clears them.
-        reason, passing = _in_words(error)
+        reason, passing = _in_words(error, bench.store)
         for job in left:
             _after_disk_error(job, reason, passing, bench)
         return False
@@ -343,11 +344,18 @@ def _after_disk_error(job: Job, reason: str, passing: bool, bench: Bench) -> Non
         bench.tally.failed("OSError")
 
 
-def _in_words(error: OSError) -> tuple[str, bool]:
+def _in_words(error: OSError, store: Store) -> tuple[str, bool]:
     """What happened, and whether it may pass."""
     number = error.errno or 0
-    where = f" ({os.fsdecode(error.filename)})" if isinstance(error.filename, str | bytes) else ""
+    name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
+    where = f" ({name})" if name else ""
+    if number in {errno.EACCES, errno.EPERM} and name and _concerns(Path(name), store):
+        return f"its original cannot be kept: no permission{where}", True  # no picture's fault
     return _WORDS.get(number, error.strerror or str(error)) + where, number in _PASSING
+
+
+def _concerns(path: Path, store: Store) -> bool:
+    return path in (store.folder, *store.folder.parents) or store.folder in path.parents
 
 
 def _folder_of(job: Job, settings: Settings) -> FolderSettings | None:
@@ -363,6 +371,6 @@ def _glance(path: Path) -> Glance | None:
 
 def _content(path: Path | None) -> str | None:
     try:
-        return None if path is None or path.is_symlink() else hash_of(path)
+        return hash_of(path) if path is not None and stat.S_ISREG(path.lstat().st_mode) else None
     except FileNotFoundError:
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -16,18 +17,22 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from liif_daemon import asked, dispatch, exchange, replace, run, steps, watcher, work
+from liif_daemon import asked, dispatch, exchange, replace, run, steps, undo, watcher, work
 from liif_daemon.engine import EngineError, Order
 from liif_daemon.ledger import Ledger
 from liif_daemon.names import pictures
 from liif_daemon.prune import prune
+from liif_daemon.scan import scan
 from liif_daemon.store import Owner, Store
 
-from liif_engine.errors import OutputError
+from liif_engine.errors import ExitCode, OutputError
 
 from .test_faults import NOBODY
 from .test_undo import undo_all
+from .test_words import config, invoke
 from .workshop import Copying, Workshop, draw, sha, size_of, wait_until
+
+__all__ = ["config"]  # a fixture
 
 #: For what is over in a moment, if it ends at all. [s]
 SOON = 30
@@ -160,6 +165,41 @@ def test_retry_of_what_an_undo_that_was_killed_had_not_brought_back(workshop: Wo
     assert path.read_bytes() == data
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with names")
+def test_a_pipe_under_a_picture_s_name_holds_nobody_up(workshop: Workshop) -> None:
+    path = workshop.folder / "a.jpg"
+    draw(path, 1)
+    engine, workshop.engine = workshop.engine, Copying(no_engine)
+    workshop.once()
+    workshop.engine = engine
+    path.unlink()
+    os.mkfifo(path)
+    with workshop.running(once=True) as daemon:
+        try:
+            wait_until(lambda: not daemon.tick(), SOON)
+        finally:
+            os.close(os.open(path, os.O_RDWR | os.O_NONBLOCK))  # lets go who waits for a writer
+    assert workshop.counts() == {"skipped": 1}
+
+
+def test_ctrl_c_answers_the_question_before_a_first_run(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    (workshop.folder / "a.jpg").write_bytes(b"of no size, so that no engine is asked")
+    workshop.daemon_values["ask_above"] = 0
+    monkeypatch.setattr(run, "write_log", lambda *_, **__: None)
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+
+    def ask(_: str) -> bool:
+        os.kill(os.getpid(), signal.SIGINT)
+        return True
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run.run(workshop.settings(), workshop.settings, once=True, ask=ask)
+    finally:
+        signal.signal(signal.SIGINT, before[0])
+        signal.signal(signal.SIGTERM, before[1])
+
+
 def test_once_ends_though_a_folder_is_away_in_which_something_waits(workshop: Workshop) -> None:
     draw(workshop.folder / "a.jpg", 1)
     workshop.engine = Copying(no_engine)
@@ -197,6 +237,22 @@ def test_a_picture_of_somebody_s_is_never_taken_for_an_older_result_beside_anoth
     assert workshop.once(scales=[2, 4]) == {"done": 4, "failed": 1}
     draw(workshop.folder / "b.jpg", 4)
     assert workshop.once(scales=[2, 4]) == {"done": 6, "failed": 1}  # an older result gives way to a newer one
+
+
+def test_a_copy_of_a_result_that_is_redone_takes_nothing_from_the_one_it_was_copied_from(workshop: Workshop) -> None:
+    first, path = workshop.folder / "a copy.jpg", workshop.folder / "b.jpg"
+    data = draw(path, 1)
+    workshop.once()
+    shutil.copy(path, first)
+    settings = workshop.settings(scale=4)
+    ledger = workshop.ledger()
+    assert scan(settings, ledger, again=True, dry_run=False, say=lambda _: None) == {"to be restored": 2}
+    ledger.close()
+    assert workshop.once(scale=4) == {"done": 2, "skipped": 2}
+    for one in (first, path):
+        assert size_of(one) == (80, 64)
+        assert undo_all(workshop, one) == 1
+        assert one.read_bytes() == data
 
 
 @contextmanager
@@ -408,6 +464,43 @@ def test_a_file_that_is_closed_amid_the_work_fails_with_the_reason(
     ledger.close()
     assert workshop.once() == {"done": 1}
     assert workshop.leftovers() == []
+
+
+def test_a_store_that_is_closed_is_waited_out(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where its share is not mounted, in a folder of root's: no picture is to blame."""
+    draw(workshop.folder / "a.jpg", 1)
+    tries, keep = list[Path](), Store.keep
+
+    def closed(self: Store, path: Path, sha256: str) -> int:
+        tries.append(path)
+        if len(tries) < 4:
+            raise PermissionError(13, "Permission denied", str(self.folder.parent if len(tries) == 2 else self.folder))
+        return keep(self, path, sha256)
+
+    monkeypatch.setattr(Store, "keep", closed)
+    with workshop.running():
+        wait_until(lambda: workshop.counts().keys() & {"done", "failed"})
+    assert workshop.counts() == {"done": 1}
+
+
+def test_a_file_that_cannot_be_read_ends_no_undo_of_others(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, config: Path
+) -> None:
+    path, closed = workshop.folder / "a.jpg", workshop.folder / "closed.jpg"
+    data = draw(path, 1)
+    workshop.once()
+    shutil.copy(path, closed)
+    read = undo.hash_of
+
+    def hash_of(asked_for: Path) -> str:
+        if asked_for == closed:
+            raise PermissionError(13, "Permission denied", str(closed))
+        return read(asked_for)
+
+    monkeypatch.setattr(undo, "hash_of", hash_of)
+    done = invoke("undo", closed, path, "--config", config)
+    assert done.return_value == ExitCode.OUTPUT
+    assert path.read_bytes() == data
 
 
 def test_many_originals_go_a_hundred_at_a_time(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
