@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from liif_daemon.ledger_schema import MIGRATIONS
-from liif_daemon.store import Owner
 from liif_engine.errors import LiifError, OutputError
 from liif_engine.sqlite_integers import from_sqlite, to_sqlite
 
@@ -114,6 +113,14 @@ class Glance:
             return None
         same = (now.size, now.mtime_ns, now.inode) == (self.size, self.mtime_ns, self.inode)
         return now if same else None
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Who promises originals: a ledger's identity, which it keeps for ever, and its file."""
+
+    identity: str
+    ledger: Path
 
 
 class Ledger:

@@ -7,10 +7,10 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from liif_daemon import steps
+from liif_daemon.ledger import Owner
 from liif_engine.errors import LiifError
 from liif_engine.picture.atomic import TEMPORARY_PREFIX, TEMPORARY_SUFFIX, flush_folder
 
@@ -21,14 +21,6 @@ class Changed(LiifError):  # noqa: N818 - not a failure: the file is somebody's 
     """The file is no longer the one that was looked at; it is left alone and looked at again."""
 
     remedy = "Nothing needs to be done: it is looked at again when it has settled."
-
-
-@dataclass(frozen=True)
-class Owner:
-    """A ledger that promises originals: its identity, which it keeps for ever, and its file."""
-
-    identity: str
-    ledger: Path
 
 
 class Store:

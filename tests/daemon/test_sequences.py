@@ -17,13 +17,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from liif_daemon import asked, dispatch, exchange, replace, run, steps, undo, watcher, work
+from liif_daemon import asked, dispatch, exchange, places, replace, run, steps, undo, watcher, work
 from liif_daemon.engine import EngineError, Order
-from liif_daemon.ledger import Ledger
+from liif_daemon.ledger import Ledger, Owner
 from liif_daemon.names import pictures
 from liif_daemon.prune import prune
 from liif_daemon.scan import scan
-from liif_daemon.store import Owner, Store
+from liif_daemon.store import Store
 
 from liif_engine.errors import ExitCode, OutputError
 
@@ -532,3 +532,117 @@ def test_a_ledger_s_name_in_the_store_is_made_whole_and_follows_the_ledger(tmp_p
         assert Store(folder, Owner("1" * 32, tmp_path / "ledger")).claim() == []
         assert Store(folder, Owner("2" * 32, tmp_path / "other")).claim() == [tmp_path / "ledger"]
         (folder / "ledgers" / ("2" * 32)).unlink()
+
+
+def test_an_original_that_was_let_go_in_between_is_stored_again_before_it_is_replaced(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its time may have been over: `undo --force` of a file that holds what was an original elsewhere."""
+    path = workshop.folder / "a.jpg"
+    draw(path, 1)
+    workshop.once()
+    edited = draw(path, 2, 44, 44)
+    keep, kept = Store.keep, list[str]()
+
+    def and_gone(self: Store, source: Path, sha256: str) -> int:
+        size = keep(self, source, sha256)
+        if not kept:
+            self.remove(sha256)
+        kept.append(sha256)
+        return size
+
+    monkeypatch.setattr(Store, "keep", and_gone)
+    assert undo_all(workshop, path, force=True) == 1
+    assert workshop.store.holds(sha(edited))
+
+
+def test_what_a_kill_left_of_somebody_s_picture_beside_is_put_back(workshop: Workshop) -> None:
+    theirs, beside = workshop.folder / "c.jpg", workshop.folder / "a@4x.jpg"
+    draw(theirs, 1)
+    workshop.once()
+    draw(workshop.folder / "a.jpg", 2)
+    workshop.once(scales=[2, 4])
+    ledger = workshop.ledger()
+    (job,) = [job for job in ledger.jobs() if not job.in_place]
+    beside.unlink()
+    left = shutil.copy(theirs, workshop.base / "left.jpg")
+    replace._clear(left, job, workshop.store, ledger)
+    ledger.close()
+    assert beside.read_bytes() == theirs.read_bytes()
+
+
+def test_a_file_that_cannot_even_be_asked_for_its_size_is_told_of(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a folder whose names may be read, and nothing else."""
+    draw(workshop.folder / "a.jpg", 1)
+    lstat = Path.lstat
+
+    def closed(self: Path) -> os.stat_result:
+        if self.name == "a.jpg":
+            raise PermissionError(13, "Permission denied", str(self))
+        return lstat(self)
+
+    monkeypatch.setattr(Path, "lstat", closed)
+    with workshop.running(once=True) as daemon:
+        wait_until(lambda: not daemon.tick())
+        assert daemon.missed == {workshop.folder / "a.jpg": "cannot be read (Permission denied)"}
+
+
+def test_a_ledger_that_cannot_be_read_or_written_ends_no_main_loop(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watcher.mounts, "is_mount", lambda path: path == workshop.folder)
+    ledger = workshop.ledger()
+    one = watcher.Watcher(workshop.settings().folders, ledger, 1, lambda *_: None, lambda _: None)
+
+    def refuse(*_: object, **__: object) -> Any:
+        raise OutputError("the ledger cannot be read", path=ledger.path)
+
+    with monkeypatch.context() as context:
+        context.setattr(Ledger, "folder", refuse)
+        one.tick()
+        assert one.status()[0]["how"] == "away"
+    with monkeypatch.context() as context:
+        context.setattr(Ledger, "set_folder", refuse)
+        one.tick()
+        assert one.present()
+        assert ledger.folder(workshop.folder)[0] is None
+    one.tick()
+    assert (
+        ledger.folder(workshop.folder)[0] is not None
+    )  # made up for: an unmounted share is to be told from an empty one
+    one.stop()
+    ledger.close()
+
+
+def test_settings_that_change_while_a_share_is_dead_or_the_ledger_s_disk_is_full_end_nothing(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw(workshop.folder / "a.jpg", 1)
+    workshop.engine = Copying(no_engine)
+    workshop.daemon_values["retry_seconds"] = 600  # what waits is not at work when the settings change
+    stat, said, withdraw = Path.stat, dict[str, Any](), Ledger.withdraw
+
+    def dead(self: Path, **options: Any) -> os.stat_result:
+        if self == workshop.folder:
+            raise OSError(107, os.strerror(107), str(self))
+        return stat(self, **options)
+
+    def refuse(self: Ledger, *_: object) -> None:
+        monkeypatch.setattr(Ledger, "withdraw", withdraw)
+        raise OutputError("the ledger cannot be written", path=self.path)
+
+    with workshop.running() as daemon:
+        wait_until(lambda: any(job.reason for job in workshop.ledger().jobs(state="queued")))
+        monkeypatch.setattr(daemon.progress, "write", lambda **facts: said.update(facts))
+        with monkeypatch.context() as context:
+            context.setattr(Path, "stat", dead)
+            places.check_layout(workshop.settings(scale=3))
+        run._reload(daemon, lambda: os.stat("/nowhere/at/all"))  # type: ignore[arg-type, return-value] # noqa: PTH116
+        assert "/nowhere/at/all" in said["config_error"]
+        daemon.engine = Copying()
+        monkeypatch.setattr(Ledger, "withdraw", refuse)
+        daemon.reload(workshop.settings(scale=3))
+        wait_until(lambda: workshop.counts() == {"done": 1, "skipped": 1}, SOON)
+    assert size_of(workshop.folder / "a.jpg") == (60, 48)
