@@ -62,7 +62,6 @@ def undo(job: Job, ledger: Ledger, store: Store, *, force: bool = False) -> None
             remedy = "Use --force: the file as it is now goes into the store, then the original returns."
             raise OutputError("was changed since it was restored", path=path, remedy=remedy)
         ledger.keep(here, store.keep(path, here), math.inf)
-        store.keep(path, here)  # once more: a `prune` may have let it go before that promise
     workplace = workplace_for(path)
     ledger.set_workplace(job, workplace)
     workplace.mkdir(mode=0o700)

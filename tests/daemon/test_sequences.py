@@ -534,28 +534,6 @@ def test_a_ledger_s_name_in_the_store_is_made_whole_and_follows_the_ledger(tmp_p
         (folder / "ledgers" / ("2" * 32)).unlink()
 
 
-def test_an_original_that_was_let_go_in_between_is_stored_again_before_it_is_replaced(
-    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its time may have been over: `undo --force` of a file that holds what was an original elsewhere."""
-    path = workshop.folder / "a.jpg"
-    draw(path, 1)
-    workshop.once()
-    edited = draw(path, 2, 44, 44)
-    keep, kept = Store.keep, list[str]()
-
-    def and_gone(self: Store, source: Path, sha256: str) -> int:
-        size = keep(self, source, sha256)
-        if not kept:
-            self.remove(sha256)
-        kept.append(sha256)
-        return size
-
-    monkeypatch.setattr(Store, "keep", and_gone)
-    assert undo_all(workshop, path, force=True) == 1
-    assert workshop.store.holds(sha(edited))
-
-
 def test_what_a_kill_left_of_somebody_s_picture_beside_is_put_back(workshop: Workshop) -> None:
     theirs, beside = workshop.folder / "c.jpg", workshop.folder / "a@4x.jpg"
     draw(theirs, 1)
