@@ -42,11 +42,23 @@ def folders(paths: list[Path], given: dict[str, Any]) -> list[FolderSettings]:
         if reason := why_not(path, folder({"path": path.parent, "include": ("*",)})):
             raise UsageError(f"is never looked at: {reason}", path=path, remedy="Rename it, or use `liif restore`.")
         if path.parent not in whole:  # what lies in a folder that is named too is that folder's
-            names.setdefault(path.parent, []).append(glob.escape(path.name))
+            names.setdefault(path.parent, []).append(glob.escape(_spelled(path)))
     return [
-        folder({**given, "path": path, **({"include": tuple(found), "recursive": False} if found else {})})
+        folder(
+            {**given, "path": path, **({"include": tuple(found), "recursive": False} if found else {})},
+            spelled=bool(found),
+        )
         for path, found in names.items()
     ]
+
+
+def _spelled(path: Path) -> str:
+    """A file's name as its folder has it: some file systems find it under other spellings too."""
+    with suppress(OSError), os.scandir(path.parent) as found:
+        names = [entry.name for entry in found]
+        if path.name not in names:
+            return next((name for name in names if path.samefile(path.with_name(name))), path.name)
+    return path.name
 
 
 def absolute(path: Path) -> Path:
@@ -65,7 +77,7 @@ def as_watched(path: Path, settings: Settings, ledger: Ledger) -> Path:
         settings: whose folders are watched.
         ledger: knows the folders that were watched.
     """
-    is_folder = path.is_dir()
+    is_folder = os.path.isdir(path)  # noqa: PTH112 - raises nothing where a share is dead
     real = Path(os.path.realpath(path)) if is_folder else Path(os.path.realpath(path.parent)) / path.name
     names = {path: False}
     for top in dict.fromkeys([*(one.path for one in settings.folders), *ledger.folders()]):

@@ -170,7 +170,12 @@ def undo(
         for path in [asked.as_watched(asked.absolute(file), settings, ledger) for file in files or []] or [
             Path(os.sep)
         ]:
-            jobs = undoable(path, ledger, since=after)
+            try:
+                jobs = undoable(path, ledger, since=after)
+            except OSError as error:
+                failures.append(OutputError(f"cannot be read ({error.strerror})", path=path))
+                entry.show(failures[-1])
+                continue
             if not jobs and files:
                 failures.append(
                     UsageError("there is nothing of ours to undo", path=path, remedy="Try `liif-daemon why`.")

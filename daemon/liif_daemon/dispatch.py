@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -89,7 +90,9 @@ class Daemon:
         """One round of the main loop; False when there is nothing more to do, or a thread has met a fault."""
         self.watcher.tick()
         self.progress.write(
-            folders=self.watcher.status(), settling=len(self.settling), scanning=[str(path) for path in self._scans]
+            folders=self.watcher.status(),
+            settling=len(self.settling),
+            scanning=[str(path) for path in list(self._scans)],
         )
         if self._faults or self.stopping.is_set():
             return False
@@ -118,14 +121,15 @@ class Daemon:
         """Goes on with other folders and settings; what is at work ends under the old ones."""
         self.watcher.stop()
         self.settings = settings
-        self._withdraw()
+        with suppress(LiifError):  # the ledger's disk is full: the scan that follows does it
+            self._withdraw()
         self._new_watcher()
         self.watcher.start()
 
     def scan(self) -> None:
         """Asks for a look at every file of every folder."""
         for folder in self.watcher.present():
-            self._scans[folder.path] = folder
+            self._ask_for_scan(folder)
 
     def recover(self) -> None:
         """Ends what was claimed by a run that was killed; a folder that is away keeps its jobs until it returns."""
@@ -139,9 +143,9 @@ class Daemon:
                 if job.id not in self._active:
                     groups.setdefault((job.path, job.source_sha256), []).append(job)
         for jobs in groups.values():
-            if not jobs[0].folder.is_dir():
-                continue
             try:
+                if not jobs[0].folder.is_dir():
+                    continue
                 if recover_jobs(jobs, self._bench()):
                     self._hint(jobs[0].path, self.settings.folder_of(jobs[0].path))
             except OSError as error:
@@ -151,11 +155,15 @@ class Daemon:
         """Takes back what was queued under settings that are no longer these; the scan that follows looks again."""
         old = [job for job in self.ledger.jobs(state="queued") if self._is_outdated(job)]
         self.ledger.withdraw(old, "queued under other settings, and looked at again under these")
+        for job in old:
+            if (name := self._present_name(job.path)) is not None:
+                self.ledger.overlook(name)
 
     def _is_outdated(self, job: Job) -> bool:
         folder = self.settings.folder_of(job.path)
-        if folder is None:  # nothing of ours, unless its folder is and subfolders are no longer
-            return any(job.folder == one.path for one in self.settings.folders)
+        if folder is None:  # nothing of ours, unless its folder is, by whichever name, or was with its subfolders
+            ours = any(job.folder == one.path for one in self.settings.folders)
+            return ours or self._present_name(job.path) is not None
         asked = {(target_name(target), number == 0) for number, target in enumerate(folder.targets)}
         same = job.folder == folder.path and (job.target, job.in_place) in asked
         if not same or why_not(job.path, folder) is not None:
@@ -164,6 +172,15 @@ class Daemon:
             return False
         known = self.ledger.jobs(path=job.path, sha256=job.source_sha256)
         return not asked <= {(one.target, one.in_place) for one in known}
+
+    def _present_name(self, path: Path) -> Path | None:
+        """The name under which a file is watched now, if its folder is, and has another name than it had."""
+        real = Path(os.path.realpath(path.parent), path.name)
+        for folder in self.settings.folders:
+            top = os.path.realpath(folder.path)
+            if real.is_relative_to(top) and (name := folder.path / real.relative_to(top)) != path:
+                return name
+        return None
 
     def _clear_workplaces(self) -> None:
         """Removes temporary files of jobs that were over when their run was killed."""
@@ -185,7 +202,8 @@ class Daemon:
         self.watcher = Watcher(self.settings.folders, self.ledger, daemon.poll_seconds, self._hint, self._ask_for_scan)
 
     def _ask_for_scan(self, folder: FolderSettings) -> None:
-        self._scans[folder.path] = folder
+        with self._lock:
+            self._scans[folder.path] = folder.model_copy()  # another one than that which may be at work
 
     def _hint(self, path: Path, folder: FolderSettings | None, closed: bool = False) -> None:
         if folder is not None:
@@ -214,7 +232,12 @@ class Daemon:
                 self.scan()
             if self._scans:
                 last_scan = time.monotonic()
-                self._scan_all()
+                try:
+                    self._scan_all()
+                except LiifError as error:
+                    self._wait_for_ledger(error)
+                else:
+                    self.progress.write(error=None)
             self._looking |= bool(len(self.settling))
             paths = self.settling.settled()
             for path in paths:
@@ -226,14 +249,25 @@ class Daemon:
 
     def _scan_all(self) -> None:
         self.recover()
+        self._withdraw()
         for path, folder in list(self._scans.items()):
             for found in pictures(folder, folder.path, self.stopping.is_set, self._missed):
                 try:
                     if not self.ledger.seen(found, Glance.of(found), folder.rules):
                         self._hint(found, folder)
-                except OSError:
+                except FileNotFoundError:
                     continue
-            self._scans.pop(path, None)
+                except OSError as error:
+                    self._missed(found, error)
+            with self._lock:
+                if self._scans.get(path) is folder:  # otherwise it was asked for again meanwhile
+                    del self._scans[path]
+
+    def _wait_for_ledger(self, error: LiifError) -> None:
+        """Its disk is full or gone: nothing is replaced until it can be written again."""
+        log.error("%s", error.explain())
+        self.progress.write(error=error.explain())
+        self.stopping.wait(self.settings.daemon.retry_seconds)
 
     def _count_death_at_look(self) -> None:
         path = self.looking.left()
@@ -252,7 +286,7 @@ class Daemon:
 
     def _look(self, path: Path) -> None:
         folder = self.settings.folder_of(path)
-        if folder is None:
+        if folder is None or why_not(path, folder) is not None:  # other settings than those it was hinted at under
             return
         self.looking.at(path)
         self.missed.pop(path, None)
@@ -291,17 +325,19 @@ class Daemon:
 
     def _work_for_ever(self) -> None:
         """Claims and does jobs."""
+        failed = False
         while not self.stopping.is_set():
             try:
+                if failed:
+                    self.recover()
+                    self.progress.write(error=None)
+                    failed = False
                 if not self._work():
                     self._wake.wait(0.2)
                     self._wake.clear()
             except LiifError as error:
-                # The ledger's disk is full or gone: nothing is replaced until it can be written again.
-                log.error("%s", error.explain())
-                self.progress.write(error=error.explain())
-                self.stopping.wait(self.settings.daemon.retry_seconds)
-                self.recover()
+                failed = True
+                self._wait_for_ledger(error)
 
     def _work(self) -> bool:
         """Does one picture; False if there is none to do."""
@@ -338,6 +374,6 @@ class Daemon:
         with self._lock:
             if self._active:
                 return False
-            ours = {folder.path for folder in self.settings.folders}
+            ours = {folder.path for folder in self.watcher.present()}
             waiting = [job for job in self.ledger.jobs(state="queued") if job.folder in ours]
             return all(job.id in self._tried and job.reason and not job.attempts for job in waiting)

@@ -110,6 +110,8 @@ def record(path: Path, folder: FolderSettings, settings: Settings, ledger: Ledge
         ledger.supersede(path, found.sha256)
         if found.kind == "job":
             ledger.queue(rows)
+        elif found.kind == "ours":
+            ledger.came_through(path, found.sha256)
         elif found.kind in {"skipped", "failed"}:
             for one in rows:  # all sizes, so that `retry` queues them all
                 ledger.note(one, found.kind, found.reason)

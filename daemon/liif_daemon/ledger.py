@@ -105,6 +105,23 @@ class Glance:
         found = path.lstat()
         return cls(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
 
+    def under(self, path: Path) -> Glance | None:
+        """The same file's as it is now, under the name that it was given; None if there is another one, or none."""
+        try:
+            now = Glance.of(path)
+        except FileNotFoundError:
+            return None
+        same = (now.size, now.mtime_ns, now.inode) == (self.size, self.mtime_ns, self.inode)
+        return now if same else None
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Who promises originals: a ledger's identity, which it keeps for ever, and its file."""
+
+    identity: str
+    ledger: Path
+
 
 @dataclass(frozen=True)
 class Owner:
@@ -301,6 +318,16 @@ class Ledger:
                 (time.time(), _raw(path), sha256, sha256),
             )
 
+    def came_through(self, path: Path, sha256: str) -> None:
+        """Ends as done what was given up, since its result lies in its place after all: the folder had been away."""
+        with self._change() as db:
+            db.execute(
+                "UPDATE jobs SET state = 'done', reason = 'finished after an interruption', changed = ?"
+                " WHERE path = ? AND destination = path AND in_place AND result_sha256 = ?"
+                " AND state IN ('failed', 'skipped')",
+                (time.time(), _raw(path), sha256),
+            )
+
     def retry(self, jobs: Iterable[Job]) -> int:
         """Queues failed, skipped and undone jobs again; returns how many."""
         with self._change() as db:
@@ -479,10 +506,15 @@ class Ledger:
         row = self._rows("SELECT count(*), coalesce(sum(size), 0) FROM originals WHERE NOT gone")[0]
         return int(row[0]), int(row[1])
 
-    def let_go(self, sha256: str) -> None:
-        """Remembers that an original has left the store."""
+    def let_go(self, original: sqlite3.Row) -> bool:
+        """Remembers that an original leaves the store; False if it is needed, or promised anew since `originals`."""
         with self._change() as db:
-            db.execute("UPDATE originals SET gone = 1 WHERE sha256 = ?", (sha256,))
+            found = db.execute(
+                "UPDATE originals SET gone = 1 WHERE sha256 = :sha256 AND until = :until AND NOT gone AND NOT EXISTS"
+                " (SELECT 1 FROM jobs WHERE source_sha256 = :sha256 AND state IN ('queued', 'claimed'))",
+                {"sha256": original["sha256"], "until": original["until"]},
+            )
+            return found.rowcount > 0
 
     # Inside
 

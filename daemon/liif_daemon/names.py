@@ -33,7 +33,7 @@ def why_not(path: Path, folder: FolderSettings) -> str | None:
         return "it is hidden: its name begins with a dot"
     if name.lower().endswith(UNFINISHED):
         return "its name is that of an unfinished file"
-    if not _matches(relative, folder.include):
+    if not _matches(relative, folder.include, spelled=folder.is_spelled):
         return "its name matches none of the patterns of include"
     if _matches(relative, folder.exclude):
         return "its name matches a pattern of exclude"
@@ -88,7 +88,12 @@ def names_files_alone(folder: FolderSettings) -> bool:
     return not any(re.search(r"[*?[]", re.sub(r"\[[*?[]\]", "", pattern)) for pattern in folder.include)
 
 
-def _matches(relative: Path, patterns: tuple[str, ...]) -> bool:
-    """Whether the name, or the path below the watched folder, matches a pattern; upper or lower case is no matter."""
-    name, whole = relative.name.lower(), relative.as_posix().lower()
-    return any(fnmatchcase(name, one.lower()) or fnmatchcase(whole, one.lower()) for one in patterns)
+def _matches(relative: Path, patterns: tuple[str, ...], *, spelled: bool = False) -> bool:
+    """Whether the name, or the path below the watched folder, matches a pattern.
+
+    Upper or lower case is no matter, unless the patterns are names as they are `spelled`.
+    """
+    name, whole = relative.name, relative.as_posix()
+    if not spelled:
+        name, whole, patterns = name.lower(), whole.lower(), tuple(one.lower() for one in patterns)
+    return any(fnmatchcase(name, one) or fnmatchcase(whole, one) for one in patterns)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -72,7 +73,7 @@ def check_layout(settings: Settings) -> None:
 def _problems(settings: Settings) -> Iterator[tuple[int, str, str]]:
     """For each place that is not safe the number of a folder, what is wrong with it, and what to do."""
     for number, folder in enumerate(settings.folders):
-        if folder.path.exists() and not folder.path.is_dir():
+        if _is_something_else(folder.path):
             yield number, f"{folder.path} is not a folder", "Name the folder that it lies in."
     for (first, one), (second, other) in combinations(enumerate(settings.folders), 2):
         if _overlap(one, other):
@@ -140,6 +141,14 @@ def _locked(file: IO[Any], kind: int, tries: int = 1) -> bool:
         else:
             return True
     return False
+
+
+def _is_something_else(path: Path) -> bool:
+    """Whether there is something that is no folder; of a share that is away nothing is known."""
+    try:
+        return not stat.S_ISDIR(path.stat().st_mode)
+    except OSError:
+        return False
 
 
 def _overlap(one: FolderSettings, other: FolderSettings) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from dataclasses import dataclass
 
@@ -30,6 +31,7 @@ def prune(
     older_than_days: float | None = None,
     also: frozenset[str] = frozenset(),
     dry_run: bool = False,
+    at_most: float = math.inf,
 ) -> Pruned:
     """Lets originals go.
 
@@ -40,6 +42,7 @@ def prune(
             whose time is over.
         also: SHA-256 of originals that go whether their time is over or not.
         dry_run: only counts.
+        at_most: how many go.
 
     Raises:
         LiifError: other ledgers keep originals in the same store; nothing is let go.
@@ -47,6 +50,8 @@ def prune(
     """
     now, count, size = time.time(), 0, 0
     for row in ledger.originals():
+        if count >= at_most:
+            break
         over = row["until"] <= now or row["sha256"] in also
         if older_than_days is not None:
             over |= now - row["stored"] > older_than_days * _SECONDS_PER_DAY
@@ -54,11 +59,11 @@ def prune(
         if not over or row["stored"] > now or _is_needed(ledger, row["sha256"]):
             continue
         try:
-            if not count:
-                _be_alone(store)
+            _be_alone(store)
             if not dry_run:
                 # First the ledger: a kill in between leaves a file too many, never a promise without a file.
-                ledger.let_go(row["sha256"])
+                if not ledger.let_go(row):
+                    continue
                 store.remove(row["sha256"])
         except OSError as error:
             raise OutputError(f"no original can be let go there ({error.strerror})", path=store.folder) from error

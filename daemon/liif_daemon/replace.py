@@ -129,10 +129,11 @@ def replace(result: Result, ledger: Ledger, store: Store, policy: Policy) -> Non
         kept=keeps,
     )
     steps.reached("result promised")
+    ours = Glance.of(result.path)
     old = swap(result.path, job.path, job.source_sha256)
     if old is not None and not is_carried(old, job.path):
         _carry(old, job.path, policy)
-    ledger.finish(job, "done", seconds=result.seconds, glance=Glance.of(job.path))
+    ledger.finish(job, "done", seconds=result.seconds, glance=ours.under(job.path))
     steps.reached("ledger done")
 
 
@@ -161,7 +162,7 @@ def put_beside(result: Result, destination: Path, ledger: Ledger, policy: Policy
         rename_if_free(result.path, destination)
     except FileExistsError:
         there = _hash(destination)
-        if there is None or (there != result.sha256 and not ledger.results(there)):
+        if there is None or (there != result.sha256 and not _gives_way(ledger.results(there), destination)):
             message = f"the name of its result, {destination.name}, is taken by a file that is not ours"
             remedy = "Rename that file, then `liif-daemon retry`."
             raise OutputExistsError(message, path=job.path, remedy=remedy) from None
@@ -271,7 +272,10 @@ def flush(path: Path) -> None:
     Raises:
         OSError: the disk refuses.
     """
-    descriptor = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
+    try:
+        descriptor = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
+    except PermissionError:
+        descriptor = os.open(path, os.O_RDONLY)  # a file that nobody may write to; where names are POSIX's, it will do
     try:
         os.fsync(descriptor)
     finally:
@@ -290,7 +294,7 @@ def _clear(left: Path, job: Job, store: Store, ledger: Ledger) -> None:
         if job.kept and not store.holds(content):
             store.keep(left, content)
         return
-    if not job.in_place and content is not None and ledger.results(content):
+    if not job.in_place and content is not None and _gives_way(ledger.results(content), place):
         return  # an older result, whose name this one's has taken
     # Neither the original nor ours: somebody changed the file in the instant of the swap, and theirs is the truth.
     if not os.path.lexists(place):
@@ -300,6 +304,13 @@ def _clear(left: Path, job: Job, store: Store, ledger: Ledger) -> None:
     elif content is not None:
         store.keep(left, content)
         log.warning("%s: what lay there, which no other place holds, is kept as %s", place, store.path_of(content))
+
+
+def _gives_way(makers: list[Job], destination: Path) -> bool:
+    """Whether a result of ours beside an original may be replaced: not a picture that was restored in its own right."""
+    if any(job.destination == destination and not job.in_place for job in makers):
+        return True
+    return bool(makers) and not any(job.in_place for job in makers)
 
 
 def _swap_by_replace(new: Path, path: Path, expected: str) -> Path | None:

@@ -35,6 +35,9 @@ log = logging.getLogger("liif_daemon")
 #: How often originals whose time is over are looked for. [s]
 PRUNE_SECONDS = 3600
 
+#: How many of them go in one round of the main loop.
+PRUNE_AT_ONCE = 100
+
 #: A clock that moves by more than this against the time since boot was set, not worn. [s]
 CLOCK_SECONDS = 3600
 
@@ -87,13 +90,13 @@ def run(
     if not settings.folders:
         raise UsageError("there is no folder to watch", remedy="Name one: `liif-daemon run FOLDER --scale 2`.")
     places.check_layout(settings)
-    signals = Signals()
     with places.only_one(settings):
         write_log(settings, as_json=log_json)
         ledger = Ledger(places.ledger_path(settings))
         engine = ServiceEngine(config=settings.path, arguments=("--log-json", "--verbose") if log_json else ())
         try:
             agree(settings, ledger, engine, ask)
+            signals = Signals()  # not before: Ctrl+C is an answer too
             if settings.daemon.low_priority:
                 step_back()
             started = time.time()
@@ -163,19 +166,21 @@ def _loop(daemon: Daemon, load: Callable[[], Settings], signals: Signals) -> Non
             pruned = time.monotonic()
             if abs(_booted() - clock) > CLOCK_SECONDS:
                 log.warning("the clock was moved: no original is let go until the next start")
-            else:
-                _let_go(daemon)
+            elif _let_go(daemon):
+                pruned = 0.0  # there are more, but the watchdog wants to hear from this loop
         _pause(daemon, signals)
 
 
-def _let_go(daemon: Daemon) -> None:
+def _let_go(daemon: Daemon) -> bool:
+    """Lets originals go whose time is over; whether there may be more of them."""
     try:
-        gone = prune(daemon.ledger, daemon.store)
+        gone = prune(daemon.ledger, daemon.store, at_most=PRUNE_AT_ONCE)
     except LiifError as error:
         log.warning("%s", error.explain())
-        return
+        return False
     if gone.count:
         log.info("let go of %s whose time was over", counted(gone.count, "original"))
+    return gone.count >= PRUNE_AT_ONCE
 
 
 def _booted() -> float:
@@ -206,7 +211,10 @@ def _reload(daemon: Daemon, load: Callable[[], Settings]) -> None:
         if settings.daemon != daemon.settings.daemon:
             raise UsageError("the daemon: section has changed", remedy="Restart the daemon to use it.")
         agree(settings, daemon.ledger, None, None)
-    except LiifError as error:
+    except (LiifError, OSError) as fault:
+        error = (
+            fault if isinstance(fault, LiifError) else ConfigError(fault.strerror or str(fault), path=fault.filename)
+        )
         log.error("the new settings are not used: %s", error.explain())
         daemon.progress.write(config_error=f"The new settings are not used: {error.explain()}")
         return
@@ -254,7 +262,14 @@ def _summary(daemon: Daemon, started: float) -> ExitCode:
 def _is_meant(job: Job, daemon: Daemon) -> bool:
     """Whether a job's file is there, and one of those that the run looked at."""
     folder = daemon.settings.folder_of(job.path)
-    return folder is not None and why_not(job.path, folder) is None and job.path.is_file()
+    return folder is not None and why_not(job.path, folder) is None and _is_there(job.path)
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # its share is dead
+        return False
 
 
 def _is_named(job: Job, daemon: Daemon) -> bool:

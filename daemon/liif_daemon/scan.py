@@ -66,9 +66,11 @@ def _look(
         if dry_run:
             return "job", ""
         undo(job, ledger, store)
-        ledger.finish(job, "skipped", "redone with other settings")
         verdict = Verdict("job", "", job.source_sha256, Glance.of(path), job.width, job.height)
-        record(path, folder, settings, ledger, verdict)
+        with ledger.together():
+            for row in ledger.jobs(path=path, sha256=job.source_sha256, state="undone"):
+                ledger.finish(row, "skipped", "redone with other settings")  # this file's; the result may be a copy
+            record(path, folder, settings, ledger, verdict)
         return "job", ""
     if not again and ledger.seen(path, Glance.of(path), folder.rules):
         rows = ledger.jobs(path=path)

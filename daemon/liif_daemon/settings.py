@@ -16,6 +16,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PrivateAttr,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -91,6 +92,7 @@ class FolderSettings(BaseModel):
     polling: Literal["auto"] | bool = "auto"
     hard_links: Literal["skip", "replace"] = "skip"
     mtime: Literal["keep", "now"] = "keep"
+    _spelled: bool = PrivateAttr(default=False)
 
     @model_validator(mode="after")
     def _one_target(self) -> FolderSettings:
@@ -111,6 +113,11 @@ class FolderSettings(BaseModel):
         if self.size or self.long_edge or self.megapixels:
             return (Target(size=self.size, long_edge=self.long_edge, megapixels=self.megapixels),)
         return (Target(scale=self.scale or 2),)
+
+    @property
+    def is_spelled(self) -> bool:
+        """Whether upper and lower case count in `include`: files that were named, not patterns of names."""
+        return self._spelled
 
     @property
     def rules(self) -> str:
@@ -213,14 +220,20 @@ def load_daemon(path: Path | None = None) -> Settings:
     return Settings(daemon=daemon, path=file.path)
 
 
-def folder(values: dict[str, Any]) -> FolderSettings:
+def folder(values: dict[str, Any], *, spelled: bool = False) -> FolderSettings:
     """A folder's settings from the command line.
+
+    Args:
+        values: by their names.
+        spelled: whether upper and lower case count in `include`.
 
     Raises:
         ConfigError: in words.
     """
     try:
-        return FolderSettings.model_validate(values)
+        found = FolderSettings.model_validate(values)
+        found._spelled = spelled
+        return found
     except ValidationError as error:
         messages = [message for _, message in in_words(error, FolderSettings)]
         raise several(messages, None, "Correct the command line.") from error

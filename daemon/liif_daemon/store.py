@@ -44,9 +44,8 @@ class Store:
             OSError: the system refuses.
         """
         names = self.folder / "ledgers"
-        if self.owner is not None and not (mine := names / self.owner.identity).exists():
-            names.mkdir(parents=True, exist_ok=True, mode=0o700)
-            mine.write_bytes(os.fsencode(self.owner.ledger))  # written anew at each start: no fsync
+        if self.owner is not None:
+            _write(names / self.owner.identity, os.fsencode(self.owner.ledger))
         others = [path for path in names.glob("?" * 32) if self.owner is None or path.name != self.owner.identity]
         return sorted(Path(os.fsdecode(path.read_bytes())) for path in others)
 
@@ -121,6 +120,19 @@ class Store:
 
 
 _NEW = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
+
+def _write(path: Path, text: bytes) -> None:
+    """Makes a small file durable, unless it is there."""
+    with suppress(FileNotFoundError):
+        if path.read_bytes() == text:
+            return
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with path.open("wb") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    flush_folder(path.parent)
 
 
 def hash_of(path: Path) -> str:

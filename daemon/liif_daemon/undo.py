@@ -6,6 +6,7 @@ import dataclasses
 import math
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 from liif_daemon.carry import carry
@@ -24,11 +25,11 @@ def undoable(path: Path, ledger: Ledger, *, since: float = 0) -> list[Job]:
         ledger: open.
         since: only what was restored after this Unix time.
     """
-    found = ledger.below(path) if path.is_dir() else ledger.jobs(path=path)
+    found = _in_place(ledger.below(path) if path.is_dir() else ledger.jobs(path=path))
     if not found and path.is_file():
         # Renamed or copied since: its content tells which original it came from.
-        found = [dataclasses.replace(job, path=path) for job in ledger.results(hash_of(path))]
-    files = by_file(job for job in found if job.in_place and job.state in {"done", "undone"})
+        found = _in_place(dataclasses.replace(job, path=path) for job in ledger.results(hash_of(path)))
+    files = by_file(found)
     latest = [_of_what_lies_there(jobs) for jobs in files]
     return [job for job in latest if job.changed >= since and (job.state == "done" or _is_half_undone(job))]
 
@@ -73,6 +74,7 @@ def undo(job: Job, ledger: Ledger, store: Store, *, force: bool = False) -> None
             carry(path, copy, mtime=False)
         os.utime(copy, ns=(job.mtime_ns, job.mtime_ns))
         flush(copy)
+        ours = Glance.of(copy)
         # First the ledger: a kill in between must not leave an original that looks like a new picture.
         _note(job, ledger)
         try:
@@ -81,13 +83,20 @@ def undo(job: Job, ledger: Ledger, store: Store, *, force: bool = False) -> None
             else:
                 swap(copy, path, here)
         except BaseException:
-            ledger.finish(job, "done", job.reason, seconds=job.seconds)
+            if _content(path) != job.source_sha256:  # Ctrl+C may come when it is back already
+                ledger.finish(job, "done", job.reason, seconds=job.seconds)
             raise
-        ledger.see(path, Glance.of(path), job.source_sha256, "")
+        if (glance := ours.under(path)) is not None:
+            ledger.see(path, glance, job.source_sha256, "")
     finally:
         tidy([dataclasses.replace(job, workplace=workplace)], store, ledger)
         if workplace.is_dir():
             remove_workplace(workplace)
+
+
+def _in_place(jobs: Iterable[Job]) -> list[Job]:
+    """Those whose results took an original's place."""
+    return [job for job in jobs if job.in_place and job.state in {"done", "undone"}]
 
 
 def _note(job: Job, ledger: Ledger) -> None:

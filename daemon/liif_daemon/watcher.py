@@ -31,6 +31,7 @@ from liif_daemon import mounts
 from liif_daemon.ledger import Ledger
 from liif_daemon.names import pictures, why_not
 from liif_daemon.settings import FolderSettings
+from liif_engine.errors import LiifError
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,9 @@ MARKER = ".liif-folder"
 
 #: Watching that breaks off is begun anew no sooner than this after its beginning, since each beginning is a scan. [s]
 LEAST_SECONDS = 30.0
+
+#: How long the main loop waits for the end of watching; it has others to look after. [s]
+END_SECONDS = 3.0
 
 #: Called with a file and whether a writer has just closed it.
 OnHint = Callable[[Path, FolderSettings, bool], None]
@@ -137,24 +141,27 @@ class Watcher:
         try:
             found = path.stat()
             os.scandir(path).close()
+            is_marked = (path / MARKER).is_file()
+            known = self.ledger.folder(path)[0]
         except OSError as error:
             return None, f"the folder is not there ({error.strerror}); it is watched again when it returns"
-        known = self.ledger.folder(path)[0]
-        marker = path / MARKER
-        if known is not None and not marker.is_file() and not mounts.is_mount(path):
+        except LiifError as error:
+            return None, f"it is not known which folder this is: {error.message}"
+        if known is not None and not is_marked and not mounts.is_mount(path):
             return None, f"its share seems to be unmounted: {MARKER} is missing; it is watched again when it returns"
-        if mounts.is_mount(path) and not marker.is_file():
+        if not (known and is_marked) and mounts.is_mount(path):
             self._mark(path, known)
         return (found.st_dev, found.st_ino), ""
 
     def _mark(self, path: Path, known: str | None) -> None:
         """Marks a share, so that its absence can be told from its emptiness."""
-        name = known or uuid.uuid4().hex
+        name, marker = known or uuid.uuid4().hex, path / MARKER
         try:
-            (path / MARKER).write_text(name + "\n", "ascii")
-        except OSError:
-            return  # a read-only share: nothing will be replaced there either
-        self.ledger.set_folder(path, marker=name)
+            if not marker.is_file():
+                marker.write_text(name + "\n", "ascii")
+            self.ledger.set_folder(path, marker=name)
+        except (OSError, LiifError):
+            return  # a read-only share, where nothing will be replaced either; or the ledger's disk is full
 
     def _arm(self, watch: _Watch) -> None:
         """Begins to watch, by events if they can be had."""
@@ -265,9 +272,19 @@ def _watchdogs() -> set[threading.Thread]:
 
 
 def _end(observer: Any) -> None:
-    observer.stop()
-    if observer.is_alive():
-        observer.join(timeout=10)
+    """Ends an observer. One that is stuck, in a look or since a thread of its own has died, is left behind."""
+
+    def end() -> None:
+        try:
+            observer.stop()
+            if observer.is_alive():
+                observer.join(timeout=10)
+        except Exception:
+            log.debug("watchdog could not end", exc_info=True)
+
+    ending = threading.Thread(target=end, daemon=True)
+    ending.start()
+    ending.join(END_SECONDS)
 
 
 def _exhausted(error: OSError) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import stat
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -92,8 +93,8 @@ def _restore_picture(jobs: list[Job], bench: Bench, on_progress: OnProgress) -> 
     workplace = workplace_for(jobs[0].path)
     try:
         tidy(jobs, bench.store, bench.ledger)  # of an earlier try, when the folder was out of reach
-        bench.ledger.begin(jobs, workplace)
         source = _source_of(jobs, bench)
+        bench.ledger.begin(jobs, workplace)  # forgets earlier results, so only where there is to be a new one
         workplace.mkdir(mode=0o700)
         steps.reached("workplace made")
         results = [result for job in jobs if (result := _result(job, source, workplace, bench, on_progress))]
@@ -111,7 +112,7 @@ def _restore_picture(jobs: list[Job], bench: Bench, on_progress: OnProgress) -> 
         caught = error  # Python forgets `error` where the block ends
         return _give_up(jobs, bench, lambda job: _after_engine_error(job, caught, bench))
     except OSError as error:
-        reason, passing = _in_words(error)
+        reason, passing = _in_words(error, bench.store)
         return _give_up(jobs, bench, lambda job: _after_disk_error(job, reason, passing, bench))
     except LiifError as error:
         if error.path == bench.ledger.path:
@@ -138,14 +139,15 @@ def recover_jobs(jobs: list[Job], bench: Bench, otherwise: Callable[[Job], None]
     Returns:
         Whether something else lies there now, so that the file is to be looked at again.
     """
-    ledger = bench.ledger
-    here, again = recover(jobs, bench.store, ledger), False
+    ledger, again = bench.ledger, False
+    glance = _glance(jobs[0].path)  # before it is read: what comes in between is looked at
+    here = recover(jobs, bench.store, ledger)
     for job in jobs:
         if job.result_sha256 is not None and job.in_place and here == job.result_sha256:
-            ledger.finish(job, "done", "finished after an interruption", glance=Glance.of(job.path))
+            ledger.finish(job, "done", "finished after an interruption", glance=glance)
         elif job.result_sha256 is not None and not job.in_place and _content(job.destination) == job.result_sha256:
             ledger.finish(job, "done", "finished after an interruption")
-        elif here == job.source_sha256 or (here is not None and ledger.results(here)):
+        elif here == job.source_sha256 or (not job.in_place and here is not None and ledger.results(here)):
             otherwise(job) if otherwise else _after_interruption(job, bench)
         else:
             ledger.finish(job, "skipped", "the file has gone" if here is None else "the file has changed since")
@@ -165,10 +167,9 @@ def _give_up(jobs: list[Job], bench: Bench, otherwise: Callable[[Job], None]) ->
         return recover_jobs(left, bench, otherwise)
     except OSError as error:
         # The folder may be out of reach: the workplaces stay written down, and the start or the next try clears them.
-        reason, _ = _in_words(error)
-        log.warning("%s: %s", path, reason)
+        reason, passing = _in_words(error, bench.store)
         for job in left:
-            bench.ledger.wait(job, reason, bench.settings.daemon.retry_seconds, counts=False)
+            _after_disk_error(job, reason, passing, bench)
         return False
 
 
@@ -343,19 +344,33 @@ def _after_disk_error(job: Job, reason: str, passing: bool, bench: Bench) -> Non
         bench.tally.failed("OSError")
 
 
-def _in_words(error: OSError) -> tuple[str, bool]:
+def _in_words(error: OSError, store: Store) -> tuple[str, bool]:
     """What happened, and whether it may pass."""
     number = error.errno or 0
-    where = f" ({os.fsdecode(error.filename)})" if isinstance(error.filename, str | bytes) else ""
+    name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
+    where = f" ({name})" if name else ""
+    if number in {errno.EACCES, errno.EPERM} and name and _concerns(Path(name), store):
+        return f"its original cannot be kept: no permission{where}", True  # no picture's fault
     return _WORDS.get(number, error.strerror or str(error)) + where, number in _PASSING
+
+
+def _concerns(path: Path, store: Store) -> bool:
+    return path in (store.folder, *store.folder.parents) or store.folder in path.parents
 
 
 def _folder_of(job: Job, settings: Settings) -> FolderSettings | None:
     return settings.folder_of(job.path)
 
 
+def _glance(path: Path) -> Glance | None:
+    try:
+        return Glance.of(path)
+    except FileNotFoundError:
+        return None
+
+
 def _content(path: Path | None) -> str | None:
     try:
-        return None if path is None or path.is_symlink() else hash_of(path)
+        return hash_of(path) if path is not None and stat.S_ISREG(path.lstat().st_mode) else None
     except FileNotFoundError:
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
@@ -97,6 +98,9 @@ class Feed(Generic[Key]):
         deadline = threading.Event()
         timer = threading.Timer(10, deadline.set)
         timer.start()
-        while self._at_work and not deadline.is_set():
-            self._hear(on_end)
-        timer.cancel()
+        try:
+            while self._at_work and not deadline.is_set():
+                with suppress(LiifError):  # what ended the run may be what each of these ends with
+                    self._hear(on_end)
+        finally:
+            timer.cancel()

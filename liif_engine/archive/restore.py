@@ -19,6 +19,7 @@ from liif_engine.crew import Crew
 from liif_engine.errors import (
     Cancelled,
     DeviceError,
+    InputError,
     LiifError,
     ModelError,
     OutputError,
@@ -153,7 +154,13 @@ class Archive:
         source, destination = order.source / relative, order.destination / relative
         glance = Glance.of(source)
         if glance is None:
-            return None  # it has gone since the folder was read
+            try:
+                source.stat()
+            except FileNotFoundError:
+                return None  # it has gone since the folder was read
+            except OSError as error:
+                self._fail(relative, InputError(f"cannot be read ({error.strerror})"))
+            return None
         row = self.journal.find(relative)
         same = row is not None and row.settings == order.settings and row.source == glance
         if row is not None and same and row.state == "done" and row.result == Glance.of(destination):
@@ -267,7 +274,10 @@ def _check_folders(order: Order, *, dry: bool) -> None:
 
 def is_of_results(folder: Path) -> bool:
     """Whether an earlier run wrote its results into a folder."""
-    return is_marked(folder) or (folder / NAME).exists()
+    try:
+        return is_marked(folder) or (folder / NAME).exists()
+    except OSError:
+        return False  # closed to us, which is said when it is read
 
 
 def _is_result(path: Path) -> bool:

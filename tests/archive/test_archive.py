@@ -9,14 +9,19 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 from pathlib import Path
+from queue import SimpleQueue
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from PIL import Image
 
 from liif_engine import file as picture_file
+from liif_engine.archive.feed import Feed
 from liif_engine.archive.journal import NAME, Glance, Journal
 from liif_engine.archive.order import Order
 from liif_engine.archive.restore import Archive
@@ -375,6 +380,48 @@ def test_a_time_that_no_64_bits_hold_is_known_again(source: Path, tmp_path: Path
         pytest.skip("this file system has no times after 2262; ext4, tmpfs and btrfs do")
     assert restore(source, tmp_path / "new").restored == 5
     assert restore(source, tmp_path / "new").kept == 5
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="needs root, to become uid 65534")
+def test_folders_that_are_closed_to_us_fail_alone() -> None:
+    base = Path(tempfile.mkdtemp(prefix="liif-nobody-"))
+    try:
+        base.chmod(0o755)
+        for number, name in enumerate(["a.jpg", "names only/b.jpg", "shut/c.jpg"]):
+            draw(base / "old" / name, number)
+        (base / "old" / "names only").chmod(0o744)
+        (base / "old" / "shut").chmod(0o700)
+        order = Order(base / "old", base / "new", Target(scale=2), model="copy")
+        with Archive(order, dry=True) as archive:
+            assert len(list(archive.plans())) == 3
+        os.seteuid(65534)
+        with Archive(order, dry=True) as archive:
+            planned = [str(path) for path, _ in archive.plans()]
+    finally:
+        os.seteuid(0)
+        shutil.rmtree(base)
+    assert planned == ["a.jpg"]
+    failed = {str(path): str(error) for path, error in archive.summary.failures}
+    assert set(failed) == {"names only/b.jpg", "shut"}
+    assert all("Permission denied" in words for words in failed.values())
+
+
+def test_an_end_that_each_file_at_work_comes_to_leaves_no_timer_behind() -> None:
+    """As when the model is missing: the process would wait for the timer."""
+    feed: Any = Feed.__new__(Feed)
+    tickets = [SimpleNamespace(number=n, stop=lambda: None, exception=lambda: ModelError("none")) for n in range(2)]
+    feed._at_work, feed._news = {ticket.number: ticket for ticket in tickets}, SimpleQueue()
+    for ticket in tickets:
+        feed._news.put(("key", ticket))
+
+    def on_end(*_: object) -> None:
+        raise ModelError("none")
+
+    feed._stop(on_end)
+    assert not feed._at_work
+    assert not any(
+        isinstance(thread, threading.Timer) and not thread.finished.is_set() for thread in threading.enumerate()
+    )
 
 
 def test_a_journal_that_finds_the_disk_full_says_so_to_the_end(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def test_originals_are_let_go_after_the_machine_slept_but_not_by_a_clock_that_wa
 ) -> None:
     machine, rounds, pruned = Machine(), iter([{}, change, None]), list[object]()
 
-    def prune(*ledger_and_store: object) -> SimpleNamespace:
+    def prune(*ledger_and_store: object, **_: object) -> SimpleNamespace:
         pruned.append(ledger_and_store)
         return SimpleNamespace(count=0)
 

@@ -259,6 +259,8 @@ def test_the_order_of_what_is_made_durable(workshop: Workshop, monkeypatch: pyte
         name = str(Path(f"/proc/self/fd/{descriptor}").readlink())
         real_fsync(descriptor)
         name = name.replace(str(workshop.base), "")
+        if "/originals/ledgers" in name:
+            return  # who keeps originals there, which is no picture's matter
         place = "store" if "/originals" in name else "workplace" if ".liif-" in name else "folder"
         said.append(f"fsync {place}{' file' if Path(name).suffix in {'.jpg', '.tmp'} and place != 'folder' else ''}")
 
