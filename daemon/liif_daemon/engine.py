@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -11,6 +12,8 @@ from typing import Any, Protocol
 
 from liif_engine.service import client
 from liif_engine.target import Target
+
+log = logging.getLogger(__name__)
 
 #: The picture is at fault: it is not tried again until it changes.
 REFUSALS = frozenset({"InputError", "TruncatedError", "UnsupportedError", "TooLargeError", "UsageError"})
@@ -122,7 +125,10 @@ class ServiceEngine:
             raise EngineError(_words(error, order), _kind(error), error.kind) from error
         finally:
             job.forget()
-        return str(last["result"]["model"])
+        result = last["result"]
+        for note in result.get("notes", ()):  # what the result could not carry
+            log.info("%s: %s", order.source, note)
+        return str(result["model"])
 
     def _can_be_started(self) -> bool:
         try:

@@ -123,14 +123,6 @@ class Owner:
     ledger: Path
 
 
-@dataclass(frozen=True)
-class Owner:
-    """A ledger that promises originals: its identity, which it keeps for ever, and its file."""
-
-    identity: str
-    ledger: Path
-
-
 class Ledger:
     """One file, open in this process; its methods may be called from any thread.
 

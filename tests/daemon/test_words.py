@@ -286,3 +286,28 @@ def test_watchdog_s_word_that_an_ended_watch_has_ended_is_kept_from_people(
         inotify.InotifyEmitter(EventQueue(), watch).queue_events(0)  # as its thread does, if it is ended in between
         inotify.logger.error("something else")
     assert [one.getMessage() for one in caplog.records if one.name.startswith("watchdog")] == ["something else"]
+
+
+class _Restoring:
+    """A service that restores at once, and tells what the result could not carry."""
+
+    def ensure_running(self) -> dict[str, Any]:
+        return {"api": 1}
+
+    def submit_file(self, *_: object, **__: object) -> _Restoring:
+        return self
+
+    def wait(self, _: object) -> dict[str, Any]:
+        return {"result": {"model": "web", "notes": ["the thumbnail was removed: it shows the old pixels"]}}
+
+    def forget(self) -> None:
+        pass
+
+
+def test_the_log_tells_what_a_result_could_not_carry(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    engine = ServiceEngine(str(tmp_path))
+    engine.client = _Restoring()  # type: ignore[assignment]
+    order = Order(tmp_path / "a.jpg", tmp_path / "b.jpg", Target(scale=2), "web", 95, "auto", 60)
+    with caplog.at_level("INFO"):
+        assert engine.restore(order, lambda _: None) == "web"
+    assert caplog.messages == [f"{tmp_path / 'a.jpg'}: the thumbnail was removed: it shows the old pixels"]
