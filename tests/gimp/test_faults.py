@@ -219,7 +219,7 @@ def _in_background(gimp: RealGimp, code: str) -> Any:
 
 def _holds_pixels(engine: Service) -> bool:
     """Whether the service still has shared memory of a job."""
-    return "/dev/shm/psm_" in Path(f"/proc/{engine.process.pid}/maps").read_text()
+    return "/dev/shm/liif-" in Path(f"/proc/{engine.process.pid}/maps").read_text()
 
 
 def _end(services: list[Service]) -> None:
