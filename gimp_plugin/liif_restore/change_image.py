@@ -9,10 +9,10 @@ from __future__ import annotations
 from gi.repository import Gimp
 from layer_pixels import write
 from order import Order
-from parts import Part, flat
+from parts import Part, flat, with_groups
 
 
-def change(image, parts: list[Part], order: Order, progress) -> tuple:
+def change(image, parts: list[Part], order: Order, progress, is_ready: bool) -> tuple:
     """Puts the results into the image, or into a copy of it, as one step of undo.
 
     Args:
@@ -20,18 +20,19 @@ def change(image, parts: list[Part], order: Order, progress) -> tuple:
         parts: with their results.
         order: what is wanted.
         progress: as in `restore_image.restore`; its `end` is called before anything is changed.
+        is_ready: whether `prepare` has put the results where they are only to be taken.
 
     Returns:
         (the image that has the result, its restored layers, notes for the user).
     """
-    is_ready = _prepare(image, parts, order, lambda: progress("Taking the result", 1.0))
     progress.end()
     where = image.duplicate() if order.result == "new-image" else image
-    notes = []
+    notes, locked = [], []
     if where is image:
         image.undo_group_start()
     else:
         where.undo_disable()
+        locked = _unlock(where)
     Gimp.context_push()
     try:
         # What the engine does not draw, GIMP does.
@@ -52,11 +53,22 @@ def change(image, parts: list[Part], order: Order, progress) -> tuple:
         if where is image:
             image.undo_group_end()
     if where is not image:
+        for one in locked:
+            if one.is_valid():
+                one.set_lock_content(True)
         where.undo_enable()
     return where, layers, notes
 
 
-def _prepare(image, parts: list[Part], order: Order, on_strip) -> bool:
+def _unlock(image) -> list:
+    """Unlocks the pixels of our own copy, since GIMP ends a plug-in that writes to locked ones; what was locked."""
+    locked = [one for one in flat(image.get_layers()) if one.get_lock_content()]
+    for one in locked:
+        one.set_lock_content(False)
+    return locked
+
+
+def prepare(image, parts: list[Part], order: Order, on_strip) -> bool:
     """Writes the results into shadow buffers, which nobody sees and which GIMP frees with the plug-in, where it can.
 
     It cannot where the layers change first: to another size, another kind of pixels, merged or copied.
@@ -90,16 +102,26 @@ def _replace_pixels(image, parts: list[Part], order: Order, is_ready: bool) -> l
             layer.merge_shadow(True)
             layer.update(*part.rect)
         return targets
-    for layer in targets:
-        if layer.get_mask() is None and not layer.get_filters():
-            # Scaling pixels that are replaced a moment later takes GIMP most of the time.
-            layer.resize(1, 1, 0, 0)
+    shrunk = [layer for layer in targets if _may_shrink(layer)]
+    for layer in shrunk:
+        # Scaling pixels that are replaced a moment later takes GIMP most of the time.
+        layer.resize(1, 1, 0, 0)
     image.scale(*order.size(image.get_width(), image.get_height()))
     for layer, part in zip(targets, parts, strict=True):
-        if (layer.get_width(), layer.get_height()) != part.size:
+        if layer in shrunk:
             layer.resize(*part.size, 0, 0)
+        # Others may differ by a pixel, as GIMP rounds in groups; then what fits is written.
         _fill(layer, part)
     return targets
+
+
+def _may_shrink(layer) -> bool:
+    """Whether nothing is lost with all but one of its pixels, and GIMP allows it.
+
+    Masks are cut with what they mask, also that of a group around it; filters may depend on the size.
+    """
+    around = with_groups(layer)
+    return not layer.get_filters() and not any(one.get_mask() or one.get_lock_position() for one in around)
 
 
 def _add_layers(image, parts: list[Part], order: Order) -> list:
@@ -113,9 +135,10 @@ def _add_layers(image, parts: list[Part], order: Order) -> list:
         kind = kinds.get(part.encoding.channels, Gimp.ImageType.RGBA_IMAGE)
         layer = Gimp.Layer.new(image, name, *part.size, kind, 100.0, Gimp.LayerMode.NORMAL)
         parent = below.get_parent() if below else None
-        image.insert_layer(layer, parent, image.get_item_position(below) if below else 0)
         _, x, y = below.get_offsets() if below else (True, 0, 0)
+        # Before it is in a group, whose position may be locked.
         layer.set_offsets(x + part.rect[0], y + part.rect[1])
+        image.insert_layer(layer, parent, image.get_item_position(below) if below else 0)
         if keeps_size(image, order) and not Gimp.Selection.is_empty(image):
             layer.add_mask(layer.create_mask(Gimp.AddMaskType.SELECTION))
         _fill(layer, part)

@@ -3,6 +3,7 @@
 from __future__ import absolute_import, division, print_function, unicode_literals
 
 import threading
+import time
 
 import client
 
@@ -34,17 +35,35 @@ def make_client(device="auto", **options):
     if device != "auto":
         options["arguments"] = ("--device", device)
     engine = client.Client(**options)
-    check_device(engine.ensure_running(), device)
+    status = engine.ensure_running()
+    if device != "auto":
+        check_device(when_devices_are_known(engine, status), device)
     return engine
+
+
+def when_devices_are_known(engine, status):
+    """The engine's status once its workers know what they work on: those that choose have loaded by then.
+
+    Args:
+        engine: the client.
+        status: the latest.
+    """
+    deadline = time.time() + client.START_SECONDS
+    while time.time() < deadline and any(
+        row.get("device") == "auto" and not row.get("fault") for row in status.get("workers") or []
+    ):
+        time.sleep(BEAT_SECONDS)
+        status = engine.status()
+    return status
 
 
 def check_device(status, device):
     """Refuses an engine that works on another device than asked for. Raises ServiceError."""
-    devices = [row.get("device") or "" for row in status.get("workers") or []]
-    if device == "auto" or not any(devices) or any(one.split(":")[0] == device for one in devices):
+    known = [row["device"] for row in status.get("workers") or [] if row.get("device") not in (None, "", "auto")]
+    if device == "auto" or not known or any(one.split(":")[0] == device for one in known):
         return
     raise client.ServiceError(
-        "the engine that runs works on %s, not on %s" % (" and ".join(filter(None, devices)), device),
+        "the engine that runs works on %s, not on %s" % (" and ".join(known), device),
         "Stop it (kill %s) and run `liif serve --device %s`." % (status.get("pid"), device),
     )
 

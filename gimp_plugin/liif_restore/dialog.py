@@ -81,6 +81,8 @@ def _model_row(config):
     row = Gtk.Box(spacing=6)
     choice = Gtk.ComboBox.new_with_model_and_entry(Gtk.ListStore(str, str))
     choice.set_entry_text_column(0)
+    # Return in it means Restore, as everywhere else in the dialog.
+    choice.get_child().set_activates_default(True)
     words = Gtk.CellRendererText(xpad=12, scale=0.9)
     choice.pack_start(words, True)
     choice.add_attribute(words, "text", 1)

@@ -8,6 +8,7 @@ import shutil
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import child
@@ -169,11 +170,17 @@ def _name_of(image) -> str:
 def new_folder() -> Path:
     """A new folder of this user alone for one report; older ones go."""
     base = _cache() / "liif-restore" / "evidence"
-    base.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for old in base.iterdir():
-        if time.time() - old.stat().st_mtime > KEEP_SECONDS:
-            shutil.rmtree(old, ignore_errors=True)
-    return Path(tempfile.mkdtemp(dir=base))
+    try:
+        base.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for old in base.iterdir():
+            # Another GIMP may have removed it meanwhile.
+            with suppress(FileNotFoundError):
+                if time.time() - old.stat().st_mtime > KEEP_SECONDS:
+                    shutil.rmtree(old, ignore_errors=True)
+        return Path(tempfile.mkdtemp(dir=base))
+    except OSError as error:
+        remedy = "make room there, or set XDG_CACHE_HOME to a folder that you may write to"
+        raise Refusal(f"The report cannot be kept in {base} ({error.strerror}): {remedy}") from error
 
 
 def _cache() -> Path:

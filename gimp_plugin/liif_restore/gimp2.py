@@ -94,7 +94,7 @@ def _ask(image, layer, size, model, device, number, count):
         gimp.progress_update((number + share) / count)
 
     shape = layer.height, layer.width, CHANNELS[layer.type]
-    options = {"size": target, "priority": "person", "model": None if model in ("", "auto") else model}
+    options = {"size": target, "priority": "person", "model": model or None}
     return courier.restore(data, shape, "u8", beat, device, **options)
 
 

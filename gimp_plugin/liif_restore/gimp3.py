@@ -20,7 +20,7 @@ from tell import Progress  # noqa: E402
 PROCEDURE = "plug-in-liif-restore"
 TITLE = "Restore and Enlarge (LIIF)"
 
-MODELS = "auto, web, fast, published or a checkpoint's path; with + at its end asked eight times: better, slower"
+MODELS = "auto, web, fast, published or a checkpoint's path; with + at its end asked eight times; empty: the engine's"
 
 #: Nick of each choice, by argument.
 CHOICES = {

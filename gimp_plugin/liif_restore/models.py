@@ -22,7 +22,7 @@ WORDS = {
 }
 
 #: The model that does the least work, and those that it stands in for: its result is like theirs.
-QUICK, LIKE_QUICK = "fast", ("", AUTO, "web")
+QUICK, LIKE_QUICK = "fast", (AUTO, "web")
 
 
 def plain(model: str) -> str:
@@ -50,7 +50,7 @@ def for_preview(model: str, names, devices) -> tuple[str, str]:
         devices: that the engine works on.
     """
     if QUICK in names and plain(model) in LIKE_QUICK and all(device == "cpu" for device in devices):
-        return QUICK, f"Preview by the quick model “{QUICK}”; the result will be by “{model or AUTO}”."
+        return QUICK, f"Preview by the quick model “{QUICK}”; the result will be by “{model}”."
     if is_slower(model):
         return plain(model), "Preview by the model asked once; for the result it is asked eight times."
     return model, ""

@@ -20,7 +20,7 @@ class Order:
         scale: output per input pixel, at least 1; used where neither width nor height is given.
         width, height: of the result in pixels; 0 for "as the other one says".
         only_artifacts: keep the size, and change only what is selected.
-        model: ``auto``, a shipped name, or the path of a checkpoint.
+        model: ``auto``, a shipped name, or the path of a checkpoint; nothing for the engine's own.
         device: that the engine must work on: auto, cpu, cuda or mps.
         result: ``image``, ``layer`` or ``new-image``.
         layers: ``every``, ``chosen`` or ``merged``.
@@ -57,7 +57,7 @@ class Order:
     def engine_options(self) -> dict:
         """What the engine is told beyond the pixels and the size."""
         # Without a model the engine takes its own, the one that its settings name.
-        return {"priority": "person", "model": None if self.model in ("", "auto") else self.model}
+        return {"priority": "person", "model": self.model or None}
 
 
 def rounded(value: float) -> int:

@@ -48,6 +48,11 @@ def flat(layers) -> list:
     return [one for layer in layers for one in (layer, *flat(layer.get_children() if layer.is_group() else []))]
 
 
+def with_groups(layer) -> list:
+    """A layer, the group that it is in, the group around that, and so on; nothing for None."""
+    return [] if layer is None else [layer, *with_groups(layer.get_parent())]
+
+
 def takes_pixels(layer) -> bool:
     """Whether the layer holds pixels of its own; GIMP draws the others again from what they are made of."""
     special = ("GimpTextLayer", "GimpVectorLayer", "GimpLinkLayer")

@@ -132,7 +132,8 @@ class Preview(Gtk.Box):
                 engine = courier.make_client(order.device)
                 names = [row["name"] for row in engine.models()]
                 GLib.idle_add(self._learn, question, names)
-                options, words = _options(order, names, engine.status())
+                status = courier.when_devices_are_known(engine, engine.status())
+                options, words = _options(order, names, status)
                 data, (height, width, _) = engine.restore_pixels(
                     sent, shape, "u8", on_progress=say, size=shown, **options
                 )

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import change_image
+import client
 import courier
 from gi.repository import Gimp
 from layer_pixels import Encoding, Range, read
 from order import Order, Refusal, rounded
-from parts import Part, flat, outline, takes_pixels
+from parts import Part, flat, outline, takes_pixels, with_groups
 
 #: Pixels around the selection that the engine sees too, so that the result inside is that of the whole image; the
 #: network looks 36 pixels far.
 MARGIN_PIXELS = 64
+
+CHANGED = "The image was changed while the engine worked, so it is left as it is: run the filter again"
 
 
 def restore(image, drawables, order: Order, progress) -> tuple:
@@ -28,13 +31,24 @@ def restore(image, drawables, order: Order, progress) -> tuple:
 
     Raises:
         Refusal, client.ServiceError: in words for people.
+        client.Cancelled: the image was closed.
     """
+    _check_open(image)
     before = outline(image)
     parts = [_merged_part(image, order)] if order.layers == "merged" else _parts(image, drawables, order)
     for number, part in enumerate(parts):
-        _fetch(part, order, _share_of(parts, number, progress))
+        _fetch(part, order, _share_of(parts, number, _while_open(image, progress)))
     _check_unchanged(image, before, parts, order, progress)
-    return change_image.change(image, parts, order, progress)
+    is_ready = change_image.prepare(image, parts, order, lambda: progress("Taking the result", 1.0))
+    # Between the strips of a large image GIMP has let people go on.
+    _check_outline(image, before)
+    return change_image.change(image, parts, order, progress, is_ready)
+
+
+def _check_open(image) -> None:
+    """Ends the work without a word where the person who waited for it has closed the image."""
+    if not image.is_valid():
+        raise client.Cancelled("the image was closed")
 
 
 def _parts(image, drawables, order: Order) -> list[Part]:
@@ -45,9 +59,9 @@ def _parts(image, drawables, order: Order) -> list[Part]:
     chosen = [layer for layer in every if takes_pixels(layer)] if wants_all else _chosen(drawables, every)
     if not chosen:
         raise Refusal("No layer holds pixels: choose a layer with a picture")
-    if order.result == "image":
-        for layer in chosen:
-            _check_lock(layer)
+    for layer in chosen if order.result != "new-image" else []:
+        # A new layer is written into the group of the old one.
+        _check_lock(layer if order.result == "image" else layer.get_parent())
     parts = [_part(image, layer, every.index(layer), order) for layer in chosen]
     parts = [part for part in parts if part is not None]
     if not parts:
@@ -82,11 +96,9 @@ def _chosen(drawables, every) -> list:
 
 def _check_lock(layer) -> None:
     """Refuses what GIMP would end the plug-in for."""
-    one = layer
-    while one is not None:
+    for one in with_groups(layer):
         if one.get_lock_content():
             raise Refusal(f"The pixels of “{one.get_name()}” are locked: unlock them in the Layers dialog")
-        one = one.get_parent()
 
 
 def _part(image, layer, number: int, order: Order) -> Part | None:
@@ -164,13 +176,28 @@ def _fetch(part: Part, order: Order, progress) -> None:
 
 def _check_unchanged(image, before: tuple, parts: list[Part], order: Order, progress) -> None:
     """GIMP lets people go on painting while a plug-in works: what they have changed meanwhile must not be lost."""
-    same = image.is_valid() and outline(image) == before
-    for part in parts if same and order.result == "image" else []:
+    _check_outline(image, before)
+    for part in parts if order.result == "image" else []:
         if part.layer is not None:
             data = read(part.layer, part.encoding, part.rect, lambda: progress("Taking the result", 1.0))
-            same = same and hash(data) == part.seen
-    if not same:
-        raise Refusal("The image was changed while the engine worked, so it is left as it is: run the filter again")
+            if hash(data) != part.seen:
+                raise Refusal(CHANGED)
+
+
+def _check_outline(image, before: tuple) -> None:
+    _check_open(image)
+    if outline(image) != before:
+        raise Refusal(CHANGED)
+
+
+def _while_open(image, progress):
+    """The progress, which ends the work when the image is closed."""
+
+    def tell(words: str, share: float) -> None:
+        _check_open(image)
+        progress(words, share)
+
+    return tell
 
 
 def _share_of(parts: list[Part], number: int, progress):

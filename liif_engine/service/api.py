@@ -196,7 +196,7 @@ class Api:
         async for piece in self._body(request).pieces(MAX_JSON_BYTES):
             text += piece
         asked = parse(FileRequest, bytes(text), self.defaults)
-        self.queue.reserve(0)
+        self.queue.reserve(0, asked.priority)
         return Job(asked, FilePayload(asked, self.limits.max_pixels), 0)
 
     async def _pixel_job(self, request: Request) -> Job:
@@ -207,7 +207,7 @@ class Api:
             length, held = asked.source_bytes, asked.source_bytes + asked.result_bytes
             if body.length not in {None, length}:
                 raise UsageError(f"the body has {body.length} bytes; shape and dtype ask for {length}")
-            self.queue.reserve(held)
+            self.queue.reserve(held, asked.priority)
         return await self._body_job(body, asked, held, lambda: PixelPayload(asked), length)
 
     async def _image_job(self, request: Request) -> Job:
@@ -220,7 +220,7 @@ class Api:
                 raise UsageError("give the picture's length in Content-Length", remedy=REMEDY)
             if held > limit:
                 raise TooLargeError(f"the body, {memory.readable(held)}, is longer than {memory.readable(limit)}")
-            self.queue.reserve(held)
+            self.queue.reserve(held, asked.priority)
         return await self._body_job(body, asked, held, lambda: ImagePayload(asked, self.scratch), limit)
 
     async def _body_job(

@@ -35,6 +35,9 @@ API = 1
 #: How long to wait for one answer; a queued or running job's events come every second. [s]
 ANSWER_SECONDS = 30
 
+#: A body is sent in pieces of this size, since a socket's timeout holds for all that it is given at once. [bytes]
+PIECE_BYTES = 1 << 20
+
 #: How long the service may take to start: Python's imports on a slow disk. [s]
 START_SECONDS = 60
 
@@ -220,6 +223,8 @@ class Client(object):
         response = self.open(method, path, body, headers)
         try:
             return json.loads(response.read().decode("utf-8"))
+        except (EnvironmentError, HTTPException, ValueError) as error:
+            raise NotRunning("the engine went away in the middle of its answer (%s)" % error, "Try again.")
         finally:
             response.close()
 
@@ -229,11 +234,16 @@ class Client(object):
         headers = dict(headers or {}, Connection="close")
         if token:
             headers["Authorization"] = "Bearer " + token
-        # httplib joins header and path to the body, which must not turn the body's bytes into text.
+        body = body or b""
+        if body:
+            headers["Content-Length"] = len(body)
+        # httplib of Python 2.7 joins them, which must not turn bytes into text.
         headers = dict((str(key), str(value)) for key, value in headers.items())
         try:
             try:
-                connection.request(str(method), str(path), body, headers)
+                connection.request(str(method), str(path), None, headers)
+                for start in range(0, len(body), PIECE_BYTES):
+                    connection.send(body[start : start + PIECE_BYTES])
             except EnvironmentError as error:
                 # The service may have refused and closed before it read all: then its answer tells why.
                 if error.errno not in (errno.EPIPE, errno.ECONNRESET):
@@ -474,13 +484,13 @@ def start_service(folder, python=None, seconds=START_SECONDS, arguments=()):
     else:
         options = {"preexec_fn": os.setsid}
     mode = "wb" if os.path.exists(log_path) and os.path.getsize(log_path) > LOG_BYTES else "ab"
-    with open(os.devnull, "rb") as nothing, open(log_path, mode) as log:
-        try:
+    try:
+        with open(os.devnull, "rb") as nothing, open(log_path, mode) as log:
             child = subprocess.Popen(
                 command, stdin=nothing, stdout=log, stderr=log, env=environment, cwd=folder, close_fds=True, **options
             )
-        except EnvironmentError as error:
-            raise NotRunning("%s cannot be started (%s)" % (python, error.strerror), _start_words())
+    except EnvironmentError as error:
+        raise NotRunning("%s cannot be started (%s)" % (python, error.strerror), _start_words())
     try:
         _wait_until_it_answers(folder, child, log_path, time.time() + seconds)
     finally:

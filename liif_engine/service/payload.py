@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -143,7 +144,9 @@ class ImagePayload:
 
     def close(self) -> None:
         """Removes the files."""
-        self._file.close()
+        # A full disk fails it again with what it could not take before.
+        with suppress(OSError):
+            self._file.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

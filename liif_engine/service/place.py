@@ -18,6 +18,7 @@ from typing import IO
 
 from liif_engine.errors import ServiceError
 from liif_engine.service import client
+from liif_engine.workers import segment
 
 #: sun_path of the systems in use holds 104 to 108 bytes.
 MAX_SOCKET_PATH = 103
@@ -76,7 +77,7 @@ def occupy(folder: Path | None, *, loopback: bool) -> Iterator[Place]:
     with _lock(folder) as lock, tempfile.TemporaryDirectory(prefix=SCRATCH_PREFIX) as scratch:
         # Whoever held the lock before is gone, so what it left is stale.
         _remove(folder)
-        _remove_scratch(lock)
+        _remove_left(lock)
         _write(lock, scratch)
         place = Place(folder, Path(scratch))
         try:
@@ -95,7 +96,7 @@ def occupy(folder: Path | None, *, loopback: bool) -> Iterator[Place]:
 def _lock(folder: Path) -> Iterator[IO[str]]:
     """Holds the folder's lock, which the system lets go of however this process ends.
 
-    The file stays: it tells who holds the lock, and where the holder's scratch folder is.
+    The file stays: it tells who holds the lock, where its scratch folder is and how its shared memory is called.
     """
     deadline = time.monotonic() + HANDOVER_SECONDS
     with (folder / "engine.lock").open("a+") as file:
@@ -117,14 +118,16 @@ def _lock(folder: Path) -> Iterator[IO[str]]:
 
 def _write(lock: IO[str], scratch: str) -> None:
     lock.truncate(0)
-    lock.write(f"{os.getpid()}\n{scratch}\n")
+    lock.write(f"{os.getpid()}\n{scratch}\n{segment.PREFIX}\n")
     lock.flush()
 
 
-def _remove_scratch(lock: IO[str]) -> None:
+def _remove_left(lock: IO[str]) -> None:
     """Removes what a service that was killed left of the pictures it was sent."""
     lock.seek(0)
-    path = Path(([*lock.read().splitlines(), "", ""])[1])
+    _, scratch, prefix, *_ = [*lock.read().splitlines(), "", "", ""]
+    segment.remove_left(prefix)
+    path = Path(scratch)
     # A link or another user's folder of that name is left alone.
     if path.name.startswith(SCRATCH_PREFIX) and path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)

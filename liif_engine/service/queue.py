@@ -27,7 +27,7 @@ class Limits:
     """What the queue takes.
 
     Attributes:
-        max_jobs: waiting at once.
+        max_jobs: waiting at once, of each priority.
         max_held_bytes: of pictures and results held for all jobs together.
         max_seconds: of work on one job.
         follow_seconds: a job that nobody has followed for so long is cancelled, unless detached.
@@ -67,8 +67,12 @@ class Queue:
         self._loop = asyncio.get_running_loop()
         self.workers = make_workers(lambda: self._soon(self._dispatch))
 
-    def reserve(self, size: int) -> None:
+    def reserve(self, size: int, priority: str) -> None:
         """Counts `size` bytes as held, from before the body arrives.
+
+        Args:
+            size: of the picture and its result.
+            priority: of the job; a full backlog keeps no person out.
 
         Raises:
             TooLargeError: more than may ever be held.
@@ -82,7 +86,7 @@ class Queue:
                 f"the picture and its result take {memory.readable(size)};"
                 f" the service takes {memory.readable(self.limits.max_held_bytes)}"
             )
-        if self.waiting() >= self.limits.max_jobs:
+        if self.waiting(priority) >= self.limits.max_jobs:
             raise BusyError(f"{self.limits.max_jobs} jobs are waiting already")
         if self.held_bytes + size > self.limits.max_held_bytes:
             self._forget_unclaimed(size)

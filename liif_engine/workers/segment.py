@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import secrets
 from contextlib import suppress
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
@@ -12,6 +14,9 @@ from liif_engine.errors import MemoryExhaustedError
 
 #: Where Linux keeps shared memory as files.
 SHARED_FOLDER = Path("/dev/shm")
+
+#: How the names of all segments begin that this process makes; see `remove_left`.
+PREFIX = f"liif-{secrets.token_hex(6)}-"
 
 REMEDY = "Wait for other jobs to end, or enlarge the shared memory (docker run --shm-size, or remount /dev/shm)."
 
@@ -45,7 +50,7 @@ class Segment:
             if size > free.f_bavail * free.f_frsize:
                 raise _no_room(size)
         try:
-            block = SharedMemory(create=True, size=size)
+            block = SharedMemory(PREFIX + secrets.token_hex(4), create=True, size=size)
         except OSError as error:
             raise _no_room(size) from error
         try:
@@ -76,6 +81,17 @@ class Segment:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def remove_left(prefix: str) -> None:
+    """Removes the segments of a process that was killed together with the one that Python has tidy up after it.
+
+    Args:
+        prefix: that process's `PREFIX`; anything else is left alone.
+    """
+    if re.fullmatch(r"liif-[0-9a-f]{12}-", prefix):
+        for path in SHARED_FOLDER.glob(f"{prefix}*"):
+            path.unlink(missing_ok=True)
 
 
 def _reserve(name: str, size: int) -> None:

@@ -8,7 +8,13 @@ from faults import Faulty
 
 from liif_engine import Engine
 
+#: The models asked for so far; the first one is that of the service's settings.
+_asked: list[str] = []
+
 
 def either(model: str, **rest: Any) -> Any:
-    """The engine that the model's name asks for."""
+    """The engine that the model's name asks for; ``auto``, as the dialog begins with, is that of the settings."""
+    _asked.append(model)
+    if model == "auto":
+        model = _asked[0]
     return Engine(model, **rest) if model.endswith(".safetensors") else Faulty(model, **rest)

@@ -196,6 +196,36 @@ def test_old_reports_go(gimp: RealGimp) -> None:
     assert second.exists()
 
 
+@pytest.mark.usefixtures("stand_in")
+def test_a_report_that_another_gimp_removes_is_no_fault(gimp: RealGimp) -> None:
+    first = Path(explain(gimp, "a photo")["report"])
+    gone = first.parent.parent / "gone"
+    gone.symlink_to(gone.with_name("removed"))
+    try:
+        assert explain(gimp, "a photo")["status"] == "success"
+    finally:
+        gone.unlink()
+
+
+def test_where_no_report_can_be_kept_that_is_said(gimp: RealGimp) -> None:
+    folder = gimp.home / ".cache" / "liif-restore" / "evidence"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    kept = folder.with_name("kept")
+    if folder.exists():
+        folder.rename(kept)
+    folder.touch()
+    try:
+        answer = explain(gimp, "a photo")
+    finally:
+        folder.unlink()
+        if kept.exists():
+            kept.rename(folder)
+    assert answer["status"] == "execution-error"
+    assert str(folder) in answer["error"]
+    assert "XDG_CACHE_HOME" in answer["error"]
+    assert "Traceback" not in answer["error"]
+
+
 def test_the_real_engine_writes_the_report(gimp: RealGimp) -> None:
     answer = explain(gimp, "turned", "image.select_rectangle(Gimp.ChannelOps.REPLACE, 16, 16, 16, 16)", seconds=300)
     assert answer["status"] == "success", answer

@@ -127,6 +127,44 @@ answer = [result["status"], result.get("error"), size(image)]
     assert size == ([20, 20] if how == "scaled" else [24, 24])
 
 
+@pytest.mark.usefixtures("engine")
+def test_what_changes_while_the_result_is_laid_ready_is_not_lost_either(gimp: RealGimp) -> None:
+    """Of what lies outside the selection nothing was sent: a larger one must not be filled with nothing."""
+    file = gimp.home / "profile" / "plug-ins" / "liif_restore" / "change_image.py"
+    kept, line = file.read_text(), "    return True\n"
+    assert kept.count(line) == 1
+    file.write_text(kept.replace(line, "    image.select_rectangle(Gimp.ChannelOps.REPLACE, 1, 1, 190, 20)\n" + line))
+    code = """
+image = new_image(200, 24); layer = add_layer(image); image.select_rectangle(Gimp.ChannelOps.REPLACE, 1, 1, 9, 9)
+before = state(image)
+result = call(image, only_artifacts=True, model="copy")
+answer = [result["status"], result.get("error"), state(image) == before]
+"""
+    try:
+        status, error, unchanged = gimp.do(code)
+    finally:
+        file.write_text(kept)
+    assert unchanged
+    assert status == "execution-error"
+    assert "was changed while the engine worked" in error
+
+
+def test_an_image_that_is_closed_ends_the_work(gimp: RealGimp, engine: Service) -> None:
+    """Nobody would see the result; here the plug-in itself deletes the image, as GIMP does with its last window."""
+    file = gimp.home / "profile" / "plug-ins" / "liif_restore" / "tell.py"
+    kept, line = file.read_text(), "        if words != self._words:\n"
+    assert kept.count(line) == 1
+    close = "        if words == 'Restoring':\n            [one.delete() for one in Gimp.get_images()]\n"
+    file.write_text(kept.replace(line, close + line))
+    cancelled = engine.client.status()["queue"]["cancelled"]
+    try:
+        status = gimp.do('image = new_image(64, 64); add_layer(image); answer = call(image, model="slow:60")["status"]')
+    finally:
+        file.write_text(kept)
+    assert status == "cancel"
+    until(lambda: engine.client.status()["queue"]["cancelled"] == cancelled + 1)
+
+
 def test_a_person_in_gimp_goes_before_the_backlog(gimp: RealGimp, engine: Service) -> None:
     wanted = {"scale": 1, "model": "slow:2", "priority": "backlog", "detach": True}
     backlog = [engine.client.submit_pixels(bytes(12), (2, 2, 3), "u8", **wanted) for _ in range(20)]
@@ -181,7 +219,7 @@ def _in_background(gimp: RealGimp, code: str) -> Any:
 
 def _holds_pixels(engine: Service) -> bool:
     """Whether the service still has shared memory of a job."""
-    return "/dev/shm/psm_" in Path(f"/proc/{engine.process.pid}/maps").read_text()
+    return "/dev/shm/liif-" in Path(f"/proc/{engine.process.pid}/maps").read_text()
 
 
 def _end(services: list[Service]) -> None:

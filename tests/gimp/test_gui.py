@@ -251,6 +251,29 @@ def test_the_evidence_is_shown_in_the_browser(screen: Screen) -> None:
     assert "GIMP3_DIRECTORY" not in (screen.home / "browser.env").read_text()
 
 
+def test_an_image_that_is_closed_ends_the_work(screen: Screen, engine_of: Callable[[str], Service]) -> None:
+    """The last of these tests: the image is gone then."""
+    engine = engine_of("slow:60")
+    # Else GIMP would ask whether to save it.
+    screen.gimp.do("answer = [image.clean_all() for image in Gimp.get_images()]", images="keep")
+    _open_dialog(screen)
+    until(lambda: engine.client.status()["queue"]["done"] == 1)
+    # From the field of the model, where a person may have written a path.
+    screen.focus(TITLE)
+    screen.key("alt+m", "Return")
+    until(lambda: not screen.windows(TITLE))
+    until(lambda: engine.client.status()["queue"]["running"])
+    screen.focus(BEFORE)
+    screen.key("ctrl+w")
+    until(lambda: not screen.windows(BEFORE))
+    screen.shot("closed")
+    until(lambda: not screen.gimp.plug_ins(), seconds=30)
+    until(lambda: engine.client.status()["queue"]["cancelled"] == 1)
+    assert engine.client.status()["memory"]["held_bytes"] == 0
+    assert screen.gimp.do(IMAGES, images="keep") == 0
+    screen.shot("closed-and-over")
+
+
 def _press_cancel(screen: Screen) -> None:
     """Clicks where the status bar has its Cancel button."""
     x, y, width, height = screen.place(BEFORE) if screen.windows(BEFORE) else screen.place(AFTER)

@@ -57,6 +57,59 @@ answer = dict(image=size(image), names=[x.get_name() for x in image.get_layers()
     }
 
 
+GROUPED = """
+image = new_image(41, 31)
+group = Gimp.GroupLayer.new(image); image.insert_layer(group, None, 0)
+image.select_rectangle(Gimp.ChannelOps.REPLACE, 10, 10, 20, 10)
+inner = [add_layer(image, str(n), (7 + n, 5 + n), alpha=True, at=(3 * n + 1, 2 * n + 1), parent=group)
+    for n in range(9)]
+"""
+
+
+def test_the_mask_of_a_group_is_kept(gimp: RealGimp) -> None:
+    """A group's mask is cut to the layers in it, whenever they change their size."""
+    code = """
+group.add_mask(group.create_mask(Gimp.AddMaskType.SELECTION)); Gimp.Selection.none(image)
+twin = image.duplicate()
+result = call(image, scale=2.0, model="copy")
+assert result["status"] == "success", result
+Gimp.context_set_interpolation(Gimp.InterpolationType.CUBIC)
+twin.scale(*size(image))
+mask, wanted = group.get_mask(), twin.get_layers()[0].get_mask()
+answer = [size(mask) == size(wanted), place(mask) == place(wanted), pixels(mask, "Y u8") == pixels(wanted, "Y u8"),
+    max(pixels(mask, "Y u8")), [size(x) for x in inner] == [[2 * (7 + n), 2 * (5 + n)] for n in range(9)]]
+"""
+    assert gimp.do(GROUPED + code) == [True, True, True, 255, True]
+
+
+def test_a_mask_in_a_group_loses_no_edge_where_gimp_rounds_otherwise(gimp: RealGimp) -> None:
+    """In a group a masked layer gets the size that GIMP gives it, here a pixel less, and its mask the same."""
+    code = """
+image = new_image(100, 80); group = Gimp.GroupLayer.new(image); image.insert_layer(group, None, 0)
+add_layer(image, parent=group)
+layer = add_layer(image, "masked", (11, 11), alpha=True, at=(4, 4), parent=group)
+layer.add_mask(layer.create_mask(Gimp.AddMaskType.WHITE))
+result = call(image, scale=1.37, model="copy")
+assert result["status"] == "success", result
+answer = [size(layer) == size(layer.get_mask()), min(pixels(layer.get_mask(), "Y u8")), size(layer)]
+"""
+    same, least, (width, height) = gimp.do(code)
+    assert (same, least) == (True, 255)
+    assert {width, height} <= {15, 16}
+
+
+def test_a_layer_of_locked_position_is_restored_without_a_complaint(gimp: RealGimp) -> None:
+    code = """
+image = new_image(20, 20); layer = add_layer(image, at=(3, 2)); before = pixels(layer, "R'G'B' u8", (5, 5, 1, 1))
+layer.set_lock_position(True)
+result = call(image, scale=2.0, model="copy")
+answer = [result["status"], size(layer), place(layer), pixels(layer, "R'G'B' u8", (10, 10, 1, 1)) == before]
+"""
+    said = gimp.log.stat().st_size
+    assert gimp.do(code) == ["success", [40, 40], [6, 4], True]
+    assert b"cannot be modified" not in gimp.log.read_bytes()[said:]
+
+
 def test_layers_stay_aligned_at_any_scale(gimp: RealGimp) -> None:
     """Two layers that touch still touch, as GIMP rounds."""
     code = """
@@ -146,6 +199,29 @@ answer = [pixels(new.get_mask(), "Y u8", (px - x, 12 - y, 1, 1))[0] for px in (5
     assert gimp.do(code) == [0, 255]
 
 
+def test_a_new_layer_has_its_place_in_a_group_of_locked_position_too(gimp: RealGimp) -> None:
+    code = """
+image = new_image(40, 30); group = Gimp.GroupLayer.new(image); image.insert_layer(group, None, 0)
+add_layer(image, "photo", (10, 10), at=(7, 5), parent=group); group.set_lock_position(True)
+result = call(image, [group.get_children()[0]], result="layer", only_artifacts=True, model="copy")
+answer = [result["status"], place(group.get_children()[0]), len(group.get_children())]
+"""
+    assert gimp.do(code) == ["success", [7, 5], 2]
+
+
+def test_what_is_locked_can_be_had_as_a_new_image_and_is_locked_there_too(gimp: RealGimp) -> None:
+    code = """
+group.set_lock_content(True); inner[4].set_lock_content(True)
+before = state(image), pixels(inner[4], None)
+result = call(image, result="new-image", scale=2.0, model="copy")
+assert result["status"] == "success", result
+there = result["image"].get_layers()[0]
+answer = [(state(image), pixels(inner[4], None)) == before, there.get_lock_content(),
+    [x.get_lock_content() for x in there.get_children()].count(True), size(there.get_children()[4]), size(inner[4])]
+"""
+    assert gimp.do(GROUPED + code) == [True, True, 1, [22, 18], [11, 9]]
+
+
 def test_a_new_image_leaves_this_one_alone(gimp: RealGimp) -> None:
     code = """
 before = state(image)
@@ -216,6 +292,12 @@ REFUSED = {
         "image = new_image(9, 9); g = Gimp.GroupLayer.new(image); image.insert_layer(g, None, 0)\n"
         "add_layer(image, parent=g); g.set_name('box'); g.set_lock_content(True)",
         {},
+        "The pixels of “box” are locked",
+    ),
+    "new layer in a locked group": (
+        "image = new_image(9, 9); g = Gimp.GroupLayer.new(image); image.insert_layer(g, None, 0)\n"
+        "add_layer(image, parent=g); g.set_name('box'); g.set_lock_content(True)",
+        {"result": "layer"},
         "The pixels of “box” are locked",
     ),
     "group": (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gimp_plugin.liif_restore import models
+from gimp_plugin.liif_restore.order import Order
 
 SHIPPED = ["fast", "published", "web"]
 
@@ -38,7 +39,13 @@ def test_the_preview_is_by_the_model_itself_where_that_is_quick_or_no_other_is_l
 
 
 def test_a_quick_preview_names_both_models() -> None:
-    model, words = models.for_preview("", SHIPPED, ["cpu"])
+    model, words = models.for_preview("auto", SHIPPED, ["cpu"])
     assert model == "fast"
     assert "“fast”" in words
     assert "“auto”" in words
+
+
+def test_auto_is_auto_whatever_the_engine_takes_where_nothing_is_said() -> None:
+    assert Order().engine_options()["model"] == "auto"
+    assert Order(model="").engine_options()["model"] is None
+    assert models.for_preview("", SHIPPED, ["cpu"]) == ("", ""), "the engine's own may be any model"

@@ -7,11 +7,13 @@ import inspect
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from http.client import HTTPConnection
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -206,6 +208,61 @@ def test_what_keeps_it_from_starting_is_told(alone: str, monkeypatch: pytest.Mon
     assert caught.value.remedy
     with pytest.raises(NotRunning, match="cannot be started"):
         Client(alone, python=f"{alone}/no-such-python").status()
+
+
+def test_a_log_that_cannot_be_written_is_told(alone: str) -> None:
+    Path(alone, "engine.log").mkdir()
+    with pytest.raises(NotRunning, match="cannot be started"):
+        Client(alone, python=sys.executable).status()
+
+
+def test_a_large_body_goes_in_pieces_each_with_a_time_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A socket's timeout holds for all that it is given at once, and gigabytes take longer than an answer may."""
+    ours, theirs = socket.socketpair()
+    given: list[int] = []
+
+    class Watched(socket.socket):
+        def sendall(self, data: Any, *rest: Any) -> None:
+            given.append(len(data))
+            super().sendall(data, *rest)
+
+    connection = HTTPConnection("localhost")
+    connection.sock = Watched(fileno=ours.detach())
+    monkeypatch.setattr(client, "connect", lambda _: (connection, None))
+    body, got = os.urandom(5_000_000), bytearray()
+
+    def answer() -> None:
+        while len(got) < len(body) or not got.endswith(body[-100:]):
+            got.extend(theirs.recv(1 << 16))
+        theirs.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}")
+
+    server = threading.Thread(target=answer, daemon=True)
+    server.start()
+    Client("nowhere").open("POST", "/v1/jobs", body, {"Content-Type": "application/octet-stream"}).close()
+    server.join(30)
+    theirs.close()
+    head, _, sent = bytes(got).partition(b"\r\n\r\n")
+    assert sent == body
+    assert b"Content-Length: 5000000" in head
+    assert max(given) <= 1 << 20
+
+
+@pytest.mark.parametrize("answer", [b"Content-Length: 100\r\n\r\n{", b"Content-Length: 5\r\n\r\n<html"])
+def test_an_answer_that_is_cut_or_anothers_means_that_the_service_is_not_there(
+    monkeypatch: pytest.MonkeyPatch, answer: bytes
+) -> None:
+    def connect(_: str) -> tuple[HTTPConnection, None]:
+        ours, theirs = socket.socketpair()
+        connection = HTTPConnection("localhost")
+        connection.sock = ours
+        with theirs:
+            theirs.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\n" + answer)
+            theirs.shutdown(socket.SHUT_WR)
+        return connection, None
+
+    monkeypatch.setattr(client, "connect", connect)
+    with pytest.raises(NotRunning, match="went away"):
+        Client("nowhere", start=False).status()
 
 
 def test_where_the_engine_is_is_remembered(alone: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -138,6 +138,25 @@ def test_after_kill_9_the_next_one_takes_over_and_nothing_is_left(start: Start) 
     assert not scratch.exists()
 
 
+@pytest.mark.skipif(not Path("/dev/shm").exists(), reason="shared memory has no files here; it has on Linux")
+def test_shared_memory_goes_though_everything_was_killed_at_once(start: Start) -> None:
+    """As the system does with a whole group when memory runs out: also with what Python has to tidy up."""
+    first = start()
+    job = first.client.submit_pixels(PIXELS, SHAPE, "u8", scale=1, model="slow:60", detach=True)
+    wait_until(lambda: job.state()["state"] == "running", "it did not start")
+    pid = first.process.pid
+    os.kill(pid, signal.SIGSTOP)  # so that it does nothing about the death of the others
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    threads = [path.read_text().split() for path in children.parents[1].glob("*/children")]
+    prefix = Path(first.folder, "engine.lock").read_text().splitlines()[2]
+    for child in [int(number) for numbers in threads for number in numbers]:
+        os.kill(child, signal.SIGKILL)
+    first.kill()
+    assert len(list(Path("/dev/shm").glob(f"{prefix}*"))) == 2, "the picture and its result"
+    start()
+    assert list(Path("/dev/shm").glob(f"{prefix}*")) == []
+
+
 def is_alive(pid: int) -> bool:
     """Whether a process runs; one that is dead and not yet collected does not."""
     try:

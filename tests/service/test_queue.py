@@ -64,7 +64,7 @@ class Scene:
     ) -> Job:
         text = f'{{"source": "/{name}", "scale": 2, "client": "{client}", "priority": "{priority}"}}'
         asked = parse(FileRequest, text.encode(), Defaults()).model_copy(update={"detach": detach})
-        self.queue.reserve(held)
+        self.queue.reserve(held, priority)
         job = Job(asked, FilePayload(asked, 1000), held)
         self.queue.add(job)
         return job
@@ -181,17 +181,30 @@ def test_limits_of_the_queue() -> None:
         s.add("runs", held=60)
         s.add("waits")
         with pytest.raises(BusyError, match="1 jobs are waiting"):
-            s.queue.reserve(0)
+            s.queue.reserve(0, "backlog")
         await s.end()
         with pytest.raises(BusyError, match="hold 60 bytes"):
-            s.queue.reserve(50)
+            s.queue.reserve(50, "backlog")
         with pytest.raises(TooLargeError):
-            s.queue.reserve(101)
+            s.queue.reserve(101, "backlog")
         s.queue.jobs[next(iter(s.queue.jobs))].ended = time.monotonic() - 31
-        s.queue.reserve(50)  # nobody came for the first result
+        s.queue.reserve(50, "backlog")  # nobody came for the first result
         assert s.queue.held_bytes == 50
 
     scene(play, max_jobs=1, max_held_bytes=100)
+
+
+def test_a_full_backlog_keeps_no_person_out() -> None:
+    async def play(s: Scene) -> None:
+        s.add("runs")
+        s.add("waits")
+        with pytest.raises(BusyError):
+            s.add("too much")
+        person = s.add("person", priority="person")
+        await settle()
+        assert person.state == "running"
+
+    scene(play, max_jobs=1)
 
 
 def test_ended_jobs_are_forgotten() -> None:
@@ -220,7 +233,7 @@ def test_the_end_of_the_service_ends_the_jobs_with_words_that_say_so() -> None:
             error = job.as_dict()["error"]
             assert (job.state, error["message"], error["retryable"]) == ("failed", "the service ended", True)
         with pytest.raises(ServiceError, match="ending"):
-            s.queue.reserve(0)
+            s.queue.reserve(0, "backlog")
 
     scene(play)
 
