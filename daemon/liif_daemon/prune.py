@@ -78,7 +78,7 @@ def _be_alone(store: Store) -> None:
         raise LiifError(
             f"no original is let go: {names} keeps originals here too",
             path=store.folder,
-            remedy="Give each its own daemon.originals. If that ledger is gone for good, remove its file in ledgers/.",
+            remedy="Give each its own daemon.originals. If that ledger is gone for good, remove the file in ledgers/ that names it.",
         )
 
 

@@ -53,13 +53,19 @@ def no_engine(_: Order) -> None:
     raise EngineError("no engine", "wait")
 
 
+def a_picture_and_a_newer_one(workshop: Workshop) -> tuple[Path, Path]:
+    """A picture in the watched folder, and another one outside that is to take its place."""
+    path, newer = workshop.folder / "a.jpg", workshop.base / "newer.jpg"
+    draw(path, 1)
+    draw(newer, 2, 24, 20)
+    return path, newer
+
+
 @pytest.mark.parametrize("step", ["swapped", "swap verified"])
 def test_a_file_that_comes_as_a_result_takes_its_place_is_seen(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    path, newer = workshop.folder / "a.jpg", workshop.base / "newer.jpg"
-    draw(path, 1)
-    draw(newer, 2, 24, 20)
+    path, newer = a_picture_and_a_newer_one(workshop)
     at(monkeypatch, step, lambda: newer.replace(path))
     workshop.once()
     assert workshop.once() == {"done": 2}
@@ -69,9 +75,7 @@ def test_a_file_that_comes_as_a_result_takes_its_place_is_seen(
 def test_a_file_that_comes_as_an_original_comes_back_is_seen(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, newer = workshop.folder / "a.jpg", workshop.base / "newer.jpg"
-    draw(path, 1)
-    draw(newer, 2, 24, 20)
+    path, newer = a_picture_and_a_newer_one(workshop)
     workshop.once()
     at(monkeypatch, "swap verified", lambda: newer.replace(path))
     assert undo_all(workshop, path) == 1
@@ -81,9 +85,7 @@ def test_a_file_that_comes_as_an_original_comes_back_is_seen(
 def test_a_file_that_comes_as_a_killed_run_is_put_in_order_is_seen(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, newer = workshop.folder / "a.jpg", workshop.base / "newer.jpg"
-    draw(path, 1)
-    draw(newer, 2, 24, 20)
+    path, newer = a_picture_and_a_newer_one(workshop)
     recover = work.recover
 
     def and_then(*arguments: Any) -> str | None:
