@@ -78,7 +78,10 @@ def _be_alone(store: Store) -> None:
         raise LiifError(
             f"no original is let go: {names} keeps originals here too",
             path=store.folder,
-            remedy="Give each its own daemon.originals. If that ledger is gone for good, remove the file in ledgers/ that names it.",
+            remedy=(
+                "Give each its own daemon.originals."
+                " If that ledger is gone for good, remove the file in ledgers/ that names it."
+            ),
         )
 
 
