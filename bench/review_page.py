@@ -60,7 +60,7 @@ def fill(base: Path, count: int) -> Path:
     config = base / "config.yaml"
     config.write_text(json.dumps({"daemon": {"state": str(base / "state")}, "folders": [{"path": str(base / "p")}]}))
     ledger, store = Ledger(base / "state" / "ledger.sqlite3"), Store(base / "state" / "originals")
-    ledger._db.execute("PRAGMA synchronous=OFF")  # only while it is filled
+    ledger._file._file.execute("PRAGMA synchronous=OFF")  # only while it is filled
     for number in range(count):
         path = base / "p" / f"folder {number % 23}" / f"picture {number:05}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -73,7 +73,7 @@ def fill(base: Path, count: int) -> Path:
         row = {"folder": base / "p", "path": path, "source_sha256": sha256, "target": "2x", "in_place": True}
         row |= {"size": len(original), "mtime_ns": 0, "model": "web", "width": 320, "height": 240}
         with ledger.together():
-            ledger.keep(sha256, len(original), math.inf)
+            ledger.originals.promise(sha256, len(original), math.inf)
             ledger.queue([row])
             job = ledger.claim()[0]
             out = {"destination": path, "model": "web", "out": (640, 480), "kept": True}

@@ -29,7 +29,7 @@ ENGINE_LAYERS = [
 ]
 DAEMON_LAYERS = [
     ("liif_daemon.settings", "liif_daemon.steps", "liif_daemon.mounts"),
-    ("liif_daemon.ledger", "liif_daemon.ledger_schema", "liif_daemon.ledger_review", "liif_daemon.places"),
+    ("liif_daemon.ledger", "liif_daemon.places"),
     ("liif_daemon.names", "liif_daemon.exchange", "liif_daemon.carry", "liif_daemon.figures"),
     ("liif_daemon.store", "liif_daemon.settle", "liif_daemon.progress", "liif_daemon.engine", "liif_daemon.looking"),
     ("liif_daemon.watcher", "liif_daemon.replace", "liif_daemon.status", "liif_daemon.examine"),

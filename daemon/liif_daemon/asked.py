@@ -80,7 +80,7 @@ def as_watched(path: Path, settings: Settings, ledger: Ledger) -> Path:
     is_folder = os.path.isdir(path)  # noqa: PTH112 - raises nothing where a share is dead
     real = Path(os.path.realpath(path)) if is_folder else Path(os.path.realpath(path.parent)) / path.name
     names = {path: False}
-    for top in dict.fromkeys([*(one.path for one in settings.folders), *ledger.folders()]):
+    for top in dict.fromkeys([*(one.path for one in settings.folders), *ledger.folders.all()]):
         with suppress(ValueError):
             names.setdefault(top / real.relative_to(os.path.realpath(top)), True)
         names[path] |= top == path or top in path.parents

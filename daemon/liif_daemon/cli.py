@@ -19,7 +19,7 @@ from liif_engine import entry
 from liif_engine.errors import ConfigError, ExitCode, LiifError, OutputError, UsageError, combined_exit_code, printable
 
 if TYPE_CHECKING:
-    from liif_daemon.ledger_review import ReviewLedger
+    from liif_daemon.ledger.review import ReviewLedger
     from liif_daemon.settings import Settings
 
 app = typer.Typer(
@@ -141,7 +141,7 @@ def why(files: Files, config: Config = None) -> None:
     with _ledger(config) as (settings, ledger):
         for file in files:
             path = asked.as_watched(asked.absolute(file), settings, ledger)
-            said = reasons(path, settings, ledger, Store(settings.daemon.originals_folder, ledger.owner()))
+            said = reasons(path, settings, ledger, Store(settings.daemon.originals_folder, ledger.originals.owner()))
             print(f"{printable(file)}\n" + "\n".join(f"  {line}" for line in said or ["Nothing is known of it."]))
 
 
@@ -166,7 +166,7 @@ def undo(
     failures: list[LiifError] = []
     with _ledger(config) as (settings, ledger):
         after = 0.0 if since is None else asked.moment(since)
-        store = Store(settings.daemon.originals_folder, ledger.owner())
+        store = Store(settings.daemon.originals_folder, ledger.originals.owner())
         for path in [asked.as_watched(asked.absolute(file), settings, ledger) for file in files or []] or [
             Path(os.sep)
         ]:
@@ -270,7 +270,7 @@ def prune(
     with _ledger(config) as (settings, ledger):
         days = None if older_than is None else (time.time() - asked.moment(older_than)) / 86400
         also = ledger.reviewed_originals() if reviewed else frozenset[str]()
-        store = Store(settings.daemon.originals_folder, ledger.owner())
+        store = Store(settings.daemon.originals_folder, ledger.originals.owner())
         if days is not None and not (dry_run or yes):
             whole = prune_all(ledger, store, older_than_days=days, also=also, dry_run=True)
             over = prune_all(ledger, store, also=also, dry_run=True)
@@ -355,7 +355,7 @@ def _agree_to_lose(count: int, size: str) -> None:
 def _ledger(config: Path | None, *, forgiving: bool = False) -> Iterator[tuple[Settings, ReviewLedger]]:
     """The settings and the open ledger; `forgiving` finds the ledger even if a folder's settings are wrong now."""
     from liif_daemon import places
-    from liif_daemon.ledger_review import ReviewLedger
+    from liif_daemon.ledger.review import ReviewLedger
     from liif_daemon.settings import load_daemon
 
     try:

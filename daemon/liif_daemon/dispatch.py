@@ -52,7 +52,7 @@ class Daemon:
 
     def __init__(self, settings: Settings, ledger: Ledger, engine: Engine, *, once: bool = False) -> None:
         self.settings, self.ledger, self.engine, self.once = settings, ledger, engine, once
-        self.store = Store(settings.daemon.originals_folder, ledger.owner())
+        self.store = Store(settings.daemon.originals_folder, ledger.originals.owner())
         self.progress = Progress(places.status_path(settings))
         self.settling = Settling()
         self.tally = Tally()
@@ -157,7 +157,7 @@ class Daemon:
         self.ledger.withdraw(old, "queued under other settings, and looked at again under these")
         for job in old:
             if (name := self._present_name(job.path)) is not None:
-                self.ledger.overlook(name)
+                self.ledger.looks.forget(name)
 
     def _is_outdated(self, job: Job) -> bool:
         folder = self.settings.folder_of(job.path)
@@ -253,7 +253,7 @@ class Daemon:
         for path, folder in list(self._scans.items()):
             for found in pictures(folder, folder.path, self.stopping.is_set, self._missed):
                 try:
-                    if not self.ledger.seen(found, Glance.of(found), folder.rules):
+                    if not self.ledger.looks.knows(found, Glance.of(found), folder.rules):
                         self._hint(found, folder)
                 except FileNotFoundError:
                     continue
@@ -275,7 +275,7 @@ class Daemon:
         if path is not None:
             with suppress(OSError):  # it has gone
                 glance = Glance.of(path)
-                self._deadly[path] = glance, self.ledger.died_of(path, glance)
+                self._deadly[path] = glance, self.ledger.looks.died_of(path, glance)
 
     def _verdict(self, path: Path, folder: FolderSettings) -> Verdict:
         if path in self._deadly:
@@ -291,7 +291,7 @@ class Daemon:
         self.looking.at(path)
         self.missed.pop(path, None)
         try:
-            if self.ledger.seen(path, Glance.of(path), folder.rules):
+            if self.ledger.looks.knows(path, Glance.of(path), folder.rules):
                 return
             verdict = self._verdict(path, folder)
             if record(path, folder, self.settings, self.ledger, verdict):

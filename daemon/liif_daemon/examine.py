@@ -116,7 +116,7 @@ def record(path: Path, folder: FolderSettings, settings: Settings, ledger: Ledge
             for one in rows:  # all sizes, so that `retry` queues them all
                 ledger.note(one, found.kind, found.reason)
         # What the rules of the folder decided is looked at again when they change.
-        ledger.see(path, found.glance, found.sha256, folder.rules if found.kind == "skipped" else "")
+        ledger.looks.remember(path, found.glance, found.sha256, folder.rules if found.kind == "skipped" else "")
     return found.kind == "job"
 
 

@@ -61,10 +61,10 @@ class Figures(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Every metric."""
-        tally = self.tally
-        jobs = [({"state": state}, count) for state, count in self.ledger.counts().items()]
+        tally, overview = self.tally, self.ledger.overview
+        jobs = [({"state": state}, count) for state, count in overview.counts().items()]
         yield gauge("daemon_jobs", "Jobs in the ledger, by state.", jobs)
-        yield gauge("daemon_waiting_pixels", "Pixels of all that waits.", self.ledger.waiting_megapixels() * 1e6)
+        yield gauge("daemon_waiting_pixels", "Pixels of all that waits.", overview.waiting_megapixels() * 1e6)
         yield counter("daemon_source_pixels", "Pixels of pictures restored since the start.", tally.pixels["source"])
         yield counter("daemon_result_pixels", "Pixels of their results.", tally.pixels["result"])
         words = "Seconds of jobs by stage: look (is it still there), engine, verify (decode again), replace."
@@ -73,7 +73,7 @@ class Figures(Collector):
         yield counter("daemon_retries", "Tries that failed and are repeated, by the kind of error.", retries)
         failures = [({"reason": key}, count) for key, count in tally.failures.copy().items()]
         yield counter("daemon_failures", "Jobs that failed for good, by the kind of error.", failures)
-        count, size = self.ledger.store_size()
+        count, size = self.ledger.originals.total()
         yield gauge("daemon_originals", "Originals in the store.", count)
         yield gauge("daemon_store_bytes", "Their bytes.", size)
         with suppress(OSError):

@@ -47,7 +47,7 @@ def agree(settings: Settings, ledger: Ledger, engine: ServiceEngine | None, ask:
     Raises:
         UsageError: it is much, and nobody agreed.
     """
-    new = [folder for folder in settings.folders if not ledger.folder(folder.path)[1]]
+    new = [folder for folder in settings.folders if not ledger.folders.is_agreed(folder.path)]
     waiting = [(folder, count(folder, ledger)) for folder in new]
     total = sum(found.count for _, found in waiting)
     if total > settings.daemon.ask_above:
@@ -64,7 +64,7 @@ def agree(settings: Settings, ledger: Ledger, engine: ServiceEngine | None, ask:
             raise UsageError("not agreed to; nothing was changed", remedy="Try `liif-daemon scan --dry-run` first.")
     for folder in new:
         if not names_files_alone(folder):  # who agreed to some files has not agreed to the folder
-            ledger.set_folder(folder.path, agreed=True)
+            ledger.folders.agree(folder.path)
 
 
 def count(folder: FolderSettings, ledger: Ledger) -> Waiting:
@@ -73,7 +73,7 @@ def count(folder: FolderSettings, ledger: Ledger) -> Waiting:
     for path in pictures(folder, folder.path):
         try:
             glance = Glance.of(path)
-            if not ledger.seen(path, glance, folder.rules):
+            if not ledger.looks.knows(path, glance, folder.rules):
                 paths.append(path)
                 size += glance.size
         except OSError:

@@ -49,7 +49,7 @@ def prune(
         OutputError: the system refuses to remove one.
     """
     now, count, size = time.time(), 0, 0
-    for row in ledger.originals():
+    for row in ledger.originals.all():
         if count >= at_most:
             break
         over = row["until"] <= now or row["sha256"] in also
@@ -62,7 +62,7 @@ def prune(
             _be_alone(store)
             if not dry_run:
                 # First the ledger: a kill in between leaves a file too many, never a promise without a file.
-                if not ledger.let_go(row):
+                if not ledger.originals.let_go(row):
                     continue
                 store.remove(row["sha256"])
         except OSError as error:

@@ -113,7 +113,7 @@ def replace(result: Result, ledger: Ledger, store: Store, policy: Policy) -> Non
     keeps = policy.keep_days > 0
     if keeps:
         size = store.keep(job.path, job.source_sha256)
-        ledger.keep(job.source_sha256, size, time.time() + policy.keep_days * _SECONDS_PER_DAY)
+        ledger.originals.promise(job.source_sha256, size, time.time() + policy.keep_days * _SECONDS_PER_DAY)
     steps.reached("backup durable")
     _carry(job.path, result.path, policy)
     flush(result.path)

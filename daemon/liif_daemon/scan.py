@@ -31,7 +31,7 @@ def scan(
     Returns:
         How many files were found of each kind.
     """
-    store, counts = Store(settings.daemon.originals_folder, ledger.owner()), Counter[str]()
+    store, counts = Store(settings.daemon.originals_folder, ledger.originals.owner()), Counter[str]()
 
     def closed(place: Path, error: OSError) -> None:
         counts["not to be read"] += 1
@@ -72,7 +72,7 @@ def _look(
                 ledger.finish(row, "skipped", "redone with other settings")  # this file's; the result may be a copy
             record(path, folder, settings, ledger, verdict)
         return "job", ""
-    if not again and ledger.seen(path, Glance.of(path), folder.rules):
+    if not again and ledger.looks.knows(path, Glance.of(path), folder.rules):
         rows = ledger.jobs(path=path)
         return ("ours", "") if rows and rows[-1].state == "done" else ("known", "")
     verdict = examine(path, folder, settings, ledger)

@@ -25,12 +25,13 @@ ROWS = 8
 def gather(settings: Settings, ledger: Ledger) -> dict[str, Any]:
     """The state of things as plain values; docs/daemon.md says what each key means."""
     running = progress.read(settings)
-    pace, waiting = ledger.rate(), ledger.waiting_megapixels()
-    originals = ledger.originals()
+    overview = ledger.overview
+    pace, waiting = overview.rate(), overview.waiting_megapixels()
+    count, size = ledger.originals.total()
     return {
         "running": running is not None,
         "pid": running["pid"] if running else None,
-        "jobs": ledger.counts(),
+        "jobs": overview.counts(),
         "working": running.get("working", []) if running else [],
         "folders": running.get("folders", []) if running else [{"path": str(f.path)} for f in settings.folders],
         "scanning": running.get("scanning", []) if running else [],
@@ -40,10 +41,10 @@ def gather(settings: Settings, ledger: Ledger) -> dict[str, Any]:
         "waiting_megapixels": round(waiting, 3),
         "megapixels_per_second": None if pace is None else round(pace, 4),
         "seconds_left": None if not pace else round(waiting / pace, 1),
-        "originals": {"count": len(originals), "bytes": sum(row["size"] for row in originals)},
-        "last_results": [_row(job) for job in ledger.recent("done", ROWS)],
-        "failures": [_file_row(jobs) for jobs in ledger.recent_files("failed", ROWS)],
-        "waiting": [_file_row(jobs) for jobs in ledger.recent_files("queued", ROWS) if jobs[0].reason],
+        "originals": {"count": count, "bytes": size},
+        "last_results": [_row(job) for job in overview.recent("done", ROWS)],
+        "failures": [_file_row(jobs) for jobs in overview.recent_files("failed", ROWS)],
+        "waiting": [_file_row(jobs) for jobs in overview.recent_files("queued", ROWS) if jobs[0].reason],
     }
 
 

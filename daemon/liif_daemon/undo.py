@@ -61,7 +61,7 @@ def undo(job: Job, ledger: Ledger, store: Store, *, force: bool = False) -> None
         if not force:
             remedy = "Use --force: the file as it is now goes into the store, then the original returns."
             raise OutputError("was changed since it was restored", path=path, remedy=remedy)
-        ledger.keep(here, store.keep(path, here), math.inf)
+        ledger.originals.promise(here, store.keep(path, here), math.inf)
     workplace = workplace_for(path)
     ledger.set_workplace(job, workplace)
     workplace.mkdir(mode=0o700)
@@ -87,7 +87,7 @@ def undo(job: Job, ledger: Ledger, store: Store, *, force: bool = False) -> None
                 ledger.finish(job, "done", job.reason, seconds=job.seconds)
             raise
         if (glance := ours.under(path)) is not None:
-            ledger.see(path, glance, job.source_sha256, "")
+            ledger.looks.remember(path, glance, job.source_sha256, "")
     finally:
         tidy([dataclasses.replace(job, workplace=workplace)], store, ledger)
         if workplace.is_dir():

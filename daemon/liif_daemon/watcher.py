@@ -142,7 +142,7 @@ class Watcher:
             found = path.stat()
             os.scandir(path).close()
             is_marked = (path / MARKER).is_file()
-            known = self.ledger.folder(path)[0]
+            known = self.ledger.folders.marker(path)
         except OSError as error:
             return None, f"the folder is not there ({error.strerror}); it is watched again when it returns"
         except LiifError as error:
@@ -159,7 +159,7 @@ class Watcher:
         try:
             if not marker.is_file():
                 marker.write_text(name + "\n", "ascii")
-            self.ledger.set_folder(path, marker=name)
+            self.ledger.folders.mark(path, name)
         except (OSError, LiifError):
             return  # a read-only share, where nothing will be replaced either; or the ledger's disk is full
 

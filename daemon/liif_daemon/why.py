@@ -49,7 +49,7 @@ def _of_now(path: Path, settings: Settings, ledger: Ledger) -> str:
 def _of_other_folders(path: Path, ledger: Ledger) -> str:
     """Of a file in a folder that the settings do not name; `liif-daemon run FOLDER` may have watched it."""
     known = ledger.jobs(path=path)
-    watched = known[-1].folder if known else next((one for one in path.parents if ledger.folder(one)[1]), None)
+    watched = known[-1].folder if known else next((one for one in path.parents if ledger.folders.is_agreed(one)), None)
     if watched is None:
         return "It lies in none of the watched folders."
     was = f"It lies in none of the folders of the settings, but in {watched}, which was watched"

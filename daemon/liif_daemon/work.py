@@ -151,7 +151,7 @@ def recover_jobs(jobs: list[Job], bench: Bench, otherwise: Callable[[Job], None]
             otherwise(job) if otherwise else _after_interruption(job, bench)
         else:
             ledger.finish(job, "skipped", "the file has gone" if here is None else "the file has changed since")
-            ledger.overlook(job.path)
+            ledger.looks.forget(job.path)
             again = True
     return again
 

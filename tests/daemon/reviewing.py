@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 from liif_daemon.ledger import Job
-from liif_daemon.ledger_review import ReviewLedger
+from liif_daemon.ledger.review import ReviewLedger
 
 from .workshop import Workshop
 

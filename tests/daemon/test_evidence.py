@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import anyio
 import pytest
 from liif_daemon import places
-from liif_daemon.ledger_review import ReviewLedger
+from liif_daemon.ledger.review import ReviewLedger
 from liif_daemon.review.evidence import Evidence
 from liif_daemon.review.guard import COOKIE, Keys
 from liif_daemon.review.pages import Pages

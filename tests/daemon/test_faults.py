@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from liif_daemon import dispatch, exchange, ledger, replace, steps
+from liif_daemon import dispatch, exchange, replace, steps
 from liif_daemon.engine import EngineError, Order, ServiceEngine
 from liif_daemon.examine import examine
 from liif_daemon.undo import undo
@@ -363,11 +363,11 @@ def test_a_clock_that_jumps_leaves_nobody_waiting(workshop: Workshop, monkeypatc
     def fail_once(_: Order) -> None:
         if fails.pop() if fails else False:
             # The job is told to wait in a time that will not come for months: the clock goes back.
-            monkeypatch.setattr(ledger.time, "time", lambda real=time.time: real() - 1e7)
+            monkeypatch.setattr(time, "time", lambda real=time.time: real() - 1e7)
             raise EngineError("crashed", "again")
 
     real = time.time
-    monkeypatch.setattr(ledger.time, "time", lambda: real() + 1e7)
+    monkeypatch.setattr(time, "time", lambda: real() + 1e7)
     workshop.engine = Copying(before=fail_once)
     assert workshop.once() == {"done": 1}
 

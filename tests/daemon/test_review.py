@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 import pillow_heif
 import pytest
-from liif_daemon.ledger_review import Filter, ReviewLedger
+from liif_daemon.ledger.review import Filter, ReviewLedger
 from liif_daemon.prune import prune
 from liif_daemon.review import peer
 from PIL import Image
@@ -259,7 +259,7 @@ def test_keep_changes_no_promise_and_prune_lets_go_when_asked(workshop: Workshop
     assert prune(ledger, store, also=ledger.reviewed_originals(), dry_run=True).count == 1
     assert prune(ledger, store, also=ledger.reviewed_originals()).count == 1
     assert [path.name for path in store] == [sha(second)]
-    assert ledger.original(sha(first)) is None
+    assert ledger.originals.until(sha(first)) is None
     ledger.close()
 
 
@@ -297,7 +297,7 @@ def test_a_ledger_of_the_first_version_is_brought_up_to_date(workshop: Workshop)
     draw(workshop.folder / "a.jpg", 1)
     workshop.once()
     ledger = workshop.ledger()
-    with ledger._change() as db:
+    with ledger._file.change() as db:
         db.execute("DROP TABLE reviews")
         db.execute("DROP INDEX jobs_by_change")
         db.execute("DROP TABLE looks")

@@ -20,6 +20,8 @@ import pytest
 from liif_daemon import asked, dispatch, exchange, places, replace, run, steps, undo, watcher, work
 from liif_daemon.engine import EngineError, Order
 from liif_daemon.ledger import Ledger, Owner
+from liif_daemon.ledger.database import Database
+from liif_daemon.ledger.folders import Folders
 from liif_daemon.names import pictures
 from liif_daemon.prune import prune
 from liif_daemon.scan import scan
@@ -263,13 +265,13 @@ def full(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     met: list[str] = []
 
     @contextmanager
-    def refuse(self: Ledger) -> Iterator[None]:
+    def refuse(self: Database) -> Iterator[None]:
         met.append("full")
         raise OutputError("the ledger cannot be written (database or disk is full)", path=self.path)
         yield
 
     with monkeypatch.context() as context:
-        context.setattr(Ledger, "_change", refuse)
+        context.setattr(Database, "change", refuse)
         yield met
 
 
@@ -292,7 +294,7 @@ def test_a_promise_renewed_while_others_are_let_go_is_kept(workshop: Workshop, m
     kept = []
     for seed in range(3):
         data = draw(workshop.base / f"{seed}.jpg", seed)
-        ledger.keep(sha(data), store.keep(workshop.base / f"{seed}.jpg", sha(data)), 0.0)
+        ledger.originals.promise(sha(data), store.keep(workshop.base / f"{seed}.jpg", sha(data)), 0.0)
         kept.append(sha(data))
     row = {"path": workshop.folder / "2.jpg", "source_sha256": kept[2], "target": "2x", "in_place": True}
     row |= {"folder": workshop.folder, "size": 1, "mtime_ns": 1, "model": "", "width": 1, "height": 1}
@@ -300,13 +302,13 @@ def test_a_promise_renewed_while_others_are_let_go_is_kept(workshop: Workshop, m
 
     def meanwhile(self: Store, sha256: str) -> None:
         remove(self, sha256)
-        ledger.keep(kept[1], 1, 1e12)
+        ledger.originals.promise(kept[1], 1, 1e12)
         ledger.queue([row])
 
     monkeypatch.setattr(Store, "remove", meanwhile)
     assert prune(ledger, store).count == 1
     assert [store.holds(one) for one in kept] == [False, True, True]
-    assert {one["sha256"] for one in ledger.originals()} == set(kept[1:])
+    assert {one["sha256"] for one in ledger.originals.all()} == set(kept[1:])
     ledger.close()
 
 
@@ -511,10 +513,10 @@ def test_many_originals_go_a_hundred_at_a_time(workshop: Workshop, monkeypatch: 
     ledger, store, heard = workshop.ledger(), workshop.store, list[int]()
     for seed in range(5):
         data = draw(workshop.base / f"{seed}.jpg", seed)
-        ledger.keep(sha(data), store.keep(workshop.base / f"{seed}.jpg", sha(data)), 0.0)
+        ledger.originals.promise(sha(data), store.keep(workshop.base / f"{seed}.jpg", sha(data)), 0.0)
 
     def tick() -> bool:
-        heard.append(len(ledger.originals()))
+        heard.append(len(ledger.originals.all()))
         return heard[-1] > 0 and len(heard) < 9
 
     daemon: Any = SimpleNamespace(settings=workshop.settings(), once=False, tick=tick, ledger=ledger, store=store)
@@ -580,17 +582,17 @@ def test_a_ledger_that_cannot_be_read_or_written_ends_no_main_loop(
         raise OutputError("the ledger cannot be read", path=ledger.path)
 
     with monkeypatch.context() as context:
-        context.setattr(Ledger, "folder", refuse)
+        context.setattr(Folders, "marker", refuse)
         one.tick()
         assert one.status()[0]["how"] == "away"
     with monkeypatch.context() as context:
-        context.setattr(Ledger, "set_folder", refuse)
+        context.setattr(Folders, "mark", refuse)
         one.tick()
         assert one.present()
-        assert ledger.folder(workshop.folder)[0] is None
+        assert ledger.folders.marker(workshop.folder) is None
     one.tick()
     assert (
-        ledger.folder(workshop.folder)[0] is not None
+        ledger.folders.marker(workshop.folder) is not None
     )  # made up for: an unmounted share is to be told from an empty one
     one.stop()
     ledger.close()

@@ -216,7 +216,7 @@ def test_why_knows_a_folder_that_only_the_command_line_named(workshop: Workshop)
     assert workshop.once() == {"skipped": 1}
     (workshop.folder / "later.jpg").write_bytes(b"")
     ledger, settings = workshop.ledger(), workshop.settings().with_folders([])
-    ledger.set_folder(workshop.folder, agreed=True)  # as `run` does
+    ledger.folders.agree(workshop.folder)  # as `run` does
     for name, words in (("small.jpg", "min_side"), ("notes.txt", "patterns of include"), ("later.jpg", "not there")):
         said = " ".join(why(workshop.folder / name, settings, ledger, workshop.store))
         assert words in said
@@ -319,13 +319,13 @@ def test_no_original_is_let_go_where_two_ledgers_keep_theirs(workshop: Workshop)
     folder, owners = workshop.base / "originals", []
     for name in ("one", "two"):
         ledger = Ledger(workshop.base / name / "ledger.sqlite")
-        store = Store(folder, ledger.owner())
-        ledger.keep(sha(data), store.keep(workshop.base / "a.jpg", sha(data)), 0.0)
+        store = Store(folder, ledger.originals.owner())
+        ledger.originals.promise(sha(data), store.keep(workshop.base / "a.jpg", sha(data)), 0.0)
         owners.append((ledger, store))
     for (ledger, store), other in zip(owners, ("two", "one"), strict=True):
         with pytest.raises(LiifError, match=f"{other}/ledger.sqlite keeps originals here too"):
             prune(ledger, store)
-        assert len(ledger.originals()) == 1
+        assert len(ledger.originals.all()) == 1
         assert store.holds(sha(data))
     (gone, store), (left, _) = owners
     left.close()
@@ -338,7 +338,7 @@ def test_no_original_is_let_go_where_two_ledgers_keep_theirs(workshop: Workshop)
 def test_a_store_that_turned_read_only_is_said_in_words(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
     data = draw(workshop.base / "a.jpg", 1)
     ledger, store = workshop.ledger(), workshop.store
-    ledger.keep(sha(data), store.keep(workshop.base / "a.jpg", sha(data)), 0.0)
+    ledger.originals.promise(sha(data), store.keep(workshop.base / "a.jpg", sha(data)), 0.0)
 
     def refuse(self: Path, **_: bool) -> None:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(self))
@@ -356,11 +356,11 @@ def test_an_original_that_comes_back_into_the_store_is_new_there(
 ) -> None:
     data = draw(workshop.base / "a.jpg", 1)
     ledger, store, now = workshop.ledger(), workshop.store, time.time()
-    ledger.keep(sha(data), store.keep(workshop.base / "a.jpg", sha(data)), now + 86400)
+    ledger.originals.promise(sha(data), store.keep(workshop.base / "a.jpg", sha(data)), now + 86400)
     later = now + 100 * 86400
     monkeypatch.setattr("liif_daemon.prune.time.time", lambda: later)
     assert prune(ledger, store).count == 1
-    ledger.keep(sha(data), store.keep(workshop.base / "a.jpg", sha(data)), later + 86400)
+    ledger.originals.promise(sha(data), store.keep(workshop.base / "a.jpg", sha(data)), later + 86400)
     assert prune(ledger, store, older_than_days=30).count == 0
     assert store.holds(sha(data))
     ledger.close()

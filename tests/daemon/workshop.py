@@ -94,7 +94,7 @@ class Workshop:
     def store(self) -> Store:
         ledger = self.ledger()
         try:
-            return Store(self.settings().daemon.originals_folder, ledger.owner())
+            return Store(self.settings().daemon.originals_folder, ledger.originals.owner())
         finally:
             ledger.close()
 
@@ -106,7 +106,7 @@ class Workshop:
 
     def counts(self) -> dict[str, int]:
         ledger = self.ledger()
-        counts = {state: count for state, count in ledger.counts().items() if count}
+        counts = {state: count for state, count in ledger.overview.counts().items() if count}
         ledger.close()
         return counts
 

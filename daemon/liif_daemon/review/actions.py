@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from liif_daemon.ledger import Job
-from liif_daemon.ledger_review import ReviewLedger
+from liif_daemon.ledger.review import ReviewLedger
 from liif_daemon.store import Store
 from liif_daemon.undo import undo, undoable
 from liif_engine.errors import LiifError, UsageError, printable

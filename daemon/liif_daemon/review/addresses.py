@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from urllib.parse import urlencode
 
-from liif_daemon.ledger_review import VIEWS, Filter
+from liif_daemon.ledger.review import VIEWS, Filter
 
 #: Longer words are cut.
 MAX_LETTERS = 500

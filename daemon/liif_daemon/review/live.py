@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from liif_daemon import progress
-from liif_daemon.ledger_review import ReviewLedger
+from liif_daemon.ledger.review import ReviewLedger
 from liif_daemon.settings import Settings
 from liif_daemon.status import as_time
 from liif_engine.errors import printable
@@ -51,13 +51,14 @@ class Live:
 def live(settings: Settings, ledger: ReviewLedger) -> Live:
     """Looks now."""
     said: dict[str, Any] = progress.read(settings) or {}
-    jobs, rate = ledger.counts(), ledger.rate()
-    newest = ledger.recent("done", 1)
+    overview = ledger.overview
+    jobs, rate = overview.counts(), overview.rate()
+    newest = overview.recent("done", 1)
     return Live(
         running=bool(said),
         working=[_working(row) for row in said.get("working", [])],
         waiting=jobs["queued"],
-        left=as_time(ledger.waiting_megapixels() / rate) if rate and jobs["queued"] else "",
+        left=as_time(overview.waiting_megapixels() / rate) if rate and jobs["queued"] else "",
         counts=ledger.counts_by_view(),
         newest=newest[0].changed if newest else 0,
         errors=[printable(said[key]) for key in ("config_error", "error") if said.get(key)],

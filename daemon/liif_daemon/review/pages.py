@@ -21,7 +21,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.templating import Jinja2Templates
 
 from liif_daemon.ledger import Job
-from liif_daemon.ledger_review import VIEWS, Filter, ReviewLedger
+from liif_daemon.ledger.review import VIEWS, Filter, ReviewLedger
 from liif_daemon.review import rows
 from liif_daemon.review.actions import Actions
 from liif_daemon.review.addresses import address, cursor_of, filter_of, given
@@ -85,7 +85,7 @@ class Pages:
     def __init__(
         self, settings: Settings, ledger: ReviewLedger, keys: Keys, *, evidence: Evidence | None = None
     ) -> None:
-        store = Store(settings.daemon.originals_folder, ledger.owner())
+        store = Store(settings.daemon.originals_folder, ledger.originals.owner())
         self.settings, self.ledger, self.keys = settings, ledger, keys
         self.pictures, self.actions = Pictures(store), Actions(ledger, store)
         self.evidence = evidence or Evidence(settings.path)
@@ -165,7 +165,7 @@ class Pages:
         context = {
             "row": rows.row(job, self.ledger, self.pictures),
             "job": job,
-            "kept_until": rows.kept_until(self.ledger.original(job.source_sha256)),
+            "kept_until": rows.kept_until(self.ledger.originals.until(job.source_sha256)),
             "lack": {side: self._lack(job, side) for side in ("before", "after")},
             "next": address(f"/picture/{after.id}", asked) if after else "",
             "previous": address(f"/picture/{before.id}", asked) if before else "",

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from liif_daemon.ledger import Job
-from liif_daemon.ledger_review import ReviewLedger
+from liif_daemon.ledger.review import ReviewLedger
 from liif_daemon.review.pictures import Pictures
 from liif_engine.errors import printable
 from liif_engine.picture.damage import Damage
@@ -53,7 +53,7 @@ class Row:
 def row(job: Job, ledger: ReviewLedger, pictures: Pictures) -> Row:
     """A job in words."""
     path = job.path if job.in_place else job.destination or job.path
-    original = ledger.original(job.source_sha256) is not None
+    original = ledger.originals.until(job.source_sha256) is not None
     return Row(
         id=job.id,
         version=(job.result_sha256 or job.source_sha256)[:12] + job.state[0],

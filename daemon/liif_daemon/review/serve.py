@@ -8,7 +8,7 @@ import threading
 import webbrowser
 from collections.abc import Iterator
 
-from liif_daemon.ledger_review import ReviewLedger
+from liif_daemon.ledger.review import ReviewLedger
 from liif_daemon.review.guard import OPEN, Keys
 from liif_daemon.review.pages import Pages
 from liif_daemon.settings import Settings

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from liif_daemon.ledger import Job, Ledger
+from liif_daemon.ledger.ledger import Ledger
+from liif_daemon.ledger.rows import Job, path_of
 
 #: A review is of one result: it counts as long as its job has not changed since. Each view's rows, as SQL.
 VIEWS = {
@@ -87,22 +88,22 @@ class ReviewLedger(Ledger):
     def count(self, asked: Filter) -> int:
         """How many rows there are."""
         where, values = asked.where()
-        return int(self._rows(f"SELECT count(*) {_FROM} {where}", values)[0][0])
+        return int(self._file.rows(f"SELECT count(*) {_FROM} {where}", values)[0][0])
 
     def counts_by_view(self) -> dict[str, int]:
         """How many rows each view has."""
         columns = ", ".join(f"count(*) FILTER (WHERE {condition})" for condition in VIEWS.values())
-        return dict(zip(VIEWS, self._rows(f"SELECT {columns} {_FROM} 1")[0], strict=True))
+        return dict(zip(VIEWS, self._file.rows(f"SELECT {columns} {_FROM} 1")[0], strict=True))
 
     def choices(self) -> tuple[list[Path], list[str]]:
         """The folders and the models that there are rows of."""
-        folders = self._rows("SELECT DISTINCT folder FROM jobs ORDER BY folder")
-        models = self._rows("SELECT DISTINCT model FROM jobs ORDER BY model")
-        return [Path(os.fsdecode(row[0])) for row in folders], [row[0] for row in models if row[0]]
+        folders = self._file.rows("SELECT DISTINCT folder FROM jobs ORDER BY folder")
+        models = self._file.rows("SELECT DISTINCT model FROM jobs ORDER BY model")
+        return [path_of(row[0]) for row in folders], [row[0] for row in models if row[0]]
 
     def is_reviewed(self, job: Job) -> bool:
         """Whether a person has looked at this result and keeps it."""
-        return bool(self._rows("SELECT 1 FROM reviews WHERE job = ? AND changed = ?", (job.id, job.changed)))
+        return bool(self._file.rows("SELECT 1 FROM reviews WHERE job = ? AND changed = ?", (job.id, job.changed)))
 
     def review(self, jobs: Iterable[Job]) -> int:
         """Remembers that a person has looked at these results, as they are in these rows, and keeps them.
@@ -110,7 +111,7 @@ class ReviewLedger(Ledger):
         Returns:
             How many there were: a row that is not done, or has changed, is not among them.
         """
-        with self._change() as db:
+        with self._file.change() as db:
             return sum(
                 db.execute(
                     "INSERT OR REPLACE INTO reviews (job, changed)"
@@ -122,16 +123,11 @@ class ReviewLedger(Ledger):
 
     def forget_review(self, job: Job) -> None:
         """The result is to be looked at again."""
-        with self._change() as db:
+        with self._file.change() as db:
             db.execute("DELETE FROM reviews WHERE job = ?", (job.id,))
 
     def reviewed_originals(self) -> frozenset[str]:
         """SHA-256 of the originals whose every result in place a person has looked at and keeps."""
         query = f"SELECT source_sha256 {_FROM} state = 'done' AND in_place"
         query += " GROUP BY source_sha256 HAVING count(*) = count(reviews.job)"
-        return frozenset(row[0] for row in self._rows(query))
-
-    def original(self, sha256: str) -> float | None:
-        """Until when an original is kept, Unix time (infinite: for ever); None if it is not in the store."""
-        rows = self._rows("SELECT until FROM originals WHERE sha256 = ? AND NOT gone", (sha256,))
-        return float(rows[0][0]) if rows else None
+        return frozenset(row[0] for row in self._file.rows(query))

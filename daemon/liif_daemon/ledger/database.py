@@ -1,0 +1,98 @@
+"""The ledger's file: each change is one transaction, whichever part of the ledger makes it."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from liif_daemon.ledger.schema import MIGRATIONS
+from liif_engine.errors import LiifError, OutputError
+
+#: Another process (`undo`, `retry`) may hold the ledger for so long. [s]
+BUSY_SECONDS = 30
+
+
+class Database:
+    """One SQLite file, open in this process; its methods may be called from any thread.
+
+    Args:
+        path: made if it is not there.
+
+    Raises:
+        OutputError: it cannot be opened.
+        LiifError: a newer version wrote it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.RLock()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._file = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+            self._file.row_factory = sqlite3.Row
+            self._file.execute("PRAGMA journal_mode=WAL")
+            self._file.execute("PRAGMA synchronous=FULL")
+            self._migrate()
+        except (OSError, sqlite3.Error) as error:
+            raise OutputError(f"the ledger cannot be opened ({error})", path=path) from error
+
+    def close(self) -> None:
+        """Closes the file."""
+        with self._lock:
+            self._file.close()
+
+    @contextmanager
+    def change(self) -> Iterator[sqlite3.Connection]:
+        """One transaction; what fails inside leaves no trace. One within another is part of that.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        with self._lock:
+            nested = self._file.in_transaction
+            if nested:
+                yield self._file
+                return
+            try:
+                self._file.execute("BEGIN IMMEDIATE")
+                yield self._file
+                self._file.execute("COMMIT")
+            except sqlite3.Error as error:
+                raise OutputError(f"the ledger cannot be written ({error})", path=self.path) from error
+            finally:
+                with suppress(sqlite3.Error):  # of a full disk SQLite may have let go itself
+                    if self._file.in_transaction:
+                        self._file.execute("ROLLBACK")
+
+    def rows(self, query: str, values: Iterable[Any] = ()) -> list[sqlite3.Row]:
+        """What a query finds.
+
+        Raises:
+            OutputError: it cannot be read.
+        """
+        with self._lock:
+            try:
+                return self._file.execute(query, tuple(values)).fetchall()
+            except sqlite3.Error as error:
+                raise OutputError(f"the ledger cannot be read ({error})", path=self.path) from error
+
+    def _migrate(self) -> None:
+        """Brings the file up to this version, one transaction a step."""
+        version = self._file.execute("PRAGMA user_version").fetchone()[0]
+        if version > len(MIGRATIONS):
+            raise LiifError(
+                f"the ledger was written by a newer version ({version}; this one knows {len(MIGRATIONS)})",
+                path=self.path,
+                remedy="Install the newer version again.",
+            )
+        for number, script in enumerate(MIGRATIONS[version:], version + 1):
+            with self.change() as db:
+                # Somebody else may have been first.
+                if db.execute("PRAGMA user_version").fetchone()[0] < number:
+                    for statement in script.split(";"):
+                        db.execute(statement)
+                    db.execute(f"PRAGMA user_version = {number}")

@@ -1,0 +1,280 @@
+"""What happens to jobs, from queued to over: each state change is one transaction."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from liif_daemon.ledger.database import Database
+from liif_daemon.ledger.folders import Folders
+from liif_daemon.ledger.looks import Looks
+from liif_daemon.ledger.originals import Originals
+from liif_daemon.ledger.overview import Overview
+from liif_daemon.ledger.rows import Glance, Job, job_of, raw, stored
+
+#: A job never waits longer than this, also if the clock was moved while it waited. [s]
+LONGEST_WAIT = 900
+
+
+class Ledger:
+    """The jobs, and beside them the ledger's other parts; any thread may call any method.
+
+    Args:
+        path: the database; made if it is not there.
+
+    Attributes:
+        path: of the database.
+        originals: what is in the store, and until when.
+        folders: which were watched.
+        looks: at files.
+        overview: counts and rates, for people.
+
+    Raises:
+        OutputError: it cannot be opened.
+        LiifError: a newer version wrote it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self._file = path, Database(path)
+        self.originals, self.folders = Originals(self._file), Folders(self._file)
+        self.looks, self.overview = Looks(self._file), Overview(self._file)
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
+    def together(self) -> AbstractContextManager[object]:
+        """Makes the changes inside one transaction, also those of the ledger's parts."""
+        return self._file.change()
+
+    def queue(self, rows: Iterable[dict[str, Any]]) -> int:
+        """Queues jobs; a row that is there already for the same path, content and target is queued again.
+
+        Args:
+            rows: folder, path, source_sha256, target, in_place, size, mtime_ns, model, width, height.
+
+        Returns:
+            How many rows there were.
+        """
+        now, count = time.time(), 0
+        with self._file.change() as db:
+            for row in rows:
+                count += 1
+                db.execute(
+                    "INSERT INTO jobs (folder, path, source_sha256, target, in_place, state, size, mtime_ns, model,"
+                    " width, height, created, changed) VALUES (:folder, :path, :source_sha256, :target, :in_place,"
+                    " 'queued', :size, :mtime_ns, :model, :width, :height, :now, :now)"
+                    " ON CONFLICT (path, source_sha256, target) DO UPDATE SET state = 'queued', reason = '',"
+                    " attempts = 0, deaths = 0, not_before = 0, folder = :folder, in_place = :in_place, size = :size,"
+                    " mtime_ns = :mtime_ns, model = :model, changed = :now"
+                    " WHERE state != 'claimed'",
+                    {**stored(row), "now": now},
+                )
+        return count
+
+    def note(self, row: dict[str, Any], state: str, reason: str) -> None:
+        """Writes down a job that is over before it began: skipped or failed, and why."""
+        with self._file.change() as db:
+            db.execute(
+                "INSERT INTO jobs (folder, path, source_sha256, target, in_place, state, reason, size, mtime_ns, model,"
+                " width, height, created, changed) VALUES (:folder, :path, :source_sha256, :target, :in_place, :state,"
+                " :reason, :size, :mtime_ns, :model, :width, :height, :now, :now)"
+                " ON CONFLICT (path, source_sha256, target) DO UPDATE SET state = :state, reason = :reason,"
+                " changed = :now WHERE state != 'claimed'",
+                {**stored(row), "state": state, "reason": reason, "now": time.time()},
+            )
+
+    def claim(self, folders: Iterable[Path] | None = None, *, alone: bool = True) -> list[Job]:
+        """Claims all due jobs of one picture, the one that takes its place last; empty if nothing is due.
+
+        Args:
+            folders: only jobs of these; None for all.
+            alone: whether nothing else is at work. Only then is a suspect claimed, after all others, so that none of
+                them is taken for what killed the engine or the daemon.
+        """
+        now = time.time()
+        due = "state = 'queued' AND (not_before <= ? OR not_before > ?)"
+        values: list[Any] = [now, now + LONGEST_WAIT]
+        if folders is not None:
+            names = [raw(one) for one in folders]
+            due += f" AND folder IN ({', '.join('?' * len(names))})"
+            values += names
+        ranks = ["attempts = 0 AND deaths = 0"] + ["(attempts > 0 OR deaths > 0)"] * alone
+        with self._file.change() as db:
+            query = f"SELECT path, source_sha256 FROM jobs WHERE {due} AND {{}} ORDER BY id LIMIT 1"
+            found = (db.execute(query.format(rank), values).fetchone() for rank in ranks)
+            first = next((row for row in found if row is not None), None)
+            if first is None:
+                return []
+            key = (first["path"], first["source_sha256"])
+            db.execute(
+                "UPDATE jobs SET state = 'claimed', changed = ?"
+                " WHERE path = ? AND source_sha256 = ? AND state = 'queued'",
+                (now, *key),
+            )
+            rows = db.execute(
+                "SELECT * FROM jobs WHERE path = ? AND source_sha256 = ? AND state = 'claimed' ORDER BY in_place, id",
+                key,
+            ).fetchall()
+        return [job_of(row) for row in rows]
+
+    def begin(self, jobs: list[Job], workplace: Path) -> None:
+        """Writes down where claimed jobs' temporary files will lie, before there are any."""
+        with self._file.change() as db:
+            db.executemany(
+                "UPDATE jobs SET workplace = ?, result_sha256 = NULL, begun = 1 WHERE id = ?",
+                [(raw(workplace), job.id) for job in jobs],
+            )
+
+    def set_workplace(self, job: Job, workplace: Path) -> None:
+        """Writes down where an ended job's temporary files will lie."""
+        with self._file.change() as db:
+            db.execute("UPDATE jobs SET workplace = ? WHERE id = ?", (raw(workplace), job.id))
+
+    def promise(
+        self,
+        job: Job,
+        *,
+        result_sha256: str,
+        result_size: int,
+        destination: Path,
+        model: str,
+        out: tuple[int, int],
+        kept: bool,
+    ) -> None:
+        """Writes down a verified result before it takes its place."""
+        with self._file.change() as db:
+            db.execute(
+                "UPDATE jobs SET result_sha256 = ?, result_size = ?, destination = ?, model = ?, out_width = ?,"
+                " out_height = ?, kept = ?, changed = ? WHERE id = ?",
+                (result_sha256, result_size, raw(destination), model, *out, kept, time.time(), job.id),
+            )
+            db.execute("INSERT OR IGNORE INTO results (sha256, job) VALUES (?, ?)", (result_sha256, job.id))
+
+    def finish(
+        self, job: Job, state: str, reason: str = "", *, seconds: float = 0, glance: Glance | None = None
+    ) -> None:
+        """Ends a job; with `glance`, of the result in its place, the next scan need not read it."""
+        with self._file.change() as db:
+            db.execute(
+                "UPDATE jobs SET state = ?, reason = ?, seconds = ?, not_before = 0, begun = 0, changed = ?"
+                " WHERE id = ?",
+                (state, reason, seconds, time.time(), job.id),
+            )
+            if glance is not None:
+                sha256 = db.execute("SELECT result_sha256 FROM jobs WHERE id = ?", (job.id,)).fetchone()[0]
+                self.looks.remember(job.path, glance, sha256, "")
+
+    def wait(self, job: Job, reason: str, seconds: float, *, counts: bool) -> None:
+        """Puts a claimed job back into the queue, not to be tried before `seconds` have passed."""
+        now = time.time()
+        with self._file.change() as db:
+            db.execute(
+                "UPDATE jobs SET state = 'queued', reason = ?, not_before = ?, attempts = attempts + ?, begun = 0,"
+                " changed = ? WHERE id = ?",
+                (reason, now + min(seconds, LONGEST_WAIT), int(counts), now, job.id),
+            )
+
+    def count_deaths(self) -> None:
+        """Counts a death for all that was at work when the last daemon ended without a word; none may be at work."""
+        with self._file.change() as db:
+            db.execute("UPDATE jobs SET deaths = deaths + 1, begun = 0 WHERE state = 'claimed' AND begun")
+
+    def absolve(self, jobs: Iterable[int]) -> None:
+        """That the daemon ends now is no doing of these jobs, by their ids, which are still at work."""
+        with self._file.change() as db:
+            db.executemany("UPDATE jobs SET begun = 0 WHERE id = ?", [(job,) for job in jobs])
+
+    def supersede(self, path: Path, sha256: str) -> None:
+        """Ends what waited or had failed for an older content of a path: there is something else there now.
+
+        That a result has taken an original's place ends nothing of that original's: other sizes of it may be missing.
+        """
+        with self._file.change() as db:
+            db.execute(
+                "UPDATE jobs SET state = 'skipped', reason = 'the file has changed since', changed = ?"
+                " WHERE path = ? AND source_sha256 != ? AND state IN ('queued', 'failed') AND source_sha256 NOT IN"
+                " (SELECT source_sha256 FROM results JOIN jobs ON jobs.id = results.job WHERE results.sha256 = ?)",
+                (time.time(), raw(path), sha256, sha256),
+            )
+
+    def came_through(self, path: Path, sha256: str) -> None:
+        """Ends as done what was given up, since its result lies in its place after all: the folder had been away."""
+        with self._file.change() as db:
+            db.execute(
+                "UPDATE jobs SET state = 'done', reason = 'finished after an interruption', changed = ?"
+                " WHERE path = ? AND destination = path AND in_place AND result_sha256 = ?"
+                " AND state IN ('failed', 'skipped')",
+                (time.time(), raw(path), sha256),
+            )
+
+    def retry(self, jobs: Iterable[Job]) -> int:
+        """Queues failed, skipped and undone jobs again; returns how many."""
+        with self._file.change() as db:
+            return sum(
+                db.execute(
+                    "UPDATE jobs SET state = 'queued', reason = '', attempts = 0, deaths = 0, not_before = 0,"
+                    " changed = ? WHERE id = ? AND state IN ('failed', 'skipped', 'undone', 'queued')",
+                    (time.time(), job.id),
+                ).rowcount
+                for job in jobs
+            )
+
+    def withdraw(self, jobs: Iterable[Job], reason: str) -> None:
+        """Takes queued jobs out of the queue; their files are looked at again."""
+        with self._file.change() as db:
+            for job in jobs:
+                found = db.execute(
+                    "UPDATE jobs SET state = 'skipped', reason = ?, changed = ? WHERE id = ? AND state = 'queued'",
+                    (reason, time.time(), job.id),
+                )
+                if found.rowcount:
+                    self.looks.forget(job.path)
+
+    def jobs(self, *, path: Path | None = None, sha256: str | None = None, state: str | None = None) -> list[Job]:
+        """Jobs of a path, of an original's content, in a state, or all that is asked together; oldest first."""
+        where, values = ["1"], []
+        for column, value in (("path", path and raw(path)), ("source_sha256", sha256), ("state", state)):
+            if value is not None:
+                where.append(f"{column} = ?")
+                values.append(value)
+        return self._jobs(f"SELECT * FROM jobs WHERE {' AND '.join(where)} ORDER BY id", values)
+
+    def below(self, folder: Path) -> list[Job]:
+        """Jobs of all files in a folder and its subfolders."""
+        prefix = raw(folder).rstrip(b"/") + b"/"
+        return self._jobs(
+            "SELECT * FROM jobs WHERE path >= ? AND path < ? ORDER BY id",
+            (prefix, prefix[:-1] + bytes([prefix[-1] + 1])),
+        )
+
+    def results(self, sha256: str) -> list[Job]:
+        """Jobs whose result has, or once had, this content."""
+        query = (
+            "SELECT jobs.* FROM results JOIN jobs ON jobs.id = results.job WHERE results.sha256 = ? ORDER BY jobs.id"
+        )
+        return self._jobs(query, (sha256,))
+
+    def maker(self, path: Path, sha256: str) -> Job | None:
+        """The job that put a result of this content at this path."""
+        # `results` knows the first job alone that made such content, and finds it without reading all rows.
+        first = [job for job in self.results(sha256) if job.destination == path]
+        query = "SELECT * FROM jobs WHERE result_sha256 = ? AND destination = ? ORDER BY id"
+        return next(iter(first or self._jobs(query, (sha256, raw(path)))), None)
+
+    def with_workplaces(self) -> list[Job]:
+        """Jobs that are not claimed and may have left temporary files behind."""
+        return self._jobs("SELECT * FROM jobs WHERE workplace IS NOT NULL AND state != 'claimed' ORDER BY id")
+
+    def no_workplace(self, jobs: Iterable[Job]) -> None:
+        """Remembers that jobs have left nothing behind."""
+        with self._file.change() as db:
+            db.executemany(
+                "UPDATE jobs SET workplace = NULL WHERE id = ? AND state != 'claimed'", [(job.id,) for job in jobs]
+            )
+
+    def _jobs(self, query: str, values: Iterable[Any] = ()) -> list[Job]:
+        return [job_of(row) for row in self._file.rows(query, values)]

@@ -1,0 +1,58 @@
+"""Originals in the store: which there are, and until when each is promised to stay."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+
+from liif_daemon.ledger.database import Database
+from liif_daemon.ledger.rows import Owner
+
+
+class Originals:
+    """The ledger's part about originals.
+
+    Args:
+        file: the ledger's.
+    """
+
+    def __init__(self, file: Database) -> None:
+        self._file = file
+
+    def owner(self) -> Owner:
+        """Who promises these originals: this ledger, wherever its file is moved to."""
+        return Owner(str(self._file.rows("SELECT id FROM identity")[0]["id"]), self._file.path)
+
+    def promise(self, sha256: str, size: int, until: float) -> None:
+        """An original is in the store until a time (infinite: for ever); a promise made is never shortened."""
+        with self._file.change() as db:
+            db.execute(
+                "INSERT INTO originals (sha256, size, stored, until) VALUES (?, ?, ?, ?)"
+                " ON CONFLICT (sha256) DO UPDATE SET until = max(until, excluded.until),"
+                " stored = CASE WHEN gone THEN excluded.stored ELSE stored END, gone = 0",
+                (sha256, size, time.time(), until),
+            )
+
+    def all(self) -> list[sqlite3.Row]:
+        """Rows of sha256, size, stored and until, of the originals in the store."""
+        return self._file.rows("SELECT * FROM originals WHERE NOT gone ORDER BY stored")
+
+    def total(self) -> tuple[int, int]:
+        """How many originals are in the store, and their bytes."""
+        row = self._file.rows("SELECT count(*), coalesce(sum(size), 0) FROM originals WHERE NOT gone")[0]
+        return int(row[0]), int(row[1])
+
+    def until(self, sha256: str) -> float | None:
+        """Until when an original is kept, Unix time (infinite: for ever); None if it is not in the store."""
+        rows = self._file.rows("SELECT until FROM originals WHERE sha256 = ? AND NOT gone", (sha256,))
+        return float(rows[0][0]) if rows else None
+
+    def let_go(self, original: sqlite3.Row) -> bool:
+        """An original leaves the store; False if it is needed, or was promised anew since `all` told of it."""
+        with self._file.change() as db:
+            found = db.execute(
+                "UPDATE originals SET gone = 1 WHERE sha256 = :sha256 AND until = :until AND NOT gone AND NOT EXISTS"
+                " (SELECT 1 FROM jobs WHERE source_sha256 = :sha256 AND state IN ('queued', 'claimed'))",
+                {"sha256": original["sha256"], "until": original["until"]},
+            )
+            return found.rowcount > 0
