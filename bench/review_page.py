@@ -59,7 +59,9 @@ def fill(base: Path, count: int) -> Path:
     """Makes the results; returns the settings' file."""
     config = base / "config.yaml"
     config.write_text(json.dumps({"daemon": {"state": str(base / "state")}, "folders": [{"path": str(base / "p")}]}))
-    ledger, store = Ledger(base / "state" / "ledger.sqlite3"), Store(base / "state" / "originals")
+    ledger = Ledger(base / "state" / "ledger.sqlite3")
+    store = Store(base / "state" / "originals", ledger.originals.owner())
+    store.claim()
     ledger._file._file.execute("PRAGMA synchronous=OFF")  # only while it is filled
     for number in range(count):
         path = base / "p" / f"folder {number % 23}" / f"picture {number:05}.jpg"
@@ -73,7 +75,7 @@ def fill(base: Path, count: int) -> Path:
         row = {"folder": base / "p", "path": path, "source_sha256": sha256, "target": "2x", "in_place": True}
         row |= {"size": len(original), "mtime_ns": 0, "model": "web", "width": 320, "height": 240}
         with ledger.together():
-            ledger.originals.promise(sha256, len(original), math.inf)
+            ledger.originals.promise(sha256, len(original), store.folder, math.inf)
             ledger.queue([row])
             job = ledger.claim()[0]
             out = {"destination": path, "model": "web", "out": (640, 480), "kept": True}

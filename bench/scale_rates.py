@@ -17,8 +17,9 @@ from pathlib import Path
 
 import numpy as np
 from liif_daemon.ledger import Job, Ledger
-from liif_daemon.replace import Policy, Result, replace, verify, workplace_for
+from liif_daemon.replace import Policy, Result, replace, verify
 from liif_daemon.store import Store, hash_of
+from liif_daemon.workplace import workplace_for
 from PIL import Image
 
 from liif_engine.archive.journal import Glance as Look

@@ -213,7 +213,8 @@ def _console(place: Place) -> list[str] | None:
 def _files(place: Place) -> dict[str, str]:
     """What is laid into the folder, by name."""
     files = {path.name: path.read_text("utf-8") for path in sorted(SOURCE.glob("*.py"))}
-    files["client.py"] = Path(client.__file__).read_text("utf-8")
+    home = Path(client.__file__).parent
+    files |= {f"{home.name}/{path.name}": path.read_text("utf-8") for path in sorted(home.glob("*.py"))}
     if place.is_old:
         start = f"{NAME}.py"
         files[start] = files[start].replace("#!/usr/bin/env python3", "#!/usr/bin/env python2", 1)
@@ -226,6 +227,7 @@ def _install(place: Place, python: str) -> None:
     new = Path(tempfile.mkdtemp(prefix=".liif-restore-", dir=place.plug_ins.parent))
     try:
         for name, text in _files(place).items():
+            (new / name).parent.mkdir(exist_ok=True)
             (new / name).write_text(text, "utf-8")
         record = {"python": python, "version": liif_engine.__version__}
         (new / "engine.json").write_text(json.dumps(record) + "\n", "utf-8")

@@ -16,10 +16,12 @@ from liif_daemon import mounts, places
 from liif_daemon.engine import EngineError, ServiceEngine
 from liif_daemon.examine import model_of
 from liif_daemon.exchange import exchange, is_open_for_writing
+from liif_daemon.ledger import Ledger
 from liif_daemon.names import why_not_below
-from liif_daemon.replace import remove_workplace, workplace_for
 from liif_daemon.settings import FolderSettings, Settings
 from liif_daemon.status import as_bytes
+from liif_daemon.store import Store
+from liif_daemon.workplace import remove_workplace, workplace_for
 from liif_engine.errors import LiifError
 from liif_engine.figures import host_and_port, in_words
 from liif_engine.service.client import ServiceError
@@ -52,6 +54,7 @@ def check(settings: Settings, engine: ServiceEngine) -> Iterator[Finding]:
     yield from _limits(settings)
     for name, place in (("ledger", settings.daemon.state_folder), ("originals", settings.daemon.originals_folder)):
         yield _space(name, place)
+    yield from _store(settings)
     if settings.daemon.metrics is not None:
         yield _metrics(settings, str(settings.daemon.metrics))
     yield from _engine(settings, engine)
@@ -107,9 +110,7 @@ def _limits(settings: Settings) -> Iterator[Finding]:
 
 
 def _space(name: str, place: Path) -> Finding:
-    there = place
-    while not there.exists():
-        there = there.parent
+    there = mounts.nearest(place)
     try:
         with TemporaryFile(dir=there):
             pass
@@ -117,6 +118,23 @@ def _space(name: str, place: Path) -> Finding:
         return Finding("error", f"{name}: {place} cannot be written to ({error.strerror})")
     free = shutil.disk_usage(there).free
     return Finding("ok" if free > LITTLE_SPACE else "warning", f"{name}: {place}, {as_bytes(free)} free")
+
+
+def _store(settings: Settings) -> Iterator[Finding]:
+    """Whether the store is the one in which the ledger's originals lie."""
+    if not places.ledger_path(settings).is_file():
+        return
+    try:
+        ledger = Ledger(places.ledger_path(settings))
+        try:
+            store = Store(settings.daemon.originals_folder, ledger.originals.owner())
+        finally:
+            ledger.close()
+        store.check()
+    except LiifError as error:
+        yield Finding("error", error.explain())
+    except OSError as error:
+        yield Finding("error", f"originals: {settings.daemon.originals_folder}: {error.strerror}")
 
 
 def _metrics(settings: Settings, address: str) -> Finding:

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from liif_daemon import places
+from liif_daemon import outdated, places, remains
+from liif_daemon.bench import Bench
 from liif_daemon.engine import Engine, Stopped
 from liif_daemon.examine import Verdict, examine, record
+from liif_daemon.failures import died_of
 from liif_daemon.figures import Tally
 from liif_daemon.ledger import Glance, Job, Ledger
 from liif_daemon.looking import Looking
 from liif_daemon.names import pictures, why_not
 from liif_daemon.progress import Progress
-from liif_daemon.replace import tidy
-from liif_daemon.settings import FolderSettings, Settings, target_name
+from liif_daemon.settings import FolderSettings, Settings
 from liif_daemon.settle import Settling
 from liif_daemon.store import Store, hash_of
+from liif_daemon.store_watch import StoreWatch
 from liif_daemon.watcher import Watcher
-from liif_daemon.work import Bench, died_of, recover_jobs, restore_picture
+from liif_daemon.work import restore_picture
 from liif_engine.errors import LiifError
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ class Daemon:
         self.settings, self.ledger, self.engine, self.once = settings, ledger, engine, once
         self.store = Store(settings.daemon.originals_folder, ledger.originals.owner())
         self.progress = Progress(places.status_path(settings))
+        self.store_watch = StoreWatch(self.store, self.progress)
         self.settling = Settling()
         self.tally = Tally()
         self.looking = Looking(places.looking_path(settings))
@@ -76,11 +78,13 @@ class Daemon:
     def start(self) -> None:
         """Puts in order what an earlier run left behind, then begins."""
         self.store.sweep()
+        if self.store.is_claimed():
+            self.ledger.originals.know(self.store.folder)
         self.ledger.count_deaths()
         self._count_death_at_look()
         self.recover()
-        self._clear_workplaces()
-        self._withdraw()
+        remains.clear(self._bench())
+        outdated.withdraw(self.settings, self.ledger)
         self.watcher.start()
         self._start("look", self._look_for_ever)
         for number in range(self.settings.daemon.jobs_at_once):
@@ -122,7 +126,7 @@ class Daemon:
         self.watcher.stop()
         self.settings = settings
         with suppress(LiifError):  # the ledger's disk is full: the scan that follows does it
-            self._withdraw()
+            outdated.withdraw(settings, self.ledger)
         self._new_watcher()
         self.watcher.start()
 
@@ -134,68 +138,16 @@ class Daemon:
     def recover(self) -> None:
         """Ends what was claimed by a run that was killed; a folder that is away keeps its jobs until it returns."""
         with self._recovering:  # what another thread puts in order may be claimed again the next moment
-            self._recover()
+            with self._lock:
+                left = [job for job in self.ledger.jobs(state="claimed") if job.id not in self._active]
+            for path in remains.recover(left, self._bench()):
+                self._hint(path, self.settings.folder_of(path))
 
-    def _recover(self) -> None:
-        groups: dict[tuple[Path, str], list[Job]] = {}
-        with self._lock:
-            for job in self.ledger.jobs(state="claimed"):
-                if job.id not in self._active:
-                    groups.setdefault((job.path, job.source_sha256), []).append(job)
-        for jobs in groups.values():
-            try:
-                if not jobs[0].folder.is_dir():
-                    continue
-                if recover_jobs(jobs, self._bench()):
-                    self._hint(jobs[0].path, self.settings.folder_of(jobs[0].path))
-            except OSError as error:
-                log.warning("%s: cannot be put in order yet (%s)", jobs[0].path, error.strerror)
-
-    def _withdraw(self) -> None:
-        """Takes back what was queued under settings that are no longer these; the scan that follows looks again."""
-        old = [job for job in self.ledger.jobs(state="queued") if self._is_outdated(job)]
-        self.ledger.withdraw(old, "queued under other settings, and looked at again under these")
-        for job in old:
-            if (name := self._present_name(job.path)) is not None:
-                self.ledger.looks.forget(name)
-
-    def _is_outdated(self, job: Job) -> bool:
-        folder = self.settings.folder_of(job.path)
-        if folder is None:  # nothing of ours, unless its folder is, by whichever name, or was with its subfolders
-            ours = any(job.folder == one.path for one in self.settings.folders)
-            return ours or self._present_name(job.path) is not None
-        asked = {(target_name(target), number == 0) for number, target in enumerate(folder.targets)}
-        same = job.folder == folder.path and (job.target, job.in_place) in asked
-        if not same or why_not(job.path, folder) is not None:
-            return True
-        if len(asked) == 1:
-            return False
-        known = self.ledger.jobs(path=job.path, sha256=job.source_sha256)
-        return not asked <= {(one.target, one.in_place) for one in known}
-
-    def _present_name(self, path: Path) -> Path | None:
-        """The name under which a file is watched now, if its folder is, and has another name than it had."""
-        real = Path(os.path.realpath(path.parent), path.name)
-        for folder in self.settings.folders:
-            top = os.path.realpath(folder.path)
-            if real.is_relative_to(top) and (name := folder.path / real.relative_to(top)) != path:
-                return name
-        return None
-
-    def _clear_workplaces(self) -> None:
-        """Removes temporary files of jobs that were over when their run was killed."""
-        groups: dict[Path | None, list[Job]] = {}
-        for job in self.ledger.with_workplaces():
-            groups.setdefault(job.workplace, []).append(job)
-        cleared = []
-        for workplace, jobs in groups.items():
-            try:
-                if jobs[0].folder.is_dir():
-                    tidy(jobs, self.store, self.ledger)
-                    cleared += jobs
-            except OSError as error:
-                log.warning("%s: cannot be removed yet (%s)", workplace, error.strerror)
-        self.ledger.no_workplace(cleared)
+    def _on_workplace(self, workplace: Path) -> None:
+        try:
+            remains.clear_moved(workplace, self._bench())
+        except OSError as error:
+            self._missed(workplace, error)
 
     def _new_watcher(self) -> None:
         daemon = self.settings.daemon
@@ -249,9 +201,9 @@ class Daemon:
 
     def _scan_all(self) -> None:
         self.recover()
-        self._withdraw()
+        outdated.withdraw(self.settings, self.ledger)
         for path, folder in list(self._scans.items()):
-            for found in pictures(folder, folder.path, self.stopping.is_set, self._missed):
+            for found in pictures(folder, folder.path, self.stopping.is_set, self._missed, self._on_workplace):
                 try:
                     if not self.ledger.looks.knows(found, Glance.of(found), folder.rules):
                         self._hint(found, folder)
@@ -341,11 +293,11 @@ class Daemon:
 
     def _work(self) -> bool:
         """Does one picture; False if there is none to do."""
+        folders = [folder.path for folder in self._workable()]
         with self._lock:
             if self._is_alone:
                 return False
-            present = [folder.path for folder in self.watcher.present()]
-            jobs = self.ledger.claim(present, alone=not self._active)
+            jobs = self.ledger.claim(folders, alone=not self._active)
             self._active |= {job.id for job in jobs}
             self._is_alone = any(job.is_suspect for job in jobs)
         if not jobs:
@@ -362,6 +314,11 @@ class Daemon:
             self.progress.over(jobs)
         return True
 
+    def _workable(self) -> list[FolderSettings]:
+        """The folders whose jobs can be done now: they are there, and so is the store if it is needed."""
+        is_store_away = bool(self.store_watch.why_away())
+        return [one for one in self.watcher.present() if not (is_store_away and one.keep_originals)]
+
     def _on_progress(self, job: Job, share: float) -> None:
         if self.stopping.is_set():
             raise Stopped
@@ -371,9 +328,9 @@ class Daemon:
         """Whether all that is there was looked at and done, or waits for something that is not the picture's fault."""
         if self._looking or self._scans or len(self.settling):
             return False
+        ours = {folder.path for folder in self._workable()}
         with self._lock:
             if self._active:
                 return False
-            ours = {folder.path for folder in self.watcher.present()}
             waiting = [job for job in self.ledger.jobs(state="queued") if job.folder in ours]
             return all(job.id in self._tried and job.reason and not job.attempts for job in waiting)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from liif_daemon.store import Changed
 from liif_engine.service import client
 from liif_engine.target import Target
 
@@ -54,6 +55,7 @@ class Order:
         precision: auto, fp32 or bf16.
         seconds: the most time that the work may take.
         job: its name in the logs.
+        sha256: of the source, if it is known: what is read must be that.
     """
 
     source: Path
@@ -64,6 +66,7 @@ class Order:
     precision: str
     seconds: float
     job: str = ""
+    sha256: str = ""
 
 
 class Engine(Protocol):
@@ -78,6 +81,7 @@ class Engine(Protocol):
 
         Raises:
             EngineError: there is no result.
+            Changed: what was read is not the source that was meant.
         """
         ...
 
@@ -126,6 +130,9 @@ class ServiceEngine:
         finally:
             job.forget()
         result = last["result"]
+        # Not all formats carry a marker that would tell; the file may look by now as it did before.
+        if order.sha256 and result.get("source_sha256", order.sha256) != order.sha256:
+            raise Changed("changed while it was being read", path=order.source)
         for note in result.get("notes", ()):  # what the result could not carry
             log.info("%s: %s", order.source, note)
         return str(result["model"])

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from liif_daemon import mounts
 from liif_daemon.engine import EngineError, ServiceEngine
 from liif_daemon.ledger import Glance, Ledger
 from liif_daemon.names import names_files_alone, pictures
@@ -110,9 +111,6 @@ def _time(folder: FolderSettings, found: Waiting, settings: Settings, engine: Se
 
 
 def _disk(size: int, settings: Settings) -> str:
-    place = settings.daemon.originals_folder
-    while not place.exists():
-        place = place.parent
-    free = shutil.disk_usage(place).free
     where = settings.daemon.originals_folder
+    free = shutil.disk_usage(mounts.nearest(where)).free
     return f"  The originals take up to {as_bytes(size)} in {where}; {as_bytes(free)} are free there"

@@ -24,13 +24,18 @@ def kind_of(path: Path) -> str:
 
     A path that is not there counts as its nearest parent.
     """
-    path = path.absolute()
-    while not path.exists() and path != path.parent:
-        path = path.parent
     try:
-        return _kind_of_device(path.stat().st_dev)
+        return _kind_of_device(nearest(path).stat().st_dev)
     except OSError:
         return ""
+
+
+def nearest(path: Path) -> Path:
+    """The path, or the nearest folder above it that is there and answers."""
+    path = path.absolute()
+    while not os.path.exists(path) and path != path.parent:  # noqa: PTH110 - raises nothing where a share is dead
+        path = path.parent
+    return path
 
 
 def is_network(path: Path) -> bool:

@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from liif_daemon.settings import FolderSettings
+from liif_engine.picture.atomic import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
 
 #: Folders that belong to programs: thumbnails, versions, bins.
 PROGRAMS_OWN = frozenset(
@@ -52,6 +53,7 @@ def pictures(
     top: Path,
     is_stopped: Callable[[], bool] = lambda: False,
     on_closed: Callable[[Path, OSError], None] = lambda _, __: None,
+    on_workplace: Callable[[Path], None] = lambda _: None,
 ) -> Iterator[Path]:
     """The files below `top`, in this folder, whose names may be pictures'; symbolic links are not followed.
 
@@ -60,6 +62,7 @@ def pictures(
         top: the folder itself or one below it.
         is_stopped: asked once in a while whether to end early.
         on_closed: told of each folder that cannot be read, and why.
+        on_workplace: told of each folder of temporary files.
     """
     waiting = [top]
     while waiting and not is_stopped():
@@ -77,6 +80,8 @@ def pictures(
                 if entry.is_dir(follow_symlinks=False):
                     if folder.recursive and why_not_below(entry.name) is None:
                         waiting.append(Path(entry.path))
+                    elif entry.name.startswith(TEMPORARY_PREFIX) and entry.name.endswith(TEMPORARY_SUFFIX):
+                        on_workplace(Path(entry.path))
                 elif entry.is_file(follow_symlinks=False) and why_not(Path(entry.path), folder) is None:
                     yield Path(entry.path)
             except OSError:

@@ -152,10 +152,24 @@ def _is_something_else(path: Path) -> bool:
 
 
 def _overlap(one: FolderSettings, other: FolderSettings) -> bool:
-    a, b = Path(os.path.realpath(one.path)), Path(os.path.realpath(other.path))
-    return a == b or (one.recursive and a in b.parents) or (other.recursive and b in a.parents)
+    return _inside(one.path, other) or _inside(other.path, one)
 
 
 def _inside(place: Path, folder: FolderSettings) -> bool:
+    """Whether a place is a folder or, if that is watched with its subfolders, lies in it, whatever its names are."""
     real, top = Path(os.path.realpath(place)), Path(os.path.realpath(folder.path))
-    return real == top or (folder.recursive and top in real.parents)
+    around = [real, *real.parents] if folder.recursive else [real]
+    if top in around:
+        return True
+    # Upper and lower case may be no matter there, or one folder be mounted at two places.
+    meant = _identity(top)
+    return meant is not None and meant in map(_identity, around)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Device and inode; None where there is nothing, or it does not answer."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino) if found.st_ino else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-import time
+import sqlite3
 from dataclasses import dataclass
 
 from liif_daemon.ledger import Ledger
@@ -48,27 +48,33 @@ def prune(
         LiifError: other ledgers keep originals in the same store; nothing is let go.
         OutputError: the system refuses to remove one.
     """
-    now, count, size = time.time(), 0, 0
+    now, count, size = ledger.clock.now(), 0, 0
     for row in ledger.originals.all():
         if count >= at_most:
             break
         over = row["until"] <= now or row["sha256"] in also
         if older_than_days is not None:
             over |= now - row["stored"] > older_than_days * _SECONDS_PER_DAY
-        # A time in the future means that the clock was moved: nothing is let go by such a clock.
+        # A time in the future is of a clock that was wrong, when the ledger had none of its own.
         if not over or row["stored"] > now or _is_needed(ledger, row["sha256"]):
             continue
         try:
             _be_alone(store)
-            if not dry_run:
-                # First the ledger: a kill in between leaves a file too many, never a promise without a file.
-                if not ledger.originals.let_go(row):
-                    continue
-                store.remove(row["sha256"])
+            if not (dry_run or _let_go(row, ledger, store)):
+                continue
         except OSError as error:
             raise OutputError(f"no original can be let go there ({error.strerror})", path=store.folder) from error
         count, size = count + 1, size + row["size"]
     return Pruned(count, size)
+
+
+def _let_go(original: sqlite3.Row, ledger: Ledger, store: Store) -> bool:
+    """Ledger and store in one step: who promises it anew meanwhile finds it in both, or in neither and copies it."""
+    with ledger.together():
+        if not ledger.originals.let_go(original):
+            return False
+        store.remove(original["sha256"])
+        return True
 
 
 def _be_alone(store: Store) -> None:

@@ -38,9 +38,6 @@ PRUNE_SECONDS = 3600
 #: How many of them go in one round of the main loop.
 PRUNE_AT_ONCE = 100
 
-#: A clock that moves by more than this against the time since boot was set, not worn. [s]
-CLOCK_SECONDS = 3600
-
 #: States in which a run with `once` can end a job.
 ENDS = ("done", "skipped", "failed")
 
@@ -155,7 +152,7 @@ def step_back() -> None:
 
 def _loop(daemon: Daemon, load: Callable[[], Settings], signals: Signals) -> None:
     read = _written(daemon.settings.path)
-    pruned, clock = 0.0, _booted()
+    pruned = 0.0
     while not signals.ends and daemon.tick():
         unit.notify(WATCHDOG="1")
         now = _written(daemon.settings.path)
@@ -164,9 +161,7 @@ def _loop(daemon: Daemon, load: Callable[[], Settings], signals: Signals) -> Non
             _reload(daemon, load)
         if time.monotonic() - pruned > PRUNE_SECONDS or not pruned:
             pruned = time.monotonic()
-            if abs(_booted() - clock) > CLOCK_SECONDS:
-                log.warning("the clock was moved: no original is let go until the next start")
-            elif _let_go(daemon):
+            if _let_go(daemon):
                 pruned = 0.0  # there are more, but the watchdog wants to hear from this loop
         _pause(daemon, signals)
 
@@ -181,15 +176,6 @@ def _let_go(daemon: Daemon) -> bool:
     if gone.count:
         log.info("let go of %s whose time was over", counted(gone.count, "original"))
     return gone.count >= PRUNE_AT_ONCE
-
-
-def _booted() -> float:
-    """When the machine was started, by its clock as it is set now; Unix time.
-
-    Linux's `time.monotonic` stands still while the machine sleeps, which would look like a clock that was moved.
-    """
-    clock = getattr(time, "CLOCK_BOOTTIME", None)
-    return time.time() - (time.monotonic() if clock is None else time.clock_gettime(clock))
 
 
 def _pause(daemon: Daemon, signals: Signals) -> None:
@@ -244,7 +230,9 @@ def _summary(daemon: Daemon, started: float) -> ExitCode:
     said = [("", failed), ("waits: ", jobs["queued"]), ("failed before: ", named)]
     for prefix, some in said:
         for file in by_file(some):
-            show_error(LiifError(prefix + reasons(file), path=file[0].path))
+            show_error(LiifError(prefix + (reasons(file) or "for its originals' store"), path=file[0].path))
+    if why := daemon.store_watch.why_away():
+        show_error(LiifError(why))
     for path, why in missed.items():
         show_error(LiifError(why, path=path))
     over = {job.path for job in (*done, *failed)}

@@ -84,8 +84,9 @@ def _look(path: Path, state: _Waiting) -> bool | None:
             return None
     if state.closed and writing is False:
         return True
-    # A clock that was moved makes ages meaningless: only a plausible one saves the wait.
+    # A clock that was moved makes ages meaningless: only a plausible one saves the wait. That of a share's server may
+    # differ from ours, and there nobody tells who writes.
     age = time.time() - found.st_mtime
-    if max(state.settle_seconds, 1) <= age < 1e9:
+    if writing is False and max(state.settle_seconds, 1) <= age < 1e9:
         return True
     return True if now - state.since >= state.settle_seconds else None

@@ -37,7 +37,7 @@ def gather(settings: Settings, ledger: Ledger) -> dict[str, Any]:
         "scanning": running.get("scanning", []) if running else [],
         "settling": running.get("settling", 0) if running else 0,
         "config_error": running.get("config_error") if running else None,
-        "error": running.get("error") if running else None,
+        "error": running.get("error") or running.get("store") if running else None,
         "waiting_megapixels": round(waiting, 3),
         "megapixels_per_second": None if pace is None else round(pace, 4),
         "seconds_left": None if not pace else round(waiting / pace, 1),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import suppress
+from io import BufferedReader
 from pathlib import Path
 
 from liif_daemon import steps
@@ -23,11 +26,29 @@ class Changed(LiifError):  # noqa: N818 - not a failure: the file is somebody's 
     remedy = "Nothing needs to be done: it is looked at again when it has settled."
 
 
+class StoreAway(OSError):  # noqa: N818 - it is somewhere, and comes back
+    """What lies at the store's path is not the store: nothing is kept there, let go or taken for lost.
+
+    Args:
+        folder: the store's.
+        claim: the file that is missing.
+    """
+
+    def __init__(self, folder: Path, claim: Path) -> None:
+        super().__init__(
+            errno.ENODEV,
+            "the originals that were kept there are not there: its share seems to be unmounted;"
+            f" if they are gone for good, make an empty file {claim}",
+            os.fspath(folder),
+        )
+
+
 class Store:
     """A folder of originals: ``ab/abcdef...`` holds the file whose SHA-256 is ``abcdef...``.
 
     Several ledgers may keep originals in one folder. Then each one's file in ``ledgers/`` says so, and none is let go:
-    what one ledger no longer needs, another may have promised.
+    what one ledger no longer needs, another may have promised. By the same file a ledger knows its store again: where
+    that is a share, its mount point is a folder too, and may be writable.
 
     Args:
         folder: made when the first original is kept, for this user only.
@@ -36,18 +57,46 @@ class Store:
 
     def __init__(self, folder: Path, owner: Owner | None = None) -> None:
         self.folder, self.owner = folder, owner
+        self._is_known = owner is not None and folder in owner.stores
+
+    def check(self) -> None:
+        """Returns if this may be the store.
+
+        Raises:
+            StoreAway: its owner has kept originals at this path before, and this is another folder, or none.
+        """
+        if self._is_known and self.owner is not None and not self.is_claimed():
+            raise StoreAway(self.folder, self._names / self.owner.identity)
+
+    def is_claimed(self) -> bool:
+        """Whether its owner's file is there."""
+        return self.owner is not None and os.path.lexists(self._names / self.owner.identity)
 
     def claim(self) -> list[Path]:
         """Says in the folder that its owner keeps originals there; returns the other ledgers that do.
 
         Raises:
+            StoreAway: as `check`.
             OSError: the system refuses.
         """
-        names = self.folder / "ledgers"
+        self.check()
         if self.owner is not None:
-            _write(names / self.owner.identity, os.fsencode(self.owner.ledger))
-        others = [path for path in names.glob("?" * 32) if self.owner is None or path.name != self.owner.identity]
+            _write(self._names / self.owner.identity, os.fsencode(self.owner.ledger))
+            self._is_known = True
+        others = [path for path in self._names.glob("?" * 32) if self.owner is None or path.name != self.owner.identity]
         return sorted(Path(os.fsdecode(path.read_bytes())) for path in others)
+
+    def make_ready(self, sha256: str, size: int) -> None:
+        """Returns if an original can be kept, as far as can be told before any work at it.
+
+        Raises:
+            StoreAway: as `check`.
+            OSError: there is no room for it, or the system refuses.
+        """
+        self.claim()
+        usage = shutil.disk_usage(self.folder)
+        if usage.total and usage.free < size and not self.path_of(sha256).exists():  # some shares do not tell
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(self.folder))
 
     def path_of(self, sha256: str) -> Path:
         """Where an original lies, whether it is there or not."""
@@ -79,7 +128,7 @@ class Store:
         temporary = final.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{TEMPORARY_SUFFIX}")
         digest = hashlib.sha256()
         try:
-            with path.open("rb") as source, os.fdopen(os.open(temporary, _NEW, 0o400), "wb") as copy:
+            with _opened(path) as source, os.fdopen(os.open(temporary, _NEW, 0o400), "wb") as copy:
                 while piece := source.read(_PIECE_BYTES):
                     digest.update(piece)
                     copy.write(piece)
@@ -118,6 +167,11 @@ class Store:
     def __iter__(self) -> Iterator[Path]:
         return self.folder.glob("??/" + "?" * 64)
 
+    @property
+    def _names(self) -> Path:
+        """Where each ledger that keeps originals here has a file, with its path."""
+        return self.folder / "ledgers"
+
 
 _NEW = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
@@ -141,5 +195,11 @@ def hash_of(path: Path) -> str:
     Raises:
         OSError: it cannot be read.
     """
-    with path.open("rb") as file:
+    with _opened(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _opened(path: Path) -> BufferedReader:
+    """A file to read. A pipe that has taken a picture's name meanwhile is empty, and makes nobody wait for a writer."""
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+    return os.fdopen(os.open(path, flags), "rb")

@@ -12,9 +12,11 @@ from pathlib import Path
 from liif_daemon.carry import carry
 from liif_daemon.exchange import rename_if_free
 from liif_daemon.ledger import Glance, Job, Ledger, by_file
-from liif_daemon.replace import copy_in, flush, remove_workplace, swap, tidy, workplace_for
 from liif_daemon.store import Store, hash_of
+from liif_daemon.swap import flush, swap
+from liif_daemon.workplace import copy_in, remove_workplace, tidy, workplace_for
 from liif_engine.errors import InputError, LiifError, OutputError
+from liif_engine.picture.atomic import flush_folder
 
 
 def undoable(path: Path, ledger: Ledger, *, since: float = 0) -> list[Job]:
@@ -25,13 +27,14 @@ def undoable(path: Path, ledger: Ledger, *, since: float = 0) -> list[Job]:
         ledger: open.
         since: only what was restored after this Unix time.
     """
-    found = _in_place(ledger.below(path) if path.is_dir() else ledger.jobs(path=path))
-    if not found and path.is_file():
-        # Renamed or copied since: its content tells which original it came from.
-        found = _in_place(dataclasses.replace(job, path=path) for job in ledger.results(hash_of(path)))
-    files = by_file(found)
-    latest = [_of_what_lies_there(jobs) for jobs in files]
-    return [job for job in latest if job.changed >= since and (job.state == "done" or _is_half_undone(job))]
+    found = ledger.below(path) if path.is_dir() else ledger.jobs(path=path)
+    latest = [_of_what_lies_there(jobs) for jobs in by_file(_in_place(found))]
+    undone = [job for job in latest if job.state == "done" or _is_half_undone(job)]
+    if not undone and path.is_file():
+        # Renamed or copied since, maybe amid the work: its content tells which original it came from.
+        made = [dataclasses.replace(job, path=path) for job in ledger.results(hash_of(path)) if job.in_place]
+        undone = [_of_what_lies_there(made)] if made else []
+    return [job for job in undone if job.changed >= since]
 
 
 def undo(job: Job, ledger: Ledger, store: Store, *, force: bool = False) -> None:
@@ -55,13 +58,14 @@ def undo(job: Job, ledger: Ledger, store: Store, *, force: bool = False) -> None
         _note(job, ledger)
         return
     if not store.holds(job.source_sha256):
+        store.check()
         remedy = "It was let go when its time was over, or keep_originals was none."
         raise InputError("its original is not in the store", path=path, remedy=remedy)
     if here is not None and here != job.result_sha256:
         if not force:
             remedy = "Use --force: the file as it is now goes into the store, then the original returns."
             raise OutputError("was changed since it was restored", path=path, remedy=remedy)
-        ledger.originals.promise(here, store.keep(path, here), math.inf)
+        ledger.originals.promise(here, store.keep(path, here), store.folder, math.inf)
     workplace = workplace_for(path)
     ledger.set_workplace(job, workplace)
     workplace.mkdir(mode=0o700)
@@ -80,6 +84,7 @@ def undo(job: Job, ledger: Ledger, store: Store, *, force: bool = False) -> None
         try:
             if here is None:
                 rename_if_free(copy, path)
+                flush_folder(path.parent)
             else:
                 swap(copy, path, here)
         except BaseException:

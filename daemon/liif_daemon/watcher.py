@@ -27,16 +27,14 @@ from watchdog.events import (
 from watchdog.observers import Observer
 from watchdog.observers.polling import PollingObserver
 
-from liif_daemon import mounts
+from liif_daemon import mounts, presence
 from liif_daemon.ledger import Ledger
 from liif_daemon.names import pictures, why_not
+from liif_daemon.presence import MARKER
 from liif_daemon.settings import FolderSettings
 from liif_engine.errors import LiifError
 
 log = logging.getLogger(__name__)
-
-#: In the top of a folder that something is mounted on: tells the share from the empty folder beneath it.
-MARKER = ".liif-folder"
 
 #: Watching that breaks off is begun anew no sooner than this after its beginning, since each beginning is a scan. [s]
 LEAST_SECONDS = 30.0
@@ -138,20 +136,10 @@ class Watcher:
     def _look(self, watch: _Watch) -> tuple[tuple[int, int] | None, str]:
         """Which folder is there now; None and why if it is not the one that is meant."""
         path = watch.folder.path
-        try:
-            found = path.stat()
-            os.scandir(path).close()
-            is_marked = (path / MARKER).is_file()
-            known = self.ledger.folders.marker(path)
-        except OSError as error:
-            return None, f"the folder is not there ({error.strerror}); it is watched again when it returns"
-        except LiifError as error:
-            return None, f"it is not known which folder this is: {error.message}"
-        if known is not None and not is_marked and not mounts.is_mount(path):
-            return None, f"its share seems to be unmounted: {MARKER} is missing; it is watched again when it returns"
-        if not (known and is_marked) and mounts.is_mount(path):
-            self._mark(path, known)
-        return (found.st_dev, found.st_ino), ""
+        found = presence.look(path, self.ledger)
+        if found.identity is not None and not (found.marker and found.is_marked) and mounts.is_mount(path):
+            self._mark(path, found.marker)
+        return found.identity, found.why
 
     def _mark(self, path: Path, known: str | None) -> None:
         """Marks a share, so that its absence can be told from its emptiness."""

@@ -59,6 +59,16 @@ def _of_other_folders(path: Path, ledger: Ledger) -> str:
     return f"{was}; there it was not looked at: {reason}."
 
 
+def _kept(job: Job, store: Store) -> str:
+    if store.holds(job.source_sha256):
+        return "is kept"
+    try:
+        store.check()
+    except OSError as error:
+        return f"is out of reach ({store.folder}: {error.strerror})"
+    return "is no longer kept"
+
+
 def _of_job(job: Job, store: Store) -> str:
     when = datetime.fromtimestamp(job.changed).astimezone().strftime("%Y-%m-%d %H:%M")
     size = f"{job.width}x{job.height}"
@@ -66,7 +76,7 @@ def _of_job(job: Job, store: Store) -> str:
     if job.state == "done":
         kept = ""
         if job.in_place:
-            kept = "; its original is kept" if store.holds(job.source_sha256) else "; its original is no longer kept"
+            kept = f"; its original {_kept(job, store)}"
         result = f"{size} to {job.out_width}x{job.out_height} by {job.model}"
         where = "" if job.in_place else f" as {job.destination}"
         return f"{when}: restored from {result}{where} in {job.seconds:.1f} s{kept}{because}."

@@ -2,67 +2,31 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
-import stat
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from liif_daemon import steps
-from liif_daemon.engine import Engine, EngineError, Order, Stopped
+from liif_daemon.bench import Bench
+from liif_daemon.engine import EngineError, Order, Stopped
 from liif_daemon.examine import model_of
 from liif_daemon.exchange import is_open_for_writing
-from liif_daemon.figures import Tally
-from liif_daemon.ledger import LONGEST_WAIT, Glance, Job, Ledger
-from liif_daemon.replace import (
-    Policy,
-    Result,
-    put_beside,
-    recover,
-    remove_workplace,
-    replace,
-    result_in,
-    tidy,
-    verify,
-    workplace_for,
-)
+from liif_daemon.failures import after_disk_error, after_engine_error, after_interruption, in_words
+from liif_daemon.ledger import Glance, Job
+from liif_daemon.replace import Policy, Result, put_beside, replace, verify
 from liif_daemon.settings import FolderSettings, Settings, target_of
-from liif_daemon.store import Changed, Store, hash_of
+from liif_daemon.store import Changed, hash_of
+from liif_daemon.workplace import content_of, recover, remove_workplace, result_in, tidy, workplace_for
 from liif_engine import log as logs
 from liif_engine.errors import LiifError, OutputExistsError, UnsupportedError
 from liif_engine.picture import image_file
 
 log = logging.getLogger(__name__)
 
-#: Errors of the disk that pass: the job waits.
-_PASSING = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN}
-_PASSING |= {errno.ENOENT, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE, errno.EBUSY, errno.EINTR, errno.ENODEV}
-
-_WORDS = {
-    errno.ENOSPC: "the disk is full",
-    errno.EDQUOT: "the disk quota is used up",
-    errno.EROFS: "the disk is read-only",
-    errno.EACCES: "no permission to read or replace it; check the folder's permissions",
-    errno.EPERM: "the system does not permit replacing it; check its attributes with lsattr",
-    errno.EIO: "the disk reports an input/output error",
-}
-
 #: Progress of the picture at work: the job, the share done.
 OnProgress = Callable[[Job, float], None]
-
-
-@dataclass(frozen=True)
-class Bench:
-    """What the work needs."""
-
-    settings: Settings
-    ledger: Ledger
-    store: Store
-    engine: Engine
-    tally: Tally = field(default_factory=Tally)
 
 
 def restore_picture(jobs: list[Job], bench: Bench, on_progress: OnProgress) -> bool:
@@ -94,6 +58,8 @@ def _restore_picture(jobs: list[Job], bench: Bench, on_progress: OnProgress) -> 
     try:
         tidy(jobs, bench.store, bench.ledger)  # of an earlier try, when the folder was out of reach
         source = _source_of(jobs, bench)
+        if jobs[-1].in_place and _policy(jobs[-1], bench).keep_days:
+            bench.store.make_ready(jobs[-1].source_sha256, jobs[-1].size)  # not first after minutes of work
         bench.ledger.begin(jobs, workplace)  # forgets earlier results, so only where there is to be a new one
         workplace.mkdir(mode=0o700)
         steps.reached("workplace made")
@@ -110,21 +76,21 @@ def _restore_picture(jobs: list[Job], bench: Bench, on_progress: OnProgress) -> 
         return _give_up(jobs, bench, lambda job: bench.ledger.wait(job, message, seconds, counts=False))
     except EngineError as error:
         caught = error  # Python forgets `error` where the block ends
-        return _give_up(jobs, bench, lambda job: _after_engine_error(job, caught, bench))
+        return _give_up(jobs, bench, lambda job: after_engine_error(job, caught, bench))
     except OSError as error:
-        reason, passing = _in_words(error, bench.store)
-        return _give_up(jobs, bench, lambda job: _after_disk_error(job, reason, passing, bench))
+        reason, passing = in_words(error, bench.store)
+        return _give_up(jobs, bench, lambda job: after_disk_error(job, reason, passing, bench))
     except LiifError as error:
         if error.path == bench.ledger.path:
             raise
         reason = f"{error.message}. {error.remedy}".removesuffix(". ")
         final = isinstance(error, UnsupportedError | OutputExistsError)
         failed = EngineError(reason, "refused" if final else "again", type(error).__name__)
-        return _give_up(jobs, bench, lambda job: _after_engine_error(job, failed, bench))
+        return _give_up(jobs, bench, lambda job: after_engine_error(job, failed, bench))
     except Exception as error:
         log.exception("%s: unexpected", jobs[0].path)
         failed = EngineError(f"unexpected {type(error).__name__}: {error}. Please report this.", "again")
-        return _give_up(jobs, bench, lambda job: _after_engine_error(job, failed, bench))
+        return _give_up(jobs, bench, lambda job: after_engine_error(job, failed, bench))
     return False
 
 
@@ -145,10 +111,10 @@ def recover_jobs(jobs: list[Job], bench: Bench, otherwise: Callable[[Job], None]
     for job in jobs:
         if job.result_sha256 is not None and job.in_place and here == job.result_sha256:
             ledger.finish(job, "done", "finished after an interruption", glance=glance)
-        elif job.result_sha256 is not None and not job.in_place and _content(job.destination) == job.result_sha256:
+        elif job.result_sha256 is not None and not job.in_place and _is_beside(job):
             ledger.finish(job, "done", "finished after an interruption")
         elif here == job.source_sha256 or (not job.in_place and here is not None and ledger.results(here)):
-            otherwise(job) if otherwise else _after_interruption(job, bench)
+            otherwise(job) if otherwise else after_interruption(job, bench)
         else:
             ledger.finish(job, "skipped", "the file has gone" if here is None else "the file has changed since")
             ledger.looks.forget(job.path)
@@ -167,9 +133,9 @@ def _give_up(jobs: list[Job], bench: Bench, otherwise: Callable[[Job], None]) ->
         return recover_jobs(left, bench, otherwise)
     except OSError as error:
         # The folder may be out of reach: the workplaces stay written down, and the start or the next try clears them.
-        reason, passing = _in_words(error, bench.store)
+        reason, passing = in_words(error, bench.store)
         for job in left:
-            _after_disk_error(job, reason, passing, bench)
+            after_disk_error(job, reason, passing, bench)
         return False
 
 
@@ -181,14 +147,18 @@ def _source_of(jobs: list[Job], bench: Bench) -> Path:
         OSError: it cannot be read.
     """
     job = jobs[0]
-    found = _content(job.path)
+    found = content_of(job.path)
     if found == job.source_sha256:
         if is_open_for_writing(job.path):
             raise Changed("is open for writing", path=job.path)  # to be found out before the work, not after it
         return job.path
     if not any(one.in_place for one in jobs) and found is not None and bench.ledger.results(found):
-        if bench.store.holds(job.source_sha256):
-            return bench.store.path_of(job.source_sha256)
+        kept = bench.store.path_of(job.source_sha256)
+        try:
+            if hash_of(kept) == job.source_sha256:
+                return kept
+        except FileNotFoundError:
+            bench.store.check()
         raise EngineError("its original is no longer in the store", "refused")
     raise Changed("has gone" if found is None else "has changed since", path=job.path)
 
@@ -229,6 +199,7 @@ def _result(job: Job, source: Path, workplace: Path, bench: Bench, on_progress: 
         settings.engine.precision,
         settings.daemon.job_minutes * 60,
         name_of(job),
+        job.source_sha256,
     )
     bench.tally.took("look", time.monotonic() - started)
     size = target.size_of_result(probe.width, probe.height)
@@ -260,10 +231,13 @@ def _put_in_place(result: Result, bench: Bench) -> None:
     bench.tally.restored(job.width * job.height, result.width * result.height)
 
 
-def _put(result: Result, bench: Bench) -> None:
-    job = result.job
+def _policy(job: Job, bench: Bench) -> Policy:
     folder = _folder_of(job, bench.settings)
-    policy = Policy(folder.keep_originals, folder.mtime == "keep") if folder else Policy()
+    return Policy(folder.keep_originals, folder.mtime == "keep") if folder else Policy()
+
+
+def _put(result: Result, bench: Bench) -> None:
+    job, policy = result.job, _policy(result.job, bench)
     if job.in_place:
         replace(result, bench.ledger, bench.store, policy)
         log.info("%s: restored to %dx%d by %s in %.1f s", job.path, *_facts(result))
@@ -301,63 +275,6 @@ def _facts(result: Result) -> tuple[int, int, str, float]:
     return result.width, result.height, result.model, result.seconds
 
 
-def _after_engine_error(job: Job, error: EngineError, bench: Bench) -> None:
-    settings, tries = bench.settings.daemon, job.attempts + 1
-    counts = error.kind == "again"
-    if error.kind == "refused" or (counts and tries >= settings.max_attempts):
-        after = f" (given up after {tries} tries)" if counts else ""
-        log.warning("%s: failed: %s%s", job.path, error.reason, after)
-        bench.ledger.finish(job, "failed", error.reason + after)
-        bench.tally.failed(error.cause)
-        return
-    seconds = settings.retry_seconds * 4 ** (job.attempts if counts else 0)
-    log.warning("%s: %s Tried again in %.0f s.", job.path, error.reason, min(seconds, LONGEST_WAIT))
-    bench.ledger.wait(job, error.reason, seconds, counts=counts)
-    bench.tally.again(error.cause)
-
-
-def _after_interruption(job: Job, bench: Bench) -> None:
-    """The daemon ended amid the job: by chance, or because of it, which only more deaths can tell."""
-    settings = bench.settings.daemon
-    if job.deaths >= settings.max_attempts:
-        reason = died_of(job.deaths, "while it was at work on it")
-        log.warning("%s: failed: %s", job.path, reason)
-        bench.ledger.finish(job, "failed", reason)
-        bench.tally.failed("Death")
-        return
-    seconds = settings.retry_seconds * 4 ** (job.deaths - 2) if job.deaths > 1 else 0
-    bench.ledger.wait(job, "interrupted", seconds, counts=False)
-
-
-def died_of(deaths: int, when: str) -> str:
-    """Why a picture is given up that the daemon dies of."""
-    return f"the daemon died {deaths} times {when}, so it is left alone; `liif-daemon retry` tries it again"
-
-
-def _after_disk_error(job: Job, reason: str, passing: bool, bench: Bench) -> None:
-    log.warning("%s: %s", job.path, reason)
-    if passing:
-        bench.ledger.wait(job, reason, bench.settings.daemon.retry_seconds, counts=False)
-        bench.tally.again("OSError")
-    else:
-        bench.ledger.finish(job, "failed", reason)
-        bench.tally.failed("OSError")
-
-
-def _in_words(error: OSError, store: Store) -> tuple[str, bool]:
-    """What happened, and whether it may pass."""
-    number = error.errno or 0
-    name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
-    where = f" ({name})" if name else ""
-    if number in {errno.EACCES, errno.EPERM} and name and _concerns(Path(name), store):
-        return f"its original cannot be kept: no permission{where}", True  # no picture's fault
-    return _WORDS.get(number, error.strerror or str(error)) + where, number in _PASSING
-
-
-def _concerns(path: Path, store: Store) -> bool:
-    return path in (store.folder, *store.folder.parents) or store.folder in path.parents
-
-
 def _folder_of(job: Job, settings: Settings) -> FolderSettings | None:
     return settings.folder_of(job.path)
 
@@ -369,8 +286,6 @@ def _glance(path: Path) -> Glance | None:
         return None
 
 
-def _content(path: Path | None) -> str | None:
-    try:
-        return hash_of(path) if path is not None and stat.S_ISREG(path.lstat().st_mode) else None
-    except FileNotFoundError:
-        return None
+def _is_beside(job: Job) -> bool:
+    """Whether a job's result lies beside its original."""
+    return job.destination is not None and content_of(job.destination) == job.result_sha256

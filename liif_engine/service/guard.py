@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import hmac
 import os
 import socket
@@ -11,6 +12,7 @@ import sys
 from typing import Any
 from urllib.parse import urlsplit
 
+from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -25,6 +27,10 @@ UNIX_SOCKET = ("unix", None)
 
 #: Room in the kernel for an answer on its way to the caller; the usual 200 KB cost a switch of processes each. [bytes]
 SEND_BUFFER_BYTES = 1 << 20
+
+
+#: Where a caller of the loopback port asks for proof that this is the service, before it shows the token.
+PROOF = "/v1/proof"
 
 
 class OwnerOnly(H11Protocol):
@@ -97,6 +103,10 @@ class Guard:
             await refusal(AccessError("refused: the Host is not this machine"), 403)(scope, receive, send)
         elif b"origin" in headers:
             await refusal(AccessError("refused: web pages may not use this service"), 403)(scope, receive, send)
+        elif self.token is not None and scope["path"] == PROOF:
+            challenge = headers.get(b"liif-challenge", b"")
+            proof = hmac.new(self.token.encode(), challenge, hashlib.sha256).hexdigest()
+            await PlainTextResponse(proof)(scope, receive, send)
         elif not self._is_known(scope, headers):
             await refusal(AccessError("refused: the token is missing or wrong"), 401)(scope, receive, send)
         else:

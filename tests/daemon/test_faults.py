@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from liif_daemon import dispatch, exchange, replace, steps
+from liif_daemon import dispatch, exchange, steps, swap
 from liif_daemon.engine import EngineError, Order, ServiceEngine
 from liif_daemon.examine import examine
 from liif_daemon.undo import undo
@@ -234,7 +234,7 @@ def test_a_file_that_is_deleted_during_the_work_stays_deleted(
 def test_where_names_cannot_be_exchanged_files_are_replaced(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(replace, "exchange", lambda *_: False)
+    monkeypatch.setattr(swap, "exchange", lambda *_: False)
     data = draw(workshop.folder / "a.jpg", 1)
     assert workshop.once() == {"done": 1}
     assert workshop.store.path_of(sha(data)).read_bytes() == data
@@ -252,7 +252,7 @@ def test_where_names_cannot_be_exchanged_files_are_replaced(
             os.close(writers[0])
             writers.append(-1)
 
-    monkeypatch.setattr(replace, "is_open_for_writing", lambda _: False)
+    monkeypatch.setattr(swap, "is_open_for_writing", lambda _: False)
     monkeypatch.setattr(steps, "on_step", write_into_the_old_file)
     workshop.once()
     assert workshop.store.path_of(sha(edited)).read_bytes() == edited

@@ -17,7 +17,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from liif_daemon import asked, dispatch, exchange, places, replace, run, steps, undo, watcher, work
+from liif_daemon import asked, dispatch, exchange, places, run, steps, swap, undo, watcher, work, workplace
 from liif_daemon.engine import EngineError, Order
 from liif_daemon.ledger import Ledger, Owner
 from liif_daemon.ledger.database import Database
@@ -294,7 +294,7 @@ def test_a_promise_renewed_while_others_are_let_go_is_kept(workshop: Workshop, m
     kept = []
     for seed in range(3):
         data = draw(workshop.base / f"{seed}.jpg", seed)
-        ledger.originals.promise(sha(data), store.keep(workshop.base / f"{seed}.jpg", sha(data)), 0.0)
+        ledger.originals.promise(sha(data), store.keep(workshop.base / f"{seed}.jpg", sha(data)), store.folder, 0)
         kept.append(sha(data))
     row = {"path": workshop.folder / "2.jpg", "source_sha256": kept[2], "target": "2x", "in_place": True}
     row |= {"folder": workshop.folder, "size": 1, "mtime_ns": 1, "model": "", "width": 1, "height": 1}
@@ -302,7 +302,7 @@ def test_a_promise_renewed_while_others_are_let_go_is_kept(workshop: Workshop, m
 
     def meanwhile(self: Store, sha256: str) -> None:
         remove(self, sha256)
-        ledger.originals.promise(kept[1], 1, 1e12)
+        ledger.originals.promise(kept[1], 1, store.folder, 1e12)
         ledger.queue([row])
 
     monkeypatch.setattr(Store, "remove", meanwhile)
@@ -451,14 +451,14 @@ def test_a_file_that_is_closed_amid_the_work_fails_with_the_reason(
     """Not every few seconds again, for ever: `retry` when that is mended."""
     path = workshop.folder / "a.jpg"
     data = draw(path, 1)
-    read = replace.hash_of
+    read = swap.hash_of
 
     def closed(asked_for: Path) -> str:
         if asked_for == path:
             raise PermissionError(13, "Permission denied", str(path))
         return read(asked_for)
 
-    at(monkeypatch, "engine done", lambda: monkeypatch.setattr(replace, "hash_of", closed))
+    at(monkeypatch, "engine done", lambda: monkeypatch.setattr(swap, "hash_of", closed))
     assert workshop.once() == {"failed": 1}
     assert "no permission" in workshop.ledger().jobs()[0].reason
     monkeypatch.undo()
@@ -513,7 +513,7 @@ def test_many_originals_go_a_hundred_at_a_time(workshop: Workshop, monkeypatch: 
     ledger, store, heard = workshop.ledger(), workshop.store, list[int]()
     for seed in range(5):
         data = draw(workshop.base / f"{seed}.jpg", seed)
-        ledger.originals.promise(sha(data), store.keep(workshop.base / f"{seed}.jpg", sha(data)), 0.0)
+        ledger.originals.promise(sha(data), store.keep(workshop.base / f"{seed}.jpg", sha(data)), store.folder, 0)
 
     def tick() -> bool:
         heard.append(len(ledger.originals.all()))
@@ -548,7 +548,7 @@ def test_what_a_kill_left_of_somebody_s_picture_beside_is_put_back(workshop: Wor
     (job,) = [job for job in ledger.jobs() if not job.in_place]
     beside.unlink()
     left = shutil.copy(theirs, workshop.base / "left.jpg")
-    replace._clear(left, job, workshop.store, ledger)
+    workplace._clear(left, job, workshop.store, ledger)
     ledger.close()
     assert beside.read_bytes() == theirs.read_bytes()
 

@@ -7,12 +7,11 @@ import errno
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from liif_daemon import asked
-from liif_daemon.ledger import Ledger
+from liif_daemon.ledger import Ledger, clock
 from liif_daemon.prune import prune
 from liif_daemon.status import gather
 from liif_daemon.store import Store
@@ -22,6 +21,8 @@ from liif_daemon.why import why
 from liif_engine.errors import LiifError, OutputError
 
 from .workshop import Workshop, draw, sha, size_of
+
+DAY = 86400  # [s]
 
 
 def undo_all(workshop: Workshop, path: Path, **options: bool) -> int:
@@ -226,20 +227,20 @@ def test_why_knows_a_folder_that_only_the_command_line_named(workshop: Workshop)
 
 
 def test_originals_are_kept_as_long_as_promised(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    up = 0.0
+    monkeypatch.setattr(clock, "_since_boot", lambda: ("this start", up))
     kept = draw(workshop.folder / "for-ever.jpg", 1)
     workshop.once()
     let_go = draw(workshop.folder / "a-month.jpg", 2)
     workshop.once(keep_originals="30 days")
     draw(workshop.folder / "never.jpg", 3)
     workshop.once(keep_originals="none")
-    ledger, store, now = workshop.ledger(), workshop.store, time.time()
+    ledger, store = workshop.ledger(), workshop.store
     assert sorted(path.name for path in store) == sorted([sha(kept), sha(let_go)])
     assert prune(ledger, store).count == 0
-    monkeypatch.setattr("liif_daemon.prune.time.time", lambda: now + 29 * 86400)
+    up += 29 * DAY
     assert prune(ledger, store).count == 0
-    monkeypatch.setattr("liif_daemon.prune.time.time", lambda: now - 3 * 86400)  # a clock that was moved
-    assert prune(ledger, store, older_than_days=1).count == 0
-    monkeypatch.setattr("liif_daemon.prune.time.time", lambda: now + 31 * 86400)
+    up += 2 * DAY
     assert prune(ledger, store, dry_run=True).count == 1
     assert prune(ledger, store).count == 1
     assert [path.name for path in store] == [sha(kept)]
@@ -253,7 +254,7 @@ def test_originals_are_kept_as_long_as_promised(workshop: Workshop, monkeypatch:
 def test_the_order_of_what_is_made_durable(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
     """Power loss: result and backup are flushed, and the ledger has the result's hash, before the names change."""
     said: list[str] = []
-    real_fsync, real_exchange = os.fsync, __import__("liif_daemon.replace").replace.exchange
+    real_fsync, real_exchange = os.fsync, __import__("liif_daemon.swap").swap.exchange
 
     def fsync(descriptor: int) -> None:
         name = str(Path(f"/proc/self/fd/{descriptor}").readlink())
@@ -275,7 +276,7 @@ def test_the_order_of_what_is_made_durable(workshop: Workshop, monkeypatch: pyte
 
     draw(workshop.folder / "a.jpg", 1)
     monkeypatch.setattr(os, "fsync", fsync)
-    monkeypatch.setattr("liif_daemon.replace.exchange", exchange)
+    monkeypatch.setattr("liif_daemon.swap.exchange", exchange)
     workshop.once()
     swap = said.index("swap")
     before, after = said[:swap], said[swap + 1 :]
@@ -320,7 +321,7 @@ def test_no_original_is_let_go_where_two_ledgers_keep_theirs(workshop: Workshop)
     for name in ("one", "two"):
         ledger = Ledger(workshop.base / name / "ledger.sqlite")
         store = Store(folder, ledger.originals.owner())
-        ledger.originals.promise(sha(data), store.keep(workshop.base / "a.jpg", sha(data)), 0.0)
+        ledger.originals.promise(sha(data), store.keep(workshop.base / "a.jpg", sha(data)), store.folder, 0)
         owners.append((ledger, store))
     for (ledger, store), other in zip(owners, ("two", "one"), strict=True):
         with pytest.raises(LiifError, match=f"{other}/ledger.sqlite keeps originals here too"):
@@ -338,7 +339,7 @@ def test_no_original_is_let_go_where_two_ledgers_keep_theirs(workshop: Workshop)
 def test_a_store_that_turned_read_only_is_said_in_words(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
     data = draw(workshop.base / "a.jpg", 1)
     ledger, store = workshop.ledger(), workshop.store
-    ledger.originals.promise(sha(data), store.keep(workshop.base / "a.jpg", sha(data)), 0.0)
+    ledger.originals.promise(sha(data), store.keep(workshop.base / "a.jpg", sha(data)), store.folder, 0)
 
     def refuse(self: Path, **_: bool) -> None:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(self))
@@ -348,6 +349,7 @@ def test_a_store_that_turned_read_only_is_said_in_words(workshop: Workshop, monk
         with pytest.raises(OutputError, match="Read-only"):
             prune(ledger, store)
     assert store.holds(sha(data))
+    assert prune(ledger, store).count == 1  # nor was it forgotten
     ledger.close()
 
 
@@ -355,12 +357,12 @@ def test_an_original_that_comes_back_into_the_store_is_new_there(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = draw(workshop.base / "a.jpg", 1)
-    ledger, store, now = workshop.ledger(), workshop.store, time.time()
-    ledger.originals.promise(sha(data), store.keep(workshop.base / "a.jpg", sha(data)), now + 86400)
-    later = now + 100 * 86400
-    monkeypatch.setattr("liif_daemon.prune.time.time", lambda: later)
+    ledger, store, up = workshop.ledger(), workshop.store, 0.0
+    monkeypatch.setattr(clock, "_since_boot", lambda: ("this start", up))
+    ledger.originals.promise(sha(data), store.keep(workshop.base / "a.jpg", sha(data)), store.folder, DAY)
+    up += 100 * DAY
     assert prune(ledger, store).count == 1
-    ledger.originals.promise(sha(data), store.keep(workshop.base / "a.jpg", sha(data)), later + 86400)
+    ledger.originals.promise(sha(data), store.keep(workshop.base / "a.jpg", sha(data)), store.folder, DAY)
     assert prune(ledger, store, older_than_days=30).count == 0
     assert store.holds(sha(data))
     ledger.close()

@@ -84,7 +84,7 @@ answer = [result["status"], result["error"]]
 
 
 def test_an_engine_of_another_version_is_said(gimp: RealGimp, engine: Service) -> None:
-    client = gimp.home / "profile" / "plug-ins" / "liif_restore" / "client.py"
+    client = gimp.home / "profile" / "plug-ins" / "liif_restore" / "client" / "client.py"
     kept = client.read_text()
     client.write_text(kept.replace("\nAPI = 1\n", "\nAPI = 99\n"))
     try:

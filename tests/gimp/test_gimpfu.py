@@ -125,6 +125,6 @@ def test_python_2_7_compiles_what_gimp_2_10_starts(plug_in: Path) -> None:
     if python is None:
         pytest.skip("no Python 2.7: `pyenv install 2.7.18` would give one")
     code = "import sys; [compile(open(name).read(), name, 'exec') for name in sys.argv[1:]]"
-    files = [str(plug_in / name) for name in ("liif_restore.py", "gimp2.py", "courier.py", "client.py")]
+    files = [str(plug_in / name) for name in ("liif_restore.py", "gimp2.py", "courier.py", "client/client.py")]
     done = subprocess.run([python, "-c", code, *files], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr

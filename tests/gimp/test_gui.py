@@ -102,7 +102,7 @@ def screen(gimp_folder: Path, gui_home: Path, shots: Path) -> Iterator[Screen]:
 @pytest.fixture
 def without_fast(screen: Screen) -> Iterator[None]:
     """An engine that does not offer `fast`, so that the preview is by its own model."""
-    client = screen.home / "profile" / "plug-ins" / "liif_restore" / "client.py"
+    client = screen.home / "profile" / "plug-ins" / "liif_restore" / "client" / "client.py"
     kept, models = client.read_text(), 'return self._call("GET", "/v1/models")["models"]'
     assert kept.count(models) == 1
     hidden = models.replace("return ", "return [row for row in ") + ' if row["name"] != "fast"]'

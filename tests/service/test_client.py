@@ -14,21 +14,25 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from liif_engine.service import client
 from liif_engine.service.client import Cancelled, Client, NotRunning, ServiceError, WrongVersion
+from liif_engine.service.client import client as client_calls
+from liif_engine.service.client import interpreter as client_interpreter
+from liif_engine.service.client import start as client_start
 
 from ..conftest import picture
 from .conftest import ROOT, Service, wait_until
 
 SHAPE = (5, 7, 3)
 PIXELS = picture(*SHAPE).tobytes()
-SOURCE = ROOT / "liif_engine" / "service" / "client.py"
+SOURCE = ROOT / "liif_engine" / "service" / "client"
 
 
 def interpreter(name: str) -> str:
@@ -45,7 +49,7 @@ def interpreter(name: str) -> str:
 @pytest.mark.parametrize("version", ["2.7", "3.9"])
 def test_old_pythons_restore_with_it(service: Service, tmp_path: Path, version: str) -> None:
     python = interpreter(version)
-    shutil.copy(SOURCE, tmp_path / "client.py")  # as the plug-in carries it
+    shutil.copytree(SOURCE, tmp_path / "client")  # as the plug-in carries it
     code = """
 from __future__ import print_function
 import sys, time
@@ -82,14 +86,14 @@ except client.Cancelled as error:
 
 
 def test_it_imports_the_standard_library_only() -> None:
-    tree = ast.parse(SOURCE.read_text())
-    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    names |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    nodes = [node for path in SOURCE.glob("*.py") for node in ast.walk(ast.parse(path.read_text()))]
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {str(node.module) for node in nodes if isinstance(node, ast.ImportFrom) and not node.level}
     assert {name.partition(".")[0] for name in names} - {"httplib", "urllib", "__future__"} <= sys.stdlib_module_names
 
 
 def test_its_types_are_those_of_its_source() -> None:
-    typed = ast.parse(SOURCE.with_suffix(".pyi").read_text())
+    typed = ast.parse((SOURCE / "__init__.pyi").read_text())
     for node in typed.body:
         if isinstance(node, ast.FunctionDef):
             assert arguments(node) == list(inspect.signature(getattr(client, node.name)).parameters)
@@ -101,7 +105,7 @@ def test_its_types_are_those_of_its_source() -> None:
             public = {name for name, value in vars(kind).items() if inspect.isfunction(value) and name[0] != "_"}
             assert public <= {method.name for method in node.body if isinstance(method, ast.FunctionDef)}
     public = {name for name, value in vars(client).items() if inspect.isfunction(value) and name[0] != "_"}
-    assert public - {"quote"} <= {node.name for node in typed.body if isinstance(node, ast.FunctionDef)}
+    assert public <= {node.name for node in typed.body if isinstance(node, ast.FunctionDef)}
 
 
 def arguments(node: ast.FunctionDef) -> list[str]:
@@ -118,7 +122,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
         services.append(subprocess.Popen(*arguments, **options))
         return services[-1]
 
-    monkeypatch.setattr(client, "subprocess", SimpleNamespace(Popen=start))
+    monkeypatch.setattr(client_start, "subprocess", SimpleNamespace(Popen=start))
     return services
 
 
@@ -130,8 +134,8 @@ def alone(monkeypatch: pytest.MonkeyPatch, started: list[subprocess.Popen[bytes]
     (home / "liif-restore").mkdir(parents=True)
     monkeypatch.setenv("XDG_STATE_HOME", str(home))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(home))
-    monkeypatch.setattr(client, "START_CODE", START)
-    monkeypatch.setattr(client, "IDLE_SECONDS", 60)
+    monkeypatch.setattr(client_start, "START_CODE", START)
+    monkeypatch.setattr(client_start, "IDLE_SECONDS", 60)
     yield folder
     # All of them: one that is still starting would take over from the one that ends.
     for service in started:
@@ -170,8 +174,8 @@ def test_it_starts_the_service_that_is_missing(alone: str, monkeypatch: pytest.M
 
 
 def test_what_it_starts_gets_its_arguments(alone: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "START_CODE", "import sys; sys.exit(' '.join(sys.argv[1:]))")
-    monkeypatch.setattr(client, "GIVE_UP_SECONDS", 0.1)
+    monkeypatch.setattr(client_start, "START_CODE", "import sys; sys.exit(' '.join(sys.argv[1:]))")
+    monkeypatch.setattr(client_start, "GIVE_UP_SECONDS", 0.1)
     with pytest.raises(NotRunning, match=r"serve .* --device cpu"):
         Client(alone, python=sys.executable, arguments=("--device", "cpu")).status()
 
@@ -201,8 +205,8 @@ def test_it_starts_another_when_the_service_has_died(alone: str) -> None:
 
 
 def test_what_keeps_it_from_starting_is_told(alone: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "START_CODE", "import sys; sys.exit('liif: config.yaml: line 3: unknown key')")
-    monkeypatch.setattr(client, "GIVE_UP_SECONDS", 0.1)
+    monkeypatch.setattr(client_start, "START_CODE", "import sys; sys.exit('liif: config.yaml: line 3: unknown key')")
+    monkeypatch.setattr(client_start, "GIVE_UP_SECONDS", 0.1)
     with pytest.raises(NotRunning, match="line 3: unknown key") as caught:
         Client(alone, python=sys.executable).status()
     assert caught.value.remedy
@@ -228,7 +232,7 @@ def test_a_large_body_goes_in_pieces_each_with_a_time_of_its_own(monkeypatch: py
 
     connection = HTTPConnection("localhost")
     connection.sock = Watched(fileno=ours.detach())
-    monkeypatch.setattr(client, "connect", lambda _: (connection, None))
+    monkeypatch.setattr(client_calls, "connect", lambda _: (connection, None))
     body, got = os.urandom(5_000_000), bytearray()
 
     def answer() -> None:
@@ -260,7 +264,7 @@ def test_an_answer_that_is_cut_or_anothers_means_that_the_service_is_not_there(
             theirs.shutdown(socket.SHUT_WR)
         return connection, None
 
-    monkeypatch.setattr(client, "connect", connect)
+    monkeypatch.setattr(client_calls, "connect", connect)
     with pytest.raises(NotRunning, match="went away"):
         Client("nowhere", start=False).status()
 
@@ -268,9 +272,9 @@ def test_an_answer_that_is_cut_or_anothers_means_that_the_service_is_not_there(
 def test_where_the_engine_is_is_remembered(alone: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("LIIF_PYTHON", raising=False)
     assert client.find_interpreter() == sys.executable, "this file is part of an installed engine"
-    carried = tmp_path / "client.py"
-    shutil.copy(SOURCE, carried)
-    monkeypatch.setattr(client, "__file__", str(carried))
+    carried = tmp_path / "client"
+    shutil.copytree(SOURCE, carried)
+    monkeypatch.setattr(client_interpreter, "__file__", str(carried / "interpreter.py"))
     assert client.find_interpreter() is None
     with pytest.raises(NotRunning, match="not installed, or has never run") as caught:
         Client(alone).status()
@@ -294,8 +298,63 @@ def test_the_runtime_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     assert client.runtime_folder().endswith((f"/{os.getuid()}/liif-restore", f"liif-restore-{os.getuid()}"))
 
 
+class _Stranger(BaseHTTPRequestHandler):
+    """Another program at a port that a service had: answers whatever it is asked, and remembers what it was shown."""
+
+    shown: ClassVar[list[str]] = []
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self.shown.append(str(self.headers))
+        body = b'{"api": 1, "pid": 1}'
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def stale(alone: str) -> Iterator[str]:
+    """A folder as a service that was killed has left it; its port is a stranger's by now."""
+    Path(alone).chmod(0o700)
+    _Stranger.shown.clear()
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Stranger) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        Path(alone, "engine.port").write_text(json.dumps({"port": server.server_address[1], "token": "secret"}))
+        yield alone
+        server.shutdown()
+        thread.join()
+
+
+def test_a_stranger_at_the_port_of_a_service_that_was_killed_is_told_nothing(stale: str) -> None:
+    with pytest.raises(NotRunning, match="another program has its port"):
+        Client(stale, start=False).status()
+    assert len(_Stranger.shown) == 1
+    assert "secret" not in _Stranger.shown[0]
+
+
+def test_a_stranger_at_the_port_is_not_taken_for_the_service_that_is_starting(stale: str) -> None:
+    one = Client(stale, python=sys.executable)
+    assert one.restore_pixels(PIXELS, SHAPE, "u8", scale=1)[0] == PIXELS
+    assert one.status()["pid"] != 1
+
+
+def test_a_port_where_nobody_listens_or_nobody_can_is_no_service(alone: str) -> None:
+    Path(alone).chmod(0o700)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        for port in (taken.getsockname()[1], 99999):
+            Path(alone, "engine.port").write_text(json.dumps({"port": port, "token": "secret"}))
+            with pytest.raises(NotRunning, match=f"port {port}"):
+                Client(alone, start=False).status()
+
+
 def test_another_version_is_refused(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "API", 2)
+    monkeypatch.setattr(client_calls, "API", 2)
     with pytest.raises(WrongVersion, match="does not speak") as caught:
         Client(service.folder, start=False).status()
     assert f"kill {service.process.pid}" in caught.value.remedy

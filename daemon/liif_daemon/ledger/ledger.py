@@ -8,12 +8,14 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from liif_daemon.ledger.clock import Clock
 from liif_daemon.ledger.database import Database
 from liif_daemon.ledger.folders import Folders
 from liif_daemon.ledger.looks import Looks
 from liif_daemon.ledger.originals import Originals
 from liif_daemon.ledger.overview import Overview
 from liif_daemon.ledger.rows import Glance, Job, job_of, raw, stored
+from liif_engine.errors import printable
 
 #: A job never waits longer than this, also if the clock was moved while it waited. [s]
 LONGEST_WAIT = 900
@@ -27,6 +29,7 @@ class Ledger:
 
     Attributes:
         path: of the database.
+        clock: by which promises are kept.
         originals: what is in the store, and until when.
         folders: which were watched.
         looks: at files.
@@ -39,7 +42,8 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         self.path, self._file = path, Database(path)
-        self.originals, self.folders = Originals(self._file), Folders(self._file)
+        self.clock = Clock(self._file)
+        self.originals, self.folders = Originals(self._file, self.clock), Folders(self._file)
         self.looks, self.overview = Looks(self._file), Overview(self._file)
 
     def close(self) -> None:
@@ -84,7 +88,7 @@ class Ledger:
                 " :reason, :size, :mtime_ns, :model, :width, :height, :now, :now)"
                 " ON CONFLICT (path, source_sha256, target) DO UPDATE SET state = :state, reason = :reason,"
                 " changed = :now WHERE state != 'claimed'",
-                {**stored(row), "state": state, "reason": reason, "now": time.time()},
+                {**stored(row), "state": state, "reason": printable(reason), "now": time.time()},
             )
 
     def claim(self, folders: Iterable[Path] | None = None, *, alone: bool = True) -> list[Job]:
@@ -162,7 +166,7 @@ class Ledger:
             db.execute(
                 "UPDATE jobs SET state = ?, reason = ?, seconds = ?, not_before = 0, begun = 0, changed = ?"
                 " WHERE id = ?",
-                (state, reason, seconds, time.time(), job.id),
+                (state, printable(reason), seconds, time.time(), job.id),
             )
             if glance is not None:
                 sha256 = db.execute("SELECT result_sha256 FROM jobs WHERE id = ?", (job.id,)).fetchone()[0]
@@ -175,7 +179,7 @@ class Ledger:
             db.execute(
                 "UPDATE jobs SET state = 'queued', reason = ?, not_before = ?, attempts = attempts + ?, begun = 0,"
                 " changed = ? WHERE id = ?",
-                (reason, now + min(seconds, LONGEST_WAIT), int(counts), now, job.id),
+                (printable(reason), now + min(seconds, LONGEST_WAIT), int(counts), now, job.id),
             )
 
     def count_deaths(self) -> None:
@@ -268,6 +272,11 @@ class Ledger:
     def with_workplaces(self) -> list[Job]:
         """Jobs that are not claimed and may have left temporary files behind."""
         return self._jobs("SELECT * FROM jobs WHERE workplace IS NOT NULL AND state != 'claimed' ORDER BY id")
+
+    def left_in(self, name: str) -> list[Job]:
+        """Jobs that are not claimed and may have left temporary files in a folder of this name, wherever it lies."""
+        query = "SELECT * FROM jobs WHERE state != 'claimed' AND substr(workplace, -?) = ? ORDER BY id"
+        return self._jobs(query, (len(name), name.encode("ascii")))
 
     def no_workplace(self, jobs: Iterable[Job]) -> None:
         """Remembers that jobs have left nothing behind."""

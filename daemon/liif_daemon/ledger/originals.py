@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from pathlib import Path
 
+from liif_daemon.ledger.clock import Clock
 from liif_daemon.ledger.database import Database
-from liif_daemon.ledger.rows import Owner
+from liif_daemon.ledger.rows import Owner, path_of, raw
 
 
 class Originals:
@@ -14,27 +16,36 @@ class Originals:
 
     Args:
         file: the ledger's.
+        clock: by which promises are kept.
     """
 
-    def __init__(self, file: Database) -> None:
-        self._file = file
+    def __init__(self, file: Database, clock: Clock) -> None:
+        self._file, self._clock = file, clock
 
     def owner(self) -> Owner:
         """Who promises these originals: this ledger, wherever its file is moved to."""
-        return Owner(str(self._file.rows("SELECT id FROM identity")[0]["id"]), self._file.path)
+        stores = frozenset(path_of(row[0]) for row in self._file.rows("SELECT path FROM stores"))
+        return Owner(str(self._file.rows("SELECT id FROM identity")[0]["id"]), self._file.path, stores)
 
-    def promise(self, sha256: str, size: int, until: float) -> None:
-        """An original is in the store until a time (infinite: for ever); a promise made is never shortened."""
+    def promise(self, sha256: str, size: int, store: Path, seconds: float) -> None:
+        """An original is in the store, and stays for a time (infinite: for ever); a promise made is never shortened."""
         with self._file.change() as db:
+            now = self._clock.now()
+            self.know(store)
             db.execute(
                 "INSERT INTO originals (sha256, size, stored, until) VALUES (?, ?, ?, ?)"
                 " ON CONFLICT (sha256) DO UPDATE SET until = max(until, excluded.until),"
                 " stored = CASE WHEN gone THEN excluded.stored ELSE stored END, gone = 0",
-                (sha256, size, time.time(), until),
+                (sha256, size, now, now + seconds),
             )
 
+    def know(self, store: Path) -> None:
+        """Originals of this ledger lie in a store."""
+        with self._file.change() as db:
+            db.execute("INSERT OR IGNORE INTO stores (path) VALUES (?)", (raw(store),))
+
     def all(self) -> list[sqlite3.Row]:
-        """Rows of sha256, size, stored and until, of the originals in the store."""
+        """Rows of sha256, size, stored and until (by the ledger's clock), of the originals in the store."""
         return self._file.rows("SELECT * FROM originals WHERE NOT gone ORDER BY stored")
 
     def total(self) -> tuple[int, int]:
@@ -45,7 +56,7 @@ class Originals:
     def until(self, sha256: str) -> float | None:
         """Until when an original is kept, Unix time (infinite: for ever); None if it is not in the store."""
         rows = self._file.rows("SELECT until FROM originals WHERE sha256 = ? AND NOT gone", (sha256,))
-        return float(rows[0][0]) if rows else None
+        return float(rows[0][0]) - self._clock.read() + time.time() if rows else None
 
     def let_go(self, original: sqlite3.Row) -> bool:
         """An original leaves the store; False if it is needed, or was promised anew since `all` told of it."""

@@ -103,10 +103,11 @@ class Glance:
 
 @dataclass(frozen=True)
 class Owner:
-    """Who promises originals: a ledger's identity, which it keeps for ever, and its file."""
+    """Who promises originals: a ledger's identity, which it keeps for ever, its file, and where originals of it lie."""
 
     identity: str
     ledger: Path
+    stores: frozenset[Path] = frozenset()
 
 
 def by_file(jobs: Iterable[Job]) -> list[list[Job]]:

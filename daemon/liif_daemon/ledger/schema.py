@@ -82,4 +82,13 @@ MIGRATIONS = (
     CREATE TABLE identity (id TEXT NOT NULL);
     INSERT INTO identity (id) VALUES (lower(hex(randomblob(16))))
     """,
+    """
+    CREATE TABLE stores (path BLOB PRIMARY KEY) WITHOUT ROWID;
+    CREATE TABLE clock (
+        counted REAL NOT NULL,
+        wall REAL NOT NULL,
+        boot TEXT NOT NULL,
+        up REAL NOT NULL
+    )
+    """,
 )

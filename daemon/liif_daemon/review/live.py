@@ -61,7 +61,7 @@ def live(settings: Settings, ledger: ReviewLedger) -> Live:
         left=as_time(overview.waiting_megapixels() / rate) if rate and jobs["queued"] else "",
         counts=ledger.counts_by_view(),
         newest=newest[0].changed if newest else 0,
-        errors=[printable(said[key]) for key in ("config_error", "error") if said.get(key)],
+        errors=[printable(said[key]) for key in ("config_error", "error", "store") if said.get(key)],
         away=[printable(folder["path"]) for folder in said.get("folders", []) if folder.get("how") == "away"],
     )
 

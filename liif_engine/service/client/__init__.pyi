@@ -4,14 +4,7 @@ from os import PathLike
 from typing import Any
 
 API: int
-ANSWER_SECONDS: int
 START_SECONDS: int
-GIVE_UP_SECONDS: float
-IDLE_SECONDS: int
-LOG_BYTES: int
-FOREIGN_VARIABLES: tuple[str, ...]
-FOREIGN_PREFIXES: tuple[str, ...]
-START_CODE: str
 
 _Path = str | bytes | PathLike[str]
 _OnProgress = Callable[[str, float], object]
@@ -78,6 +71,9 @@ class Client:
         **options: Any,
     ) -> dict[str, Any]: ...
     def ensure_running(self) -> dict[str, Any]: ...
+    def request(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> dict[str, Any]: ...
     def open(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> HTTPResponse: ...

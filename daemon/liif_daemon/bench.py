@@ -1,0 +1,22 @@
+"""What the work at pictures needs, handed from hand to hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from liif_daemon.engine import Engine
+from liif_daemon.figures import Tally
+from liif_daemon.ledger import Ledger
+from liif_daemon.settings import Settings
+from liif_daemon.store import Store
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What the work needs."""
+
+    settings: Settings
+    ledger: Ledger
+    store: Store
+    engine: Engine
+    tally: Tally = field(default_factory=Tally)

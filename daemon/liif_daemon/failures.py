@@ -1,0 +1,87 @@
+"""What a failure means for a job: it waits, is tried again, or has failed for good; and in which words."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+from pathlib import Path
+
+from liif_daemon.bench import Bench
+from liif_daemon.engine import EngineError
+from liif_daemon.ledger import LONGEST_WAIT, Job
+from liif_daemon.store import Store
+
+log = logging.getLogger(__name__)
+
+#: Errors of the disk that pass: the job waits.
+_PASSING = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN}
+_PASSING |= {errno.ENOENT, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE, errno.EBUSY, errno.EINTR, errno.ENODEV}
+
+_WORDS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EROFS: "the disk is read-only",
+    errno.EACCES: "no permission to read or replace it; check the folder's permissions",
+    errno.EPERM: "the system does not permit replacing it; check its attributes with lsattr",
+    errno.EIO: "the disk reports an input/output error",
+}
+
+
+def after_engine_error(job: Job, error: EngineError, bench: Bench) -> None:
+    """The engine, or a look at its result, says no: for good, for this time, or because of its surroundings."""
+    settings, tries = bench.settings.daemon, job.attempts + 1
+    counts = error.kind == "again"
+    if error.kind == "refused" or (counts and tries >= settings.max_attempts):
+        after = f" (given up after {tries} tries)" if counts else ""
+        log.warning("%s: failed: %s%s", job.path, error.reason, after)
+        bench.ledger.finish(job, "failed", error.reason + after)
+        bench.tally.failed(error.cause)
+        return
+    seconds = settings.retry_seconds * 4 ** (job.attempts if counts else 0)
+    log.warning("%s: %s Tried again in %.0f s.", job.path, error.reason, min(seconds, LONGEST_WAIT))
+    bench.ledger.wait(job, error.reason, seconds, counts=counts)
+    bench.tally.again(error.cause)
+
+
+def after_interruption(job: Job, bench: Bench) -> None:
+    """The daemon ended amid the job: by chance, or because of it, which only more deaths can tell."""
+    settings = bench.settings.daemon
+    if job.deaths >= settings.max_attempts:
+        reason = died_of(job.deaths, "while it was at work on it")
+        log.warning("%s: failed: %s", job.path, reason)
+        bench.ledger.finish(job, "failed", reason)
+        bench.tally.failed("Death")
+        return
+    seconds = settings.retry_seconds * 4 ** (job.deaths - 2) if job.deaths > 1 else 0
+    bench.ledger.wait(job, "interrupted", seconds, counts=False)
+
+
+def died_of(deaths: int, when: str) -> str:
+    """Why a picture is given up that the daemon dies of."""
+    return f"the daemon died {deaths} times {when}, so it is left alone; `liif-daemon retry` tries it again"
+
+
+def after_disk_error(job: Job, reason: str, passing: bool, bench: Bench) -> None:
+    """The system refuses, as `in_words` told."""
+    log.warning("%s: %s", job.path, reason)
+    if passing:
+        bench.ledger.wait(job, reason, bench.settings.daemon.retry_seconds, counts=False)
+        bench.tally.again("OSError")
+    else:
+        bench.ledger.finish(job, "failed", reason)
+        bench.tally.failed("OSError")
+
+
+def in_words(error: OSError, store: Store) -> tuple[str, bool]:
+    """What happened, and whether it may pass."""
+    number = error.errno or 0
+    name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
+    where = f" ({name})" if name else ""
+    if number in {errno.EACCES, errno.EPERM} and name and _concerns(Path(name), store):
+        return f"its original cannot be kept: no permission{where}", True  # no picture's fault
+    return _WORDS.get(number, error.strerror or str(error)) + where, number in _PASSING
+
+
+def _concerns(path: Path, store: Store) -> bool:
+    return path in (store.folder, *store.folder.parents) or store.folder in path.parents

@@ -1,0 +1,157 @@
+"""The folder of temporary files beside a picture at work, and what a killed run may have left in it.
+
+`recover` tells from the disk alone how far that run had come; what somebody would miss is put in its place or stored.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import shutil
+import stat
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from liif_daemon import steps
+from liif_daemon.exchange import rename_if_free
+from liif_daemon.ledger import Job, Ledger
+from liif_daemon.store import Changed, Store, hash_of
+from liif_daemon.swap import ASIDE, swap
+from liif_engine.picture.atomic import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
+
+log = logging.getLogger(__name__)
+
+
+def workplace_for(path: Path) -> Path:
+    """A name for a folder of temporary files beside a file, on the same file system.
+
+    It is that of a temporary of ours, so that watchers skip it, and recovery may remove it whole: what a killed engine
+    leaves lies inside.
+    """
+    return path.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{TEMPORARY_SUFFIX}")
+
+
+def result_in(workplace: Path, job: Job) -> Path:
+    """Where a job's result is made; what lies there after a swap is what it took the place of."""
+    return workplace / f"result{job.id}{job.path.suffix}"
+
+
+def copy_in(workplace: Path, job: Job) -> Path:
+    """Where `undo` copies a job's original to; what lies there after a swap is what it took the place of."""
+    return workplace / f"original{job.path.suffix}"
+
+
+def recover(jobs: Sequence[Job], store: Store, ledger: Ledger) -> str | None:
+    """Finds out from the disk what became of one picture's jobs, and tidies up as `tidy` does.
+
+    Returns:
+        SHA-256 of what the path holds now; None if there is no regular file.
+
+    Raises:
+        OSError: as `tidy`.
+    """
+    tidy(jobs, store, ledger)
+    return content_of(jobs[0].path)
+
+
+def tidy(jobs: Sequence[Job], store: Store, ledger: Ledger) -> None:
+    """Clears the workplaces of one picture's jobs without losing anything.
+
+    Args:
+        jobs: as the ledger has them now; all that share a workplace.
+        store: takes what somebody would miss.
+        ledger: tells which files are results of ours.
+
+    Raises:
+        OSError: the disk cannot be read or written; nothing was removed that could be needed.
+    """
+    workplaces = {job.workplace for job in jobs if job.workplace is not None and job.workplace.is_dir()}
+    for job in jobs:
+        if job.workplace in workplaces and job.result_sha256 is not None:
+            for left in _left_of(job):
+                _clear(left, job, store, ledger)
+    for workplace in workplaces:
+        remove_workplace(workplace)
+
+
+def remove_workplace(folder: Path) -> None:
+    """Removes a workplace; an engine that has not yet heard may still be writing into it.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    for attempt in range(10):
+        with suppress(FileNotFoundError):
+            try:
+                shutil.rmtree(folder)
+            except OSError:
+                if attempt == 9:
+                    raise
+                time.sleep(0.02)  # [s]
+                continue
+        break
+    steps.reached("workplace removed")
+
+
+def _clear(left: Path, job: Job, store: Store, ledger: Ledger) -> None:
+    """Makes a file that a job has left in its workplace safe to remove."""
+    place = job.path if job.in_place else job.destination
+    assert place is not None  # the job has a result, and so a place for it
+    content, here = content_of(left), content_of(place)
+    if content is not None and content in {job.result_sha256, here}:
+        return
+    if job.in_place and content == job.source_sha256:
+        # Its backup was durable before the swap, unless the user wants none; a look costs little.
+        if job.kept and not store.holds(content):
+            store.keep(left, content)
+        return
+    if not job.in_place and content is not None and gives_way(ledger.results(content), place):
+        return  # an older result, whose name this one's has taken
+    # Neither the original nor ours: somebody changed the file in the instant of the swap, and theirs is the truth.
+    if not os.path.lexists(place):
+        rename_if_free(left, place)
+    elif not _puts_back(left, place, job.result_sha256) and content is not None:
+        store.keep(left, content)
+        log.warning("%s: what lay there, which no other place holds, is kept as %s", place, store.path_of(content))
+
+
+def _puts_back(left: Path, place: Path, result_sha256: str | None) -> bool:
+    """Whether a file takes the place of our result, which is there still."""
+    try:
+        if result_sha256 is not None:
+            swap(left, place, result_sha256)
+            return True
+    except Changed:
+        pass
+    return False
+
+
+def gives_way(makers: list[Job], destination: Path) -> bool:
+    """Whether a result of ours beside an original may be replaced: not a picture that was restored in its own right."""
+    if any(job.destination == destination and not job.in_place for job in makers):
+        return True
+    return bool(makers) and not any(job.in_place for job in makers)
+
+
+def _left_of(job: Job) -> Iterator[Path]:
+    """What a job, or its undoing, has left in its workplace, besides an engine's half-written files."""
+    assert job.workplace is not None
+    for name in (result_in(job.workplace, job).name, copy_in(job.workplace, job).name):
+        for path in (job.workplace / name, job.workplace / f"{ASIDE}{name}"):
+            if os.path.lexists(path):
+                yield path
+
+
+def content_of(path: Path) -> str | None:
+    """SHA-256 of what a path holds; None if there is no regular file.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    try:
+        return hash_of(path) if stat.S_ISREG(path.lstat().st_mode) else None
+    except FileNotFoundError:
+        return None
