@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+import time
 from pathlib import Path
 
 #: File systems whose changes inotify does not see when another machine makes them.
@@ -19,13 +20,17 @@ NETWORK_FUSE = re.compile(
 )
 
 
+#: A device's number is another one's soon after it was unmounted. [s]
+KNOWN_SECONDS = 10
+
+
 def kind_of(path: Path) -> str:
     """The file system's type, such as ``ext4`` or ``nfs4``; empty where the system does not tell.
 
     A path that is not there counts as its nearest parent.
     """
     try:
-        return _kind_of_device(nearest(path).stat().st_dev)
+        return _kind_of_device(nearest(path).stat().st_dev, int(time.monotonic() / KNOWN_SECONDS))
     except OSError:
         return ""
 
@@ -51,7 +56,7 @@ def is_mount(path: Path) -> bool:
 
 
 @functools.lru_cache(maxsize=64)
-def _kind_of_device(device: int) -> str:
+def _kind_of_device(device: int, _: int) -> str:
     numbers = f"{os.major(device)}:{os.minor(device)}"
     kinds = [kind for number, _, kind in _mounts() if number == numbers]
     return kinds[-1] if kinds else ""

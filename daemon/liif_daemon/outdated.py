@@ -20,7 +20,7 @@ def withdraw(settings: Settings, ledger: Ledger) -> None:
     Raises:
         OutputError: the ledger cannot be written.
     """
-    old = [job for job in ledger.jobs(state="queued") if _is_outdated(job, settings, ledger)]
+    old = [job for job in ledger.each("queued") if _is_outdated(job, settings, ledger)]
     ledger.withdraw(old, "queued under other settings, and looked at again under these")
     for job in old:
         if (name := _present_name(job.path, settings)) is not None:

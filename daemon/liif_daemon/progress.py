@@ -49,13 +49,13 @@ class Progress:
         with self._lock:
             self.facts |= facts
             text = json.dumps({**self.facts, "working": list(self._working.values())}, ensure_ascii=True)
-        if text == self._written:
-            return
-        new = self.path.with_suffix(".new")
-        with suppress(OSError):  # a full disk must not end the daemon because of its status
-            new.write_text(text, "ascii")
-            new.replace(self.path)
-            self._written = text
+            if text == self._written:
+                return
+            new = self.path.with_suffix(".new")
+            with suppress(OSError):  # a full disk must not end the daemon because of its status
+                new.write_text(text, "ascii")
+                new.replace(self.path)
+                self._written = text
 
     def remove(self) -> None:
         """The daemon ends."""

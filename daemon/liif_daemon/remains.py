@@ -35,7 +35,7 @@ def recover(claimed: Iterable[Job], bench: Bench) -> list[Path]:
     again = []
     for jobs in groups.values():
         try:
-            if _is_there(jobs[0], bench) and recover_jobs(jobs, bench):
+            if _is_there(jobs[0].folder, bench) and recover_jobs(jobs, bench):
                 again.append(jobs[0].path)
         except OSError as error:
             log.warning("%s: cannot be put in order yet (%s)", jobs[0].path, error.strerror)
@@ -48,16 +48,20 @@ def clear(bench: Bench) -> None:
     Raises:
         OutputError: the ledger cannot be written.
     """
-    groups: dict[Path | None, list[Job]] = {}
-    for job in bench.ledger.with_workplaces():
-        groups.setdefault(job.workplace, []).append(job)
+    is_there: dict[Path, bool] = {}
     cleared = []
-    for workplace, jobs in groups.items():
+    for number, folder, workplace in bench.ledger.workplaces():
+        if folder not in is_there:
+            is_there[folder] = _is_there(folder, bench)
         try:
-            if _is_there(jobs[0], bench):
+            if not is_there[folder]:
+                continue
+            if workplace.is_dir():
+                jobs = [job for job in bench.ledger.left_in(workplace.name) if job.workplace == workplace]
                 tidy(jobs, bench.store, bench.ledger)
-                # Where it was in a folder that has another name now, it is there still: `clear_moved`.
-                cleared += jobs if workplace is None or workplace.parent.is_dir() else []
+            # Where it was in a folder that has another name now, it is there still: `clear_moved`.
+            if workplace.parent.is_dir():
+                cleared.append(number)
         except OSError as error:
             log.warning("%s: cannot be removed yet (%s)", workplace, error.strerror)
     bench.ledger.no_workplace(cleared)
@@ -67,15 +71,15 @@ def clear_moved(workplace: Path, bench: Bench) -> None:
     """Removes temporary files in a folder that got another name while a picture in it was at work.
 
     Args:
-        workplace: a folder of temporary files; one that is in use, or not this ledger's, is left alone.
+        workplace: a folder of temporary files, of whichever run.
         bench: what the work needs.
 
     Raises:
         OSError: it cannot be read or removed.
     """
-    jobs = [job for job in bench.ledger.left_in(workplace.name) if job.workplace != workplace]
-    if not jobs:
-        return
+    jobs = bench.ledger.left_in(workplace.name)
+    if not jobs or any(job.workplace is not None and job.workplace.parent.exists() for job in jobs):
+        return  # of another ledger, in use, or copied
     moved = [
         dataclasses.replace(
             job,
@@ -86,8 +90,8 @@ def clear_moved(workplace: Path, bench: Bench) -> None:
         for job in jobs
     ]
     tidy(moved, bench.store, bench.ledger)
-    bench.ledger.no_workplace(jobs)
+    bench.ledger.no_workplace(job.id for job in jobs)
 
 
-def _is_there(job: Job, bench: Bench) -> bool:
-    return presence.look(job.folder, bench.ledger).identity is not None
+def _is_there(folder: Path, bench: Bench) -> bool:
+    return presence.look(folder, bench.ledger).identity is not None

@@ -118,6 +118,7 @@ class Store:
 
         Raises:
             Changed: it is something else.
+            StoreAway: as `check`.
             OSError: the system refuses; nothing is left behind.
         """
         final = self.path_of(sha256)
@@ -145,6 +146,7 @@ class Store:
         # Also the names above it, which may be new.
         for folder in (final.parent, self.folder, self.folder.parent):
             flush_folder(folder)
+        self.check()  # else the copy lies where the share was mounted until a moment ago
         return final.stat().st_size
 
     def remove(self, sha256: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,23 @@ def test_a_folder_that_is_renamed_amid_the_work_keeps_no_temporaries(workshop: W
         wait_until(lambda: workshop.counts().get("done") == 1 and not temporaries(workshop))
     assert size_of(new / "a.jpg") == (40, 32)
     assert workshop.store.holds(sha(data))
+
+
+def test_a_copy_of_a_folder_that_was_made_amid_the_work_keeps_what_it_has(workshop: Workshop) -> None:
+    """Its temporaries were copied with it, half written; they are no results of anybody's."""
+    old, new = workshop.folder / "old", workshop.folder / "new"
+    draw(old / "a.jpg", 1)
+
+    def copy(order: Order) -> None:
+        if not new.exists():
+            order.destination.write_bytes(b"half a result")
+            shutil.copytree(old, new)
+            order.destination.unlink()
+
+    workshop.engine = Copying(before=copy)
+    for _ in range(2):
+        workshop.once()
+        assert size_of(new / "a.jpg") == (40, 32)
 
 
 @pytest.mark.parametrize("step", ["swapped", "swap verified"])

@@ -302,6 +302,7 @@ def test_a_ledger_of_the_first_version_is_brought_up_to_date(workshop: Workshop)
         db.execute("DROP INDEX jobs_by_change")
         db.execute("DROP TABLE looks")
         db.execute("DROP INDEX jobs_by_source")
+        db.execute("DROP INDEX jobs_by_result")
         for table in ("identity", "stores", "clock"):
             db.execute(f"DROP TABLE {table}")
         db.execute("ALTER TABLE jobs DROP COLUMN begun")

@@ -98,6 +98,23 @@ def test_a_store_that_goes_amid_the_work_gets_nothing(workshop: Workshop, share:
     assert workshop.once() == {"done": 2}
 
 
+def test_a_store_that_goes_before_the_copy_does_not_hold_it(
+    workshop: Workshop, share: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw(workshop.folder / "a.jpg", 1)
+    workshop.once()
+    data, store, claim = draw(workshop.folder / "b.jpg", 2), workshop.store, Store.claim
+
+    def and_goes(self: Store) -> list[Path]:
+        others = claim(self)
+        unmount(share)
+        return others
+
+    monkeypatch.setattr(Store, "claim", and_goes)
+    with pytest.raises(StoreAway):
+        store.keep(workshop.folder / "b.jpg", sha(data))
+
+
 def test_originals_of_a_store_that_is_unmounted_are_not_said_to_be_gone(workshop: Workshop, share: Path) -> None:
     path = workshop.folder / "a.jpg"
     data = draw(path, 1)

@@ -79,7 +79,10 @@ def test_settled_means_unchanged_for_the_time_set(tmp_path: Path, monkeypatch: p
     assert len(settling) == 0
 
 
-def test_an_old_file_has_settled_and_one_from_the_future_is_watched(tmp_path: Path) -> None:
+def test_an_old_file_has_settled_and_one_from_the_future_is_watched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("liif_daemon.settle.is_open_for_writing", lambda _: False)
     old, future, settling = tmp_path / "old.jpg", tmp_path / "future.jpg", Settling()
     for path, age in ((old, 3600), (future, -3600)):
         path.write_bytes(b"x")
@@ -160,6 +163,22 @@ def test_a_network_share_is_polled_and_it_is_said(workshop: Workshop, monkeypatc
         status = daemon.watcher.status()[0]
         assert status["how"] == "polling"
         assert "nfs4" in status["why"]
+
+
+def test_a_device_that_has_another_s_number_is_known_for_what_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shares come and go while the daemon runs, and the system gives their numbers again."""
+    device, clock, kinds = tmp_path.stat().st_dev, [0.0], ["nfs4"]
+    numbers = f"{os.major(device)}:{os.minor(device)}"
+    monkeypatch.setattr(mounts, "_mounts", lambda: [(numbers, "/", kind) for kind in kinds])
+    monkeypatch.setattr("liif_daemon.mounts.time.monotonic", lambda: clock[0])
+    mounts._kind_of_device.cache_clear()
+    assert mounts.is_network(tmp_path)
+    kinds[0] = "ext4"
+    clock[0] += 60
+    assert not mounts.is_network(tmp_path)
+    mounts._kind_of_device.cache_clear()
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EMFILE])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from liif_daemon.ledger.folders import Folders
 from liif_daemon.ledger.looks import Looks
 from liif_daemon.ledger.originals import Originals
 from liif_daemon.ledger.overview import Overview
-from liif_daemon.ledger.rows import Glance, Job, job_of, raw, stored
+from liif_daemon.ledger.rows import Glance, Job, job_of, path_of, raw, stored
 from liif_engine.errors import printable
 
 #: A job never waits longer than this, also if the clock was moved while it waited. [s]
@@ -264,25 +264,32 @@ class Ledger:
 
     def maker(self, path: Path, sha256: str) -> Job | None:
         """The job that put a result of this content at this path."""
-        # `results` knows the first job alone that made such content, and finds it without reading all rows.
-        first = [job for job in self.results(sha256) if job.destination == path]
-        query = "SELECT * FROM jobs WHERE result_sha256 = ? AND destination = ? ORDER BY id"
-        return next(iter(first or self._jobs(query, (sha256, raw(path)))), None)
+        query = "SELECT * FROM jobs WHERE result_sha256 = ? AND destination = ? ORDER BY id LIMIT 1"
+        now = self._jobs(query, (sha256, raw(path)))
+        return next(iter(now or [job for job in self.results(sha256) if job.destination == path]), None)
 
-    def with_workplaces(self) -> list[Job]:
-        """Jobs that are not claimed and may have left temporary files behind."""
-        return self._jobs("SELECT * FROM jobs WHERE workplace IS NOT NULL AND state != 'claimed' ORDER BY id")
+    def each(self, state: str) -> Iterator[Job]:
+        """Jobs in a state, oldest first; a thousand in memory at a time."""
+        last, query = 0, "SELECT * FROM jobs WHERE state = ? AND id > ? ORDER BY id LIMIT 1000"
+        while rows := self._jobs(query, (state, last)):
+            yield from rows
+            last = rows[-1].id
+
+    def workplaces(self) -> list[tuple[int, Path, Path]]:
+        """Id, watched folder and workplace of jobs that are not claimed and may have left something behind."""
+        query = "SELECT id, folder, workplace FROM jobs WHERE workplace IS NOT NULL AND state != 'claimed' ORDER BY id"
+        return [(row[0], path_of(row[1]), path_of(row[2])) for row in self._file.rows(query)]
 
     def left_in(self, name: str) -> list[Job]:
         """Jobs that are not claimed and may have left temporary files in a folder of this name, wherever it lies."""
         query = "SELECT * FROM jobs WHERE state != 'claimed' AND substr(workplace, -?) = ? ORDER BY id"
         return self._jobs(query, (len(name), name.encode("ascii")))
 
-    def no_workplace(self, jobs: Iterable[Job]) -> None:
-        """Remembers that jobs have left nothing behind."""
+    def no_workplace(self, jobs: Iterable[int]) -> None:
+        """Remembers that jobs, by their ids, have left nothing behind."""
         with self._file.change() as db:
             db.executemany(
-                "UPDATE jobs SET workplace = NULL WHERE id = ? AND state != 'claimed'", [(job.id,) for job in jobs]
+                "UPDATE jobs SET workplace = NULL WHERE id = ? AND state != 'claimed'", [(job,) for job in jobs]
             )
 
     def _jobs(self, query: str, values: Iterable[Any] = ()) -> list[Job]:

@@ -89,6 +89,7 @@ MIGRATIONS = (
         wall REAL NOT NULL,
         boot TEXT NOT NULL,
         up REAL NOT NULL
-    )
+    );
+    CREATE INDEX jobs_by_result ON jobs (result_sha256)
     """,
 )

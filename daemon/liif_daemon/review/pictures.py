@@ -86,6 +86,10 @@ class Pictures:
                 return data
         if side == "after":
             raise Absent("the file was changed since it was restored" if found else "the file is no longer there")
+        try:
+            self.store.check()
+        except OSError as error:
+            raise Absent(f"the original is out of reach ({error.strerror})") from error
         raise Absent("the original is no longer kept" if job.kept else "the file has changed since, or is gone")
 
     def check(self, job: Job, side: Side) -> None:
