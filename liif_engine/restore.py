@@ -274,13 +274,7 @@ class Engine:
         Raises:
             TooLargeError: naming the size it would need.
         """
-        needed = self.result_bytes(width, height, channels, bits) + self._tile_bytes(SMALLEST_CORE)
-        free = self._available()
-        if needed > free:
-            raise TooLargeError(
-                f"the result, {width}x{height}, needs {memory.readable(needed)} of memory"
-                f" and {memory.readable(free)} are free"
-            )
+        self._room_beside(width, height, channels, bits)
 
     def precision_for(self, bits: int) -> Precision:
         """The precision used for pictures of 8, 16 or 32 bits."""
@@ -288,16 +282,29 @@ class Engine:
 
     def _core_size(self, grid: Grid, source: Pixels, channels: int) -> int:
         """The fixed tile size, or less where the memory does not hold it."""
-        bits = 8 * source.dtype.itemsize
-        self.check_memory(grid.out_width, grid.out_height, channels, bits)
+        room = self._room_beside(grid.out_width, grid.out_height, channels, 8 * source.dtype.itemsize)
         core = TILE_CORE[self.device.type]
-        room = self._available() - self.result_bytes(grid.out_width, grid.out_height, channels, bits)
         enlargement = (grid.out_height / grid.height) * (grid.out_width / grid.width)
         if self.device.type == "cpu":
             core = self._fitting_core(core, room, enlargement)
         if core < min(TILE_CORE[self.device.type], max(grid.height, grid.width)):
             log.warning("little memory (%s free): working in tiles of %d pixels", memory.readable(room), core)
         return core
+
+    def _room_beside(self, width: int, height: int, channels: int, bits: int) -> int:
+        """Bytes left for the work beside a result of this size.
+
+        Raises:
+            TooLargeError: as `check_memory`.
+        """
+        result, free = self.result_bytes(width, height, channels, bits), self._available()
+        needed = result + self._tile_bytes(SMALLEST_CORE)
+        if needed > free:
+            raise TooLargeError(
+                f"the result, {width}x{height}, needs {memory.readable(needed)} of memory"
+                f" and {memory.readable(free)} are free"
+            )
+        return free - result
 
     def _fitting_core(self, core: int, room: int, enlargement: float = 1.0) -> int:
         """The core size, or half of it as often as the memory does not hold it."""

@@ -57,7 +57,7 @@ def test_tiled_equals_whole(
     with monkeypatch.context() as patch:
         patch.setitem(restore.TILE_CORE, "cpu", core)
         patch.setitem(decode.STRIP_QUERIES, "cpu", queries)
-        patch.setitem(decode.BLOCK_QUERIES, "cpu", max(queries // 3, 1))
+        patch.setitem(decode.BLOCK_ANSWERS, "cpu", max(4 * queries // 3, 1))
         tiled = one.restore(pixels, size=size)
     assert np.abs(tiled - whole).max() <= TOLERANCE
 

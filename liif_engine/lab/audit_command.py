@@ -12,7 +12,7 @@ from liif_engine.errors import DeviceError, ExitCode, OutputError, UsageError
 from liif_engine.lab.audit import BOUND, AuditedTile, Summary, audit, summaries, worst_first
 from liif_engine.lab.audit_pictures import pictures
 from liif_engine.lab.audit_sheet import sheet
-from liif_engine.model_names import AUTO, CLEAN, DAMAGED
+from liif_engine.model_names import AUTO, CLEAN, DAMAGED, like, plain
 from liif_engine.network.card import shipped_models
 from liif_engine.network.device import DTYPE, choose_device, choose_precision
 from liif_engine.restore import Engine
@@ -30,7 +30,7 @@ def run(
     """Audits and prints.
 
     Args:
-        model: ``auto`` stands for every model that it chooses from.
+        model: ``auto`` stands for every model that it chooses from, ``auto+`` for these as self-ensembles.
         images: folders of photographs; may be empty.
         scale: >= 1.
         side: of the drawn pictures.
@@ -47,7 +47,7 @@ def run(
     """
     if not scale >= 1 or side % 8 or side < 64:
         raise UsageError("an audit needs a scale of at least 1 and a side of 64 or more that 8 divides")
-    names = (DAMAGED, CLEAN) if model == AUTO else (model,)
+    names = tuple(like(model, name) for name in (DAMAGED, CLEAN)) if plain(model) == AUTO else (model,)
     precisions = reduced_precisions(device)
     default = choose_precision("auto", choose_device(device))
     rows: list[dict[str, Any]] = []

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from liif_engine.lab.attribution import Attribution, Check
 from liif_engine.lab.blocks import blocks_of
 from liif_engine.lab.field import Field, one_thread
 from liif_engine.lab.subject import Subject
+from liif_engine.model_names import plain
 from liif_engine.picture import consistency
 from liif_engine.picture.consistency import Agreement
 from liif_engine.picture.image_file import Limits
@@ -32,6 +34,8 @@ from liif_engine.picture.loss import expected_loss
 from liif_engine.picture.tiles import Rect
 from liif_engine.restore import Engine
 from liif_engine.target import Target
+
+log = logging.getLogger(__name__)
 
 Pixels = NDArray[np.uint8]
 
@@ -140,6 +144,9 @@ def explain(
 
         steps.begin("Restoring the picture")
         chosen = (Engine(engine) if isinstance(engine, str) else engine).for_picture(picture.pixels, path)
+        if (one := plain(chosen.model_name)) != chosen.model_name:
+            words = "%s: restored by %s, which mixes eight answers; explained by %s alone, which gave one of them"
+            log.warning(words, path, chosen.model_name, one)
         result = chosen.restore(picture.pixels, scale=scale, on_progress=steps.share)
         if consistent and picture.stored is not None:
             result = consistency.project(picture.stored, result)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 import liif_engine
 from liif_engine.lab.attribution import BLUR, NOISE, TOP, distance
 from liif_engine.lab.blocks import blocks_of, displayed_phase
+from liif_engine.model_names import plain
 from liif_engine.picture.consistency import Agreement
 from liif_engine.picture.damage import Damage
 from liif_engine.picture.loss import kept, survivors
@@ -41,7 +42,7 @@ def as_dict(story: Explanation) -> dict[str, Any]:
             "width": subject.width,
             "height": subject.height,
         },
-        "model": {"name": story.model, "precision": story.precision},
+        "model": {"name": story.model, "precision": story.precision, "explained": plain(story.model)},
         "scale": story.scale,
         "consistent": story.consistent,
         "seconds": round(story.seconds, 2),
@@ -57,8 +58,24 @@ def as_dict(story: Explanation) -> dict[str, Any]:
         "attribution": attribution(story),
         "contributions": contributions(story),
         "consistency": consistency(story),
-        "notes": list(subject.notes),
+        "notes": [*subject.notes, *differences(story)],
     }
+
+
+def differences(story: Explanation) -> list[str]:
+    """In what the result that is shown is another than the one whose clues were looked for, in words."""
+    found = []
+    if (one := plain(story.model)) != story.model:
+        found.append(
+            f"The result is the mean of eight answers of {one}, to the picture in all eight ways to lay it"
+            f" ({story.model}). The clues and the experiments are those of one of them, to the picture as it lies."
+        )
+    if story.consistent:
+        found.append(
+            "The result was moved into the file's intervals. The clues and the experiments are those of the network's"
+            " answer before that."
+        )
+    return found
 
 
 def place(rect: Rect) -> list[int]:
@@ -145,6 +162,7 @@ def attribution(story: Explanation) -> dict[str, Any]:
         "own_blocks": round(own, 4),
         "rings": {f"{low}-{high}": round(share, 4) for (low, high), share in rings(weights, away).items()},
         "mean_distance": round(float((weights * away).sum()), 2),
+        "sight": int(away.max()),
         "radius_50": int(np.searchsorted(reach, 0.5)),
         "radius_90": int(np.searchsorted(reach, 0.9)),
         "check": {

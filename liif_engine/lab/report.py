@@ -14,6 +14,7 @@ from liif_engine.lab.ablation import interpolated
 from liif_engine.lab.blocks import displayed_phase, spread
 from liif_engine.lab.query import Query, query
 from liif_engine.lab.references import METHODS, QUESTION
+from liif_engine.model_names import plain
 from liif_engine.network.card import shipped_models
 from liif_engine.picture import consistency
 from liif_engine.picture.loss import kept
@@ -105,7 +106,7 @@ def asked(model: str, scale: float) -> dict[str, str]:
 
     A checkpoint of somebody's own is taken for neither: only its name is known here.
     """
-    known = shipped_models().get(model)
+    known = shipped_models().get(plain(model))
     removes = known is not None and "artifacts" in known.card.get("task", "")
     work = ["artifact removal"] if removes else ["restoration"] if known is None else []
     work += [f"enlargement {TIMES}{scale:g}"] if scale != 1 else []

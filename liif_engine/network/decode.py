@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from liif_engine.network.in_order import in_order
-from liif_engine.network.model import AREA_EPSILON, COORD_EPSILON, EdsrLiif
-from liif_engine.network.perceptron import Perceptron
+from liif_engine.network.model import AREA_EPSILON, COORD_EPSILON, ENSEMBLE, EdsrLiif
+from liif_engine.network.perceptron import Perceptron, put_sum
 
 
 @dataclass(frozen=True)
@@ -94,12 +94,12 @@ class Strip:
     extent: Tensor
 
 
-#: Queries per strip and per block of a strip, by kind of device, for hidden layers of 256 values a query; narrower
-#: ones get as many more. A strip ends with a report of progress and a look at whether to stop, so it is to last well
-#: under half a second. Two layers of a block's activations are to stay in a core's own cache; a GPU wants few, large
-#: launches.
+#: Queries per strip, and answers (four a query) per block of a strip, by kind of device, for hidden layers of 256
+#: values an answer; narrower ones get as many more. A strip ends with a report of progress and a look at whether to
+#: stop, so it is to last well under half a second. Two layers of a block's activations are to stay in a core's own
+#: cache, and still a block is to last longer than what calling its operations takes; a GPU wants few, large launches.
 STRIP_QUERIES = {"cpu": 16_384, "cuda": 1 << 20, "mps": 1 << 18}
-BLOCK_QUERIES = {"cpu": 2_048, "cuda": 1 << 18, "mps": 1 << 16}
+BLOCK_ANSWERS = {"cpu": 4_096, "cuda": 1 << 18, "mps": 1 << 16}
 
 #: Where there are several strips on a CPU, this many cores get equally many. Not the number of cores there are: a
 #: picture is to be cut the same everywhere.
@@ -149,28 +149,83 @@ def _decode_strip(model: EdsrLiif, perceptron: Perceptron, feature_map: Tensor, 
     """(rows, columns, 3) fp32."""
     codes, top, left = first_layer_codes(model, feature_map, rows, columns)
     safe = perceptron.is_safe(codes)
-    weights = _ensemble_weights(rows, columns, codes.device)
-    row_terms = _row_terms(model, codes, rows, top)
-    rgb = torch.empty(rows.stop - rows.start, columns.stop - columns.start, 3, device=codes.device)
-    block = _queries(BLOCK_QUERIES, model, feature_map)
-    for part in _parts(columns, block):
-        lines = _column_terms(model, codes, rows.axis, part, left)
-        across = slice(part.start - columns.start, part.stop - columns.start)
-        block_rows = max(1, block // (part.stop - part.start))
-        for start in range(0, len(rgb), block_rows):
-            down = slice(start, start + block_rows)
-            mixed = torch.zeros_like(rgb[down, across], memory_format=torch.contiguous_format)
-            for side_y, (nearest, term) in enumerate(row_terms):
-                for side_x, line in enumerate(lines):
-                    answer = perceptron(_hidden(line, nearest[down], term[down], codes.dtype), safe=safe)
-                    mixed.addcmul_(answer.view_as(mixed), weights[side_y][side_x][down, across, None])
-            torch.add(mixed.mul_(0.5), 0.5, out=rgb[down, across])
-    return rgb
+    nearest, terms = _row_terms(model, codes, rows, top)
+    answers = _queries(BLOCK_ANSWERS, model, feature_map)
+    rgb = torch.empty(rows.stop - rows.start, 3 * (columns.stop - columns.start), device=codes.device)
+    for part in _parts(columns, max(1, answers // len(ENSEMBLE))):
+        width = part.stop - part.start
+        lines = _Lines(model, codes, rows.axis, part, left, max(2, answers // (2 * width)))
+        weights = _ensemble_weights(rows, part, codes.device)
+        across = slice(3 * (part.start - columns.start), 3 * (part.stop - columns.start))
+        for runs in _blocks(_runs(nearest), max(1, answers // (len(ENSEMBLE) * width))):
+            start, stop = runs[0][0], runs[-1][1]
+            hidden = torch.empty(2, stop - start, *lines.terms.shape, dtype=codes.dtype, device=codes.device)
+            for first, last in runs:
+                asked = lines.of(int(nearest[0, first]), int(nearest[1, first]))[:, None]  # (1 or 2, 1, ...)
+                put_sum(hidden[:, first - start : last - start], asked, terms[:, first:last, None], safe=safe)
+            found = perceptron(hidden.view(-1, hidden.shape[-1]), safe=safe).view(2, stop - start, 2, 3 * width)
+            found.mul_(weights[:, start:stop])
+            above, below = found[:, :, 0].add_(found[:, :, 1])
+            torch.add(above, below, out=rgb[start:stop, across])
+    return rgb.mul_(0.5).add_(0.5).view(len(rgb), -1, 3)
 
 
-def _hidden(line: Tensor, nearest: Tensor, term: Tensor, dtype: torch.dtype) -> Tensor:
-    """The first layer's values, (rows * columns, K); a function, so that the sum is freed before the next is made."""
-    return line.index_select(0, nearest).add_(term[:, None]).relu_().to(dtype).flatten(0, 1)
+def _runs(nearest: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """Output rows, (start, stop), that ask the same codes; `nearest` is (2, rows), the codes of each side."""
+    cuts = np.flatnonzero(np.diff(nearest).any(0)) + 1
+    return list(pairwise([0, *cuts.tolist(), nearest.shape[1]]))
+
+
+def _blocks(runs: list[tuple[int, int]], at_most: int) -> Iterator[list[tuple[int, int]]]:
+    """Runs together, as many as have no more rows; a longer one is cut."""
+    block: list[tuple[int, int]] = []
+    for start, stop in runs:
+        for first in range(start, stop, at_most):
+            run = first, min(first + at_most, stop)
+            if block and run[1] - block[0][0] > at_most:
+                yield block
+                block = []
+            block.append(run)
+    yield block
+
+
+class _Lines:
+    """Rows of codes spread over output columns, with the column and cell terms added, made as they are asked for.
+
+    A CPU adds in fp32 faster than in bf16, and three terms rounded once are nearer the truth than rounded thrice.
+
+    Args:
+        model: whose first layer it is.
+        codes: (h, w, K).
+        row_axis: the axis of the rows.
+        columns: the output columns.
+        left: the column of the first code.
+        at_once: how many rows are made at a time.
+    """
+
+    def __init__(self, model: EdsrLiif, codes: Tensor, row_axis: Axis, columns: Span, left: int, at_once: int) -> None:
+        _, _, coord_columns, cell_columns = model.first_layer()
+        cell = torch.tensor([row_axis.cell, columns.axis.cell], device=codes.device)
+        cell_term = cell_columns.float() @ cell  # (K,)
+        nearest = np.concatenate([columns.nearest(side) - left for side in (0, 1)])
+        relative = np.concatenate([columns.relative(side) for side in (0, 1)])
+        self.codes, self.at_once = codes, at_once
+        self.nearest = torch.from_numpy(nearest).to(codes.device)  # (2 sides * columns,)
+        across = torch.from_numpy(relative).to(codes.device, torch.float32)
+        self.terms = across[:, None] * coord_columns[:, 1].float() + cell_term  # (2 sides * columns, K)
+        self.made, self.start = codes.new_empty(0), 0
+
+    def of(self, above: int, below: int) -> Tensor:
+        """Two lines that follow each other, or the one that both are: (1 or 2, 2 sides * columns, K) fp32.
+
+        Args:
+            above, below: their rows of codes; no row before the one that was asked for last.
+        """
+        if below >= self.start + len(self.made):
+            self.made, self.start = self.codes.new_empty(0), above  # freed before new ones are made
+            needed = self.codes[above : max(below + 1, above + self.at_once)]
+            self.made = needed.index_select(1, self.nearest).float().add_(self.terms)
+        return self.made[above - self.start : below + 1 - self.start]
 
 
 def _parts(span: Span, at_most: int, multiple: int = 1) -> Iterator[Span]:
@@ -202,39 +257,24 @@ def first_layer_codes(model: EdsrLiif, feature_map: Tensor, rows: Span, columns:
     return codes[0].permute(1, 2, 0), top, left
 
 
-def _column_terms(model: EdsrLiif, codes: Tensor, row_axis: Axis, columns: Span, left: int) -> list[Tensor]:
-    """Codes spread over the output columns with the column and cell terms added: (h, columns, K) for each side, fp32.
-
-    A CPU adds in fp32 faster than in bf16, and three terms rounded once are nearer the truth than rounded thrice.
-    """
-    _, _, coord_columns, cell_columns = model.first_layer()
-    cell = torch.tensor([row_axis.cell, columns.axis.cell], device=codes.device)
-    cell_term = cell_columns.float() @ cell  # (K,)
-    lines = []
-    for side in (0, 1):
-        nearest = torch.from_numpy(columns.nearest(side) - left).to(codes.device)
-        relative = torch.from_numpy(columns.relative(side)).to(codes.device, torch.float32)
-        term = relative[:, None] * coord_columns[:, 1].float() + cell_term  # (columns, K)
-        lines.append(codes.index_select(1, nearest).float().add_(term))
-    return lines
-
-
-def _row_terms(model: EdsrLiif, codes: Tensor, rows: Span, top: int) -> list[tuple[Tensor, Tensor]]:
-    """For each side: which row of codes, (rows,), and what its coordinate adds, (rows, K) fp32."""
+def _row_terms(model: EdsrLiif, codes: Tensor, rows: Span, top: int) -> tuple[NDArray[np.int64], Tensor]:
+    """For both sides: which row of codes, (2, rows), and what its coordinate adds, (2, rows, K) fp32."""
     coord_columns = model.first_layer()[2]
-    terms = []
-    for side in (0, 1):
-        nearest = torch.from_numpy(rows.nearest(side) - top).to(codes.device)
-        relative = torch.from_numpy(rows.relative(side)).to(codes.device, torch.float32)
-        terms.append((nearest, relative[:, None] * coord_columns[:, 0].float()))
-    return terms
+    nearest = np.stack([rows.nearest(side) - top for side in (0, 1)])
+    relative = np.stack([rows.relative(side) for side in (0, 1)])
+    down = torch.from_numpy(relative).to(codes.device, torch.float32)
+    return nearest, down[..., None] * coord_columns[:, 0].float()
 
 
-def _ensemble_weights(rows: Span, columns: Span, device: torch.device) -> list[list[Tensor]]:
-    """weights[side_y][side_x]: (rows, columns) fp32, each the area towards the opposite corner over all four."""
-    height, width = ([_distance(span, 1 - side, device) for side in (0, 1)] for span in (rows, columns))
-    total = torch.outer(height[0] + height[1], width[0] + width[1]).add_(4 * AREA_EPSILON)
-    return [[torch.outer(h, w).add_(AREA_EPSILON).div_(total) for w in width] for h in height]
+def _ensemble_weights(rows: Span, columns: Span, device: torch.device) -> Tensor:
+    """(2, rows, 2, 3 columns) fp32: of each side's answers the area towards the opposite corner over all four.
+
+    Each thrice, for the three colours, so that mixing runs over whole rows.
+    """
+    height, width = (torch.stack([_distance(span, 1 - side, device) for side in (0, 1)]) for span in (rows, columns))
+    width = width.repeat_interleave(3, 1)
+    total = torch.outer(height.sum(0), width.sum(0)).add_(4 * AREA_EPSILON)
+    return (height[:, :, None, None] * width).add_(AREA_EPSILON).div_(total[:, None])
 
 
 def _distance(span: Span, side: int, device: torch.device) -> Tensor:

@@ -16,20 +16,27 @@ from liif_engine.network.model import EdsrLiif
 
 log = logging.getLogger(__name__)
 
-#: Shapes whose graphs are kept; each holds the memory of a window's encoding.
-KEPT_GRAPHS = 8
-
 #: Pixels of the largest window worth a graph; a larger one keeps the GPU busy longer than the CPU takes to launch it.
 LARGEST_WINDOW = 512 * 512
 
-#: Shapes that are counted; when there are more, counting starts anew.
-COUNTED_SHAPES = 1000
+#: Pixels of all windows whose graphs a model keeps, and how many graphs at the most. A graph holds the memory of its
+#: window's encoding, so thumbnails of a hundred sizes cost no more than eight of the largest windows.
+KEPT_PIXELS, KEPT_GRAPHS = 8 * LARGEST_WINDOW, 128
 
 #: A graph is captured when a shape comes for this time; a folder of pictures of many sizes captures nothing.
 CAPTURED_AT = 2
 
+#: After so many windows each shape's uses are halved, so that what a folder was full of yesterday makes room.
+MEMORY_OF_WINDOWS = 1000
+
+#: Where the room is taken, a shape must come so many times as often as all those together whose graphs have to go for
+#: its own. Else shapes that come in turn would each be captured anew each time, which costs more than a graph saves.
+WORTH_A_CHANGE = 2
+
 #: Encodes a window of one shape; a later call overwrites an earlier one's result.
 Replay = Callable[[Tensor], Tensor]
+
+Shape = tuple[int, ...]
 
 #: All of this process: what one of them holds, another model's work may be short of.
 _all: weakref.WeakSet[GraphedEncoder] = weakref.WeakSet()
@@ -45,7 +52,8 @@ class GraphedEncoder:
     """`EdsrLiif.encode` for a GPU, replayed from graphs for windows that are small and come again.
 
     A graph runs the kernels that its capture recorded: those of the call without a graph for the same shape, so a
-    picture gets the same bytes either way.
+    picture gets the same bytes either way. A capture takes longer than some encodings, and a graph holds memory, so
+    graphs are kept of the shapes that come most: what comes rarely never drives out what comes often.
 
     Args:
         network: the model.
@@ -55,8 +63,9 @@ class GraphedEncoder:
     def __init__(self, network: EdsrLiif, capture: Callable[[EdsrLiif, Tensor], Replay] | None = None) -> None:
         self.network = network
         self._capture = capture or _capture
-        self._seen: Counter[tuple[int, ...]] = Counter()
-        self._replays: OrderedDict[tuple[int, ...], Replay] = OrderedDict()
+        self._uses: Counter[Shape] = Counter()
+        self._counted = 0
+        self._replays: OrderedDict[Shape, Replay] = OrderedDict()
         self._usable = True
         _all.add(self)
 
@@ -74,17 +83,15 @@ class GraphedEncoder:
     def clear(self) -> None:
         """Gives the graphs' memory back."""
         self._replays.clear()
-        self._seen.clear()
+        self._uses.clear()
 
     def _replay(self, pixels: Tensor) -> Replay | None:
-        shape = tuple(pixels.shape)
-        if not self._usable or shape[-1] * shape[-2] > LARGEST_WINDOW:
+        shape: Shape = tuple(pixels.shape)
+        if not self._usable or _pixels(shape) > LARGEST_WINDOW:
             return None
+        self._count(shape)
         if shape not in self._replays:
-            if len(self._seen) > COUNTED_SHAPES:
-                self._seen.clear()
-            self._seen[shape] += 1
-            if self._seen[shape] < CAPTURED_AT:
+            if self._uses[shape] < CAPTURED_AT or not self._make_room(shape):
                 return None
             try:
                 self._replays[shape] = self._capture(self.network, pixels)
@@ -97,9 +104,32 @@ class GraphedEncoder:
                 log.warning("the encoder cannot be captured as a CUDA graph (%s): going on without", error)
                 return None
         self._replays.move_to_end(shape)
-        while len(self._replays) > KEPT_GRAPHS:
-            self._replays.popitem(last=False)
         return self._replays[shape]
+
+    def _count(self, shape: Shape) -> None:
+        """One more use; from time to time all are halved, and shapes that came once are forgotten."""
+        self._uses[shape] += 1
+        self._counted += 1
+        if self._counted % MEMORY_OF_WINDOWS == 0:
+            self._uses = Counter({one: uses // 2 for one, uses in self._uses.items() if uses > 1})
+
+    def _make_room(self, shape: Shape) -> bool:
+        """Whether a shape's graph may be kept; those that are used least go for it, if it is used much more."""
+        kept = sorted(self._replays, key=lambda one: self._uses[one])  # of equals, the one not used for longest
+        pixels, worth, going = sum(map(_pixels, kept)) + _pixels(shape), 0, 0
+        while pixels > KEPT_PIXELS or len(kept) - going >= KEPT_GRAPHS:
+            pixels -= _pixels(kept[going])
+            worth += self._uses[kept[going]]
+            going += 1
+        if self._uses[shape] < WORTH_A_CHANGE * worth:
+            return False
+        for one in kept[:going]:
+            del self._replays[one]
+        return True
+
+
+def _pixels(shape: Shape) -> int:
+    return shape[-1] * shape[-2]
 
 
 def _capture(network: EdsrLiif, pixels: Tensor) -> Replay:

@@ -66,6 +66,22 @@ class Perceptron:
         return _product(hidden.float(), self._packed_last, self._last_bias, "none")
 
 
+def put_sum(result: Tensor, a: Tensor, b: Tensor, *, safe: bool) -> None:
+    """Writes ``relu(a + b)`` to `result`, where torch has that in one pass.
+
+    Args:
+        result: in any dtype; the sum is rounded to it once.
+        a, b: fp32, of shapes that together make that of `result`.
+        safe: whether the sum cannot overflow, which the one pass would hide.
+    """
+    if not (safe and hasattr(torch.ops.aten, "_add_relu")):
+        result.copy_((a + b).relu_())
+    elif result.dtype == a.dtype:
+        torch.ops.aten._add_relu.out(a, b, out=result)
+    else:
+        result.copy_(torch.ops.aten._add_relu.Tensor(a, b))
+
+
 def has_fused(weight: Tensor) -> bool:
     """Whether torch's oneDNN multiplies and applies ReLU at once for weights of this dtype and device."""
     return (

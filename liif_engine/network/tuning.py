@@ -9,6 +9,7 @@ import logging
 import os
 import statistics
 import tempfile
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -112,9 +113,13 @@ def trial_on(model: EdsrLiif, dtype: torch.dtype, device: torch.device, side: in
 
 
 def _measured(key: str, model: EdsrLiif, dtype: torch.dtype, device: torch.device) -> Launch:
-    log.info("measuring how to lay out the decoder on this GPU; done once")
+    # A warning, so that whoever waits is told: on a slow machine compiling takes long, and looks like a hang.
+    log.warning("measuring how to lay out the decoder on this GPU; done once, it may take a minute")
+    started = time.monotonic()
     launch, times = fastest(CANDIDATES, trial_on(model, dtype, device))
-    _write({**_read(), key: {**dataclasses.asdict(launch), "milliseconds": round(times[launch], 4)}})
+    kept = _write({**_read(), key: {**dataclasses.asdict(launch), "milliseconds": round(times[launch], 4)}})
+    seconds = time.monotonic() - started
+    log.warning("measured in %.0f s%s", seconds, f", and kept in {_file()}" if kept else "; it cannot be kept")
     return launch
 
 
@@ -143,7 +148,7 @@ def _launch(row: dict[str, Any]) -> Launch:
     return Launch(int(row["block"]), bool(row["halves"]), int(row["warps"]), int(row["stages"]))
 
 
-def _write(rows: dict[str, Any]) -> None:
+def _write(rows: dict[str, Any]) -> bool:
     """Whole or not at all, since several processes may measure; a folder that cannot be written to is no error."""
     file = _file()
     try:
@@ -153,6 +158,8 @@ def _write(rows: dict[str, Any]) -> None:
         Path(new.name).replace(file)
     except OSError as error:
         log.info("the measurement cannot be kept: %s", error)
+        return False
+    return True
 
 
 def _first_line(error: Exception) -> str:

@@ -151,6 +151,19 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     assert "MISSED" in capsys.readouterr().out
 
 
+@pytest.mark.skipif(not HAS_BF16, reason="needs a CPU with AVX512-BF16 or AMX")
+def test_self_ensembles_are_audited_as_any_model(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`auto+` stands for both that it chooses from, each against itself in fp32: not for whichever suits a picture."""
+    monkeypatch.setattr(audit_command, "pictures", lambda *_, **__: [("text", audit_pictures.text(64)[:24, :24])])
+    code = audit_command.run("auto+", [], scale=1, side=64, device="cpu", sheet_file=None, as_json=True)
+    rows = json.loads(capsys.readouterr().out)
+    assert code == 0
+    assert [(row["model"], row["form"]) for row in rows] == [("web+", "bf16"), ("published+", "bf16")]
+    assert all(0 < row["share"] <= 1 for row in rows)
+
+
 def test_evaluate_without_audit_still_needs_pictures() -> None:
     command = [sys.executable, "-m", "liif_engine", "evaluate", "--scale", "2"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100)

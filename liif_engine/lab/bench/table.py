@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from liif_engine.lab.bench.contenders import NAMES, OURS
+from liif_engine.lab.bench.contenders import NAMES, ON_REQUEST, OURS
 from liif_engine.lab.bench.turns import Case
 
 #: What others are compared with.
 BASES = ("published", "Real-ESRGAN x4plus")
 
 #: Which of the device's rates a contender is a share of.
-RATE_OF = {"ours fp32": "fp32", "ours bf16": "bf16", "ours fast": "bf16"}
+RATE_OF = {name: "fp32" if name == "ours fp32" else "bf16" for name in OURS}
 
 
 def table(cases: Sequence[Case], rates: dict[str, float]) -> list[str]:
@@ -20,7 +20,7 @@ def table(cases: Sequence[Case], rates: dict[str, float]) -> list[str]:
     head = ["scale", "MP", "", pace, "range", *(f"x {base}" for base in BASES), "peak MB", "of matrix", "of memory"]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for case in cases:
-        lines += [_row(case, name, rates) for name in NAMES if name in case.runs]
+        lines += [_row(case, name, rates) for name in (*NAMES, *ON_REQUEST) if name in case.runs]
     missing = {name: reason for case in cases for name, reason in case.missing.items()}
     return [*lines, *([""] if missing else []), *(f"{name}: {reason}" for name, reason in missing.items())]
 
