@@ -301,7 +301,12 @@ def test_contradictory_animations_are_refused(tmp_path: Path) -> None:
     whole = animation(parts, controls, plays=0)
     outside = animation(parts, [controls[0], frame_control(0, (4, 4), (1, 0), 1, 5, 0, 0)], plays=0)
     lying = whole.replace(chunk(b"acTL", struct.pack(">II", 2, 0)), chunk(b"acTL", struct.pack(">II", 900, 0)))
-    for data in (outside, lying, whole.replace(chunk(*controls[0]), b"")):
+    first = chunk(*controls[0])
+    small = whole.replace(first, chunk(*frame_control(0, (2, 2), (0, 0), 1, 5, 0, 0)))
+    assert first in whole
+    with pytest.raises(InputError, match="first frame"):
+        read(tmp_path / "odd.png", small)
+    for data in (outside, lying, whole.replace(first, b"")):
         with pytest.raises(InputError):
             read(tmp_path / "odd.png", data)
     with pytest.raises(TooLargeError, match="frames"):

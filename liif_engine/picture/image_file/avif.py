@@ -19,6 +19,7 @@ from PIL import AvifImagePlugin, Image, features
 from liif_engine.errors import InputError, TruncatedError, UnsupportedError
 from liif_engine.picture.image_file import heif_still
 from liif_engine.picture.image_file.contents import Capacity, Frame, Header, Limits, Metadata, Order
+from liif_engine.picture.image_file.isobmff import end_of_boxes
 
 _MOST = (1 << 31) - 1
 CAPACITY = Capacity(
@@ -58,8 +59,8 @@ def decode(data: bytes, header: Header, *, allow_truncated: bool = False) -> lis
     _require()
     if header.cut is not None:
         raise TruncatedError(f"{header.cut}, and no part of it can be decoded")
-    # Not `Image.open`, whose own limit is lower than ours.
-    with AvifImagePlugin.AvifImageFile(io.BytesIO(data)) as image:
+    # Not `Image.open`, whose own limit is lower than ours; and libavif takes what follows the boxes for a damaged one.
+    with AvifImagePlugin.AvifImageFile(io.BytesIO(data[: end_of_boxes(data)])) as image:
         if image.size != (header.width, header.height):
             raise InputError("the AVIF data and its header tell different sizes")
         pixels = np.array(image if image.mode == header.layout else image.convert(header.layout))

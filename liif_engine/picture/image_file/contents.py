@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
@@ -65,7 +66,7 @@ class Density:
 
     Attributes:
         x, y: (numerator, denominator).
-        unit: "inch", "metre", "cm", or "aspect" when only the ratio x : y is meant.
+        unit: "inch", "metre", "cm", or "aspect" when only the ratio x : y is meant: a pixel is y as wide as x high.
     """
 
     x: tuple[int, int]
@@ -78,6 +79,12 @@ class Density:
         if factor is None or not (self.x[1] and self.y[1]):
             return None
         return self.x[0] / self.x[1] * factor, self.y[0] / self.y[1] * factor
+
+    def aspect(self) -> Fraction | None:
+        """How wide a pixel is for its height; None where the numbers make no sense."""
+        if not (self.x[0] and self.x[1] and self.y[0] and self.y[1]):
+            return None
+        return Fraction(*self.y) / Fraction(*self.x)
 
 
 @dataclass(frozen=True)
@@ -300,6 +307,8 @@ class Capacity:
         animated: whether it holds several frames with timing.
         carries: the fields of `Metadata` it has a place for, each with the most bytes (for texts and comments: of the
             longest one). "density" counts as carried where the nearest whole number is.
+        aspects: the narrowest and the widest pixel, for its height, that it can tell of where nothing else is known of
+            the density; None if it tells of square ones alone.
     """
 
     longest_side: int
@@ -307,6 +316,7 @@ class Capacity:
     bits: frozenset[int]
     animated: bool
     carries: Mapping[str, int]
+    aspects: tuple[float, float] | None = None
 
 
 class Room(Protocol):

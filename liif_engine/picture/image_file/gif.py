@@ -47,6 +47,7 @@ CAPACITY = Capacity(
     bits=frozenset({8}),
     animated=True,
     carries={"icc": ANY_SIZE, "xmp": ANY_SIZE, "comments": ANY_SIZE},
+    aspects=(16 / 64, 270 / 64),
 )
 _HALF = 128  # alpha from which a pixel is drawn
 
@@ -265,7 +266,7 @@ def _palette_bytes(palette: Pixels) -> bytes:
 
 def _aspect(density: Density | None) -> int:
     """The pixels' aspect ratio in 64ths less 15, or 0."""
-    if density is None or density.unit != "aspect" or not density.y[0] * density.x[1]:
+    if density is None or density.unit != "aspect" or (aspect := density.aspect()) is None:
         return 0
-    ratio = round(64 * density.y[0] * density.x[1] / (density.x[0] * density.y[1] or 1)) - 15
+    ratio = round(64 * aspect) - 15
     return ratio if 1 <= ratio <= 255 else 0

@@ -38,6 +38,7 @@ CAPACITY = Capacity(
         "comments": 65533,
         "texts": 65533 - 81,
     },
+    aspects=(1 / 65535, 65535),
 )
 
 _LAYOUTS = {1: "L", 3: "RGB", 4: "CMYK"}

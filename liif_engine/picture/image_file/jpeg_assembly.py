@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from fractions import Fraction
 
 from liif_engine.errors import UnsupportedError
 from liif_engine.picture.image_file import exif as exif_block
@@ -96,7 +97,19 @@ def _jfif(old: bytes, density: Density | None) -> bytes:
     per_inch = density.per_inch() if density else None
     if per_inch is not None and all(0.5 <= value < 65535.5 for value in per_inch):
         unit, x, y = 1, round(per_inch[0]), round(per_inch[1])
+    elif density is not None and density.unit == "aspect" and (aspect := density.aspect()) is not None:
+        y, x = _in_two_bytes(aspect)
     return b"JFIF\0" + struct.pack(">BBBHHBB", 1, 1, unit, x, y, 0, 0)
+
+
+def _in_two_bytes(ratio: Fraction) -> tuple[int, int]:
+    """Numerator and denominator of the nearest ratio that JFIF's numbers can say."""
+    most = (1 << 16) - 1
+    if ratio <= 1:
+        near = ratio.limit_denominator(most)
+        return near.numerator, near.denominator
+    near = (1 / ratio).limit_denominator(most)
+    return near.denominator, near.numerator
 
 
 def _exif_segments(exif: bytes | None) -> list[bytes]:

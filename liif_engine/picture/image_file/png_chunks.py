@@ -273,8 +273,10 @@ def _foreign_pieces(metadata: Metadata) -> list[Piece]:
         x, y = (round(value / 0.0254) for value in per_inch)
         if 0 < x < 1 << 31 and 0 < y < 1 << 31:
             pieces.append(Piece("pHYs", struct.pack(">IIB", x, y, 1)))
-    elif density is not None and density.unit == "aspect" and density.x != density.y:
-        pieces.append(Piece("pHYs", struct.pack(">IIB", density.y[0], density.x[0], 0)))
+    elif density is not None and density.unit == "aspect" and (aspect := density.aspect()) not in {None, 1}:
+        x, y = aspect.denominator, aspect.numerator
+        if max(x, y) < 1 << 31:
+            pieces.append(Piece("pHYs", struct.pack(">IIB", x, y, 0)))
     pieces += [Piece("iTXt", _text_data("Comment", comment)) for comment in metadata.comments]
     pieces += [Piece("iTXt", _text_data(text.title, text.text.encode())) for text in metadata.texts]
     if metadata.photoshop is not None:

@@ -168,6 +168,9 @@ def _too_long(metadata: Metadata, capacity: Capacity) -> list[str]:
         if value is None or value == () or (field == "density" and density.has_place(metadata, capacity)):
             continue
         most = capacity.carries.get(field)
+        if field == "density" and metadata.density is not None and metadata.density.unit == "aspect":
+            lacking.append("pixels that are not square")
+            continue
         if most is None:
             lacking.append(name)
             continue
@@ -193,6 +196,7 @@ def _corrected(source: Picture, results: list[Frame], format: str, marker: Marke
             height=height,
             upright=metadata.turned,
             make_thumbnail=thumbnail_of(results[0], source.layout),
+            before=(source.width, source.height),
         )
         metadata = replace(metadata, exif=exif)
     correction = xmp_packet.Correction(width, height, width / source.width, height / source.height, metadata.turned)
@@ -203,6 +207,9 @@ def _corrected(source: Picture, results: list[Frame], format: str, marker: Marke
         notes.append(f"the XMP packet is damaged ({error}); it was kept as it is, without a note of the restoration")
     if metadata.home != format:
         kinds = sorted({piece.kind for piece in metadata.pieces if piece.kind[:5] != "<TAG "} - _TRANSLATED - _PLACES)
+        if "<AFTER>" in kinds:
+            kinds.remove("<AFTER>")
+            notes.append(f"what follows the end of the {metadata.home} data was left out")
         if kinds:
             notes.append(f"{format} has no place for {metadata.home}'s own {', '.join(kinds)}")
     return metadata, notes
