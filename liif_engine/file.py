@@ -129,7 +129,8 @@ def plan(
         source: a picture file.
         target: how large the result is to be.
         out: as in `destination_for`.
-        format: of the result, a name or suffix such as ``png``; by default told from the destination's suffix.
+        format: of the result, a name or suffix such as ``png``; by default the file's own or, where `out` is a file
+            with another suffix, the one that this asks for.
         limits: what is refused as too large.
         consistent: whether to move the result into the JPEG's own quantisation intervals; at scale 1 only.
 
@@ -145,7 +146,8 @@ def plan(
         if format is not None:
             format = image_file.format_for(Path(f"result.{format.lower()}"))
         else:
-            format = probe.format if destination.suffix == source.suffix else image_file.format_for(destination)
+            named = out is not None and destination == out and destination.suffix != source.suffix
+            format = image_file.format_for(destination) if named else probe.format
         image_file.check_result(probe, format=format, width=width, height=height)
     except LiifError as error:
         raise error.at(source) from error.__cause__

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.logging import RichHandler
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
@@ -81,7 +80,7 @@ class Batch:
 
     def say(self, line: str) -> None:
         """A lasting line above the bars, on stdout, where a script may read it."""
-        if console.is_terminal and sys.stdout.isatty():
+        if console.is_terminal and sys.stdout is not None and sys.stdout.isatty():
             self.bars.console.print(line, markup=False, soft_wrap=True)
         else:
             print(line, flush=True)
@@ -94,9 +93,19 @@ def show_error(error: LiifError) -> None:
 
 def show_logs(*, verbose: bool) -> None:
     """Sends log records to stderr without breaking the bars; warnings only, unless `verbose`."""
-    handler = RichHandler(console=console, show_time=False, show_path=False, show_level=False, markup=False)
+    handler = _Lines()
     handler.setFormatter(logging.Formatter("liif: %(message)s"))
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[handler], force=True)
+
+
+class _Lines(logging.Handler):
+    """Each record on a line of its own, above the bars, however narrow the terminal is or whatever reads it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            console.print(self.format(record), markup=False, soft_wrap=True)
+        except Exception:
+            self.handleError(record)
 
 
 def _shortened(name: str, width: int = 32) -> str:

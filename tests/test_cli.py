@@ -282,6 +282,48 @@ def test_dry_run_says_and_does_nothing(liif: Callable[..., tuple[int, str, str]]
     assert code == 0
     assert "20x12 -> 60x36" in out
     assert names(tmp_path) == {"old.jpg"}
+    code, out, _ = liif("restore", old, "--dry-run", "--out", tmp_path / "done")
+    assert code == 0
+    assert f"{tmp_path / 'done' / 'old@2x.jpg'}" in out
+    assert names(tmp_path) == {"old.jpg"}
+
+
+def test_a_file_in_the_place_of_a_folder_is_said_before_any_work(
+    liif: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    old = jpeg(tmp_path / "old.jpg")
+    (tmp_path / "done").touch()
+    code, _, err = liif("restore", old, "--dry-run", "--out", tmp_path / "done")
+    assert code == ExitCode.USAGE
+    assert "done: is no folder" in err
+
+
+@pytest.mark.parametrize("name", ["old", "old.jpg.", ".jpg"])
+def test_a_name_without_a_suffix_keeps_its_format(
+    liif: Callable[..., tuple[int, str, str]], tmp_path: Path, name: str
+) -> None:
+    code, out, err = liif("restore", jpeg(tmp_path / name), "--scale", "2.5")
+    assert (code, err) == (0, "")
+    with Image.open(tmp_path / f"{name}@2.5x") as image:
+        assert (image.format, image.size) == ("JPEG", (50, 30))
+    assert "stretched" not in out
+
+
+def test_a_result_that_is_named_again_is_restored_again_but_not_in_silence(
+    liif: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    old = jpeg(tmp_path / "old.jpg")
+    assert "once more" not in liif("restore", old)[2]
+    code, _, err = liif("restore", tmp_path / "old@2x.jpg")
+    assert code == 0
+    assert "old@2x.jpg is a result of liif-restore already" in "".join(err.splitlines())
+
+
+def test_other_proportions_are_told(liif: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+    old = jpeg(tmp_path / "old.jpg")
+    assert "20x12 -> 50x36, stretched" in liif("restore", old, "--dry-run", "--size", "50x36")[1]
+    assert "stretched" not in liif("restore", old, "--dry-run", "--size", "51x30")[1]
+    assert "stretched" not in liif("restore", old, "--dry-run", "--long-edge", "33")[1]
 
 
 @pytest.mark.parametrize(
