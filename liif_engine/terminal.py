@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from liif_engine.errors import LiifError
+from liif_engine.errors import LiifError, printable
 
-#: For people: progress, warnings, errors. Results for programs go to stdout.
-console = Console(stderr=True, highlight=False)
+#: For people: progress, warnings, errors. Results for programs go to stdout. A file called :smile:.jpg is no emoji.
+console = Console(stderr=True, highlight=False, emoji=False)
 
 #: Megapixels: the unit of progress, so that a large picture counts for more than a small one.
 MEGA = 1e6
@@ -64,7 +64,7 @@ class Batch:
     @contextmanager
     def picture(self, name: str, megapixels: float) -> Iterator[Callable[[float], None]]:
         """Progress of one picture; it counts as done for all when the block ends, however it ends."""
-        bar = self.bars.add_task(_shortened(name), total=megapixels)
+        bar = self.bars.add_task(_shortened(printable(name)), total=megapixels)
 
         def report(share: float) -> None:
             self.bars.update(bar, completed=share * megapixels)
@@ -103,7 +103,9 @@ class _Lines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            console.print(self.format(record), markup=False, soft_wrap=True)
+            text = self.format(record)
+            # A line is one line, whatever a name in it holds; a traceback is several.
+            console.print(text if record.exc_info else printable(text), markup=False, soft_wrap=True)
         except Exception:
             self.handleError(record)
 

@@ -176,7 +176,13 @@ def _rename_if_free(temporary: Path, path: Path) -> None:
             raise
         # A file system with neither call (some network shares): claim the name by creating it, then replace our claim.
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-        temporary.replace(path)
+        try:
+            temporary.replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                if path.stat().st_size == 0:  # our claim, and nothing of somebody's
+                    path.unlink()
+            raise
     else:
         temporary.unlink()
 

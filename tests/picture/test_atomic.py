@@ -88,6 +88,18 @@ def test_file_systems_without_a_safe_rename(tmp_path: Path, monkeypatch: pytest.
     assert names(tmp_path) == ["name"]
 
 
+@pytest.mark.parametrize("error", [system_error(errno.EIO), KeyboardInterrupt()])
+def test_a_name_that_was_claimed_is_given_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    monkeypatch.setattr(atomic, "_rename_noreplace", lambda *_: False)
+    monkeypatch.setattr(os, "link", failing(system_error(errno.EPERM)))
+    monkeypatch.setattr(Path, "replace", failing(error))
+    with pytest.raises((OutputError, KeyboardInterrupt)), write_atomically(tmp_path / "name", overwrite=False) as one:
+        one.write_bytes(b"ours")
+    assert names(tmp_path) == []
+
+
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
 def test_a_failing_block_leaves_the_old_file_and_nothing_else(tmp_path: Path, error: type[BaseException]) -> None:
     path = tmp_path / "file"

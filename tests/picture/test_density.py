@@ -99,6 +99,25 @@ def test_pixels_that_are_not_square_stay_so_or_are_refused(tmp_path: Path, befor
     assert (kept.unit, kept.aspect()) == ("aspect", Fraction(1, 2))
 
 
+@pytest.mark.parametrize(("name", "format"), [("a.jpg", "JPEG"), ("a.png", "PNG"), ("a.tif", "TIFF")])
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_a_picture_that_lay_on_its_side_has_the_other_density_across(
+    tmp_path: Path, name: str, format: str, orientation: int
+) -> None:
+    exif = Image.Exif()
+    exif[274], exif[282], exif[283], exif[296] = orientation, 204.0, 98.0, 2
+    source = saved(tmp_path, name, exif=exif, **({} if format == "TIFF" else {"dpi": (204, 98)}))
+    across, down = (204, 98) if orientation == 3 else (98, 204)
+    for after in (format, "PNG", "JPEG", "TIFF"):
+        result = written(source, f"b.{after.lower()}", after)
+        per_inch = read(result).metadata.density.per_inch()  # type: ignore[union-attr]
+        assert per_inch == pytest.approx((across, down), abs=0.02)
+        kept = exif_of(result)
+        if format != "TIFF" or after == "TIFF":  # whose density is no part of an EXIF block
+            assert (kept[282], kept[283]) == (pytest.approx(across, abs=0.02), pytest.approx(down, abs=0.02))
+        result.unlink()
+
+
 def test_proportions_that_gif_cannot_say_are_refused_and_those_of_jpeg_are_near(tmp_path: Path) -> None:
     source = unsquare(tmp_path, "PNG")
     data = source.read_bytes().replace(struct.pack(">II", 2, 1), struct.pack(">II", 1_000_003, 200_000))

@@ -80,6 +80,10 @@ class Density:
             return None
         return self.x[0] / self.x[1] * factor, self.y[0] / self.y[1] * factor
 
+    def turned(self) -> Density:
+        """Of the same picture when its rows have become columns."""
+        return Density(self.y, self.x, self.unit)
+
     def aspect(self) -> Fraction | None:
         """How wide a pixel is for its height; None where the numbers make no sense."""
         if not (self.x[0] and self.x[1] and self.y[0] and self.y[1]):

@@ -15,6 +15,7 @@ from liif_engine.picture.image_file.placement import Placement
 
 ORIENTATION = 0x0112
 EXIF_IFD, GPS_IFD, INTEROP_IFD = 0x8769, 0x8825, 0xA005
+X_DENSITY, Y_DENSITY = 0x011A, 0x011B
 THUMBNAIL_OFFSET, THUMBNAIL_LENGTH = 0x0201, 0x0202
 #: Width and height in the main directory, in the EXIF one and in the interoperability one.
 WIDTH_TAGS = {0x0100, 0xA002, 0x1001}
@@ -99,15 +100,26 @@ def corrected(
             continue
         if upright and directory.name == "main":
             _patch(data, directory.find(ORIENTATION), 1)
+            if placement.swaps:
+                _swap_density(data, directory)
         for entry in directory.entries:
             if entry.tag in WIDTH_TAGS:
                 _patch(data, entry, width)
             elif entry.tag in HEIGHT_TAGS:
                 _patch(data, entry, height)
-        if directory.name == "exif":
+        if directory.name == "exif" and placement.moves:
             _move_subject(data, directory, placement)
             _resize_sensor(data, directory, placement)
     return bytes(data), notes
+
+
+def _swap_density(data: bytearray, directory: _Directory) -> None:
+    """Pixels per inch along the sides of a picture that was turned on its side."""
+    entries = list(filter(None, map(directory.find, (X_DENSITY, Y_DENSITY))))
+    places = [_values_place(data, one, "II") for one in entries if (one.kind, one.count) == (RATIONAL, 1)]
+    x, y = [*places, None, None][:2]
+    if x is not None and y is not None:
+        data[x : x + 8], data[y : y + 8] = data[y : y + 8], data[x : x + 8]
 
 
 def _move_subject(data: bytearray, directory: _Directory, placement: Placement) -> None:

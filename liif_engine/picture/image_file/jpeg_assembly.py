@@ -92,7 +92,8 @@ def _segment(marker: int, payload: bytes) -> bytes:
 def _jfif(old: bytes, density: Density | None) -> bytes:
     """The old segment without its thumbnail, or a new one; version 1.1."""
     if len(old) == 12:
-        return old + b"\0\0"
+        # A picture that was turned on its side has its old numbers the other way round.
+        return old[:8] + (struct.pack(">HH", density.x[0], density.y[0]) if density else old[8:]) + b"\0\0"
     unit, x, y = 0, 1, 1
     per_inch = density.per_inch() if density else None
     if per_inch is not None and all(0.5 <= value < 65535.5 for value in per_inch):

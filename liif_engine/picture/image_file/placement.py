@@ -21,6 +21,11 @@ class Placement:
     after: tuple[int, int]
 
     @property
+    def moves(self) -> bool:
+        """Whether anything lies elsewhere than in the file."""
+        return self.orientation != 1 or self.before != self.after
+
+    @property
     def swaps(self) -> bool:
         """Whether rows became columns."""
         return self.orientation >= 5

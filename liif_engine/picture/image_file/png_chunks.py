@@ -17,6 +17,7 @@ from liif_engine.picture.image_file.contents import (
     too_much_metadata,
 )
 from liif_engine.picture.image_file.inflate import inflate
+from liif_engine.picture.image_file.photoshop import without_stale_resources
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 XMP_TITLE = b"XML:com.adobe.xmp"
@@ -33,6 +34,8 @@ _STALE = {
 }
 #: Written anew from the pixels or from fields of `Metadata`.
 _STRUCTURE = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"acTL", b"fcTL", b"fdAT", b"bKGD"}
+#: Texts that hold what PNG has no chunk for, in hexadecimal digits; ImageMagick calls either by either name.
+_PROFILES = {b"Raw profile type 8bim", b"Raw profile type iptc"}
 _SRGB_GAMMA = 45455
 _SRGB_POINTS = (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
 
@@ -136,6 +139,8 @@ class _Reader:
             exif=self.fields.get("<EXIF>"),
             icc=self.fields.get("iCCP"),
             xmp=self.fields.get("<XMP>"),
+            photoshop=without_stale_resources(self.fields["photoshop"]) if "photoshop" in self.fields else None,
+            iptc=self.fields.get("iptc"),
             density=self.density,
             texts=tuple(self.texts),
             pieces=tuple(self.pieces),
@@ -200,6 +205,11 @@ class _Reader:
                 self._text(content_of[0], content_of[1].decode("utf-8", "replace"))
 
     def _text(self, title: bytes, text: str) -> None:
+        if title in _PROFILES and (profile := _profile_in(text)) is not None:
+            name = "photoshop" if profile.startswith(b"8BIM") else "iptc"
+            if name not in self.fields:
+                self.fields[name] = profile
+                return
         self.texts.append(Text(title.decode("latin-1"), text))
 
     def _international(self, data: bytes) -> tuple[bytes, bytes] | None:
@@ -260,6 +270,9 @@ def _piece_bytes(piece: Piece, metadata: Metadata) -> bytes:
         return chunk_bytes(b"eXIf", metadata.exif or b"")
     if piece.kind == "<XMP>":
         return chunk_bytes(b"iTXt", XMP_TITLE + b"\0\0\0\0\0" + (metadata.xmp or b""))
+    if metadata.home == "PNG" and piece.kind == "pHYs" and len(piece.data) == 9 and metadata.density is not None:
+        # A picture that was turned on its side has its old numbers the other way round.
+        return chunk_bytes(b"pHYs", struct.pack(">II", metadata.density.x[0], metadata.density.y[0]) + piece.data[8:])
     return chunk_bytes(piece.kind.encode("ascii"), piece.data)
 
 
@@ -296,6 +309,16 @@ def _text_data(title: str, text: bytes) -> bytes:
         text = text.decode("latin-1").encode("utf-8")
     keyword = title.encode("latin-1", "replace")[:79] or b"Comment"
     return keyword + b"\0\0\0\0\0" + text.replace(b"\0", b"")
+
+
+def _profile_in(text: str) -> bytes | None:
+    """What a text of `_raw_profile`'s form holds; None if it is not of that form."""
+    _, size, *digits = [*text.split(), "", ""]
+    try:
+        profile = bytes.fromhex("".join(digits))
+        return profile if len(profile) == int(size) else None
+    except ValueError:
+        return None
 
 
 def _raw_profile(name: bytes, data: bytes) -> bytes:

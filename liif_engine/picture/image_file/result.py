@@ -53,7 +53,7 @@ _NAMES = {
 }
 #: What a refusal suggests, the first that holds everything. HEIC may not be installed, and the others hold less.
 _SUGGESTED = ("PNG", "TIFF", "JPEG", "WEBP")
-_LAYOUTS = {"L": "gray", "LA": "gray with alpha", "RGB": "RGB", "RGBA": "transparency (alpha)", "CMYK": "CMYK"}
+_LAYOUTS = {"L": "gray", "LA": "gray with alpha", "RGB": "RGB", "RGBA": "transparency (alpha)", "CMYK": "CMYK colours"}
 
 
 def check_result(source: Probe | Picture, *, format: str, width: int, height: int) -> None:
@@ -199,7 +199,11 @@ def _corrected(source: Picture, results: list[Frame], format: str, marker: Marke
             before=(source.width, source.height),
         )
         metadata = replace(metadata, exif=exif)
-    correction = xmp_packet.Correction(width, height, width / source.width, height / source.height, metadata.turned)
+    turned = _was_turned(source.metadata)
+    if turned and xmp_packet.mentions(metadata.xmp, *xmp_packet.REGION_WORDS):
+        notes.append("regions marked in XMP, such as faces, were left as they were, but the picture was turned upright")
+    scales = width / source.width, height / source.height
+    correction = xmp_packet.Correction(width, height, *scales, metadata.turned, turned)
     carried = marker if "xmp" in room_of(format).CAPACITY.carries else None
     try:
         metadata = replace(metadata, xmp=xmp_packet.edited(metadata.xmp, correction=correction, marker=carried))
@@ -213,6 +217,13 @@ def _corrected(source: Picture, results: list[Frame], format: str, marker: Marke
         if kinds:
             notes.append(f"{format} has no place for {metadata.home}'s own {', '.join(kinds)}")
     return metadata, notes
+
+
+def _was_turned(metadata: Metadata) -> bool:
+    """Whether the pixels lie otherwise than in the file; AVIF and HEIC ask for that by other means than EXIF's tag."""
+    if metadata.home in {"AVIF", "HEIC"}:
+        return metadata.turned and exif_block.orientation(metadata.exif) != 1
+    return metadata.turned
 
 
 def _verify(path: Path, order: Order, format: str, marker: Marker | None) -> None:
