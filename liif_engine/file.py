@@ -91,16 +91,19 @@ class Clock:
         self._last = now
 
 
-def destination_for(source: Path, target: Target, result: tuple[int, int], out: Path | None) -> Path:
-    """Where a result goes: `out` itself, the same name inside it if it is a folder, or ``name@2x.ext`` beside the file.
+def destination_for(
+    source: Path, target: Target, result: tuple[int, int], out: Path | None, suffix: str | None = None
+) -> Path:
+    """Where a result goes: `out` itself, ``name@2x.ext`` inside it if it is a folder, or that beside the file.
 
     Args:
         source: the original.
         target: names the result.
         result: its (width, height) in pixels.
         out: a file, a folder, or None.
+        suffix: of such a name; None for the original's own.
     """
-    named = f"{source.stem}@{target.label(result)}{source.suffix}"
+    named = f"{source.stem}@{target.label(result)}{source.suffix if suffix is None else suffix}"
     if out is None:
         return source.with_name(named)
     return out / named if is_folder(out) else out
@@ -129,8 +132,8 @@ def plan(
         source: a picture file.
         target: how large the result is to be.
         out: as in `destination_for`.
-        format: of the result, a name or suffix such as ``png``; by default the file's own or, where `out` is a file
-            with another suffix, the one that this asks for.
+        format: of the result, a name or suffix such as ``png``, which the result's name then ends in, unless `out`
+            is a file; by default the file's own or, where `out` is a file with another suffix, what that asks for.
         limits: what is refused as too large.
         consistent: whether to move the result into the JPEG's own quantisation intervals; at scale 1 only.
 
@@ -142,16 +145,27 @@ def plan(
         width, height = target.size_of_result(probe.width, probe.height)
         if consistent and (width, height) != (probe.width, probe.height):
             raise UsageError(NOT_ITS_SIZE, remedy="Use --scale 1, or leave --consistent out.")
-        destination = destination_for(source, target, (width, height), out)
+        suffix = None
         if format is not None:
-            format = image_file.format_for(Path(f"result.{format.lower()}"))
-        else:
+            suffix = f".{format.lower()}"
+            format = image_file.format_for(Path(f"result{suffix}"))
+            suffix = None if _asks_for(source, format) else suffix
+        destination = destination_for(source, target, (width, height), out, suffix)
+        if format is None:
             named = out is not None and destination == out and destination.suffix != source.suffix
             format = image_file.format_for(destination) if named else probe.format
         image_file.check_result(probe, format=format, width=width, height=height)
     except LiifError as error:
         raise error.at(source) from error.__cause__
     return Plan(source, destination, format, probe, width, height, consistent)
+
+
+def _asks_for(path: Path, format: str) -> bool:
+    """Whether a file's name ends in a suffix of the format."""
+    try:
+        return image_file.format_for(path) == format
+    except UsageError:
+        return False
 
 
 def restore_file(

@@ -113,6 +113,22 @@ def test_out_names_a_file_whose_suffix_sets_the_format(
         assert (image.format, image.size) == ("PNG", (40, 24))
 
 
+def test_format_names_the_format_and_the_suffix(liif: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+    olds = [jpeg(tmp_path / f"{n}.jpg") for n in "ab"]
+    assert liif("restore", *olds, "--format", "png", "--out", tmp_path / "done")[0] == 0
+    assert names(tmp_path / "done") == {"a@2x.png", "b@2x.png"}
+    with Image.open(tmp_path / "done" / "a@2x.png") as image:
+        assert image.format == "PNG"
+    assert "b@2x.jpg" in liif("restore", olds[1], "--format", ".JPEG", "--dry-run")[1]
+    assert "c.webp" in liif("restore", olds[1], "--format", "webp", "--out", tmp_path / "c.webp", "--dry-run")[1]
+    for wrong, words in (("xyz", "no format"), ("png", "c.webp: is no name of a PNG file")):
+        code, _, err = liif("restore", olds[0], "--format", wrong, "--out", tmp_path / "c.webp")
+        assert code == ExitCode.USAGE
+        assert words in err
+    code, _, err = liif("restore", tmp_path, "--format", "png", "--out", tmp_path / "larger")
+    assert (code, "--format is for files" in err) == (ExitCode.USAGE, True)
+
+
 def test_out_names_a_folder_for_several(liif: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
     olds = [jpeg(tmp_path / f"{n}.jpg") for n in "ab"]
     code, _, err = liif("restore", *olds, "--out", tmp_path / "done")

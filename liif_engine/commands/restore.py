@@ -51,6 +51,10 @@ def restore(
     long_edge: Annotated[int | None, typer.Option(help="Longer side of the result in pixels.")] = None,
     megapixels: Annotated[float | None, typer.Option(help="Size of the result in millions of pixels.")] = None,
     out: Annotated[Path | None, typer.Option(help="A file, or a folder (default: name@2x.ext beside FILE).")] = None,
+    format: Annotated[
+        str | None,
+        typer.Option(metavar="SUFFIX", help="Of results, such as png (default: FILE's own, or as --out says)."),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a result that exists.")] = False,
     model: Model = None,
     device: Device = None,
@@ -87,10 +91,12 @@ def restore(
     if any(map(is_folder, files)):
         options = {"overwrite": overwrite, "allow_truncated": allow_truncated, "consistent": consistent}
         options["again"] = again
+        if format is not None:
+            raise UsageError("--format is for files that are named", remedy="In a folder each file keeps its format.")
         words = {"as_json": as_json, "verbose": verbose, "dry_run": dry_run}
         return _restore_folder(files, out, target, settings, options, words)
     limits = limits_of(settings)
-    job = _Job(settings, limits, overwrite, allow_truncated, consistent)
+    job = _Job(settings, limits, overwrite, allow_truncated, consistent, _format(format, out))
     folder = _folder_of(files, out)
     with reports(as_json) as report:
         plans = list(_plans(files, target, out, folder, job, report))
@@ -112,6 +118,31 @@ class _Job:
     overwrite: bool
     allow_truncated: bool
     consistent: bool
+    format: str | None
+
+
+def _format(asked: str | None, out: Path | None) -> str | None:
+    """The suffix that --format asks for, without its point.
+
+    Raises:
+        UsageError: there is no such format, or --out asks for another.
+    """
+    from liif_engine.file import is_folder
+    from liif_engine.picture.image_file import FORMATS, format_for
+
+    if asked is None:
+        return None
+    asked = asked.removeprefix(".").lower()
+    try:
+        named = format_for(Path(f"result.{asked}"))
+    except UsageError as error:
+        remedy = f"There are {', '.join(FORMATS).lower()}."
+        raise UsageError(f"there is no format {asked!r} of results", remedy=remedy) from error
+    if out is not None and out.suffix and not is_folder(out) and format_for(out) != named:
+        raise UsageError(
+            f"is no name of a {named} file", path=out, remedy="Leave --format out, or name --out otherwise."
+        )
+    return asked
 
 
 def _folder_of(files: list[Path], out: Path | None) -> Path | None:
@@ -158,7 +189,9 @@ def _plans(
     taken: dict[Path, Path] = {}
     for file in files:
         try:
-            plan = picture_file.plan(file, target, out=name, limits=job.limits, consistent=job.consistent)
+            plan = picture_file.plan(
+                file, target, out=name, format=job.format, limits=job.limits, consistent=job.consistent
+            )
             if folder is not None:
                 plan = replace(plan, destination=folder / plan.destination.name)
             if folder is None or picture_file.is_folder(folder):

@@ -28,6 +28,7 @@ CAPACITY = Capacity(
     bits=frozenset({8}),
     animated=False,
     carries={"exif": _MOST, "icc": _MOST, "xmp": _MOST},
+    turned_to_colour=frozenset({"LA"}),
 )
 _FINE_COLOUR = 80  # quality from which colour is as fine as light
 _SPEED = 6  # libavif's own balance, 0 to 10
@@ -56,7 +57,7 @@ def decode(data: bytes, header: Header, *, allow_truncated: bool = False) -> lis
         InputError: it is damaged.
     """
     del allow_truncated
-    _require()
+    require_encoder()
     if header.cut is not None:
         raise TruncatedError(f"{header.cut}, and no part of it can be decoded")
     # Not `Image.open`, whose own limit is lower than ours; and libavif takes what follows the boxes for a damaged one.
@@ -69,10 +70,8 @@ def decode(data: bytes, header: Header, *, allow_truncated: bool = False) -> lis
 
 def encode(order: Order) -> tuple[bytes, list[str]]:
     """An AVIF file of the first frame."""
-    _require()
+    require_encoder()
     metadata, pixels = order.metadata, order.frames[0].pixels
-    if order.layout == "LA" and metadata.icc is not None:
-        raise UnsupportedError("AVIF cannot hold gray and alpha with a gray profile", remedy="Choose PNG or TIFF.")
     if order.layout == "LA":
         pixels = np.ascontiguousarray(pixels[..., [0, 0, 0, 1]])
     file = io.BytesIO()
@@ -92,7 +91,12 @@ def encode(order: Order) -> tuple[bytes, list[str]]:
     return _with_colours(data, metadata), notes
 
 
-def _require() -> None:
+def require_encoder() -> None:
+    """Returns where AVIF can be written, and read.
+
+    Raises:
+        UnsupportedError: Pillow lacks it.
+    """
     if not features.check("avif"):
         raise UnsupportedError("needs a Pillow with AVIF, which this installation lacks", remedy="Update Pillow.")
 

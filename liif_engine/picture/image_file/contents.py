@@ -313,6 +313,7 @@ class Capacity:
             longest one). "density" counts as carried where the nearest whole number is.
         aspects: the narrowest and the widest pixel, for its height, that it can tell of where nothing else is known of
             the density; None if it tells of square ones alone.
+        turned_to_colour: the layouts that it stores as colours, which a gray profile does not fit.
     """
 
     longest_side: int
@@ -321,13 +322,15 @@ class Capacity:
     animated: bool
     carries: Mapping[str, int]
     aspects: tuple[float, float] | None = None
+    turned_to_colour: frozenset[str] = frozenset()
 
 
 class Room(Protocol):
     """What the module of a format offers.
 
     Errors are `LiifError` without a path, which is added outside; anything else a room raises while it reads becomes
-    "is damaged", so rooms need no catch-all of their own.
+    "is damaged", so rooms need no catch-all of their own. A room whose library may be missing also has a
+    `require_encoder`, which says so in words before any work.
     """
 
     CAPACITY: Capacity

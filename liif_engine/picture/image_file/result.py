@@ -68,7 +68,9 @@ def check_result(source: Probe | Picture, *, format: str, width: int, height: in
         TooLargeError: the format holds no picture of that size.
         UnsupportedError: the format has no place for something, or this installation has no such format.
     """
-    capacity = room_of(format).CAPACITY
+    room = room_of(format)
+    getattr(room, "require_encoder", lambda: None)()
+    capacity = room.CAPACITY
     if max(width, height) > capacity.longest_side:
         raise TooLargeError(
             f"a result of {width:,} x {height:,} pixels is too large: "
@@ -157,6 +159,8 @@ def _lacking(source: Probe | Picture, format: str) -> list[str]:
         lacking.append(f"{frames} frames")
     if metadata.home != format:
         lacking += metadata.bound_to_home
+    if source.layout in capacity.turned_to_colour and metadata.icc is not None and metadata.icc[16:20] != b"RGB ":
+        lacking.append(f"a profile for {_LAYOUTS[source.layout]}")
     return lacking + _too_long(metadata, capacity)
 
 
