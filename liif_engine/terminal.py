@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.table import Column
 from rich.text import Text
 
 from liif_engine.errors import LiifError, printable
@@ -18,6 +19,10 @@ console = Console(stderr=True, highlight=False, emoji=False)
 
 #: Megapixels: the unit of progress, so that a large picture counts for more than a small one.
 MEGA = 1e6
+
+
+#: A terminal of fewer columns has no room for everything.
+NARROW = 72
 
 
 class Rate(ProgressColumn):
@@ -39,12 +44,14 @@ class Batch:
     """
 
     def __init__(self, megapixels: float, pictures: int) -> None:
+        # On a narrow terminal the rate goes: what counts is how far it is.
+        rate = [Rate(table_column=Column(no_wrap=True))] if console.width >= NARROW else []
         self.bars = Progress(
-            TextColumn("{task.description}", markup=False),
+            TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
             BarColumn(bar_width=None),
-            TextColumn("{task.percentage:>3.0f}%"),
-            Rate(),
-            TimeRemainingColumn(compact=True),
+            TextColumn("{task.percentage:>3.0f}%", table_column=Column(no_wrap=True, min_width=4)),
+            *rate,
+            TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True, min_width=5)),
             console=console,
             expand=True,
             transient=True,
@@ -64,7 +71,7 @@ class Batch:
     @contextmanager
     def picture(self, name: str, megapixels: float) -> Iterator[Callable[[float], None]]:
         """Progress of one picture; it counts as done for all when the block ends, however it ends."""
-        bar = self.bars.add_task(_shortened(printable(name)), total=megapixels)
+        bar = self.bars.add_task(_shortened(printable(name), min(32, console.width // 3)), total=megapixels)
 
         def report(share: float) -> None:
             self.bars.update(bar, completed=share * megapixels)
@@ -110,5 +117,5 @@ class _Lines(logging.Handler):
             self.handleError(record)
 
 
-def _shortened(name: str, width: int = 32) -> str:
+def _shortened(name: str, width: int) -> str:
     return name if len(name) <= width else f"{name[: width // 2 - 1]}…{name[-width // 2 :]}"

@@ -38,6 +38,21 @@ def test_each_record_is_one_line_that_steers_nothing(seen: io.StringIO) -> None:
     assert seen.getvalue().splitlines() == ["liif: " + "a long name, " * 9 + "\\x1b[31m\\n:smile: is odd"]
 
 
+@pytest.mark.parametrize("width", [32, 50, 80])
+def test_bars_fit_into_one_line_each(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    shown = io.StringIO()
+    console = Console(file=shown, force_terminal=True, width=width, color_system=None)
+    monkeypatch.setattr(terminal, "console", console)
+    batch = terminal.Batch(2.0, 2)
+    with batch.picture("a long name of a photograph.jpg", 1.0) as report:
+        report(0.5)
+        console.print(batch.bars.get_renderable())
+    both, one = shown.getvalue().splitlines()
+    assert "25%" in both
+    assert "50%" in one
+    assert one.startswith("a lo")
+
+
 def test_names_at_the_bars_are_printable_and_short(monkeypatch: pytest.MonkeyPatch) -> None:
     shown = io.StringIO()
     monkeypatch.setattr(terminal, "console", Console(file=shown, force_terminal=True, width=120, emoji=False))
