@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -342,6 +343,7 @@ def write(
             marker=marker,
             overwrite=overwrite,
             resume=resume,
+            mode=_mode_like(planned.source),
         )
         return tuple(notes or ())
 
@@ -381,6 +383,14 @@ def sha256_of(path: Path) -> str:
         raise InputError(f"cannot be read ({error.strerror})", path=path) from error
 
 
+def _mode_like(source: Path) -> int:
+    """Who may read a result: nobody but its owner who may not read the original."""
+    try:
+        return source.stat().st_mode & 0o666 | 0o600
+    except OSError:  # it has gone since it was read
+        return 0o600
+
+
 def check_destination(planned: Plan, *, may_exist: bool) -> None:
     """Refuses, before any work, a destination that is taken.
 
@@ -407,6 +417,8 @@ def check_destination(planned: Plan, *, may_exist: bool) -> None:
         raise OutputError("its folder does not exist", path=destination, remedy=remedy)
     if exists and not may_exist:
         raise OutputExistsError("already exists", path=destination)
+    if not os.access(destination.parent, os.W_OK):
+        raise OutputError("cannot be written: its folder is closed to you, or read-only", path=destination)
 
 
 def _share(on_progress: OnProgress | None, index: int, count: int) -> Callable[[float], None] | None:

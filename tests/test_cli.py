@@ -171,6 +171,30 @@ def test_a_folder_that_is_not_there_is_said_before_any_work(
     assert "Make the folder first" in err
 
 
+@pytest.mark.parametrize(("mode", "expected"), [(0o600, 0o600), (0o644, 0o644), (0o440, 0o640), (0o755, 0o644)])
+def test_nobody_reads_a_result_who_may_not_read_its_original(
+    liif: Callable[..., tuple[int, str, str]], tmp_path: Path, mode: int, expected: int
+) -> None:
+    old = jpeg(tmp_path / "old.jpg")
+    old.chmod(mode)
+    before = os.umask(0o022)
+    try:
+        assert liif("restore", old)[0] == 0
+    finally:
+        os.umask(before)
+    assert (tmp_path / "old@2x.jpg").stat().st_mode & 0o777 == expected
+
+
+def test_a_folder_that_may_not_be_written_to_is_said_before_any_work(
+    liif: Callable[..., tuple[int, str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root may write everywhere, so the system's answer is made up."""
+    monkeypatch.setattr(os, "access", lambda path, mode: (Path(path), mode) != (tmp_path, os.W_OK))
+    code, _, err = liif("restore", jpeg(tmp_path / "old.jpg"), "--dry-run")
+    assert code == ExitCode.OUTPUT
+    assert "old@2x.jpg: cannot be written: its folder is closed to you" in err
+
+
 def test_two_files_never_write_one_result(liif: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
     for folder in "ab":
         (tmp_path / folder).mkdir()

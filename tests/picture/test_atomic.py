@@ -199,6 +199,12 @@ def test_a_replaced_file_keeps_its_mode_and_a_new_one_follows_the_umask(tmp_path
     assert (tmp_path / "new").stat().st_mode & 0o777 == 0o640
 
 
+def test_a_new_file_is_never_open_to_more_than_was_asked_for(tmp_path: Path) -> None:
+    with write_atomically(tmp_path / "new", overwrite=False, mode=0o600) as temporary:
+        assert temporary.stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o600
+
+
 def test_a_symbolic_link_is_replaced_and_its_target_stays(tmp_path: Path) -> None:
     target, link = tmp_path / "target", tmp_path / "link"
     target.write_bytes(b"target")

@@ -99,6 +99,7 @@ def write(
     marker: Marker | None,
     overwrite: bool,
     resume: bool = False,
+    mode: int = 0o666,
 ) -> list[str]:
     """Writes a result with everything its source carried.
 
@@ -114,6 +115,7 @@ def write(
         marker: what the result says of its making, where the format can say it.
         overwrite: whether an existing file may be replaced.
         resume: whether an existing file of the same bytes is the result, as in `write_atomically`.
+        mode: of a new file, likewise.
 
     Returns:
         What the user should know: what could not be carried.
@@ -139,7 +141,7 @@ def write(
     metadata, notes = _corrected(source, results, format, marker)
     order = Order(results, source.layout, metadata, quality)
     data, more_notes = room_of(format).encode(order)
-    with write_atomically(path, overwrite=overwrite, resume=resume) as temporary:
+    with write_atomically(path, overwrite=overwrite, resume=resume, mode=mode) as temporary:
         temporary.write_bytes(data)
         del data
         _verify(temporary, order, format, marker)
