@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from dataclasses import dataclass, field, replace
@@ -36,6 +37,7 @@ _STALE = {
 _STRUCTURE = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"acTL", b"fcTL", b"fdAT", b"bKGD"}
 #: Texts that hold what PNG has no chunk for, in hexadecimal digits; ImageMagick calls either by either name.
 _PROFILES = {b"Raw profile type 8bim", b"Raw profile type iptc"}
+_PROFILE_HEAD = re.compile(r"\s*\w{1,20}\s+(\d{1,10})\s")
 _SRGB_GAMMA = 45455
 _SRGB_POINTS = (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
 
@@ -313,12 +315,14 @@ def _text_data(title: str, text: bytes) -> bytes:
 
 def _profile_in(text: str) -> bytes | None:
     """What a text of `_raw_profile`'s form holds; None if it is not of that form."""
-    _, size, *digits = [*text.split(), "", ""]
+    head = _PROFILE_HEAD.match(text)
+    if head is None:
+        return None
     try:
-        profile = bytes.fromhex("".join(digits))
-        return profile if len(profile) == int(size) else None
+        profile = bytes.fromhex(text[head.end() :])  # which passes over the ends of lines
     except ValueError:
         return None
+    return profile if len(profile) == int(head[1]) else None
 
 
 def _raw_profile(name: bytes, data: bytes) -> bytes:
