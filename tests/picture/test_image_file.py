@@ -101,6 +101,15 @@ def test_no_picture_at_all(tmp_path: Path, data: bytes, words: str) -> None:
         image_file.read(saved(tmp_path / "file", data))
 
 
+@pytest.mark.parametrize(
+    "data", [b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"BM", b"II*\0" + bytes(200), b"RIFF\0\0\0\0WEBP"]
+)
+def test_a_file_that_ends_before_its_pixels_gets_no_false_hope(tmp_path: Path, data: bytes) -> None:
+    with pytest.raises(TruncatedError) as caught:
+        image_file.probe(saved(tmp_path / "file", data))
+    assert caught.value.explain().endswith(". Fetch the file again.")
+
+
 @pytest.mark.parametrize(("format", "cut"), [("JPEG", b"\xff\xda"), ("PNG", b"IDAT"), ("GIF", b"\0\6\0\4\0")])
 def test_nothing_but_a_header(tmp_path: Path, format: str, cut: bytes) -> None:
     """Whatever may be missing: no option makes a picture of nothing."""

@@ -18,7 +18,7 @@ from PIL import AvifImagePlugin, Image, features
 
 from liif_engine.errors import InputError, TruncatedError, UnsupportedError
 from liif_engine.picture.image_file import heif_still
-from liif_engine.picture.image_file.contents import Capacity, Frame, Header, Limits, Metadata, Order
+from liif_engine.picture.image_file.contents import FETCH_AGAIN, Capacity, Frame, Header, Limits, Metadata, Order
 from liif_engine.picture.image_file.isobmff import end_of_boxes
 
 _MOST = (1 << 31) - 1
@@ -59,7 +59,7 @@ def decode(data: bytes, header: Header, *, allow_truncated: bool = False) -> lis
     del allow_truncated
     require_encoder()
     if header.cut is not None:
-        raise TruncatedError(f"{header.cut}, and no part of it can be decoded")
+        raise TruncatedError(f"{header.cut}, and no part of it can be decoded", remedy=FETCH_AGAIN)
     # Not `Image.open`, whose own limit is lower than ours; and libavif takes what follows the boxes for a damaged one.
     with AvifImagePlugin.AvifImageFile(io.BytesIO(data[: end_of_boxes(data)])) as image:
         if image.size != (header.width, header.height):

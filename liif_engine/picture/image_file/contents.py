@@ -37,6 +37,9 @@ class Limits:
     max_pieces: int = 100_000
 
 
+#: What to do about a file that is cut off so early that nothing can be had of it.
+FETCH_AGAIN = "Fetch the file again."
+
 #: What to do about an input of more pixels than `Limits.max_pixels`.
 RAISE_THE_LIMIT = "If you trust the file, raise engine.max_megapixels in config.yaml."
 

@@ -19,7 +19,7 @@ from PIL import Image
 
 from liif_engine.errors import InputError, TruncatedError, UnsupportedError
 from liif_engine.picture.image_file import heif_still
-from liif_engine.picture.image_file.contents import Capacity, Frame, Header, Limits, Order
+from liif_engine.picture.image_file.contents import FETCH_AGAIN, Capacity, Frame, Header, Limits, Order
 from liif_engine.picture.image_file.isobmff import end_of_boxes
 
 _MOST = (1 << 31) - 1
@@ -61,7 +61,7 @@ def decode(data: bytes, header: Header, *, allow_truncated: bool = False) -> lis
     del allow_truncated
     library = _library()
     if header.cut is not None:
-        raise TruncatedError(f"{header.cut}, and no part of it can be decoded")
+        raise TruncatedError(f"{header.cut}, and no part of it can be decoded", remedy=FETCH_AGAIN)
     file = library.open_heif(io.BytesIO(data[: end_of_boxes(data)]))
     if file.size != (header.width, header.height):
         raise InputError("the HEIC data and its header tell different sizes")
