@@ -48,8 +48,9 @@ def _code_of(app: typer.Typer) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has left, as `head` does.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        from liif_engine.terminal import leave_stdout
+
+        leave_stdout()
         return ExitCode.OK
     except OSError as error:
         show(LiifError(error.strerror or str(error), path=error.filename))

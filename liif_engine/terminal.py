@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -90,7 +91,20 @@ class Batch:
         if console.is_terminal and sys.stdout is not None and sys.stdout.isatty():
             self.bars.console.print(line, markup=False, soft_wrap=True)
         else:
-            print(line, flush=True)
+            tell(line)
+
+
+def tell(line: str) -> None:
+    """A line on stdout. Once nobody reads it any more, as after `| head`, nothing is written, and the work goes on."""
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:
+        leave_stdout()
+
+
+def leave_stdout() -> None:
+    """What is still written to stdout goes nowhere: whoever read it has left."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def show_error(error: LiifError) -> None:

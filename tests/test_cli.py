@@ -468,6 +468,20 @@ def test_stopped_in_the_middle_nothing_is_half_written(tmp_path: Path, which: si
     assert names(tmp_path) == {"old.jpg"}
 
 
+def test_work_goes_on_when_nobody_reads_what_is_said(tmp_path: Path) -> None:
+    """As after `liif restore *.jpg | head -1`."""
+    olds = [jpeg(tmp_path / f"{n}.jpg") for n in "ab"]
+    command = [sys.executable, "-m", "liif_engine", "restore", *map(str, olds), "--model", "published"]
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=100)
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "2 of 2 restored\n")
+    assert names(tmp_path) == {"a.jpg", "b.jpg", "a@2x.jpg", "b@2x.jpg"}
+
+
 def test_auto_is_the_default_and_says_which_model_and_why(
     liif: Callable[..., tuple[int, str, str]], tmp_path: Path
 ) -> None:
