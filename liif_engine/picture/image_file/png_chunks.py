@@ -272,9 +272,11 @@ def _piece_bytes(piece: Piece, metadata: Metadata) -> bytes:
         return chunk_bytes(b"eXIf", metadata.exif or b"")
     if piece.kind == "<XMP>":
         return chunk_bytes(b"iTXt", XMP_TITLE + b"\0\0\0\0\0" + (metadata.xmp or b""))
-    if metadata.home == "PNG" and piece.kind == "pHYs" and len(piece.data) == 9 and metadata.density is not None:
+    if piece.kind == "pHYs" and metadata.turned and metadata.density is not None:
         # A picture that was turned on its side has its old numbers the other way round.
-        return chunk_bytes(b"pHYs", struct.pack(">II", metadata.density.x[0], metadata.density.y[0]) + piece.data[8:])
+        turned = piece.data[4:8] + piece.data[:4]
+        if turned == struct.pack(">II", metadata.density.x[0], metadata.density.y[0]):
+            return chunk_bytes(b"pHYs", turned + piece.data[8:])
     return chunk_bytes(piece.kind.encode("ascii"), piece.data)
 
 
