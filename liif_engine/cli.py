@@ -45,6 +45,9 @@ app = typer.Typer(
 def main() -> NoReturn:
     """The entry point."""
     signal.signal(signal.SIGTERM, _interrupt)
+    # Its terminal was closed; under nohup that is ignored, and stays so.
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, _interrupt)
     memory.keep_freed()
     threads.sleep_soon()
     entry.run(app)
@@ -207,5 +210,5 @@ app.command(name="explain")(explain_command.explain)
 
 
 def _interrupt(*_: object) -> NoReturn:
-    """SIGTERM ends the work as Ctrl+C does: temporary files are removed."""
+    """SIGTERM and SIGHUP end the work as Ctrl+C does: temporary files are removed."""
     raise KeyboardInterrupt

@@ -44,8 +44,22 @@ class EngineSettings(BaseModel):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     quality: int = Field(default=95, ge=1, le=100)
     memory_megabytes: int | None = Field(default=None, ge=256)
-    max_megapixels: float = Field(default=250, gt=0)
+    max_megapixels: float = Field(default=250, gt=0, allow_inf_nan=False)
     workers: str | int | None = None
+
+    @field_validator("model", mode="before")
+    @classmethod
+    def _names_a_model(cls, value: object) -> object:
+        if value == "":
+            raise ValueError("name a model, or leave the key out")
+        return value
+
+    @field_validator("quality", "memory_megabytes", "max_megapixels", mode="before")
+    @classmethod
+    def _is_a_number(cls, value: object) -> object:
+        if isinstance(value, bool):  # which Pydantic takes for 1 and 0
+            raise ValueError("input should be a number")  # noqa: TRY004 - Pydantic listens for this one
+        return value
 
     @field_validator("workers", mode="before")
     @classmethod

@@ -42,11 +42,13 @@ class ConfigFile:
 
     def section(self, kind: type[Settings], name: str) -> Settings:
         """A section as settings of `kind`; the defaults if it is missing or wrong."""
-        return next(iter(self._settings(kind, self._plain(name) or {}, (name,))), kind())
+        plain = self._plain(name)
+        return next(iter(self._settings(kind, {} if plain is None else plain, (name,))), kind())
 
     def entries(self, kind: type[Settings], name: str) -> tuple[Settings, ...]:
         """The entries of a section that is a list, each as settings of `kind`; without those that are wrong."""
-        found = self._plain(name) or []
+        found = self._plain(name)
+        found = [] if found is None else found
         if not isinstance(found, list):
             self._note((name,), f"{name} is a list; begin each entry with `- `")
             return ()
@@ -166,7 +168,9 @@ def _compose(path: Path) -> yaml.Node | None:
     except yaml.MarkedYAMLError as error:
         raise ConfigError(f"line {_line(error)}: not YAML ({_why(error, text)})", path=path) from error
     except yaml.YAMLError as error:
-        raise ConfigError(f"not YAML ({error})", path=path) from error
+        raise ConfigError(f"not YAML ({' '.join(str(error).split())})", path=path) from error
+    except RecursionError as error:
+        raise ConfigError("nested too deep", path=path) from error
     if not (root is None or isinstance(root, yaml.MappingNode)):
         raise ConfigError("holds no settings", path=path, remedy="Begin with a line such as `engine:` or `folders:`.")
     return root

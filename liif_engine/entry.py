@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import typer
 
@@ -26,17 +26,31 @@ def show(error: LiifError) -> None:
     show_error(error)
 
 
+def _command_of(app: typer.Typer) -> Any:
+    """The command that typer makes, whose help shows switches without a value: they take none."""
+    command: Any = typer.main.get_command(app)
+    waiting = [command]
+    while waiting:
+        one = waiting.pop()
+        waiting += getattr(one, "commands", {}).values()
+        for parameter in one.params:
+            if getattr(parameter, "is_flag", False) and parameter.metavar is None:
+                parameter.metavar = ""
+    return command
+
+
 def _code_of(app: typer.Typer) -> int:
     try:
-        return app(standalone_mode=False) or ExitCode.OK
+        return _command_of(app)(standalone_mode=False) or ExitCode.OK
     except LiifError as error:
         show(error)
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has left, as `head` does.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        from liif_engine.terminal import leave_stdout
+
+        leave_stdout()
         return ExitCode.OK
     except OSError as error:
         show(LiifError(error.strerror or str(error), path=error.filename))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -91,16 +92,19 @@ class Clock:
         self._last = now
 
 
-def destination_for(source: Path, target: Target, result: tuple[int, int], out: Path | None) -> Path:
-    """Where a result goes: `out` itself, the same name inside it if it is a folder, or ``name@2x.ext`` beside the file.
+def destination_for(
+    source: Path, target: Target, result: tuple[int, int], out: Path | None, suffix: str | None = None
+) -> Path:
+    """Where a result goes: `out` itself, ``name@2x.ext`` inside it if it is a folder, or that beside the file.
 
     Args:
         source: the original.
         target: names the result.
         result: its (width, height) in pixels.
         out: a file, a folder, or None.
+        suffix: of such a name; None for the original's own.
     """
-    named = f"{source.stem}@{target.label(result)}{source.suffix}"
+    named = f"{source.stem}@{target.label(result)}{source.suffix if suffix is None else suffix}"
     if out is None:
         return source.with_name(named)
     return out / named if is_folder(out) else out
@@ -129,7 +133,8 @@ def plan(
         source: a picture file.
         target: how large the result is to be.
         out: as in `destination_for`.
-        format: of the result, a name or suffix such as ``png``; by default told from the destination's suffix.
+        format: of the result, a name or suffix such as ``png``, which the result's name then ends in, unless `out`
+            is a file; by default the file's own or, where `out` is a file with another suffix, what that asks for.
         limits: what is refused as too large.
         consistent: whether to move the result into the JPEG's own quantisation intervals; at scale 1 only.
 
@@ -141,15 +146,27 @@ def plan(
         width, height = target.size_of_result(probe.width, probe.height)
         if consistent and (width, height) != (probe.width, probe.height):
             raise UsageError(NOT_ITS_SIZE, remedy="Use --scale 1, or leave --consistent out.")
-        destination = destination_for(source, target, (width, height), out)
+        suffix = None
         if format is not None:
-            format = image_file.format_for(Path(f"result.{format.lower()}"))
-        else:
-            format = probe.format if destination.suffix == source.suffix else image_file.format_for(destination)
+            suffix = f".{format.lower()}"
+            format = image_file.format_for(Path(f"result{suffix}"))
+            suffix = None if _asks_for(source, format) else suffix
+        destination = destination_for(source, target, (width, height), out, suffix)
+        if format is None:
+            named = out is not None and destination == out and destination.suffix != source.suffix
+            format = image_file.format_for(destination) if named else probe.format
         image_file.check_result(probe, format=format, width=width, height=height)
     except LiifError as error:
         raise error.at(source) from error.__cause__
     return Plan(source, destination, format, probe, width, height, consistent)
+
+
+def _asks_for(path: Path, format: str) -> bool:
+    """Whether a file's name ends in a suffix of the format."""
+    try:
+        return image_file.format_for(path) == format
+    except UsageError:
+        return False
 
 
 def restore_file(
@@ -326,6 +343,7 @@ def write(
             marker=marker,
             overwrite=overwrite,
             resume=resume,
+            mode=_mode_like(planned.source),
         )
         return tuple(notes or ())
 
@@ -365,6 +383,14 @@ def sha256_of(path: Path) -> str:
         raise InputError(f"cannot be read ({error.strerror})", path=path) from error
 
 
+def _mode_like(source: Path) -> int:
+    """Who may read a result: nobody but its owner who may not read the original."""
+    try:
+        return source.stat().st_mode & 0o666 | 0o600
+    except OSError:  # it has gone since it was read
+        return 0o600
+
+
 def check_destination(planned: Plan, *, may_exist: bool) -> None:
     """Refuses, before any work, a destination that is taken.
 
@@ -391,6 +417,8 @@ def check_destination(planned: Plan, *, may_exist: bool) -> None:
         raise OutputError("its folder does not exist", path=destination, remedy=remedy)
     if exists and not may_exist:
         raise OutputExistsError("already exists", path=destination)
+    if not os.access(destination.parent, os.W_OK):
+        raise OutputError("cannot be written: its folder is closed to you, or read-only", path=destination)
 
 
 def _share(on_progress: OnProgress | None, index: int, count: int) -> Callable[[float], None] | None:

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 from liif_engine.errors import UsageError
 
+#: Beyond these a number was mistyped: no picture file holds the result.
+MOST_SCALE, MOST_MEGAPIXELS = 10_000, 1_000_000
+
 
 @dataclass(frozen=True)
 class Target:
@@ -29,10 +32,11 @@ class Target:
         given = [value for value in (self.scale, self.size, self.long_edge, self.megapixels) if value is not None]
         if len(given) != 1:
             raise UsageError("give exactly one of scale, size, long edge and megapixels")
-        if self.scale is not None and not (math.isfinite(self.scale) and self.scale >= 1):
-            raise UsageError(f"the scale must be a number of at least 1, not {self.scale:g}")
-        if self.megapixels is not None and not (math.isfinite(self.megapixels) and self.megapixels > 0):
-            raise UsageError(f"megapixels must be a positive number, not {self.megapixels:g}")
+        if self.scale is not None and not 1 <= self.scale <= MOST_SCALE:
+            raise UsageError(f"the scale must be a number of at least 1 and at most {MOST_SCALE:,}, not {self.scale:g}")
+        if self.megapixels is not None and not 0 < self.megapixels <= MOST_MEGAPIXELS:
+            words = f"megapixels must be a positive number of at most {MOST_MEGAPIXELS:,}"
+            raise UsageError(f"{words}, not {self.megapixels:g}")
         if min(self.size or (1, 1)) < 1 or (self.long_edge is not None and self.long_edge < 1):
             raise UsageError("a size must be at least one pixel")
 

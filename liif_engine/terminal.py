@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.logging import RichHandler
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.table import Column
 from rich.text import Text
 
-from liif_engine.errors import LiifError
+from liif_engine.errors import LiifError, printable
 
-#: For people: progress, warnings, errors. Results for programs go to stdout.
-console = Console(stderr=True, highlight=False)
+#: For people: progress, warnings, errors. Results for programs go to stdout. A file called :smile:.jpg is no emoji.
+console = Console(stderr=True, highlight=False, emoji=False)
 
 #: Megapixels: the unit of progress, so that a large picture counts for more than a small one.
 MEGA = 1e6
+
+
+#: A terminal of fewer columns has no room for everything.
+NARROW = 72
 
 
 class Rate(ProgressColumn):
@@ -40,12 +45,14 @@ class Batch:
     """
 
     def __init__(self, megapixels: float, pictures: int) -> None:
+        # On a narrow terminal the rate goes: what counts is how far it is.
+        rate = [Rate(table_column=Column(no_wrap=True))] if console.width >= NARROW else []
         self.bars = Progress(
-            TextColumn("{task.description}", markup=False),
+            TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
             BarColumn(bar_width=None),
-            TextColumn("{task.percentage:>3.0f}%"),
-            Rate(),
-            TimeRemainingColumn(compact=True),
+            TextColumn("{task.percentage:>3.0f}%", table_column=Column(no_wrap=True, min_width=4)),
+            *rate,
+            TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True, min_width=5)),
             console=console,
             expand=True,
             transient=True,
@@ -65,7 +72,7 @@ class Batch:
     @contextmanager
     def picture(self, name: str, megapixels: float) -> Iterator[Callable[[float], None]]:
         """Progress of one picture; it counts as done for all when the block ends, however it ends."""
-        bar = self.bars.add_task(_shortened(name), total=megapixels)
+        bar = self.bars.add_task(_shortened(printable(name), min(32, console.width // 3)), total=megapixels)
 
         def report(share: float) -> None:
             self.bars.update(bar, completed=share * megapixels)
@@ -81,10 +88,23 @@ class Batch:
 
     def say(self, line: str) -> None:
         """A lasting line above the bars, on stdout, where a script may read it."""
-        if console.is_terminal and sys.stdout.isatty():
+        if console.is_terminal and sys.stdout is not None and sys.stdout.isatty():
             self.bars.console.print(line, markup=False, soft_wrap=True)
         else:
-            print(line, flush=True)
+            tell(line)
+
+
+def tell(line: str) -> None:
+    """A line on stdout. Once nobody reads it any more, as after `| head`, nothing is written, and the work goes on."""
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:
+        leave_stdout()
+
+
+def leave_stdout() -> None:
+    """What is still written to stdout goes nowhere: whoever read it has left."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def show_error(error: LiifError) -> None:
@@ -94,10 +114,22 @@ def show_error(error: LiifError) -> None:
 
 def show_logs(*, verbose: bool) -> None:
     """Sends log records to stderr without breaking the bars; warnings only, unless `verbose`."""
-    handler = RichHandler(console=console, show_time=False, show_path=False, show_level=False, markup=False)
+    handler = _Lines()
     handler.setFormatter(logging.Formatter("liif: %(message)s"))
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[handler], force=True)
 
 
-def _shortened(name: str, width: int = 32) -> str:
+class _Lines(logging.Handler):
+    """Each record on a line of its own, above the bars, however narrow the terminal is or whatever reads it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            text = self.format(record)
+            # A line is one line, whatever a name in it holds; a traceback is several.
+            console.print(text if record.exc_info else printable(text), markup=False, soft_wrap=True)
+        except Exception:
+            self.handleError(record)
+
+
+def _shortened(name: str, width: int) -> str:
     return name if len(name) <= width else f"{name[: width // 2 - 1]}…{name[-width // 2 :]}"

@@ -36,7 +36,7 @@ def liif(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], model: Path
 ) -> Iterator[Callable[..., tuple[int, str, str]]]:
     """Runs a command in this process: (exit code, stdout, stderr)."""
-    before = signal.getsignal(signal.SIGTERM)
+    before = {which: signal.getsignal(which) for which in (signal.SIGTERM, signal.SIGHUP)}
 
     def run(*arguments: object) -> tuple[int, str, str]:
         words = [str(a) for a in arguments]
@@ -50,7 +50,8 @@ def liif(
         return int(ended.value.code or 0), out, err
 
     yield run
-    signal.signal(signal.SIGTERM, before)
+    for which, handler in before.items():
+        signal.signal(which, handler)
 
 
 def jpeg(path: Path, width: int = 20, height: int = 12, **options: object) -> Path:
@@ -112,6 +113,22 @@ def test_out_names_a_file_whose_suffix_sets_the_format(
         assert (image.format, image.size) == ("PNG", (40, 24))
 
 
+def test_format_names_the_format_and_the_suffix(liif: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+    olds = [jpeg(tmp_path / f"{n}.jpg") for n in "ab"]
+    assert liif("restore", *olds, "--format", "png", "--out", tmp_path / "done")[0] == 0
+    assert names(tmp_path / "done") == {"a@2x.png", "b@2x.png"}
+    with Image.open(tmp_path / "done" / "a@2x.png") as image:
+        assert image.format == "PNG"
+    assert "b@2x.jpg" in liif("restore", olds[1], "--format", ".JPEG", "--dry-run")[1]
+    assert "c.webp" in liif("restore", olds[1], "--format", "webp", "--out", tmp_path / "c.webp", "--dry-run")[1]
+    for wrong, words in (("xyz", "no format"), ("png", "c.webp: is no name of a PNG file")):
+        code, _, err = liif("restore", olds[0], "--format", wrong, "--out", tmp_path / "c.webp")
+        assert code == ExitCode.USAGE
+        assert words in err
+    code, _, err = liif("restore", tmp_path, "--format", "png", "--out", tmp_path / "larger")
+    assert (code, "--format is for files" in err) == (ExitCode.USAGE, True)
+
+
 def test_out_names_a_folder_for_several(liif: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
     olds = [jpeg(tmp_path / f"{n}.jpg") for n in "ab"]
     code, _, err = liif("restore", *olds, "--out", tmp_path / "done")
@@ -152,6 +169,30 @@ def test_a_folder_that_is_not_there_is_said_before_any_work(
     code, _, err = liif("restore", jpeg(tmp_path / "a.jpg"), "--out", tmp_path / "no" / "new.png", "--dry-run")
     assert code == ExitCode.OUTPUT
     assert "Make the folder first" in err
+
+
+@pytest.mark.parametrize(("mode", "expected"), [(0o600, 0o600), (0o644, 0o644), (0o440, 0o640), (0o755, 0o644)])
+def test_nobody_reads_a_result_who_may_not_read_its_original(
+    liif: Callable[..., tuple[int, str, str]], tmp_path: Path, mode: int, expected: int
+) -> None:
+    old = jpeg(tmp_path / "old.jpg")
+    old.chmod(mode)
+    before = os.umask(0o022)
+    try:
+        assert liif("restore", old)[0] == 0
+    finally:
+        os.umask(before)
+    assert (tmp_path / "old@2x.jpg").stat().st_mode & 0o777 == expected
+
+
+def test_a_folder_that_may_not_be_written_to_is_said_before_any_work(
+    liif: Callable[..., tuple[int, str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root may write everywhere, so the system's answer is made up."""
+    monkeypatch.setattr(os, "access", lambda path, mode: (Path(path), mode) != (tmp_path, os.W_OK))
+    code, _, err = liif("restore", jpeg(tmp_path / "old.jpg"), "--dry-run")
+    assert code == ExitCode.OUTPUT
+    assert "old@2x.jpg: cannot be written: its folder is closed to you" in err
 
 
 def test_two_files_never_write_one_result(liif: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
@@ -282,6 +323,49 @@ def test_dry_run_says_and_does_nothing(liif: Callable[..., tuple[int, str, str]]
     assert code == 0
     assert "20x12 -> 60x36" in out
     assert names(tmp_path) == {"old.jpg"}
+    code, out, _ = liif("restore", old, "--dry-run", "--out", tmp_path / "done")
+    assert code == 0
+    assert f"{tmp_path / 'done' / 'old@2x.jpg'}" in out
+    assert names(tmp_path) == {"old.jpg"}
+
+
+def test_a_file_in_the_place_of_a_folder_is_said_before_any_work(
+    liif: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    old = jpeg(tmp_path / "old.jpg")
+    (tmp_path / "done").touch()
+    code, _, err = liif("restore", old, "--dry-run", "--out", tmp_path / "done")
+    assert code == ExitCode.USAGE
+    assert "done: is no folder" in err
+
+
+@pytest.mark.parametrize("name", ["old", "old.jpg.", ".jpg"])
+def test_a_name_without_a_suffix_keeps_its_format(
+    liif: Callable[..., tuple[int, str, str]], tmp_path: Path, name: str
+) -> None:
+    code, out, err = liif("restore", jpeg(tmp_path / name), "--scale", "2.5")
+    assert (code, err) == (0, "")
+    with Image.open(tmp_path / f"{name}@2.5x") as image:
+        assert (image.format, image.size) == ("JPEG", (50, 30))
+    assert "stretched" not in out
+
+
+def test_a_result_that_is_named_again_is_restored_again_but_not_in_silence(
+    liif: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    old = jpeg(tmp_path / "old.jpg")
+    assert "once more" not in liif("restore", old)[2]
+    code, _, err = liif("restore", tmp_path / "old@2x.jpg")
+    assert code == 0
+    # In one line, however long it is.
+    assert f"{tmp_path / 'old@2x.jpg'} is a result of liif-restore already, and is restored once more" in err
+
+
+def test_other_proportions_are_told(liif: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+    old = jpeg(tmp_path / "old.jpg")
+    assert "20x12 -> 50x36, stretched" in liif("restore", old, "--dry-run", "--size", "50x36")[1]
+    assert "stretched" not in liif("restore", old, "--dry-run", "--size", "51x30")[1]
+    assert "stretched" not in liif("restore", old, "--dry-run", "--long-edge", "33")[1]
 
 
 @pytest.mark.parametrize(
@@ -365,8 +449,10 @@ def test_evaluate_prints_only_a_list(liif: Callable[..., tuple[int, str, str]], 
     assert json.loads(liif(*common)[1])[0]["quality"] is None
 
 
-@pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_stopped_in_the_middle_nothing_is_half_written(tmp_path: Path, which: signal.Signals) -> None:
+    if signal.getsignal(which) == signal.SIG_IGN:
+        pytest.skip("this runs where the signal is ignored, as under nohup or in the background of a shell")
     old = jpeg(tmp_path / "old.jpg", 600, 400)
     command = [sys.executable, "-m", "liif_engine", "restore", str(old), "--scale", "4", "--model", "published"]
     command += ["--precision", "fp32", "--verbose"]
@@ -380,6 +466,20 @@ def test_stopped_in_the_middle_nothing_is_half_written(tmp_path: Path, which: si
     assert "Traceback" not in words
     assert "stopped" in words
     assert names(tmp_path) == {"old.jpg"}
+
+
+def test_work_goes_on_when_nobody_reads_what_is_said(tmp_path: Path) -> None:
+    """As after `liif restore *.jpg | head -1`."""
+    olds = [jpeg(tmp_path / f"{n}.jpg") for n in "ab"]
+    command = [sys.executable, "-m", "liif_engine", "restore", *map(str, olds), "--model", "published"]
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=100)
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "2 of 2 restored\n")
+    assert names(tmp_path) == {"a.jpg", "b.jpg", "a@2x.jpg", "b@2x.jpg"}
 
 
 def test_auto_is_the_default_and_says_which_model_and_why(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import pytest
 import typer
 
@@ -56,3 +58,26 @@ def test_developers_see_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LIIF_DEBUG", "1")
     with pytest.raises(ZeroDivisionError):
         ends(ZeroDivisionError())
+
+
+def test_help_shows_switches_without_a_value(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = typer.Typer(add_completion=False)
+
+    @app.callback()
+    def group(loud: Annotated[bool, typer.Option("--loud", help="Say more.")] = False) -> None:
+        """Does things."""
+
+    @app.command()
+    def one(dry: Annotated[bool, typer.Option("--dry", help="Do nothing.")] = False, count: int = 1) -> None:
+        """Does one."""
+
+    for words, switch in ((["--help"], "--loud"), (["one", "--help"], "--dry")):
+        monkeypatch.setattr("sys.argv", ["command", *words])
+        with pytest.raises(SystemExit):
+            entry.run(app)
+        shown = capsys.readouterr().out
+        [line] = [line for line in shown.splitlines() if switch in line]
+        assert "<bool>" not in line
+    assert "<int>" in shown

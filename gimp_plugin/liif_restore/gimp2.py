@@ -7,6 +7,8 @@ import courier
 import gimp
 import gimpfu
 
+CHANGED = "The image was changed while the engine worked, so it is left as it is: run the filter again"
+
 NAME = "python-fu-liif-restore"
 TITLE = "Restore and Enlarge (LIIF)"
 
@@ -42,10 +44,22 @@ def _restore(image, drawable, scale, only_artifacts, model, device, result):
     layers = [layer for layer in _flat(image.layers) if not _is_special(layer)]
     if scale == 1:
         layers = [drawable]
+    factors = float(size[0]) / image.width, float(size[1]) / image.height
     gimp.progress_init(TITLE)
-    answers = []
+    before, answers, seen = _outline(image), [], []
     for number, layer in enumerate(layers):
-        answers.append(_ask(image, layer, size, model, device, number, len(layers)))
+        data = _pixels(layer)
+        seen.append(hash(data))
+        answers.append(_ask(layer, data, factors, model, device, number, len(layers)))
+        if not gimpfu.pdb.gimp_image_is_valid(image):
+            return  # whoever waited for it has closed it
+        if _outline(image) != before:
+            gimpfu.pdb.gimp_message(CHANGED)
+            return
+    # GIMP lets people go on painting meanwhile, which must not be lost.
+    if result == "image" and [hash(_pixels(layer)) for layer in layers] != seen:
+        gimpfu.pdb.gimp_message(CHANGED)
+        return
     _apply(image, layers, answers, size, result)
 
 
@@ -79,12 +93,28 @@ def _is_special(layer):
     return gimpfu.pdb.gimp_item_is_group(layer) or gimpfu.pdb.gimp_item_is_text_layer(layer)
 
 
-def _ask(image, layer, size, model, device, number, count):
+def _outline(image):
+    """What must be the same before the engine's work and after it, for its results to fit; all but the pixels."""
+    places = [
+        (one.ID, one.type, one.width, one.height, tuple(one.offsets), gimpfu.pdb.gimp_item_get_lock_content(one))
+        for one in _flat(image.layers)
+    ]
+    selection = tuple(gimpfu.pdb.gimp_selection_bounds(image))
+    size = image.width, image.height, image.base_type, gimpfu.pdb.gimp_image_get_precision(image)
+    return size, places, selection
+
+
+def _pixels(layer):
+    """A layer's bytes as they are now; an object that was read from before would tell the old ones."""
+    fresh = gimp._id2drawable(layer.ID)
+    region = fresh.get_pixel_rgn(0, 0, fresh.width, fresh.height, False, False)
+    return region[0 : fresh.width, 0 : fresh.height]
+
+
+def _ask(layer, data, factors, model, device, number, count):
     """The engine's answer to one layer: (bytes, (height, width, channels))."""
-    region = layer.get_pixel_rgn(0, 0, layer.width, layer.height, False, False)
-    data = region[0 : layer.width, 0 : layer.height]
     x, y = layer.offsets
-    across, down = float(size[0]) / image.width, float(size[1]) / image.height
+    across, down = factors
     target = (
         _round((x + layer.width) * across) - _round(x * across),
         _round((y + layer.height) * down) - _round(y * down),

@@ -51,9 +51,10 @@ def _watch(order: Order, *, as_json: bool, verbose: bool, dry: bool) -> Iterator
         if error is not None:
             terminal.show_error(error)
         elif verbose and answer is not None and not as_json:
-            print(f"{printable(relative)}  {answer.width}x{answer.height}, {answer.model}, {answer.seconds:.1f} s")
+            size = f"{answer.width}x{answer.height}"
+            terminal.tell(f"{printable(relative)}  {size}, {answer.model}, {answer.seconds:.1f} s")
             for note in answer.notes:
-                print(f"  note: {note}")
+                terminal.tell(f"  note: {note}")
         status.update(_figures(archive.summary))
 
     archive = Archive(order, on_end, dry=dry)

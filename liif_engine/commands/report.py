@@ -90,4 +90,11 @@ def _plan_fields(plan: Plan) -> dict[str, Any]:
 
 def _arrow(plan: Plan) -> str:
     before, after = f"{plan.probe.width}x{plan.probe.height}", f"{plan.width}x{plan.height}"
-    return f"{printable(plan.source)} -> {printable(plan.destination)}  {before} -> {after}"
+    stretched = ", stretched" if _is_stretched(plan) else ""
+    return f"{printable(plan.source)} -> {printable(plan.destination)}  {before} -> {after}{stretched}"
+
+
+def _is_stretched(plan: Plan) -> bool:
+    """Whether the sides grow by different factors, beyond what whole pixels need."""
+    across, down = plan.width / plan.probe.width, plan.height / plan.probe.height
+    return abs(plan.probe.width * down - plan.width) > 1 and abs(plan.probe.height * across - plan.height) > 1

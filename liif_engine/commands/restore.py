@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,7 +28,7 @@ from liif_engine.commands.options import (
     worker_settings,
 )
 from liif_engine.commands.report import Report, reports
-from liif_engine.errors import LiifError, UsageError, combined_exit_code, fault
+from liif_engine.errors import LiifError, UsageError, combined_exit_code, fault, printable
 from liif_engine.target import Target, parse_size
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from liif_engine.file import Outcome, Plan
     from liif_engine.picture.image_file import Limits
     from liif_engine.terminal import Batch
+
+log = logging.getLogger(__name__)
 
 
 def restore(
@@ -48,6 +51,10 @@ def restore(
     long_edge: Annotated[int | None, typer.Option(help="Longer side of the result in pixels.")] = None,
     megapixels: Annotated[float | None, typer.Option(help="Size of the result in millions of pixels.")] = None,
     out: Annotated[Path | None, typer.Option(help="A file, or a folder (default: name@2x.ext beside FILE).")] = None,
+    format: Annotated[
+        str | None,
+        typer.Option(metavar="SUFFIX", help="Of results, such as png (default: FILE's own, or as --out says)."),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a result that exists.")] = False,
     model: Model = None,
     device: Device = None,
@@ -84,16 +91,20 @@ def restore(
     if any(map(is_folder, files)):
         options = {"overwrite": overwrite, "allow_truncated": allow_truncated, "consistent": consistent}
         options["again"] = again
+        if format is not None:
+            raise UsageError("--format is for files that are named", remedy="In a folder each file keeps its format.")
         words = {"as_json": as_json, "verbose": verbose, "dry_run": dry_run}
         return _restore_folder(files, out, target, settings, options, words)
     limits = limits_of(settings)
-    job = _Job(settings, limits, overwrite, allow_truncated, consistent)
+    job = _Job(settings, limits, overwrite, allow_truncated, consistent, _format(format, out))
+    folder = _folder_of(files, out)
     with reports(as_json) as report:
-        plans = list(_plans(files, target, out, job, report))
+        plans = list(_plans(files, target, out, folder, job, report))
         if dry_run:
             for plan in plans:
                 report(plan.source, planned=plan)
         elif plans:
+            _make(folder)
             _restore_all(plans, job, report) if settings.workers is None else _restore_several(plans, job, report)
     return combined_exit_code(report.failures)
 
@@ -107,27 +118,86 @@ class _Job:
     overwrite: bool
     allow_truncated: bool
     consistent: bool
+    format: str | None
 
 
-def _plans(files: list[Path], target: Target, out: Path | None, job: _Job, report: Report) -> Iterator[Plan]:
-    """A plan for each file that can be restored; the others are reported. No two plans write the same file."""
-    from liif_engine import file as picture_file
+def _format(asked: str | None, out: Path | None) -> str | None:
+    """The suffix that --format asks for, without its point.
+
+    Raises:
+        UsageError: there is no such format, or --out asks for another.
+    """
+    from liif_engine.file import is_folder
+    from liif_engine.picture.image_file import FORMATS, format_for
+
+    if asked is None:
+        return None
+    asked = asked.removeprefix(".").lower()
+    try:
+        named = format_for(Path(f"result.{asked}"))
+    except UsageError as error:
+        remedy = f"There are {', '.join(FORMATS).lower()}."
+        raise UsageError(f"there is no format {asked!r} of results", remedy=remedy) from error
+    if out is not None and out.suffix and not is_folder(out) and format_for(out) != named:
+        raise UsageError(
+            f"is no name of a {named} file", path=out, remedy="Leave --format out, or name --out otherwise."
+        )
+    return asked
+
+
+def _folder_of(files: list[Path], out: Path | None) -> Path | None:
+    """The folder of the results, which need not be there yet; None if --out names a file or nothing.
+
+    Raises:
+        UsageError: it names one file for several pictures.
+    """
+    from liif_engine.file import is_folder
 
     # A name without a suffix says no format, so it can only be meant as a folder, even for one picture.
-    if out is not None and (len(files) > 1 or not out.suffix) and not picture_file.is_folder(out):
-        if out.suffix:
-            remedy = "Name a folder, or restore them one by one."
-            raise UsageError(f"names one file, but there are {len(files)} pictures", path=out, remedy=remedy)
+    if out is None or is_folder(out):
+        return out
+    if not out.suffix:
+        if os.path.lexists(out):
+            raise UsageError(
+                "is no folder, and has no suffix to say a format", path=out, remedy="Choose another --out."
+            )
+        return out
+    if len(files) > 1:
+        remedy = "Name a folder, or restore them one by one."
+        raise UsageError(f"names one file, but there are {len(files)} pictures", path=out, remedy=remedy)
+    return None
+
+
+def _make(folder: Path | None) -> None:
+    """Makes the folder of the results, if it is not there."""
+    if folder is not None:
         try:
-            out.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             remedy = "Choose another --out."
-            raise UsageError(f"cannot make the folder ({error.strerror})", path=out, remedy=remedy) from error
+            raise UsageError(f"cannot make the folder ({error.strerror})", path=folder, remedy=remedy) from error
+
+
+def _plans(
+    files: list[Path], target: Target, out: Path | None, folder: Path | None, job: _Job, report: Report
+) -> Iterator[Plan]:
+    """A plan for each file that can be restored; the others are reported. No two plans write the same file."""
+    from liif_engine import file as picture_file
+    from liif_engine.picture import image_file
+
+    name = None if folder is not None else out
     taken: dict[Path, Path] = {}
     for file in files:
         try:
-            plan = picture_file.plan(file, target, out=out, limits=job.limits, consistent=job.consistent)
-            picture_file.check_destination(plan, may_exist=job.overwrite)
+            plan = picture_file.plan(
+                file, target, out=name, format=job.format, limits=job.limits, consistent=job.consistent
+            )
+            if folder is not None:
+                plan = replace(plan, destination=folder / plan.destination.name)
+            if folder is None or picture_file.is_folder(folder):
+                picture_file.check_destination(plan, may_exist=job.overwrite)
+            if image_file.marker_of(plan.probe) is not None:
+                log.warning("%s is a result of liif-restore already, and is restored once more", printable(file))
             first = taken.setdefault(plan.destination.absolute(), file)
             if first is not file:
                 message = f"its result would have the name of {first}'s, {plan.destination}"
@@ -233,7 +303,9 @@ def _restore_folder(
 
     folder = next(filter(is_folder, files))
     if len(files) > 1:
-        raise UsageError("is a folder; restore it in a run of its own", path=folder, remedy="Name one folder.")
+        raise UsageError(
+            "is a folder; restore it in a run of its own", path=folder, remedy="Name one folder, or files alone."
+        )
     if out is None:
         raise UsageError("is a folder", path=folder, remedy="Name the folder of the results with --out.")
     order = Order(

@@ -38,15 +38,16 @@ _REASONS = {
 
 
 @contextlib.contextmanager
-def write_atomically(path: str | Path, *, overwrite: bool, resume: bool = False) -> Iterator[Path]:
+def write_atomically(path: str | Path, *, overwrite: bool, resume: bool = False, mode: int = 0o666) -> Iterator[Path]:
     """Gives a temporary file to fill and check; it takes the name `path` when the block ends without an error.
 
     The temporary lies in the same folder, is flushed to the disk before it gets its name, and is removed if anything
     fails, also by Ctrl+C. The folder is flushed afterwards, so that the new name survives a power loss too. Not
     promised: that a kill -9 removes the temporary (it leaves ``.liif-*.tmp``, never a half-written `path`).
 
-    A new file's mode follows the umask; a replaced file's mode is kept. A symbolic link at `path` is not written
-    through: without `overwrite` it counts as taken, with it the link itself is replaced and its target stays as it is.
+    A new file's mode is `mode` as the umask allows; a replaced file's mode is kept. A symbolic link at `path` is not
+    written through: without `overwrite` it counts as taken, with it the link itself is replaced and its target stays as
+    it is.
 
     Args:
         path: the file's final name.
@@ -54,6 +55,7 @@ def write_atomically(path: str | Path, *, overwrite: bool, resume: bool = False)
             under that name while the block runs.
         resume: whether a file that exists may be this very one, of a run that was killed: with the same bytes it
             stays and counts as written, with others it is somebody's and counts as taken.
+        mode: who may read and write a new file, its temporary too, at the most.
 
     Yields:
         The temporary's path, an empty file.
@@ -63,13 +65,13 @@ def write_atomically(path: str | Path, *, overwrite: bool, resume: bool = False)
         OutputError: the system refuses; the message says why in words.
     """
     path = Path(path)
-    mode = _mode_of_old(path, overwrite=overwrite, resume=resume)
-    temporary = _create(path)
+    kept_mode = _mode_of_old(path, overwrite=overwrite, resume=resume)
+    temporary = _create(path, mode)
     try:
         with _in_words(path):
             yield temporary
-            if mode is not None:
-                temporary.chmod(mode)
+            if kept_mode is not None:
+                temporary.chmod(kept_mode)
             _flush(temporary)
             if overwrite:
                 temporary.replace(path)
@@ -116,15 +118,15 @@ def _mode_of_old(path: Path, *, overwrite: bool, resume: bool) -> int | None:
         return stat.S_IMODE(old.st_mode) if stat.S_ISREG(old.st_mode) else None
 
 
-def _create(path: Path) -> Path:
-    """A new empty file beside `path`, its mode by the umask."""
+def _create(path: Path, mode: int) -> Path:
+    """A new empty file beside `path`, its mode as the umask allows."""
     temporary = path.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{TEMPORARY_SUFFIX}")
     with _in_words(path):
         # The final name is checked against the file system's limit now, not after minutes of work.
         longest = os.pathconf(path.parent, "PC_NAME_MAX") if hasattr(os, "pathconf") else 255
         if len(os.fsencode(path.name)) > longest:
             raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
-        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_CLOEXEC", 0), 0o666))
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_CLOEXEC", 0), mode))
     return temporary
 
 
@@ -176,7 +178,13 @@ def _rename_if_free(temporary: Path, path: Path) -> None:
             raise
         # A file system with neither call (some network shares): claim the name by creating it, then replace our claim.
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-        temporary.replace(path)
+        try:
+            temporary.replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                if path.stat().st_size == 0:  # our claim, and nothing of somebody's
+                    path.unlink()
+            raise
     else:
         temporary.unlink()
 

@@ -102,7 +102,7 @@ class Image(object):
 class Pdb(object):
     """The procedures used."""
 
-    precision, floating, locked, group = 150, None, False, False
+    precision, floating, locked, group, valid, selection = 150, None, False, False, True, (0, 0, 0, 6, 4)
 
     def __init__(self, world):
         self.world, self.messages = world, []
@@ -115,6 +115,13 @@ class Pdb(object):
 
     def gimp_image_get_floating_sel(self, image):
         return self.floating
+
+    def gimp_image_is_valid(self, image):
+        return self.valid
+
+    def gimp_selection_bounds(self, image):
+        assert self.valid
+        return self.selection
 
     def gimp_item_is_layer(self, item):
         return True

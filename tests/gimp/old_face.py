@@ -36,6 +36,20 @@ elif case == "palette":
 elif case == "no such model":
     options.update(model="broken")
 
+if "meanwhile" in case:
+
+    def meddle(_share):
+        if case == "closed meanwhile":
+            world.pdb.valid = False
+        elif case == "selected meanwhile":
+            world.pdb.selection = (1, 0, 0, 2, 2)
+        else:
+            image.core.data = image.core.shadow = data[::-1]
+
+    sys.modules["gimp"].progress_update = meddle
+    if case.startswith("copy"):
+        options.update(result=1)
+
 if case == "register":
     gimp2.main()
     words, rest = world.registered[0]

@@ -113,6 +113,26 @@ def test_what_cannot_be_done_is_said_and_nothing_changes(
     assert words in messages[0]
 
 
+@pytest.mark.parametrize(
+    ("case", "words"),
+    [("painted meanwhile", "changed while"), ("selected meanwhile", "changed while"), ("closed meanwhile", None)],
+)
+def test_an_image_that_was_changed_meanwhile_is_left_as_it_is(
+    python: str, plug_in: Path, service: Service, case: str, words: str | None
+) -> None:
+    cores, calls, messages, _ = run(python, plug_in, service, case)
+    assert cores == [[6, 4, case != "painted meanwhile", 72]]
+    assert calls == []
+    assert len(messages) == (words is not None)
+    assert all(words in message for message in messages if words)
+
+
+def test_a_copy_is_taken_of_what_was_painted_meanwhile(python: str, plug_in: Path, service: Service) -> None:
+    cores, _, messages, _ = run(python, plug_in, service, "copy painted meanwhile")
+    assert cores == [[6, 4, False, 72], [12, 8, False, 288]]
+    assert messages == []
+
+
 def test_it_registers_all_its_options(python: str, plug_in: Path, service: Service) -> None:
     name, options, menu = run(python, plug_in, service, "register")
     assert name == "python-fu-liif-restore"

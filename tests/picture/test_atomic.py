@@ -88,6 +88,18 @@ def test_file_systems_without_a_safe_rename(tmp_path: Path, monkeypatch: pytest.
     assert names(tmp_path) == ["name"]
 
 
+@pytest.mark.parametrize("error", [system_error(errno.EIO), KeyboardInterrupt()])
+def test_a_name_that_was_claimed_is_given_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    monkeypatch.setattr(atomic, "_rename_noreplace", lambda *_: False)
+    monkeypatch.setattr(os, "link", failing(system_error(errno.EPERM)))
+    monkeypatch.setattr(Path, "replace", failing(error))
+    with pytest.raises((OutputError, KeyboardInterrupt)), write_atomically(tmp_path / "name", overwrite=False) as one:
+        one.write_bytes(b"ours")
+    assert names(tmp_path) == []
+
+
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
 def test_a_failing_block_leaves_the_old_file_and_nothing_else(tmp_path: Path, error: type[BaseException]) -> None:
     path = tmp_path / "file"
@@ -185,6 +197,12 @@ def test_a_replaced_file_keeps_its_mode_and_a_new_one_follows_the_umask(tmp_path
         os.umask(before)
     assert old.stat().st_mode & 0o777 == 0o640
     assert (tmp_path / "new").stat().st_mode & 0o777 == 0o640
+
+
+def test_a_new_file_is_never_open_to_more_than_was_asked_for(tmp_path: Path) -> None:
+    with write_atomically(tmp_path / "new", overwrite=False, mode=0o600) as temporary:
+        assert temporary.stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o600
 
 
 def test_a_symbolic_link_is_replaced_and_its_target_stays(tmp_path: Path) -> None:

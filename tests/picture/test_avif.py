@@ -181,6 +181,24 @@ def test_boxes_that_are_no_part_of_the_picture_are_kept_behind_it() -> None:
 
 
 @pytest.mark.parametrize(
+    "after", [b"tail", b"bytes that are no box", b"\0\0\0\x03oddbox", b"\0\0\2\0" + bytes(range(99))]
+)
+def test_bytes_behind_the_boxes_are_kept_behind_them(after: bytes) -> None:
+    pixels = smooth(8, 8, 3)
+    data = written(pixels) + isobmff.box_bytes(b"mpvd", b"a film") + after
+    header = avif.inspect(data, LIMITS)
+    assert header.cut is None
+    result = again(data)
+    assert result.endswith(isobmff.box_bytes(b"mpvd", b"a film") + after)
+    np.testing.assert_allclose(avif.decode(data, header)[0].pixels.astype(int), pixels, atol=12)
+
+
+def test_a_box_beside_the_picture_that_is_cut_is_told() -> None:
+    data = written(smooth(8, 8, 3)) + isobmff.box_bytes(b"mpvd", b"a film")[:-1]
+    assert "ends early" in str(avif.inspect(data, LIMITS).cut)
+
+
+@pytest.mark.parametrize(
     "box", [(b"uuid", bytes.fromhex("d8fec3d61b0e483c92975828877ec481") + b"\0\0\0\0manifest\0"), (b"jumb", b"...")]
 )
 def test_content_credentials_are_refused(box: tuple[bytes, bytes]) -> None:

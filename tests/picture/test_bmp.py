@@ -190,8 +190,6 @@ def test_another_formats_profile_and_density(channels: int) -> None:
     assert "note of the restoration" in notes[0]
     np.testing.assert_array_equal(read(data), pixels)
     assert Image.open(io.BytesIO(data)).size == (5, 3)
-    with pytest.raises(UnsupportedError, match="gray"):
-        bmp.encode(Order([Frame(pixels[..., :1])], "L", metadata, 90))
 
 
 @pytest.mark.parametrize(

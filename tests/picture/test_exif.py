@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import struct
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
 from liif_engine.picture.image_file import exif as exif_block
+from liif_engine.picture.image_file.source import upright
 
 from .made import ASCII, LONG, RATIONAL, SHORT, UNDEFINED, Tags, exif
 
@@ -113,6 +115,57 @@ def test_a_thumbnail_outside_of_the_block_is_removed_and_said() -> None:
     assert not exif_block.has_thumbnail(result)
 
 
+def test_a_wrong_offset_of_the_thumbnail_costs_nothing_else() -> None:
+    note = b"maker note " * 100
+    block = bytearray(exif(MAIN, sub={0x927C: (UNDEFINED, note)}, thumbnail=b"\xff\xd8" + bytes(50) + b"\xff\xd9"))
+    entry = block.index(struct.pack("<HHI", 0x0201, LONG, 1))
+    block[entry + 8 : entry + 12] = struct.pack("<I", block.index(note))
+    result, notes = exif_block.corrected(
+        bytes(block), width=80, height=60, upright=True, make_thumbnail=lambda _: b"\xff\xd8 fresh \xff\xd9"
+    )
+    assert notes == ["the EXIF thumbnail was damaged and was removed"]
+    assert not exif_block.has_thumbnail(result)
+    assert note in result
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_subject_lies_where_it_is_seen(order: str, orientation: int) -> None:
+    stored = np.zeros((24, 40, 1), np.uint8)
+    stored[3:8, 30:33] = 1  # 3 wide and 5 high around (31, 5)
+    sub: Tags = {
+        0x9214: (SHORT, [31, 5, 3, 5]),
+        0xA214: (SHORT, [31, 5]),
+        0xA20E: (RATIONAL, [1000, 3]),
+        0xA20F: (RATIONAL, [500, 7]),
+    }
+    shown = upright(stored, orientation)
+    enlarged = shown.repeat(5, axis=0).repeat(3, axis=1)
+    height, width = enlarged.shape[:2]
+    result, notes = exif_block.corrected(
+        exif({0x0112: (SHORT, orientation)}, sub=sub, order=order),
+        width=width,
+        height=height,
+        upright=True,
+        make_thumbnail=no_thumbnail,
+        before=(shown.shape[1], shown.shape[0]),
+    )
+    assert notes == []
+    _, tags = read(result)
+    rows, columns = np.flatnonzero(enlarged.any((1, 2))), np.flatnonzero(enlarged.any((0, 2)))
+    middle = (columns[0] + columns[-1] + 1) // 2, (rows[0] + rows[-1] + 1) // 2
+    assert tags[0x9214] == (*middle, len(columns), len(rows))
+    assert tags[0xA214] == middle
+    per_unit = [1000 / 3, 500 / 7] if orientation < 5 else [500 / 7, 1000 / 3]
+    assert [tags[0xA20E], tags[0xA20F]] == pytest.approx([per_unit[0] * 3, per_unit[1] * 5])
+
+
+def test_a_picture_that_stays_as_it_is_keeps_its_subject() -> None:
+    sub: Tags = {0x9214: (SHORT, [39, 0, 7]), 0xA214: (SHORT, [0, 23]), 0xA20E: (RATIONAL, [1, 3])}
+    block = exif({0x0112: (SHORT, 1)}, sub=sub)
+    assert corrected(block, width=40, height=24) == block
+
+
 @given(st.binary(max_size=200))
 def test_nonsense_comes_back_as_it_is(data: bytes) -> None:
     for block in (data, b"II*\0" + data, b"MM\0*" + data):
@@ -123,13 +176,17 @@ def test_nonsense_comes_back_as_it_is(data: bytes) -> None:
 
 @given(st.data())
 def test_a_broken_block_never_fails(data: st.DataObject) -> None:
+    sub: Tags = {**SUB, 0x9214: (SHORT, [9, 8, 7, 6]), 0xA20E: (RATIONAL, [3, 1]), 0xA20F: (RATIONAL, [4, 1])}
     block = bytearray(
-        exif(MAIN, sub=SUB, thumbnail=b"\xff\xd8 thumbnail \xff\xd9", order=data.draw(st.sampled_from("<>")))
+        exif(MAIN, sub=sub, thumbnail=b"\xff\xd8 thumbnail \xff\xd9", order=data.draw(st.sampled_from("<>")))
     )
     for _ in range(data.draw(st.integers(1, 8))):
         block[data.draw(st.integers(0, len(block) - 1))] = data.draw(st.integers(0, 255))
     cut = bytes(block[: data.draw(st.integers(0, len(block)))])
-    exif_block.corrected(cut, width=80, height=60, upright=True, make_thumbnail=lambda most: bytes(min(most, 50)))
+    result, _ = exif_block.corrected(
+        cut, width=80, height=60, upright=True, make_thumbnail=lambda most: bytes(min(most, 50)), before=(30, 40)
+    )
+    assert len(result) >= len(cut) - len(b"\xff\xd8 thumbnail \xff\xd9")
 
 
 values = st.one_of(
@@ -142,15 +199,18 @@ values = st.one_of(
 pointers = {0x8769, 0x8825, 0xA005}
 corrected_tags = {0x0112} | exif_block.WIDTH_TAGS | exif_block.HEIGHT_TAGS
 others = st.integers(1, 65_535).filter(lambda tag: tag not in pointers | corrected_tags)
+moved_tags = {0x9214, 0xA214, 0xA20E, 0xA20F, 0x011A, 0x011B}
+resting = others.filter(lambda tag: tag not in moved_tags)
 
 
+@example({}, {0x9214: (SHORT, [65_535, 9]), 0xA20E: (RATIONAL, [3, 1])}, "<")
 @given(st.dictionaries(others, values, min_size=1), st.dictionaries(others, values, min_size=1), st.sampled_from("<>"))
 def test_any_other_tags_stay_byte_for_byte(main: Tags, sub: Tags, order: str) -> None:
     block = exif(main, sub=sub, order=order)
     assert corrected(block) == block
 
 
-@given(st.dictionaries(others, values), st.dictionaries(others, values), st.sampled_from("<>"), st.integers(1, 8))
+@given(st.dictionaries(resting, values), st.dictionaries(resting, values), st.sampled_from("<>"), st.integers(1, 8))
 def test_any_other_tags_stay_beside_corrected_ones(main: Tags, sub: Tags, order: str, orientation: int) -> None:
     before = exif({**main, 0x0112: (SHORT, orientation)}, sub={**sub, 0xA002: (SHORT, 31)}, order=order)
     after = exif({**main, 0x0112: (SHORT, 1)}, sub={**sub, 0xA002: (SHORT, 80)}, order=order)

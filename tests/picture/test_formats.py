@@ -55,4 +55,5 @@ def test_the_table_is_what_the_room_says(format: str) -> None:
     assert (said["alpha"] != "-") == ("RGBA" in capacity.layouts)
     assert (said["CMYK"] != "-") == ("CMYK" in capacity.layouts)
     assert (said["animation"] != "-") == capacity.animated
+    assert (said["pixels that are not square"] == "yes") == (capacity.aspects is not None)
     assert {field for row, field in FIELDS.items() if said[row] in PLACES} == set(capacity.carries)

@@ -84,11 +84,6 @@ def test_a_gray_palette_is_gray_and_all_256_levels_stay() -> None:
     np.testing.assert_array_equal(read(data)[0].pixels, pixels)
 
 
-def test_gray_with_a_profile_is_refused() -> None:
-    with pytest.raises(UnsupportedError, match="gray"):
-        written(np.zeros((4, 4, 1), np.uint8), layout="L", icc=b"profile")
-
-
 def test_more_colours_than_a_palette_are_dithered_and_said() -> None:
     y, x = np.mgrid[0:64, 0:64]
     pixels = np.stack([x * 4, y * 4, (x + y) * 2], axis=2).astype(np.uint8)

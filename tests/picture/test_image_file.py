@@ -8,6 +8,7 @@ import os
 import struct
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -27,7 +28,7 @@ from liif_engine.errors import (
     UsageError,
 )
 from liif_engine.picture import image_file
-from liif_engine.picture.image_file import Limits, Picture, rooms, source, xmp
+from liif_engine.picture.image_file import Limits, Picture, heic, rooms, source, xmp
 from liif_engine.picture.image_file import jpeg as jpeg_room
 from liif_engine.picture.image_file.contents import Frame, Metadata, Probe, Text
 from liif_engine.picture.image_file.shortage import shortage
@@ -35,6 +36,9 @@ from liif_engine.target import Target
 from liif_engine.workers.stand_in import Copying
 
 from .made import ASCII, MARKER, SHORT, XMP, exif, gradient, icc_segments, jpeg, png, repeated, resource, restored
+
+#: As much of one as says of what it is.
+GRAY_PROFILE = bytes(16) + b"GRAY" + bytes(108)
 
 
 def saved(path: Path, data: bytes) -> Path:
@@ -95,6 +99,15 @@ def test_other_pictures_are_refused_by_name(tmp_path: Path, data: bytes, words: 
 def test_no_picture_at_all(tmp_path: Path, data: bytes, words: str) -> None:
     with pytest.raises(InputError, match=words):
         image_file.read(saved(tmp_path / "file", data))
+
+
+@pytest.mark.parametrize(
+    "data", [b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"BM", b"II*\0" + bytes(200), b"RIFF\0\0\0\0WEBP"]
+)
+def test_a_file_that_ends_before_its_pixels_gets_no_false_hope(tmp_path: Path, data: bytes) -> None:
+    with pytest.raises(TruncatedError) as caught:
+        image_file.probe(saved(tmp_path / "file", data))
+    assert caught.value.explain().endswith(". Fetch the file again.")
 
 
 @pytest.mark.parametrize(("format", "cut"), [("JPEG", b"\xff\xda"), ("PNG", b"IDAT"), ("GIF", b"\0\6\0\4\0")])
@@ -244,11 +257,35 @@ def test_the_longest_side_is_refused_before_any_work(format: str, side: int) -> 
         (probe_of(iptc=b"\x1c"), "JPEG", "IPTC"),
         (probe_of(texts=(Text("Title", "x" * 70_000),)), "JPEG", "texts of 70,000 bytes"),
         (probe_of("JPEG", xmp=bytes(65_400)), "JPEG", "XMP of 65,400 bytes"),
+        (probe_of("JPEG", layout="L", icc=GRAY_PROFILE), "WEBP", "a profile for gray, which WEBP"),
+        (probe_of("JPEG", layout="L", icc=b"unreadable"), "GIF", "a profile for gray, which GIF"),
+        (probe_of("JPEG", layout="L", icc=GRAY_PROFILE), "BMP", "a profile for gray, which BMP"),
+        (probe_of(layout="LA", icc=GRAY_PROFILE), "AVIF", "a profile for gray with alpha, which AVIF"),
     ],
 )
 def test_what_a_format_cannot_hold_is_refused(probe: Probe, format: str, words: str) -> None:
     with pytest.raises(UnsupportedError, match=words):
         image_file.check_result(probe, format=format, width=20, height=20)
+
+
+@pytest.mark.parametrize(
+    ("probe", "format"),
+    [
+        (probe_of("JPEG", layout="L", icc=GRAY_PROFILE), "PNG"),
+        (probe_of("JPEG", layout="L", icc=GRAY_PROFILE), "AVIF"),
+        (probe_of("JPEG", layout="L", icc=GRAY_PROFILE.replace(b"GRAY", b"RGB ")), "WEBP"),
+        (probe_of("JPEG", icc=GRAY_PROFILE), "WEBP"),
+    ],
+)
+def test_gray_and_profiles_that_fit(probe: Probe, format: str) -> None:
+    image_file.check_result(probe, format=format, width=20, height=20)
+
+
+def test_a_format_that_cannot_be_written_here_is_refused_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = SimpleNamespace(libheif_info=lambda: {"HEIF": ""})
+    monkeypatch.setattr(heic, "_library", lambda: reader)
+    with pytest.raises(UnsupportedError, match="cannot write it"):
+        image_file.check_result(probe_of("PNG"), format="HEIC", width=20, height=20)
 
 
 @pytest.mark.parametrize(
@@ -299,7 +336,7 @@ def test_jpeg_into_png_and_back(tmp_path: Path) -> None:
     assert image.size == (24, 40)
     assert image.info["icc_profile"] == b"a profile"
     assert image.text["Comment"] == "comment ü"
-    assert image.info["dpi"] == pytest.approx((300, 150), rel=1e-4)
+    assert image.info["dpi"] == pytest.approx((150, 300), rel=1e-4)  # it lay on its side
     assert (image.getexif()[0x010F], image.getexif()[0x0112]) == ("Maker", 1)
     assert "Zoë &amp; Bob" in image.text["XML:com.adobe.xmp"]
     name, size, *digits = image.text["Raw profile type 8bim"].split()
@@ -310,7 +347,9 @@ def test_jpeg_into_png_and_back(tmp_path: Path) -> None:
     back = Image.open(io.BytesIO((tmp_path / "c.jpg").read_bytes()))
     assert back.size == (48, 80)
     assert back.info["icc_profile"] == b"a profile"
-    assert back.info["dpi"] == pytest.approx((300, 150), abs=1)
+    assert back.info["dpi"] == pytest.approx((150, 300), abs=1)
+    assert b"Photoshop 3.0\0" + resource(1028, b"\x1c\x02\x78\0\1a") in (tmp_path / "c.jpg").read_bytes()
+    assert "comment" not in back.info or b"8bim" not in back.info["comment"]
     assert back.getexif()[0x010F] == "Maker"
     assert image_file.read_marker(tmp_path / "c.jpg") == MARKER
 

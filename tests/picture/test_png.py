@@ -200,6 +200,24 @@ def test_orientations(tmp_path: Path, orientation: int) -> None:
     assert (picture.width, picture.height) == ((5, 7) if orientation >= 5 else (7, 5))
 
 
+@pytest.mark.parametrize(
+    ("text", "field", "value"),
+    [
+        (b"\n8bim\n      12\n3842494d04040000\n00000000\n", "photoshop", b"8BIM\x04\x04\0\0\0\0\0\0"),
+        (b"\niptc\n       5\n1c02780000\n", "iptc", b"\x1c\x02\x78\0\0"),
+        (b"\niptc\n       9\n1c02780000\n", "iptc", None),  # not as long as it says
+        (b"\niptc\n       5\n1c0278000z\n", "iptc", None),
+        (b"", "iptc", None),
+    ],
+)
+def test_profiles_that_png_holds_in_texts(twice: Twice, text: bytes, field: str, value: bytes | None) -> None:
+    chunks = (b"tEXt", b"Raw profile type iptc\0" + text)
+    source, result = twice(png(gradient(4, 5), chunks))
+    assert getattr(source.metadata, field) == value
+    assert [one.title for one in source.metadata.texts] == ([] if value else ["Raw profile type iptc"])
+    assert chunk(*chunks) in result
+
+
 def test_the_marker_is_read_back(twice: Twice, tmp_path: Path) -> None:
     _, result = twice(png(gradient(4, 4)))
     path = tmp_path / "marked.png"
@@ -301,7 +319,12 @@ def test_contradictory_animations_are_refused(tmp_path: Path) -> None:
     whole = animation(parts, controls, plays=0)
     outside = animation(parts, [controls[0], frame_control(0, (4, 4), (1, 0), 1, 5, 0, 0)], plays=0)
     lying = whole.replace(chunk(b"acTL", struct.pack(">II", 2, 0)), chunk(b"acTL", struct.pack(">II", 900, 0)))
-    for data in (outside, lying, whole.replace(chunk(*controls[0]), b"")):
+    first = chunk(*controls[0])
+    small = whole.replace(first, chunk(*frame_control(0, (2, 2), (0, 0), 1, 5, 0, 0)))
+    assert first in whole
+    with pytest.raises(InputError, match="first frame"):
+        read(tmp_path / "odd.png", small)
+    for data in (outside, lying, whole.replace(first, b"")):
         with pytest.raises(InputError):
             read(tmp_path / "odd.png", data)
     with pytest.raises(TooLargeError, match="frames"):

@@ -81,6 +81,30 @@ def test_properties_as_elements_and_panoramas() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "size",
+    [
+        '<r:AppliedToDimensions stDim:w="40" stDim:h="30" stDim:unit="pixel"/>',
+        '<r:AppliedToDimensions rdf:parseType="Resource"><stDim:w>40</stDim:w><stDim:h>30</stDim:h>'
+        "<stDim:unit>pixel</stDim:unit></r:AppliedToDimensions>",
+        '<r:AppliedToDimensions><rdf:Description stDim:w="40" stDim:h="30"/></r:AppliedToDimensions>',
+    ],
+)
+@pytest.mark.parametrize("turned", [False, True])
+def test_regions_were_marked_on_a_picture_of_the_new_size(size: str, turned: bool) -> None:
+    packet = (
+        f'<rdf:RDF xmlns:rdf="{xmp.RDF}"><rdf:Description rdf:about="" xmlns:r="{xmp.REGIONS}"'
+        f' xmlns:stDim="{xmp.DIMENSIONS}"><r:Regions rdf:parseType="Resource">{size}</r:Regions>'
+        '<r:Paper stDim:w="40" stDim:h="30"/></rdf:Description></rdf:RDF>'
+    ).encode()
+    correction = xmp.Correction(80, 90, 2.0, 3.0, True, turned)
+    result = xmp.edited(packet, correction=correction) or b""
+    expected = size if turned else size.replace("40", "80").replace("30", "90")
+    assert expected.encode() in result
+    assert b'<r:Paper stDim:w="40" stDim:h="30"/>' in result
+    assert len(result) == len(packet)
+
+
 def test_an_element_of_one_tag_takes_nothing_else_with_it() -> None:
     marked = edited(XMP, marker=MARKER)
     assert marked is not None

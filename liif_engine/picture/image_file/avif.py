@@ -18,7 +18,8 @@ from PIL import AvifImagePlugin, Image, features
 
 from liif_engine.errors import InputError, TruncatedError, UnsupportedError
 from liif_engine.picture.image_file import heif_still
-from liif_engine.picture.image_file.contents import Capacity, Frame, Header, Limits, Metadata, Order
+from liif_engine.picture.image_file.contents import FETCH_AGAIN, Capacity, Frame, Header, Limits, Metadata, Order
+from liif_engine.picture.image_file.isobmff import end_of_boxes
 
 _MOST = (1 << 31) - 1
 CAPACITY = Capacity(
@@ -27,6 +28,7 @@ CAPACITY = Capacity(
     bits=frozenset({8}),
     animated=False,
     carries={"exif": _MOST, "icc": _MOST, "xmp": _MOST},
+    turned_to_colour=frozenset({"LA"}),
 )
 _FINE_COLOUR = 80  # quality from which colour is as fine as light
 _SPEED = 6  # libavif's own balance, 0 to 10
@@ -55,11 +57,11 @@ def decode(data: bytes, header: Header, *, allow_truncated: bool = False) -> lis
         InputError: it is damaged.
     """
     del allow_truncated
-    _require()
+    require_encoder()
     if header.cut is not None:
-        raise TruncatedError(f"{header.cut}, and no part of it can be decoded")
-    # Not `Image.open`, whose own limit is lower than ours.
-    with AvifImagePlugin.AvifImageFile(io.BytesIO(data)) as image:
+        raise TruncatedError(f"{header.cut}, and no part of it can be decoded", remedy=FETCH_AGAIN)
+    # Not `Image.open`, whose own limit is lower than ours; and libavif takes what follows the boxes for a damaged one.
+    with AvifImagePlugin.AvifImageFile(io.BytesIO(data[: end_of_boxes(data)])) as image:
         if image.size != (header.width, header.height):
             raise InputError("the AVIF data and its header tell different sizes")
         pixels = np.array(image if image.mode == header.layout else image.convert(header.layout))
@@ -68,10 +70,8 @@ def decode(data: bytes, header: Header, *, allow_truncated: bool = False) -> lis
 
 def encode(order: Order) -> tuple[bytes, list[str]]:
     """An AVIF file of the first frame."""
-    _require()
+    require_encoder()
     metadata, pixels = order.metadata, order.frames[0].pixels
-    if order.layout == "LA" and metadata.icc is not None:
-        raise UnsupportedError("AVIF cannot hold gray and alpha with a gray profile", remedy="Choose PNG or TIFF.")
     if order.layout == "LA":
         pixels = np.ascontiguousarray(pixels[..., [0, 0, 0, 1]])
     file = io.BytesIO()
@@ -91,7 +91,12 @@ def encode(order: Order) -> tuple[bytes, list[str]]:
     return _with_colours(data, metadata), notes
 
 
-def _require() -> None:
+def require_encoder() -> None:
+    """Returns where AVIF can be written, and read.
+
+    Raises:
+        UnsupportedError: Pillow lacks it.
+    """
     if not features.check("avif"):
         raise UnsupportedError("needs a Pillow with AVIF, which this installation lacks", remedy="Update Pillow.")
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from liif_engine.errors import InputError, TruncatedError, UnsupportedError
+from liif_engine.errors import InputError, TruncatedError
 from liif_engine.picture.image_file import bmp_header as headers
 from liif_engine.picture.image_file.bmp_header import BmpHeader
 from liif_engine.picture.image_file.contents import ANY_SIZE, Capacity, Frame, Header, Limits, Order, Pixels
@@ -24,6 +24,7 @@ CAPACITY = Capacity(
     bits=frozenset({8}),
     animated=False,
     carries={"icc": ANY_SIZE, "density": ANY_SIZE},
+    turned_to_colour=frozenset({"L"}),
 )
 
 
@@ -72,13 +73,7 @@ def decode(data: bytes, header: Header, *, allow_truncated: bool = False) -> lis
 
 
 def encode(order: Order) -> tuple[bytes, list[str]]:
-    """A BMP file: gray by palette, 24 bits, or 32 with alpha.
-
-    Raises:
-        UnsupportedError: gray pixels with a profile, which readers would take for RGB.
-    """
-    if order.layout == "L" and order.metadata.icc is not None:
-        raise UnsupportedError("BMP cannot hold gray with a profile", remedy="Choose PNG or TIFF.")
+    """A BMP file: gray by palette, 24 bits, or 32 with alpha."""
     pixels = order.frames[0].pixels[::-1]
     channels = pixels.shape[2]
     palette = b"".join(bytes([v, v, v, 0]) for v in range(256)) if channels == 1 else b""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
@@ -35,6 +36,9 @@ class Limits:
     max_metadata_bytes: int = 64 << 20
     max_pieces: int = 100_000
 
+
+#: What to do about a file that is cut off so early that nothing can be had of it.
+FETCH_AGAIN = "Fetch the file again."
 
 #: What to do about an input of more pixels than `Limits.max_pixels`.
 RAISE_THE_LIMIT = "If you trust the file, raise engine.max_megapixels in config.yaml."
@@ -65,7 +69,7 @@ class Density:
 
     Attributes:
         x, y: (numerator, denominator).
-        unit: "inch", "metre", "cm", or "aspect" when only the ratio x : y is meant.
+        unit: "inch", "metre", "cm", or "aspect" when only the ratio x : y is meant: a pixel is y as wide as x high.
     """
 
     x: tuple[int, int]
@@ -78,6 +82,16 @@ class Density:
         if factor is None or not (self.x[1] and self.y[1]):
             return None
         return self.x[0] / self.x[1] * factor, self.y[0] / self.y[1] * factor
+
+    def turned(self) -> Density:
+        """Of the same picture when its rows have become columns."""
+        return Density(self.y, self.x, self.unit)
+
+    def aspect(self) -> Fraction | None:
+        """How wide a pixel is for its height; None where the numbers make no sense."""
+        if not (self.x[0] and self.x[1] and self.y[0] and self.y[1]):
+            return None
+        return Fraction(*self.y) / Fraction(*self.x)
 
 
 @dataclass(frozen=True)
@@ -300,6 +314,9 @@ class Capacity:
         animated: whether it holds several frames with timing.
         carries: the fields of `Metadata` it has a place for, each with the most bytes (for texts and comments: of the
             longest one). "density" counts as carried where the nearest whole number is.
+        aspects: the narrowest and the widest pixel, for its height, that it can tell of where nothing else is known of
+            the density; None if it tells of square ones alone.
+        turned_to_colour: the layouts that it stores as colours, which a gray profile does not fit.
     """
 
     longest_side: int
@@ -307,13 +324,16 @@ class Capacity:
     bits: frozenset[int]
     animated: bool
     carries: Mapping[str, int]
+    aspects: tuple[float, float] | None = None
+    turned_to_colour: frozenset[str] = frozenset()
 
 
 class Room(Protocol):
     """What the module of a format offers.
 
     Errors are `LiifError` without a path, which is added outside; anything else a room raises while it reads becomes
-    "is damaged", so rooms need no catch-all of their own.
+    "is damaged", so rooms need no catch-all of their own. A room whose library may be missing also has a
+    `require_encoder`, which says so in words before any work.
     """
 
     CAPACITY: Capacity

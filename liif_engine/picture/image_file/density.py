@@ -15,10 +15,14 @@ _UNITS = {"inch": 2, "cm": 3}
 def has_place(metadata: Metadata, capacity: Capacity) -> bool:
     """Whether a format can say the density, if it says anything at all."""
     density = metadata.density
-    if density is None or "density" in capacity.carries:
+    if density is None:
         return True
-    if density.unit == "aspect" and density.x == density.y:
-        return True  # square pixels, which every format means
+    if density.unit == "aspect":
+        aspect = density.aspect() or 1
+        narrowest, widest = capacity.aspects or (1, 1)  # square pixels, which every format means
+        return narrowest <= aspect <= widest
+    if "density" in capacity.carries:
+        return True
     if "exif" not in capacity.carries or density.per_inch() is None:
         return False
     return metadata.exif is None or _says_density(metadata.exif)

@@ -9,14 +9,23 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
+
+from liif_engine.picture.image_file.placement import Placement
 
 ORIENTATION = 0x0112
 EXIF_IFD, GPS_IFD, INTEROP_IFD = 0x8769, 0x8825, 0xA005
+X_DENSITY, Y_DENSITY = 0x011A, 0x011B
 THUMBNAIL_OFFSET, THUMBNAIL_LENGTH = 0x0201, 0x0202
 #: Width and height in the main directory, in the EXIF one and in the interoperability one.
 WIDTH_TAGS = {0x0100, 0xA002, 0x1001}
 HEIGHT_TAGS = {0x0101, 0xA003, 0x1002}
-SHORT, LONG = 3, 4
+#: In the EXIF directory, all in stored pixels: where the subject is, and how many pixels a unit of the sensor has.
+SUBJECT_AREA, SUBJECT_LOCATION = 0x9214, 0xA214
+FOCAL_PLANE_X, FOCAL_PLANE_Y = 0xA20E, 0xA20F
+SHORT, LONG, RATIONAL = 3, 4, 5
+
+_JPEG = b"\xff\xd8"
 
 #: An EXIF block in a JPEG file, whose segment holds 65533 bytes with the prefix of 6.
 MOST_IN_JPEG = 65533 - 6
@@ -61,21 +70,29 @@ def has_thumbnail(exif: bytes | None) -> bool:
 
 
 def corrected(
-    exif: bytes, *, width: int, height: int, upright: bool, make_thumbnail: MakeThumbnail
+    exif: bytes,
+    *,
+    width: int,
+    height: int,
+    upright: bool,
+    make_thumbnail: MakeThumbnail,
+    before: tuple[int, int] | None = None,
 ) -> tuple[bytes, list[str]]:
-    """EXIF for a result: orientation 1, the new size, a fresh thumbnail.
+    """EXIF for a result: orientation 1, the new size, the subject's new place, a fresh thumbnail.
 
     Args:
         exif: a TIFF structure. One that cannot be parsed comes back as it is: no viewer reads it either.
         width, height: of the result in pixels.
         upright: whether an orientation was applied to the pixels.
         make_thumbnail: draws the fresh one.
+        before: (width, height) of the picture as displayed; None if it is the result's.
 
     Returns:
         The block, and what the user should know.
     """
     data = bytearray(exif)
     notes: list[str] = []
+    placement = Placement(orientation(exif) if upright else 1, before or (width, height), (width, height))
     for directory in list(_directories(exif)):
         if directory.name == "thumbnail":
             notes += _replace_thumbnail(data, directory, make_thumbnail)
@@ -83,12 +100,65 @@ def corrected(
             continue
         if upright and directory.name == "main":
             _patch(data, directory.find(ORIENTATION), 1)
+            if placement.swaps:
+                _swap_density(data, directory)
         for entry in directory.entries:
             if entry.tag in WIDTH_TAGS:
                 _patch(data, entry, width)
             elif entry.tag in HEIGHT_TAGS:
                 _patch(data, entry, height)
+        if directory.name == "exif" and placement.moves:
+            _move_subject(data, directory, placement)
+            _resize_sensor(data, directory, placement)
     return bytes(data), notes
+
+
+def _swap_density(data: bytearray, directory: _Directory) -> None:
+    """Pixels per inch along the sides of a picture that was turned on its side."""
+    entries = list(filter(None, map(directory.find, (X_DENSITY, Y_DENSITY))))
+    places = [_values_place(data, one, "II") for one in entries if (one.kind, one.count) == (RATIONAL, 1)]
+    x, y = [*places, None, None][:2]
+    if x is not None and y is not None:
+        data[x : x + 8], data[y : y + 8] = data[y : y + 8], data[x : x + 8]
+
+
+def _move_subject(data: bytearray, directory: _Directory, placement: Placement) -> None:
+    """SubjectLocation is a point; SubjectArea too, or a circle by its diameter, or a box around its middle."""
+    for entry in filter(None, map(directory.find, (SUBJECT_AREA, SUBJECT_LOCATION))):
+        place = _values_place(data, entry, "H")
+        if entry.kind != SHORT or not 2 <= entry.count <= 4 or place is None:
+            continue
+        layout = f"{_byte_order(data)}{entry.count}H"
+        x, y, *extent = struct.unpack_from(layout, data, place)
+        sides = placement.extent(extent[0], extent[-1])[: len(extent)] if extent else ()
+        moved = (*placement.point(x, y), *sides)
+        if max(moved) <= 0xFFFF:  # there is no room for larger numbers, and no JPEG so large
+            struct.pack_into(layout, data, place, *moved)
+
+
+def _resize_sensor(data: bytearray, directory: _Directory, placement: Placement) -> None:
+    """More pixels lie on the same sensor."""
+    entries = [directory.find(tag) for tag in (FOCAL_PLANE_X, FOCAL_PLANE_Y)]
+    places = [_values_place(data, one, "II") if one and one.kind == RATIONAL else None for one in entries]
+    layout = f"{_byte_order(data)}II"
+    values = [None if place is None else struct.unpack_from(layout, data, place) for place in places]
+    if placement.swaps:
+        values.reverse()
+    for place, value, scale in zip(places, values, placement.scales, strict=True):
+        if place is None or value is None or not all(value):
+            continue
+        scaled = (Fraction(*value) * scale).limit_denominator(1_000_000)
+        if scaled.numerator < 1 << 32:
+            struct.pack_into(layout, data, place, scaled.numerator, scaled.denominator)
+
+
+def _values_place(data: bytearray, entry: _Entry, code: str) -> int | None:
+    """Where a tag's values stand, None if that is outside of the block."""
+    size = struct.calcsize(f"={code}") * entry.count
+    place = entry.place + 8
+    if size > 4:
+        place = struct.unpack_from(f"{_byte_order(data)}I", data, place)[0]
+    return place if 8 <= place <= len(data) - size else None
 
 
 def _replace_thumbnail(data: bytearray, directory: _Directory, make_thumbnail: MakeThumbnail) -> list[str]:
@@ -102,7 +172,8 @@ def _replace_thumbnail(data: bytearray, directory: _Directory, make_thumbnail: M
         _unlink(data)
         return ["the uncompressed EXIF thumbnail was removed"]
     end = offset + length
-    if not 8 <= offset <= end <= len(data):
+    # What is no JPEG is something else that a wrong offset leads to, such as a maker note, which must stay.
+    if not 8 <= offset <= end <= len(data) or data[offset : offset + len(_JPEG)] != _JPEG:
         _unlink(data)
         return ["the EXIF thumbnail was damaged and was removed"]
     is_last = end >= len(data) - 1
@@ -126,7 +197,7 @@ def _unlink(data: bytearray) -> None:
     data[main.next_place : main.next_place + 4] = bytes(4)
 
 
-def _byte_order(data: bytes) -> str | None:
+def _byte_order(data: bytes | bytearray) -> str | None:
     return {b"II*\0": "<", b"MM\0*": ">"}.get(bytes(data[:4]))
 
 
@@ -175,7 +246,7 @@ def _directory(data: bytes, order: str, offset: int, name: str) -> _Directory | 
 def _integer(data: bytes | bytearray, entry: _Entry) -> int | None:
     """The value of a tag that holds one SHORT or LONG."""
     code = {SHORT: "H", LONG: "I"}.get(entry.kind)
-    order = _byte_order(bytes(data[:4]))
+    order = _byte_order(data)
     if code is None or order is None or entry.count != 1:
         return None
     return int(struct.unpack_from(order + code, data, entry.place + 8)[0])
@@ -185,7 +256,7 @@ def _patch(data: bytearray, entry: _Entry | None, value: int) -> None:
     """Sets a tag's one integer; a SHORT too small for it becomes a LONG, which has room in the same four bytes."""
     if entry is None or _integer(data, entry) is None:
         return
-    order = _byte_order(bytes(data[:4])) or "<"
+    order = _byte_order(data) or "<"
     kind = LONG if value > 0xFFFF else entry.kind
     packed = struct.pack(order + ("H2x" if kind == SHORT else "I"), value)
     struct.pack_into(order + "H", data, entry.place + 2, kind)

@@ -21,7 +21,7 @@ import imagecodecs
 import numpy as np
 from PIL import Image
 
-from liif_engine.errors import InputError, TooLargeError, TruncatedError, UnsupportedError
+from liif_engine.errors import InputError, TooLargeError, TruncatedError
 from liif_engine.picture.image_file import gif_blocks as blocks_of
 from liif_engine.picture.image_file.canvas import Blend, Canvas, Disposal
 from liif_engine.picture.image_file.change import Box, changed_box, whole
@@ -47,6 +47,8 @@ CAPACITY = Capacity(
     bits=frozenset({8}),
     animated=True,
     carries={"icc": ANY_SIZE, "xmp": ANY_SIZE, "comments": ANY_SIZE},
+    aspects=(16 / 64, 270 / 64),
+    turned_to_colour=frozenset({"L", "LA"}),
 )
 _HALF = 128  # alpha from which a pixel is drawn
 
@@ -106,13 +108,7 @@ def decode(data: bytes, header: Header, *, allow_truncated: bool = False) -> lis
 
 
 def encode(order: Order) -> tuple[bytes, list[str]]:
-    """A GIF file of all frames, each with a palette of its own.
-
-    Raises:
-        UnsupportedError: gray pixels with a profile, which readers would take for RGB.
-    """
-    if order.layout in {"L", "LA"} and order.metadata.icc is not None:
-        raise UnsupportedError("GIF cannot hold gray with a profile", remedy="Choose PNG or TIFF.")
+    """A GIF file of all frames, each with a palette of its own."""
     notes: list[str] = []
     frames = order.frames
     animated = len(frames) > 1
@@ -265,7 +261,7 @@ def _palette_bytes(palette: Pixels) -> bytes:
 
 def _aspect(density: Density | None) -> int:
     """The pixels' aspect ratio in 64ths less 15, or 0."""
-    if density is None or density.unit != "aspect" or not density.y[0] * density.x[1]:
+    if density is None or density.unit != "aspect" or (aspect := density.aspect()) is None:
         return 0
-    ratio = round(64 * density.y[0] * density.x[1] / (density.x[0] * density.y[1] or 1)) - 15
+    ratio = round(64 * aspect) - 15
     return ratio if 1 <= ratio <= 255 else 0

@@ -19,7 +19,8 @@ from PIL import Image
 
 from liif_engine.errors import InputError, TruncatedError, UnsupportedError
 from liif_engine.picture.image_file import heif_still
-from liif_engine.picture.image_file.contents import Capacity, Frame, Header, Limits, Order
+from liif_engine.picture.image_file.contents import FETCH_AGAIN, Capacity, Frame, Header, Limits, Order
+from liif_engine.picture.image_file.isobmff import end_of_boxes
 
 _MOST = (1 << 31) - 1
 CAPACITY = Capacity(
@@ -28,6 +29,7 @@ CAPACITY = Capacity(
     bits=frozenset({8}),
     animated=False,
     carries={"exif": _MOST, "icc": _MOST, "xmp": _MOST},
+    turned_to_colour=frozenset({"LA"}),
 )
 _FINE_COLOUR = 80  # quality from which colour is as fine as light
 
@@ -59,8 +61,8 @@ def decode(data: bytes, header: Header, *, allow_truncated: bool = False) -> lis
     del allow_truncated
     library = _library()
     if header.cut is not None:
-        raise TruncatedError(f"{header.cut}, and no part of it can be decoded")
-    file = library.open_heif(io.BytesIO(data))
+        raise TruncatedError(f"{header.cut}, and no part of it can be decoded", remedy=FETCH_AGAIN)
+    file = library.open_heif(io.BytesIO(data[: end_of_boxes(data)]))
     if file.size != (header.width, header.height):
         raise InputError("the HEIC data and its header tell different sizes")
     image = Image.frombytes(file.mode, file.size, bytes(file.data), "raw", file.mode, file.stride)
@@ -68,18 +70,25 @@ def decode(data: bytes, header: Header, *, allow_truncated: bool = False) -> lis
     return [Frame(pixels.reshape(header.height, header.width, len(header.layout)))]
 
 
+def require_encoder() -> None:
+    """Returns where HEIC can be written.
+
+    Raises:
+        UnsupportedError: the extra is not installed or cannot write.
+    """
+    if not _library().libheif_info()["HEIF"]:
+        raise UnsupportedError("this installation reads HEIC but cannot write it", remedy="Choose AVIF or PNG.")
+
+
 def encode(order: Order) -> tuple[bytes, list[str]]:
     """A HEIC file of the first frame.
 
     Raises:
-        UnsupportedError: the extra is not installed or cannot write, or HEIC cannot hold the picture.
+        UnsupportedError: as `require_encoder`.
     """
+    require_encoder()
     library, metadata, pixels = _library(), order.metadata, order.frames[0].pixels
-    if not library.libheif_info()["HEIF"]:
-        raise UnsupportedError("this installation reads HEIC but cannot write it", remedy="Choose AVIF or PNG.")
     if order.layout == "LA":
-        if metadata.icc is not None:
-            raise UnsupportedError("HEIC cannot hold gray and alpha with a gray profile", remedy="Choose PNG or TIFF.")
         pixels = np.ascontiguousarray(pixels[..., [0, 0, 0, 1]])
     mode = "RGBA" if order.layout == "LA" else order.layout
     file = library.from_bytes(mode=mode, size=(order.width, order.height), data=pixels.tobytes())

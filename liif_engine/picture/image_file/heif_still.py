@@ -167,7 +167,7 @@ def _metadata(media: Media, item: Item, data: bytes, home: str, notes: list[str]
     Raises:
         UnsupportedError: HDR, or metadata of a kind that has no place.
     """
-    boxes = tuple(_boxes_beside(media))
+    boxes = (*_boxes_beside(media), *([Piece("<AFTER>", media.after, late=True)] if media.after else []))
     # These formats turn by properties; EXIF's orientation means nothing.
     metadata = Metadata(home=home, turned=True, pieces=boxes)
     for kind, value in item.properties:
@@ -255,7 +255,10 @@ def put_in(data: bytes, metadata: Metadata, *, home: str) -> bytes:
     if exif is not None and filler is not None:
         data = data.replace(filler, exif, 1)
     beside = [piece for piece in metadata.pieces if metadata.home == home and piece.late]
-    return data + b"".join(box_bytes(piece.kind[4:].encode("latin-1"), piece.data) for piece in beside)
+    return data + b"".join(
+        piece.data if piece.kind == "<AFTER>" else box_bytes(piece.kind[4:].encode("latin-1"), piece.data)
+        for piece in beside
+    )
 
 
 def colour_numbers(metadata: Metadata) -> tuple[int, int] | None:

@@ -11,6 +11,8 @@ from liif_engine.picture.image_file.contents import Limits, too_many_pieces
 _MOST_EXTENTS = 64
 #: Boxes of a file that say how it is built, hold the items, or hold nothing.
 _STRUCTURE = {b"ftyp", b"styp", b"meta", b"moov", b"mdat", b"free", b"skip", b"wide"}
+#: Others that writers put behind a picture: where one of these ends early, so does the file.
+_BESIDE = {b"uuid", b"jumb", b"mpvd", b"sefd", b"moof", b"sidx", b"mfra", b"udta", b"pdin"}
 
 
 @dataclass
@@ -35,6 +37,7 @@ class Media:
         references: (kind, from, to).
         inline: data that items hold inside of the meta box.
         beside: other boxes, (kind, content): a phone's film of the moment, say.
+        after: bytes behind the last box that are none.
         has_movie: whether there is an animation.
         cut: whether the file ends inside of a box.
     """
@@ -44,6 +47,7 @@ class Media:
     references: list[tuple[bytes, int, int]] = field(default_factory=list)
     inline: bytes = b""
     beside: list[tuple[bytes, bytes]] = field(default_factory=list)
+    after: bytes = b""
     has_movie: bool = False
     cut: bool = False
 
@@ -92,6 +96,22 @@ def boxes(data: bytes) -> Iterator[tuple[bytes, bytes, bool]]:
         at += size
 
 
+def end_of_boxes(data: bytes) -> int:
+    """Where the boxes of a file end and something else begins behind its picture; the file's length if nothing does."""
+    at, has_items = 0, False
+    while at + 8 <= len(data):
+        kind, size = data[at + 4 : at + 8], int.from_bytes(data[at : at + 4])
+        if size == 0:
+            return len(data)
+        size = int.from_bytes(data[at + 8 : at + 16]) if size == 1 else size
+        is_known = kind in _STRUCTURE | _BESIDE
+        if size < 8 or at + size > len(data):
+            return at if has_items and not is_known else len(data)
+        has_items = has_items or kind == b"meta"
+        at += size
+    return at if has_items else len(data)
+
+
 def read_media(data: bytes, limits: Limits) -> Media:
     """The boxes of a file, taken apart.
 
@@ -100,7 +120,10 @@ def read_media(data: bytes, limits: Limits) -> Media:
         TooLargeError: more items or boxes than the limit.
     """
     media = Media()
-    for count, (kind, content, whole) in enumerate(boxes(data)):
+    end = end_of_boxes(data)
+    if data[end:].strip(b"\0\r\n "):
+        media.after = data[end:]
+    for count, (kind, content, whole) in enumerate(boxes(data[:end] if end < len(data) else data)):
         if count > limits.max_pieces:
             raise too_many_pieces(f"holds more than {limits.max_pieces} boxes")
         media.cut = media.cut or not whole

@@ -38,6 +38,7 @@ CAPACITY = Capacity(
         "comments": 65533,
         "texts": 65533 - 81,
     },
+    aspects=(1 / 65535, 65535),
 )
 
 _LAYOUTS = {1: "L", 3: "RGB", 4: "CMYK"}
@@ -63,7 +64,7 @@ def inspect(data: bytes, limits: Limits) -> Header:
     scan = segments.take_apart(data, limits)
     frame = next((s for s in scan.segments if s.marker in segments.SOF_MARKERS), None)
     if frame is None:
-        raise TruncatedError("the JPEG data ends before the picture's size", remedy="Fetch the file again.")
+        raise TruncatedError("the JPEG data ends before the picture's size")
     width, height, components = _frame_header(frame)
     adobe = next(iter(scan.named(0xEE, b"Adobe")), None)
     transform = adobe[6] if adobe is not None and len(adobe) >= 7 else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from fractions import Fraction
 
 from liif_engine.errors import UnsupportedError
 from liif_engine.picture.image_file import exif as exif_block
@@ -91,12 +92,25 @@ def _segment(marker: int, payload: bytes) -> bytes:
 def _jfif(old: bytes, density: Density | None) -> bytes:
     """The old segment without its thumbnail, or a new one; version 1.1."""
     if len(old) == 12:
-        return old + b"\0\0"
+        # A picture that was turned on its side has its old numbers the other way round.
+        return old[:8] + (struct.pack(">HH", density.x[0], density.y[0]) if density else old[8:]) + b"\0\0"
     unit, x, y = 0, 1, 1
     per_inch = density.per_inch() if density else None
     if per_inch is not None and all(0.5 <= value < 65535.5 for value in per_inch):
         unit, x, y = 1, round(per_inch[0]), round(per_inch[1])
+    elif density is not None and density.unit == "aspect" and (aspect := density.aspect()) is not None:
+        y, x = _in_two_bytes(aspect)
     return b"JFIF\0" + struct.pack(">BBBHHBB", 1, 1, unit, x, y, 0, 0)
+
+
+def _in_two_bytes(ratio: Fraction) -> tuple[int, int]:
+    """Numerator and denominator of the nearest ratio that JFIF's numbers can say."""
+    most = (1 << 16) - 1
+    if ratio <= 1:
+        near = ratio.limit_denominator(most)
+        return near.numerator, near.denominator
+    near = (1 / ratio).limit_denominator(most)
+    return near.denominator, near.numerator
 
 
 def _exif_segments(exif: bytes | None) -> list[bytes]:

@@ -33,6 +33,7 @@ CAPACITY = Capacity(
     carries=dict.fromkeys(
         ("exif", "icc", "xmp", "photoshop", "iptc", "density", "comments", "texts"), (1 << 31) - 1 - 100
     ),
+    aspects=(1 / ((1 << 31) - 1), (1 << 31) - 1),
 )
 
 _COLOUR_TYPES = {"L": 0, "LA": 4, "RGB": 2, "RGBA": 6}
@@ -205,6 +206,8 @@ def _parts(chunks: Chunks, width: int, height: int) -> list[Part]:
             if pending is None and not parts and not data:
                 parts.append(Part(still, width, height, hidden=True))
             elif pending is not None and not data:
+                if (pending.width, pending.height) != (width, height):
+                    raise InputError("the animation's first frame, which is also the still, is not as large as it")
                 data = list(still)
         elif chunk.kind == b"fdAT":
             data.append(chunk.data[4:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,7 @@ from liif_engine.picture.image_file.contents import (
     too_much_metadata,
 )
 from liif_engine.picture.image_file.inflate import inflate
+from liif_engine.picture.image_file.photoshop import without_stale_resources
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 XMP_TITLE = b"XML:com.adobe.xmp"
@@ -33,6 +35,9 @@ _STALE = {
 }
 #: Written anew from the pixels or from fields of `Metadata`.
 _STRUCTURE = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"acTL", b"fcTL", b"fdAT", b"bKGD"}
+#: Texts that hold what PNG has no chunk for, in hexadecimal digits; ImageMagick calls either by either name.
+_PROFILES = {b"Raw profile type 8bim", b"Raw profile type iptc"}
+_PROFILE_HEAD = re.compile(r"\s*\w{1,20}\s+(\d{1,10})\s")
 _SRGB_GAMMA = 45455
 _SRGB_POINTS = (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
 
@@ -136,6 +141,8 @@ class _Reader:
             exif=self.fields.get("<EXIF>"),
             icc=self.fields.get("iCCP"),
             xmp=self.fields.get("<XMP>"),
+            photoshop=without_stale_resources(self.fields["photoshop"]) if "photoshop" in self.fields else None,
+            iptc=self.fields.get("iptc"),
             density=self.density,
             texts=tuple(self.texts),
             pieces=tuple(self.pieces),
@@ -200,6 +207,11 @@ class _Reader:
                 self._text(content_of[0], content_of[1].decode("utf-8", "replace"))
 
     def _text(self, title: bytes, text: str) -> None:
+        if title in _PROFILES and (profile := _profile_in(text)) is not None:
+            name = "photoshop" if profile.startswith(b"8BIM") else "iptc"
+            if name not in self.fields:
+                self.fields[name] = profile
+                return
         self.texts.append(Text(title.decode("latin-1"), text))
 
     def _international(self, data: bytes) -> tuple[bytes, bytes] | None:
@@ -260,6 +272,11 @@ def _piece_bytes(piece: Piece, metadata: Metadata) -> bytes:
         return chunk_bytes(b"eXIf", metadata.exif or b"")
     if piece.kind == "<XMP>":
         return chunk_bytes(b"iTXt", XMP_TITLE + b"\0\0\0\0\0" + (metadata.xmp or b""))
+    if piece.kind == "pHYs" and metadata.turned and metadata.density is not None:
+        # A picture that was turned on its side has its old numbers the other way round.
+        turned = piece.data[4:8] + piece.data[:4]
+        if turned == struct.pack(">II", metadata.density.x[0], metadata.density.y[0]):
+            return chunk_bytes(b"pHYs", turned + piece.data[8:])
     return chunk_bytes(piece.kind.encode("ascii"), piece.data)
 
 
@@ -273,8 +290,10 @@ def _foreign_pieces(metadata: Metadata) -> list[Piece]:
         x, y = (round(value / 0.0254) for value in per_inch)
         if 0 < x < 1 << 31 and 0 < y < 1 << 31:
             pieces.append(Piece("pHYs", struct.pack(">IIB", x, y, 1)))
-    elif density is not None and density.unit == "aspect" and density.x != density.y:
-        pieces.append(Piece("pHYs", struct.pack(">IIB", density.y[0], density.x[0], 0)))
+    elif density is not None and density.unit == "aspect" and (aspect := density.aspect()) not in {None, 1}:
+        x, y = aspect.denominator, aspect.numerator
+        if max(x, y) < 1 << 31:
+            pieces.append(Piece("pHYs", struct.pack(">IIB", x, y, 0)))
     pieces += [Piece("iTXt", _text_data("Comment", comment)) for comment in metadata.comments]
     pieces += [Piece("iTXt", _text_data(text.title, text.text.encode())) for text in metadata.texts]
     if metadata.photoshop is not None:
@@ -294,6 +313,18 @@ def _text_data(title: str, text: bytes) -> bytes:
         text = text.decode("latin-1").encode("utf-8")
     keyword = title.encode("latin-1", "replace")[:79] or b"Comment"
     return keyword + b"\0\0\0\0\0" + text.replace(b"\0", b"")
+
+
+def _profile_in(text: str) -> bytes | None:
+    """What a text of `_raw_profile`'s form holds; None if it is not of that form."""
+    head = _PROFILE_HEAD.match(text)
+    if head is None:
+        return None
+    try:
+        profile = bytes.fromhex(text[head.end() :])  # which passes over the ends of lines
+    except ValueError:
+        return None
+    return profile if len(profile) == int(head[1]) else None
 
 
 def _raw_profile(name: bytes, data: bytes) -> bytes:

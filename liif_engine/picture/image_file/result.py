@@ -53,7 +53,7 @@ _NAMES = {
 }
 #: What a refusal suggests, the first that holds everything. HEIC may not be installed, and the others hold less.
 _SUGGESTED = ("PNG", "TIFF", "JPEG", "WEBP")
-_LAYOUTS = {"L": "gray", "LA": "gray with alpha", "RGB": "RGB", "RGBA": "transparency (alpha)", "CMYK": "CMYK"}
+_LAYOUTS = {"L": "gray", "LA": "gray with alpha", "RGB": "RGB", "RGBA": "transparency (alpha)", "CMYK": "CMYK colours"}
 
 
 def check_result(source: Probe | Picture, *, format: str, width: int, height: int) -> None:
@@ -68,7 +68,9 @@ def check_result(source: Probe | Picture, *, format: str, width: int, height: in
         TooLargeError: the format holds no picture of that size.
         UnsupportedError: the format has no place for something, or this installation has no such format.
     """
-    capacity = room_of(format).CAPACITY
+    room = room_of(format)
+    getattr(room, "require_encoder", lambda: None)()
+    capacity = room.CAPACITY
     if max(width, height) > capacity.longest_side:
         raise TooLargeError(
             f"a result of {width:,} x {height:,} pixels is too large: "
@@ -97,6 +99,7 @@ def write(
     marker: Marker | None,
     overwrite: bool,
     resume: bool = False,
+    mode: int = 0o666,
 ) -> list[str]:
     """Writes a result with everything its source carried.
 
@@ -112,6 +115,7 @@ def write(
         marker: what the result says of its making, where the format can say it.
         overwrite: whether an existing file may be replaced.
         resume: whether an existing file of the same bytes is the result, as in `write_atomically`.
+        mode: of a new file, likewise.
 
     Returns:
         What the user should know: what could not be carried.
@@ -137,7 +141,7 @@ def write(
     metadata, notes = _corrected(source, results, format, marker)
     order = Order(results, source.layout, metadata, quality)
     data, more_notes = room_of(format).encode(order)
-    with write_atomically(path, overwrite=overwrite, resume=resume) as temporary:
+    with write_atomically(path, overwrite=overwrite, resume=resume, mode=mode) as temporary:
         temporary.write_bytes(data)
         del data
         _verify(temporary, order, format, marker)
@@ -157,6 +161,8 @@ def _lacking(source: Probe | Picture, format: str) -> list[str]:
         lacking.append(f"{frames} frames")
     if metadata.home != format:
         lacking += metadata.bound_to_home
+    if source.layout in capacity.turned_to_colour and metadata.icc is not None and metadata.icc[16:20] != b"RGB ":
+        lacking.append(f"a profile for {_LAYOUTS[source.layout]}")
     return lacking + _too_long(metadata, capacity)
 
 
@@ -168,6 +174,9 @@ def _too_long(metadata: Metadata, capacity: Capacity) -> list[str]:
         if value is None or value == () or (field == "density" and density.has_place(metadata, capacity)):
             continue
         most = capacity.carries.get(field)
+        if field == "density" and metadata.density is not None and metadata.density.unit == "aspect":
+            lacking.append("pixels that are not square")
+            continue
         if most is None:
             lacking.append(name)
             continue
@@ -193,9 +202,14 @@ def _corrected(source: Picture, results: list[Frame], format: str, marker: Marke
             height=height,
             upright=metadata.turned,
             make_thumbnail=thumbnail_of(results[0], source.layout),
+            before=(source.width, source.height),
         )
         metadata = replace(metadata, exif=exif)
-    correction = xmp_packet.Correction(width, height, width / source.width, height / source.height, metadata.turned)
+    turned = _was_turned(source.metadata)
+    if turned and xmp_packet.mentions(metadata.xmp, *xmp_packet.REGION_WORDS):
+        notes.append("regions marked in XMP, such as faces, were left as they were, but the picture was turned upright")
+    scales = width / source.width, height / source.height
+    correction = xmp_packet.Correction(width, height, *scales, metadata.turned, turned)
     carried = marker if "xmp" in room_of(format).CAPACITY.carries else None
     try:
         metadata = replace(metadata, xmp=xmp_packet.edited(metadata.xmp, correction=correction, marker=carried))
@@ -203,9 +217,19 @@ def _corrected(source: Picture, results: list[Frame], format: str, marker: Marke
         notes.append(f"the XMP packet is damaged ({error}); it was kept as it is, without a note of the restoration")
     if metadata.home != format:
         kinds = sorted({piece.kind for piece in metadata.pieces if piece.kind[:5] != "<TAG "} - _TRANSLATED - _PLACES)
+        if "<AFTER>" in kinds:
+            kinds.remove("<AFTER>")
+            notes.append(f"what follows the end of the {metadata.home} data was left out")
         if kinds:
             notes.append(f"{format} has no place for {metadata.home}'s own {', '.join(kinds)}")
     return metadata, notes
+
+
+def _was_turned(metadata: Metadata) -> bool:
+    """Whether the pixels lie otherwise than in the file; AVIF and HEIC ask for that by other means than EXIF's tag."""
+    if metadata.home in {"AVIF", "HEIC"}:
+        return metadata.turned and exif_block.orientation(metadata.exif) != 1
+    return metadata.turned
 
 
 def _verify(path: Path, order: Order, format: str, marker: Marker | None) -> None:

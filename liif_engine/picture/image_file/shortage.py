@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import ceil
 
 from liif_engine.errors import TruncatedError
+from liif_engine.picture.image_file.contents import FETCH_AGAIN
 
 
 def shortage(format: str, octets: int, most: float, needed: int, of: str = "the picture") -> str | None:
@@ -34,4 +35,4 @@ def require_pixels(format: str, octets: int) -> None:
     """
     if octets == 0:
         message = f"the {format} data ends early: nothing of the picture is there"
-        raise TruncatedError(message, remedy="Fetch the file again.")
+        raise TruncatedError(message, remedy=FETCH_AGAIN)

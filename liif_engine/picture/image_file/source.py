@@ -20,6 +20,7 @@ import numpy as np
 from liif_engine.errors import InputError, LiifError, MemoryExhaustedError, TooLargeError, TruncatedError
 from liif_engine.picture.image_file import xmp as xmp_packet
 from liif_engine.picture.image_file.contents import (
+    FETCH_AGAIN,
     RAISE_THE_LIMIT,
     Frame,
     Header,
@@ -37,6 +38,7 @@ log = logging.getLogger(__name__)
 _SLIPS = (NameError, AttributeError, TypeError, AssertionError, ImportError, NotImplementedError)
 _REPORT = "Please report it, with the file if you can."
 _PIECE_BYTES = 1 << 20
+_WHOLE_OR_NOTHING = {"AVIF", "HEIC"}  # whose libraries give nothing of a cut file
 
 
 def probe(path: str | Path, *, limits: Limits | None = None) -> Probe:
@@ -75,7 +77,7 @@ def read(path: str | Path, *, limits: Limits | None = None, allow_truncated: boo
         data = _bytes_of(Path(path), limits)
         format, header = inspect(data, limits)
         if header.cut is not None and not allow_truncated:
-            raise TruncatedError(header.cut)
+            raise TruncatedError(header.cut, remedy=FETCH_AGAIN if format in _WHOLE_OR_NOTHING else None)
         frames = decode(data, format, header, allow_truncated=allow_truncated)
     width, height = _displayed(header)
     digest = hashlib.sha256(data).hexdigest()
@@ -116,7 +118,11 @@ def inspect(data: bytes, limits: Limits) -> tuple[str, Header]:
     format = format_of(data)
     room = room_of(format)
     with _decoding(format):
-        header = room.inspect(data, limits)
+        try:
+            header = room.inspect(data, limits)
+        except TruncatedError as error:
+            error.remedy = FETCH_AGAIN  # what ends before its pixels begin gives nothing, whatever is allowed
+            raise
     if header.frames > limits.max_frames:
         words = f"holds {header.frames:,} frames, more than the limit of {limits.max_frames:,}"
         raise TooLargeError(words, remedy="Make the animation shorter first.")
@@ -126,7 +132,10 @@ def inspect(data: bytes, limits: Limits) -> tuple[str, Header]:
         words = f"says it has {each} = {pixels:,} pixels, more than the limit of {limits.max_pixels:,}"
         raise TooLargeError(words, remedy=RAISE_THE_LIMIT)
     if header.orientation != 1:
-        header = replace(header, metadata=replace(header.metadata, turned=True))
+        metadata = replace(header.metadata, turned=True)
+        if header.orientation >= 5 and metadata.density is not None:
+            metadata = replace(metadata, density=metadata.density.turned())
+        header = replace(header, metadata=metadata)
     return format, header
 
 

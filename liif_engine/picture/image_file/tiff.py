@@ -44,6 +44,7 @@ CAPACITY = Capacity(
     bits=frozenset({8, 16}),
     animated=False,
     carries=dict.fromkeys(("exif", "icc", "xmp", "photoshop", "iptc", "density", "comments"), ANY_SIZE),
+    aspects=(0, float("inf")),
 )
 _STRIP_BYTES = 1 << 18
 

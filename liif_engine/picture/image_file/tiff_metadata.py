@@ -150,6 +150,8 @@ def directory_for(metadata: Metadata, order: str, notes: list[str]) -> Directory
                 kind, count = struct.unpack_from("<HQ", piece.data)
                 directory.tags[int(piece.kind.strip("<tagTAG >"))] = Tag(kind, count, piece.data[10:])
         if metadata.turned and ORIENTATION in directory.tags:
+            if (integers(directory.tags[ORIENTATION], order) or (1,))[0] >= 5 and {_X, _Y} <= directory.tags.keys():
+                directory.tags[_X], directory.tags[_Y] = directory.tags[_Y], directory.tags[_X]
             directory.tags[ORIENTATION] = number_tag(order, 1)
     else:
         if exif is not None:

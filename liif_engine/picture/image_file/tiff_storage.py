@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from liif_engine.errors import InputError, TruncatedError, UnsupportedError
-from liif_engine.picture.image_file.contents import Pixels
+from liif_engine.picture.image_file.contents import FETCH_AGAIN, Pixels
 from liif_engine.picture.image_file.shortage import require_pixels, shortage
 from liif_engine.picture.image_file.tiff_tags import Directory, Form, Reader, Tag
 
@@ -197,5 +197,5 @@ def whole_rows(data: bytes, plan: Storage, width: int) -> int:
         row_bytes = (width * plan.bits * plan.samples + 7) // 8
         rows += max(0, len(data) - plan.offsets[whole]) // row_bytes
     if plan.tiled or plan.planar or plan.form[1] or not 0 < rows <= plan.height:
-        raise TruncatedError("too little of the TIFF data is there")
+        raise TruncatedError("too little of the TIFF data is there", remedy=FETCH_AGAIN)
     return rows

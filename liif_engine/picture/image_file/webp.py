@@ -18,7 +18,7 @@ import imagecodecs
 import numpy as np
 from PIL import Image
 
-from liif_engine.errors import InputError, TruncatedError, UnsupportedError
+from liif_engine.errors import InputError, TruncatedError
 from liif_engine.picture.image_file import exif as exif_block
 from liif_engine.picture.image_file import webp_chunks as chunks_of
 from liif_engine.picture.image_file.canvas import Blend, Canvas, Disposal
@@ -32,6 +32,7 @@ CAPACITY = Capacity(
     bits=frozenset({8}),
     animated=True,
     carries={"exif": (1 << 32) - 64, "icc": (1 << 32) - 64, "xmp": (1 << 32) - 64},
+    turned_to_colour=frozenset({"L", "LA"}),
 )
 _METHOD = 4  # libwebp's own default balance of size and time, 0 to 6
 
@@ -109,13 +110,7 @@ def decode(data: bytes, header: Header, *, allow_truncated: bool = False) -> lis
 
 
 def encode(order: Order) -> tuple[bytes, list[str]]:
-    """A WebP file of all frames; of an animation each frame holds the rectangle that changed.
-
-    Raises:
-        UnsupportedError: gray pixels with a gray profile would become RGB.
-    """
-    if order.layout in {"L", "LA"} and order.metadata.icc is not None:
-        raise UnsupportedError("WebP cannot hold gray with a gray profile", remedy="Choose PNG or JPEG.")
+    """A WebP file of all frames; of an animation each frame holds the rectangle that changed."""
     before, behind, after, flags = chunks_of.around(order.metadata)
     frames = [replace(frame, pixels=_as_colour(frame.pixels)) for frame in order.frames]
     has_alpha = frames[0].pixels.shape[2] == 4

@@ -18,6 +18,12 @@ RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 TIFF = "http://ns.adobe.com/tiff/1.0/"
 EXIF = "http://ns.adobe.com/exif/1.0/"
 PANORAMA = "http://ns.google.com/photos/1.0/panorama/"
+#: The size that regions (faces) were marked on; readers take them for void where it is not the picture's.
+REGIONS = "http://www.metadataworkinggroup.com/schemas/regions/"
+DIMENSIONS = "http://ns.adobe.com/xap/1.0/sType/Dimensions#"
+MARKED_ON = (REGIONS, "AppliedToDimensions")
+#: Names of those who mark regions, each in its own way.
+REGION_WORDS = (REGIONS.encode(), b"http://ns.microsoft.com/photo/1.2/t/RegionInfo#", b"Iptc4xmpExt:ImageRegion")
 THUMBNAILS = ("http://ns.adobe.com/xap/1.0/", "Thumbnails")
 IPTC_EXT = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/algorithmicallyEnhanced"
@@ -48,7 +54,8 @@ class Correction:
     Attributes:
         width, height: of the result in pixels.
         scale_x, scale_y: output per input pixel, after orientation.
-        upright: whether an orientation was applied to the pixels.
+        upright: whether the pixels are upright now, whatever a tag says.
+        turned: whether they were turned for that.
     """
 
     width: int
@@ -56,6 +63,7 @@ class Correction:
     scale_x: float
     scale_y: float
     upright: bool
+    turned: bool = False
 
     def value(self, namespace: str, name: str, old: str) -> str | None:
         """The new value of a property, None if it stays."""
@@ -65,11 +73,18 @@ class Correction:
             return str(self.width)
         if (namespace, name) in {(TIFF, "ImageLength"), (EXIF, "PixelYDimension")}:
             return str(self.height)
+        if namespace == DIMENSIONS and name in {"w", "h"}:
+            return None if self.turned else _scaled(old, self.scale_x if name == "w" else self.scale_y)
         if namespace == PANORAMA and name in _PANORAMA_X | _PANORAMA_Y:
             scale = self.scale_x if name in _PANORAMA_X else self.scale_y
-            number = re.fullmatch(r"\s*(-?\d{1,9})(\.\d{0,6})?\s*", old)
-            return str(round(float(old) * scale)) if number else None
+            return _scaled(old, scale)
         return None
+
+
+def _scaled(old: str, scale: float) -> str | None:
+    """A number of pixels as it is now; None if it is no number."""
+    number = re.fullmatch(r"\s*(-?\d{1,9})(\.\d{0,6})?\s*", old)
+    return str(round(float(old) * scale)) if number else None
 
 
 def edited(packet: bytes | None, *, correction: Correction | None = None, marker: Marker | None = None) -> bytes | None:
@@ -261,6 +276,8 @@ class _Scan:
             return "" if self.replace_marker else None
         if (namespace, name) == (IPTC_EXT, "DigitalSourceType"):
             self.has_source_type = True
+        if namespace == DIMENSIONS and not any(_parts(outer[0])[:2] == MARKED_ON for outer in self._open):
+            return None  # the size of something else, such as paper
         return None if self.correction is None else self.correction.value(namespace, name, value)
 
 

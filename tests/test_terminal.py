@@ -1,0 +1,64 @@
+"""What is shown on a terminal: names as they are, one line each, and nothing that steers it."""
+
+from __future__ import annotations
+
+import io
+import logging
+
+import pytest
+from rich.console import Console
+
+from liif_engine import terminal
+from liif_engine.errors import InputError
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """What a narrow terminal gets."""
+    shown = io.StringIO()
+    monkeypatch.setattr(terminal.console, "file", shown)
+    monkeypatch.setattr(terminal.console, "_width", 40)
+    return shown
+
+
+def test_a_name_is_no_emoji_and_no_markup(seen: io.StringIO) -> None:
+    terminal.show_error(InputError("is empty", path="a [red]:smile:.jpg"))
+    assert "a [red]:smile:.jpg: is empty." in seen.getvalue()
+
+
+def test_each_record_is_one_line_that_steers_nothing(seen: io.StringIO) -> None:
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    try:
+        terminal.show_logs(verbose=False)
+        logging.getLogger("liif_engine.test").warning("%s is odd", "a long name, " * 9 + "\x1b[31m\n:smile:")
+        logging.getLogger("liif_engine.test").info("not said")
+    finally:
+        logging.basicConfig(handlers=before, level=level, force=True)
+    assert seen.getvalue().splitlines() == ["liif: " + "a long name, " * 9 + "\\x1b[31m\\n:smile: is odd"]
+
+
+@pytest.mark.parametrize("width", [32, 50, 80])
+def test_bars_fit_into_one_line_each(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    shown = io.StringIO()
+    console = Console(file=shown, force_terminal=True, width=width, color_system=None)
+    monkeypatch.setattr(terminal, "console", console)
+    batch = terminal.Batch(2.0, 2)
+    with batch.picture("a long name of a photograph.jpg", 1.0) as report:
+        report(0.5)
+        console.print(batch.bars.get_renderable())
+    both, one = shown.getvalue().splitlines()
+    assert "25%" in both
+    assert "50%" in one
+    assert one.startswith("a lo")
+
+
+def test_names_at_the_bars_are_printable_and_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = io.StringIO()
+    monkeypatch.setattr(terminal, "console", Console(file=shown, force_terminal=True, width=120, emoji=False))
+    with terminal.Batch(2.0, 2) as batch, batch.picture("\x1b[31mred\n" + "x" * 60 + ".jpg", 1.0) as report:
+        report(0.5)
+        [name] = [task.description for task in batch.bars.tasks if task.description != "all"]
+    assert name.startswith("\\x1b[31mred\\nx")
+    assert len(name) <= 32
+    assert "\x1b[31mred" not in shown.getvalue()
