@@ -145,7 +145,7 @@ class Daemon:
 
     def _on_workplace(self, workplace: Path) -> None:
         try:
-            remains.clear_moved(workplace, self._bench())
+            remains.clear_found(workplace, self._bench())
         except OSError as error:
             self._missed(workplace, error)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from liif_daemon.work import recover_jobs
 from liif_daemon.workplace import tidy
 
 log = logging.getLogger(__name__)
+
+#: A workplace of a job that is over has been left behind if nothing was made in it for so long. [s]
+LEFT_SECONDS = 3600
 
 
 def recover(claimed: Iterable[Job], bench: Bench) -> list[Path]:
@@ -59,7 +63,7 @@ def clear(bench: Bench) -> None:
             if workplace.is_dir():
                 jobs = [job for job in bench.ledger.left_in(workplace.name) if job.workplace == workplace]
                 tidy(jobs, bench.store, bench.ledger)
-            # Where it was in a folder that has another name now, it is there still: `clear_moved`.
+            # Where it was in a folder that has another name now, it is there still: `clear_found`.
             if workplace.parent.is_dir():
                 cleared.append(number)
         except OSError as error:
@@ -67,20 +71,22 @@ def clear(bench: Bench) -> None:
     bench.ledger.no_workplace(cleared)
 
 
-def clear_moved(workplace: Path, bench: Bench) -> None:
-    """Removes temporary files in a folder that got another name while a picture in it was at work.
+def clear_found(workplace: Path, bench: Bench) -> None:
+    """Removes a folder of temporary files that is nobody's any more, where it lies now.
+
+    As when the folder around it got another name while a picture there was at work, or its share was away for a while.
 
     Args:
-        workplace: a folder of temporary files, of whichever run.
+        workplace: the folder, of whichever run; one that is in use, copied, or of another ledger is left alone.
         bench: what the work needs.
 
     Raises:
         OSError: it cannot be read or removed.
     """
     jobs = bench.ledger.left_in(workplace.name)
-    if not jobs or any(job.workplace is not None and job.workplace.parent.exists() for job in jobs):
-        return  # of another ledger, in use, or copied
-    moved = [
+    if not jobs or not all(_is_left(job, workplace) for job in jobs):
+        return
+    here = [
         dataclasses.replace(
             job,
             workplace=workplace,
@@ -89,8 +95,16 @@ def clear_moved(workplace: Path, bench: Bench) -> None:
         )
         for job in jobs
     ]
-    tidy(moved, bench.store, bench.ledger)
+    tidy(here, bench.store, bench.ledger)
     bench.ledger.no_workplace(job.id for job in jobs)
+
+
+def _is_left(job: Job, found: Path) -> bool:
+    """Whether a job's workplace, found there, was left behind: `undo` has one for a moment, and folders are copied."""
+    assert job.workplace is not None  # it was found by that
+    if job.workplace == found:
+        return time.time() - found.stat().st_mtime > LEFT_SECONDS
+    return not job.workplace.parent.exists()
 
 
 def _is_there(folder: Path, bench: Bench) -> bool:

@@ -40,6 +40,25 @@ def test_a_folder_that_is_renamed_amid_the_work_keeps_no_temporaries(workshop: W
     assert workshop.store.holds(sha(data))
 
 
+def test_what_was_left_while_a_share_was_away_goes_at_a_scan_and_what_is_in_use_stays(workshop: Workshop) -> None:
+    draw(workshop.folder / "a.jpg", 1)
+    workshop.once()
+    ledger = workshop.ledger()
+    (job,) = ledger.jobs()
+    daemon = Daemon(workshop.settings(), ledger, Copying())
+    workplace = workplace_for(job.path)
+    workplace.mkdir()
+    daemon._on_workplace(workplace)  # nobody's that is known
+    ledger.set_workplace(job, workplace)
+    daemon._on_workplace(workplace)
+    assert workplace.is_dir()
+    os.utime(workplace, (1.7e9, 1.7e9))
+    daemon._on_workplace(workplace)
+    assert not workplace.exists()
+    assert ledger.workplaces() == []
+    ledger.close()
+
+
 def test_a_copy_of_a_folder_that_was_made_amid_the_work_keeps_what_it_has(workshop: Workshop) -> None:
     """Its temporaries were copied with it, half written; they are no results of anybody's."""
     old, new = workshop.folder / "old", workshop.folder / "new"

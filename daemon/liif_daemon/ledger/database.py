@@ -29,7 +29,7 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = threading.RLock()
+        self._lock, self._changes = threading.RLock(), False
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._file = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
@@ -53,17 +53,20 @@ class Database:
             OutputError: it cannot be written.
         """
         with self._lock:
-            nested = self._file.in_transaction
-            if nested:
+            if self._changes:
                 yield self._file
                 return
             try:
+                if self._file.in_transaction:  # one that could not be ended
+                    self._file.execute("ROLLBACK")
                 self._file.execute("BEGIN IMMEDIATE")
+                self._changes = True
                 yield self._file
                 self._file.execute("COMMIT")
             except sqlite3.Error as error:
                 raise OutputError(f"the ledger cannot be written ({error})", path=self.path) from error
             finally:
+                self._changes = False
                 with suppress(sqlite3.Error):  # of a full disk SQLite may have let go itself
                     if self._file.in_transaction:
                         self._file.execute("ROLLBACK")

@@ -1,0 +1,60 @@
+"""The ledger's one discipline: a change is whole or not there, also where the disk refuses to take it back."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+from liif_daemon.ledger import Ledger
+
+from liif_engine.errors import OutputError
+
+
+class Refusing:
+    """A connection that refuses some words once each, as on a disk that fails."""
+
+    def __init__(self, connection: sqlite3.Connection, *words: str) -> None:
+        self.connection, self.words = connection, list(words)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.connection, name)
+
+    def execute(self, statement: str, *values: Any) -> Any:
+        if statement in self.words:
+            self.words.remove(statement)
+            raise sqlite3.OperationalError("disk I/O error")
+        return self.connection.execute(statement, *values)
+
+
+def test_a_change_that_cannot_be_taken_back_swallows_none_that_follow(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger")
+    ledger._file._file = Refusing(ledger._file._file, "COMMIT", "ROLLBACK")  # type: ignore[assignment]
+    with pytest.raises(OutputError, match="cannot be written"):
+        ledger.folders.agree(tmp_path / "first")
+    ledger.folders.agree(tmp_path / "second")
+    other = Ledger(tmp_path / "ledger")  # as the next start will find it
+    assert not other.folders.is_agreed(tmp_path / "first")
+    assert other.folders.is_agreed(tmp_path / "second")
+    other.close()
+    ledger.close()
+
+
+def test_changes_together_are_one(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger")
+
+    def stumble() -> None:
+        with ledger.together():
+            ledger.folders.agree(tmp_path)
+            ledger.folders.mark(tmp_path, "share")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        stumble()
+    assert not ledger.folders.is_agreed(tmp_path)
+    assert ledger.folders.marker(tmp_path) is None
+    with ledger.together():
+        ledger.folders.agree(tmp_path)
+    assert ledger.folders.is_agreed(tmp_path)
+    ledger.close()
