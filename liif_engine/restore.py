@@ -21,7 +21,7 @@ from liif_engine.judge import ImplausibleTile, judge, plausible
 from liif_engine.levels import FORMS, as_array, finished, to_tensor
 from liif_engine.model_names import AUTO, DAMAGED, SELF_ENSEMBLE, like, plain
 from liif_engine.network import checkpoint, decoder, graphs
-from liif_engine.network.decode import Axis, Span, Strip, axis
+from liif_engine.network.decode import STRIP_QUERIES, Axis, Span, Strip, axis
 from liif_engine.network.device import DTYPE, Precision, choose_device, choose_precision, first_line, has_failed
 from liif_engine.network.graphs import GraphedEncoder
 from liif_engine.network.model import EdsrLiif
@@ -49,8 +49,9 @@ SMALLEST_CORE = 32
 #: result, and one for the convolution's own workspace.
 ENCODER_COPIES = 5
 
-#: Bytes a strip of the decoder and the libraries' workspaces take, by measurement on CPU.
-STRIP_BYTES = 200 << 20
+#: Bytes that the libraries' workspaces take, and a strip of the decoder, of which each thread has one: by measurement
+#: on CPU, where it is 25 MB at x1 in fp32 with the widest shipped decoder.
+LIBRARY_BYTES, STRIP_BYTES = 136 << 20, 32 << 20
 
 #: Bytes per pixel and channel that encoding a result to a file takes on top of it: Pillow keeps four bytes a pixel.
 FILE_COPIES = 1.5
@@ -314,9 +315,11 @@ class Engine:
 
     def _tile_bytes(self, core: int, enlargement: float = 1.0) -> int:
         """Bytes of work for a tile of this core size; the wider itemsize, since a tile may be redone in fp32."""
-        side = core + 2 * self._original.halo
-        sums = int(core * core * enlargement) * 3 * 4 if len(self._turns) > 1 else 0
-        return ENCODER_COPIES * side * side * self._original.channels * 4 + STRIP_BYTES + sums
+        side, pixels = core + 2 * self._original.halo, int(core * core * enlargement)
+        sums = pixels * 3 * 4 if len(self._turns) > 1 else 0
+        strips = min(1 + pixels // STRIP_QUERIES["cpu"], torch.get_num_threads())
+        maps = ENCODER_COPIES * side * side * self._original.channels * 4
+        return maps + LIBRARY_BYTES + strips * STRIP_BYTES + sums
 
     def _available(self) -> int:
         free = memory.available_bytes()

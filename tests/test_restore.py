@@ -361,6 +361,17 @@ def test_little_memory_means_smaller_tiles_and_equal_results(caplog: pytest.LogC
     assert np.abs(result - engine(network).restore(pixels, scale=1)).max() <= TOLERANCE
 
 
+def test_memory_is_reckoned_for_a_strip_on_each_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On 64 cores the decoder's strips take more than all else; a small tile has few of them all the same."""
+    one = engine()
+    needed = {}
+    for threads in (1, 64):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        needed[threads] = [one._tile_bytes(core, 4.0) for core in (512, 32)]
+    assert needed[64][0] - needed[1][0] == 63 * restore.STRIP_BYTES
+    assert needed[64][1] == needed[1][1]
+
+
 LIMITED = """
 import resource, sys
 import numpy as np

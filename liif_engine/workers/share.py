@@ -102,7 +102,7 @@ class Share(threading.Thread):
     def for_picture(self, pixels: Pixels, file: Path | None = None) -> Share:
         """As `Engine.for_picture`; this object then stands for the chosen engine."""
         if plain(self.model_name) == AUTO:
-            self.model_name = like(self.model_name, model_for(pixels, file))
+            self.model_name = model_for(self.model_name, pixels, file)
         return self
 
     def precision_for(self, _: int) -> str:
@@ -203,10 +203,11 @@ class Share(threading.Thread):
         return ticket
 
 
-def model_for(pixels: Pixels, file: Path | None) -> str:
-    """The model that `auto` takes, as `Engine.for_picture` does."""
+def model_for(asked: str, pixels: Pixels, file: Path | None) -> str:
+    """The model that `auto` or `auto+` takes, as `Engine.for_picture` does."""
     if pixels.dtype.kind == "f":
         pixels = (np.nan_to_num(pixels).clip(0, 1) * 255 + 0.5).astype(np.uint8)
     choice = choose(estimate(pixels, file))
-    log.info("%smodel %s: %s", "" if file is None else f"{file}: ", choice.model, choice.reason)
-    return choice.model
+    model = like(asked, choice.model)
+    log.info("%smodel %s: %s", "" if file is None else f"{file}: ", model, choice.reason)
+    return model

@@ -69,7 +69,11 @@ class Tiles:
         window = _cut(source, tile.window)
         dtype = next(name for name, code in DTYPES.items() if np.dtype(code) == window.dtype)
         sent = Segment.create(window.nbytes)
-        back = Segment.create(tile.output.area * window.shape[2] * window.dtype.itemsize)
+        try:
+            back = Segment.create(tile.output.area * window.shape[2] * window.dtype.itemsize)
+        except BaseException:
+            sent.close()
+            raise
         given = _Given(sent, back, _cut(result, tile.output), tile)
         try:
             put(sent.name, window, dtype)
