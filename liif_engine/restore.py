@@ -28,7 +28,7 @@ from liif_engine.network.model import EdsrLiif
 from liif_engine.network.transfer import to_host
 from liif_engine.picture import busy, planes, tiles
 from liif_engine.picture.damage import estimate
-from liif_engine.picture.narrow import is_narrow, restore_surrounded
+from liif_engine.picture.narrow import grid_of, surrounded
 from liif_engine.picture.tiles import Grid, Rect, Tile
 from liif_engine.picture.turns import AS_IT_IS, TURNS, Turn
 from liif_engine.progress import OnProgress, Progress
@@ -208,22 +208,17 @@ class Engine:
             return chosen.restore(pixels, scale=scale, size=size, layout=layout, on_progress=on_progress)
         height, width, channels = source.shape
         out_width, out_height = Target(scale=scale, size=size).size_of_result(width, height)
-        if is_narrow(height, width):
-            return restore_surrounded(
-                lambda wide, size: self.restore(wide, size=size, layout=layout, on_progress=on_progress),
-                pixels,
-                (out_width, out_height),
-            )
-        grid = Grid(height, width, out_height, out_width, self._original.halo)
-        core = self._core_size(grid, source, channels)
+        room = self._room_beside(out_width, out_height, channels, 8 * source.dtype.itemsize)
 
         result = np.empty((out_height, out_width, channels), source.dtype)
-        source = planes.settle_alpha(source, layout, result)
-        work = tiles.tiles(grid, core)
+        source, middle = surrounded(planes.settle_alpha(source, layout, result))
+        grid = grid_of(source, middle, (out_width, out_height), self._original.halo)
+        work = tiles.tiles(grid, self._core_size(grid, room), middle)
+        canvas = _Canvas(result, work[0].output.top, work[0].output.left)
         groups = planes.NETWORK_GROUPS[layout]
         progress = Progress(len(groups) * sum(map(self._work, work)), on_progress)
         for group in groups:
-            self._restore_group(_Canvas(source[..., group]), _Canvas(result), group, grid, work, progress)
+            self._restore_group(_Canvas(source[..., group]), canvas, group, grid, work, progress)
         return result.reshape(out_height, out_width, *pixels.shape[2:])
 
     @property
@@ -281,9 +276,8 @@ class Engine:
         """The precision used for pictures of 8, 16 or 32 bits."""
         return choose_precision(self.precision, self.device, bits=bits)
 
-    def _core_size(self, grid: Grid, source: Pixels, channels: int) -> int:
-        """The fixed tile size, or less where the memory does not hold it."""
-        room = self._room_beside(grid.out_width, grid.out_height, channels, 8 * source.dtype.itemsize)
+    def _core_size(self, grid: Grid, room: int) -> int:
+        """The fixed tile size, or less where so many bytes do not hold it."""
         core = TILE_CORE[self.device.type]
         enlargement = (grid.out_height / grid.height) * (grid.out_width / grid.width)
         if self.device.type == "cpu":

@@ -36,7 +36,7 @@ class Tiles:
     Args:
         share: the picture.
         grid: its sizes.
-        work: (channels of the source, channels of the result, tile), in order.
+        work: (channels of the source, where the tile's pixels belong, tile), in order.
         on_progress: called with the share done; what it raises ends the work.
     """
 
@@ -74,7 +74,7 @@ class Tiles:
         except BaseException:
             sent.close()
             raise
-        given = _Given(sent, back, _cut(result, tile.output), tile)
+        given = _Given(sent, back, result, tile)
         try:
             put(sent.name, window, dtype)
             work = self._work((sent.name, back.name), tile, window.shape[2], dtype)
