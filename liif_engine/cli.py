@@ -160,6 +160,9 @@ def evaluate(
     from liif_engine.lab import evaluate as judge
 
     terminal.show_logs(verbose=False)
+    meant = {"--jpeg-quality": jpeg_quality, "--precision": precision} if audit else {"--sheet": sheet}
+    if idle := [name for name, value in meant.items() if value]:
+        raise UsageError(f"{idle[0]} means nothing {'with' if audit else 'without'} --audit", remedy="Leave one out.")
     if audit:
         from liif_engine.lab import audit_command
 

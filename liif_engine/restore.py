@@ -21,14 +21,14 @@ from liif_engine.judge import ImplausibleTile, judge, plausible
 from liif_engine.levels import FORMS, as_array, finished, to_tensor
 from liif_engine.model_names import AUTO, DAMAGED, SELF_ENSEMBLE, like, plain
 from liif_engine.network import checkpoint, decoder, graphs
-from liif_engine.network.decode import Axis, Span, Strip, axis
+from liif_engine.network.decode import STRIP_QUERIES, Axis, Span, Strip, axis
 from liif_engine.network.device import DTYPE, Precision, choose_device, choose_precision, first_line, has_failed
 from liif_engine.network.graphs import GraphedEncoder
 from liif_engine.network.model import EdsrLiif
 from liif_engine.network.transfer import to_host
 from liif_engine.picture import busy, planes, tiles
 from liif_engine.picture.damage import estimate
-from liif_engine.picture.narrow import is_narrow, restore_surrounded
+from liif_engine.picture.narrow import grid_of, surrounded
 from liif_engine.picture.tiles import Grid, Rect, Tile
 from liif_engine.picture.turns import AS_IT_IS, TURNS, Turn
 from liif_engine.progress import OnProgress, Progress
@@ -49,8 +49,9 @@ SMALLEST_CORE = 32
 #: result, and one for the convolution's own workspace.
 ENCODER_COPIES = 5
 
-#: Bytes a strip of the decoder and the libraries' workspaces take, by measurement on CPU.
-STRIP_BYTES = 200 << 20
+#: Bytes that the libraries' workspaces take, and a strip of the decoder, of which each thread has one: by measurement
+#: on CPU, where it is 25 MB at x1 in fp32 with the widest shipped decoder.
+LIBRARY_BYTES, STRIP_BYTES = 136 << 20, 32 << 20
 
 #: Bytes per pixel and channel that encoding a result to a file takes on top of it: Pillow keeps four bytes a pixel.
 FILE_COPIES = 1.5
@@ -207,22 +208,17 @@ class Engine:
             return chosen.restore(pixels, scale=scale, size=size, layout=layout, on_progress=on_progress)
         height, width, channels = source.shape
         out_width, out_height = Target(scale=scale, size=size).size_of_result(width, height)
-        if is_narrow(height, width):
-            return restore_surrounded(
-                lambda wide, size: self.restore(wide, size=size, layout=layout, on_progress=on_progress),
-                pixels,
-                (out_width, out_height),
-            )
-        grid = Grid(height, width, out_height, out_width, self._original.halo)
-        core = self._core_size(grid, source, channels)
+        room = self._room_beside(out_width, out_height, channels, 8 * source.dtype.itemsize)
 
         result = np.empty((out_height, out_width, channels), source.dtype)
-        source = planes.settle_alpha(source, layout, result)
-        work = tiles.tiles(grid, core)
+        source, middle = surrounded(planes.settle_alpha(source, layout, result))
+        grid = grid_of(source, middle, (out_width, out_height), self._original.halo)
+        work = tiles.tiles(grid, self._core_size(grid, room), middle)
+        canvas = _Canvas(result, work[0].output.top, work[0].output.left)
         groups = planes.NETWORK_GROUPS[layout]
         progress = Progress(len(groups) * sum(map(self._work, work)), on_progress)
         for group in groups:
-            self._restore_group(_Canvas(source[..., group]), _Canvas(result), group, grid, work, progress)
+            self._restore_group(_Canvas(source[..., group]), canvas, group, grid, work, progress)
         return result.reshape(out_height, out_width, *pixels.shape[2:])
 
     @property
@@ -280,9 +276,8 @@ class Engine:
         """The precision used for pictures of 8, 16 or 32 bits."""
         return choose_precision(self.precision, self.device, bits=bits)
 
-    def _core_size(self, grid: Grid, source: Pixels, channels: int) -> int:
-        """The fixed tile size, or less where the memory does not hold it."""
-        room = self._room_beside(grid.out_width, grid.out_height, channels, 8 * source.dtype.itemsize)
+    def _core_size(self, grid: Grid, room: int) -> int:
+        """The fixed tile size, or less where so many bytes do not hold it."""
         core = TILE_CORE[self.device.type]
         enlargement = (grid.out_height / grid.height) * (grid.out_width / grid.width)
         if self.device.type == "cpu":
@@ -314,9 +309,11 @@ class Engine:
 
     def _tile_bytes(self, core: int, enlargement: float = 1.0) -> int:
         """Bytes of work for a tile of this core size; the wider itemsize, since a tile may be redone in fp32."""
-        side = core + 2 * self._original.halo
-        sums = int(core * core * enlargement) * 3 * 4 if len(self._turns) > 1 else 0
-        return ENCODER_COPIES * side * side * self._original.channels * 4 + STRIP_BYTES + sums
+        side, pixels = core + 2 * self._original.halo, int(core * core * enlargement)
+        sums = pixels * 3 * 4 if len(self._turns) > 1 else 0
+        strips = min(1 + pixels // STRIP_QUERIES["cpu"], torch.get_num_threads())
+        maps = ENCODER_COPIES * side * side * self._original.channels * 4
+        return maps + LIBRARY_BYTES + strips * STRIP_BYTES + sums
 
     def _available(self) -> int:
         free = memory.available_bytes()

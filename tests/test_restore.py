@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from liif_engine import Engine, judge, restore
 from liif_engine.errors import MemoryExhaustedError, NonFiniteError, TooLargeError, UsageError
-from liif_engine.network import decode
-from liif_engine.network.decode import Strip
+from liif_engine.network import decode, decoder
+from liif_engine.network.decode import Span, Strip
 from liif_engine.network.device import has_bf16
 from liif_engine.network.model import EdsrLiif
 
@@ -361,6 +361,17 @@ def test_little_memory_means_smaller_tiles_and_equal_results(caplog: pytest.LogC
     assert np.abs(result - engine(network).restore(pixels, scale=1)).max() <= TOLERANCE
 
 
+def test_memory_is_reckoned_for_a_strip_on_each_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On 64 cores the decoder's strips take more than all else; a small tile has few of them all the same."""
+    one = engine()
+    needed = {}
+    for threads in (1, 64):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        needed[threads] = [one._tile_bytes(core, 4.0) for core in (512, 32)]
+    assert needed[64][0] - needed[1][0] == 63 * restore.STRIP_BYTES
+    assert needed[64][1] == needed[1][1]
+
+
 LIMITED = """
 import resource, sys
 import numpy as np
@@ -419,3 +430,29 @@ def test_narrow_pictures_keep_shape_and_channels(shape: tuple[int, ...]) -> None
     result = engine().restore(pixels, size=(shape[1] * 2 + 1, shape[0] * 3))
     assert result.shape == (shape[0] * 3, shape[1] * 2 + 1, *shape[2:])
     assert result.dtype == np.uint16
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (2, 30, 3), (5, 3, 1)])
+def test_of_a_narrow_picture_only_its_own_pixels_are_computed(
+    monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...]
+) -> None:
+    """A spacer of one pixel, made as wide as a page, must not take the time of a picture 49 times as large."""
+    one = engine()
+    pixels = picture(*shape[:2], channels=shape[2], dtype="float32")
+    size = shape[1] * 5 + 2, shape[0] * 4 + 1
+    down, across = (3 * side * (side < 4) for side in shape[:2])
+    wide = np.pad(pixels, [(down, down), (across, across), (0, 0)], mode="edge")
+    whole = one.restore(wide, size=(wide.shape[1] // shape[1] * size[0], wide.shape[0] // shape[0] * size[1]))
+    top, left = down // shape[0] * size[1], across // shape[1] * size[0]
+
+    asked = []
+    strips = decoder.strips
+
+    def counted(network: EdsrLiif, feature_map: torch.Tensor, rows: Span, columns: Span, **how: object) -> object:
+        asked.append((rows.stop - rows.start) * (columns.stop - columns.start))
+        return strips(network, feature_map, rows, columns, **how)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(decoder, "strips", counted)
+    result = one.restore(pixels, size=size)
+    assert sum(asked) == size[0] * size[1]
+    assert np.abs(result - whole[top : top + size[1], left : left + size[0]]).max() <= TOLERANCE

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,14 @@ from PIL import Image
 
 from liif_engine import Engine
 from liif_engine.crew import Crew, parse
-from liif_engine.errors import Cancelled, UsageError, WorkerError
+from liif_engine.errors import Cancelled, MemoryExhaustedError, UsageError, WorkerError
 from liif_engine.file import restore_file
 from liif_engine.network import checkpoint
+from liif_engine.picture.tiles import Grid, Rect, tile
 from liif_engine.target import Target
 from liif_engine.workers import FileWork, HereWorkers, PixelWork, Segment, WorkerSettings, start
 from liif_engine.workers.pixel_work import DTYPES
+from liif_engine.workers.tiling import Tiles
 
 from .conftest import picture, tiny_network
 
@@ -44,6 +47,25 @@ def two(model: str) -> Iterator[Any]:
         workers = start(Crew("processes", 2), settings, spread_pixels=100)
         yield workers
         workers.close()
+
+
+def test_a_tile_for_whose_result_there_is_no_room_leaves_no_shared_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Segment] = []
+    create = Segment.create
+
+    def scarce(size: int) -> Segment:
+        if made:
+            raise MemoryExhaustedError("scripted")
+        made.append(create(size))
+        return made[0]
+
+    monkeypatch.setattr(Segment, "create", scarce)
+    pixels, grid = np.zeros((8, 8, 3), np.uint8), Grid(8, 8, 16, 16, 0)
+    work = [(pixels, np.empty((16, 16, 3), np.uint8), tile(grid, Rect(0, 8, 0, 8)))]
+    with pytest.raises(MemoryExhaustedError):
+        Tiles(SimpleNamespace(), grid, work, lambda _: None).run()  # type: ignore[arg-type]
+    with pytest.raises(FileNotFoundError):
+        Segment.attach(made[0].name, 1)
 
 
 def whole(model: str) -> Engine:

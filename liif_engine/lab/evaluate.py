@@ -7,7 +7,8 @@ The protocol is the field's for super-resolution, with JPEG put in the middle:
 - the input is its reduction by Pillow's bicubic filter, then, if a quality is given, a JPEG by Pillow with its default
   chroma subsampling (4:2:0), or what other encoders are asked for; at scale 1 there is no reduction;
 - results are rounded to 8 bits, `scale` pixels (rounded up; none at scale 1) are shaved off each side;
-- PSNR-Y, SSIM and PSNR-B are taken on BT.601 Y in 16..235, PSNR-RGB over the three channels;
+- PSNR-Y, SSIM and PSNR-B are taken on BT.601 Y in 16..235, PSNR-RGB over the three channels; PSNR-B looks for the
+  borders of 8x8 blocks of the input, where the result has them;
 - gray pictures are shown to the model as gray, and their PSNR-RGB equals that of their gray values.
 """
 
@@ -156,20 +157,21 @@ def psnr(a: Plane, b: Plane) -> float:
     return _decibels(float(np.mean((a - b) ** 2)))
 
 
-def psnr_b(result: Plane, truth: Plane, *, block: int = 8) -> float:
+def psnr_b(result: Plane, truth: Plane, *, scale: float = 1, shave: int = 0) -> float:
     """PSNR with the blocking effect of `result` added to the error (Yim and Bovik, 2011, equations 8 to 14), dB.
 
     Args:
         result, truth: (H, W) float64 of 8-bit range.
-        block: the period of the grid in pixels, which starts at the upper left corner.
+        scale: by which the blocks of 8x8 input pixels were enlarged; blocks are 8 scale pixels wide.
+        shave: pixels that were cut off at the top and at the left, where the grid begins.
     """
     error = float(np.mean((result - truth) ** 2))
-    across = [_boundary_and_inner(result, block), _boundary_and_inner(result.T, block)]
+    across = [_boundary_and_inner(plane, 8 * scale, shave) for plane in (result, result.T)]
     boundary = _mean_square(np.concatenate([edges for edges, _ in across]))
     inner = _mean_square(np.concatenate([rest for _, rest in across]))
     effect = 0.0
     if boundary > inner:
-        effect = math.log2(block) / math.log2(min(result.shape)) * (boundary - inner)
+        effect = math.log2(8 * scale) / math.log2(min(result.shape)) * (boundary - inner)
     return _decibels(error + effect)
 
 
@@ -203,7 +205,8 @@ def score(result: Pixels, truth: Pixels, *, scale: float, path: Path) -> tuple[f
         raise InputError(f"too small to score at scale {scale:g}", path=path)
     result_y, truth_y = luma(result), luma(truth)
     rgb = psnr(result.astype(np.float64), truth.astype(np.float64))
-    return psnr(result_y, truth_y), rgb, ssim(result_y, truth_y), psnr_b(result_y, truth_y)
+    with_blocks = psnr_b(result_y, truth_y, scale=scale, shave=shave)
+    return psnr(result_y, truth_y), rgb, ssim(result_y, truth_y), with_blocks
 
 
 def read(path: Path) -> Pixels:
@@ -214,8 +217,12 @@ def read(path: Path) -> Pixels:
     """
     try:
         with Image.open(path) as image:
-            gray = image.mode in {"1", "L", "I;16"}
-            pixels = np.asarray(image.convert("L" if gray else "RGB"))
+            if image.mode in {"I", "F"}:
+                raise InputError("has more than 16 bits, and scores are of 8", path=path, remedy="Save it as 8 bits.")
+            if image.mode.startswith("I;16"):  # which Pillow would clip, not scale
+                pixels = np.rint(np.asarray(image).astype(np.float64) / 257).astype(np.uint8)
+            else:
+                pixels = np.asarray(image.convert("L" if image.mode in {"1", "L"} else "RGB"))
     except (OSError, ValueError, SyntaxError) as error:
         raise InputError(f"not a picture ({error})", path=path) from error
     return pixels.reshape(*pixels.shape[:2], -1)
@@ -229,10 +236,11 @@ def _mean_square(steps: Plane) -> float:
     return float(np.mean(steps**2)) if steps.size else 0.0
 
 
-def _boundary_and_inner(plane: Plane, block: int) -> tuple[Plane, Plane]:
-    """Steps between neighbouring columns: those across block borders, and all others."""
+def _boundary_and_inner(plane: Plane, block: float, shave: int) -> tuple[Plane, Plane]:
+    """Steps between neighbouring columns: those from one block to the next, and all others."""
     steps = np.diff(plane, axis=1)
-    on_border = np.arange(1, plane.shape[1]) % block == 0
+    blocks = np.floor((np.arange(plane.shape[1]) + shave + 0.5) / block)  # that each column's centre lies in
+    on_border = np.diff(blocks) > 0
     return steps[:, on_border].ravel(), steps[:, ~on_border].ravel()
 
 

@@ -7,11 +7,12 @@ repeated around it, of which the middle is taken.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from liif_engine.picture.tiles import Grid, Rect
 
 Pixels = NDArray[Any]
 
@@ -22,28 +23,27 @@ LEAST_SIDE = 4
 TIMES = 3
 
 
-def is_narrow(height: int, width: int) -> bool:
-    """Whether a picture of this size needs surroundings."""
-    return min(height, width) < LEAST_SIDE
-
-
-def restore_surrounded(
-    restore: Callable[[Pixels, tuple[int, int]], Pixels], pixels: Pixels, size: tuple[int, int]
-) -> Pixels:
-    """Restores a narrow picture.
+def surrounded(pixels: Pixels) -> tuple[Pixels, Rect]:
+    """The picture with surroundings if it is too narrow to be without, and where it lies among them.
 
     Args:
-        restore: gives for pixels and a size (width, height) the result.
-        pixels: (H, W, ...).
-        size: (width, height) of the result.
-
-    Returns:
-        (height, width, ...).
+        pixels: (H, W, C).
     """
     height, width = pixels.shape[:2]
-    rows, columns = (TIMES * (side < LEAST_SIDE) for side in (height, width))
-    around = [(rows * height,) * 2, (columns * width,) * 2, *[(0, 0)] * (pixels.ndim - 2)]
-    wide = np.pad(pixels, around, mode="edge")
-    result = restore(wide, (size[0] * (1 + 2 * columns), size[1] * (1 + 2 * rows)))
-    top, left = rows * size[1], columns * size[0]
-    return np.ascontiguousarray(result[top : top + size[1], left : left + size[0]])
+    down, across = (side * TIMES * (side < LEAST_SIDE) for side in (height, width))
+    middle = Rect(down, down + height, across, across + width)
+    if not (down or across):
+        return pixels, middle
+    return np.pad(pixels, [(down, down), (across, across), (0, 0)], mode="edge"), middle
+
+
+def grid_of(wide: Pixels, middle: Rect, size: tuple[int, int], halo: int) -> Grid:
+    """The grid of a picture with its surroundings, of which only the middle need be computed.
+
+    Args:
+        wide, middle: from `surrounded`.
+        size: (width, height) of the picture's own result.
+        halo: of the network.
+    """
+    height, width = wide.shape[:2]
+    return Grid(height, width, height // middle.height * size[1], width // middle.width * size[0], halo)

@@ -60,10 +60,17 @@ class Tile:
     output: Rect
 
 
-def tiles(grid: Grid, core_size: int) -> list[Tile]:
-    """Tiles in reading order, their cores as equal as they can be and at most `core_size` on a side."""
-    rows = _even_cuts(grid.height, core_size)
-    columns = _even_cuts(grid.width, core_size)
+def tiles(grid: Grid, core_size: int, part: Rect | None = None) -> list[Tile]:
+    """Tiles in reading order, their cores as equal as they can be and at most `core_size` on a side.
+
+    Args:
+        grid: of the picture.
+        core_size: pixels.
+        part: of the input that they are to cover; by default all of it.
+    """
+    part = part or Rect(0, grid.height, 0, grid.width)
+    rows = _even_cuts(part.top, part.bottom, core_size)
+    columns = _even_cuts(part.left, part.right, core_size)
     return [tile(grid, Rect(top, bottom, left, right)) for top, bottom in rows for left, right in columns]
 
 
@@ -102,9 +109,9 @@ def halves(grid: Grid, whole: Tile) -> tuple[Tile, Tile]:
     return tile(grid, first), tile(grid, second)
 
 
-def _even_cuts(length: int, at_most: int) -> list[tuple[int, int]]:
-    count = -(-length // at_most)
-    edges = [length * i // count for i in range(count + 1)]
+def _even_cuts(start: int, stop: int, at_most: int) -> list[tuple[int, int]]:
+    count = -(-(stop - start) // at_most)
+    edges = [start + (stop - start) * i // count for i in range(count + 1)]
     return list(pairwise(edges))
 
 

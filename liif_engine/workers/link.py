@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 from collections.abc import Callable
 from contextlib import suppress
@@ -121,7 +122,7 @@ def resident_bytes(pid: int | None) -> int:
     """Memory that a process holds, where the system tells; else 0."""
     with suppress(OSError, IndexError, ValueError):
         pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-        return pages * 4096
+        return pages * os.sysconf("SC_PAGE_SIZE")
     return 0
 
 

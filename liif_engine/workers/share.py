@@ -21,8 +21,8 @@ from liif_engine.file import Clock
 from liif_engine.model_names import AUTO, like, plain
 from liif_engine.picture import planes, tiles
 from liif_engine.picture.damage import estimate
-from liif_engine.picture.narrow import is_narrow, restore_surrounded
-from liif_engine.picture.tiles import Grid
+from liif_engine.picture.narrow import grid_of, surrounded
+from liif_engine.picture.tiles import Tile
 from liif_engine.workers import file_work, pixel_work
 from liif_engine.workers.tiling import Tiles
 from liif_engine.workers.work import Answer, FileWork, LookWork, OnProgress, PixelWork, Ticket, Work
@@ -102,7 +102,7 @@ class Share(threading.Thread):
     def for_picture(self, pixels: Pixels, file: Path | None = None) -> Share:
         """As `Engine.for_picture`; this object then stands for the chosen engine."""
         if plain(self.model_name) == AUTO:
-            self.model_name = like(self.model_name, model_for(pixels, file))
+            self.model_name = model_for(self.model_name, pixels, file)
         return self
 
     def precision_for(self, _: int) -> str:
@@ -119,18 +119,16 @@ class Share(threading.Thread):
     ) -> Pixels:
         """As `Engine.restore`."""
         source, layout = planes.as_channels(pixels, layout)
-        if is_narrow(*source.shape[:2]):
-            return restore_surrounded(
-                lambda wide, size: self.restore(wide, size=size, layout=layout, on_progress=on_progress), pixels, size
-            )
         look = self._look(8 * source.dtype.itemsize)
-        grid = Grid(source.shape[0], source.shape[1], size[1], size[0], look.halo)
         result = np.empty((size[1], size[0], source.shape[2]), source.dtype)
-        source = planes.settle_alpha(source, layout, result)
+        source, middle = surrounded(planes.settle_alpha(source, layout, result))
+        grid = grid_of(source, middle, size, look.halo)
+        cut = tiles.tiles(grid, look.core, middle)
+        top, left = cut[0].output.top, cut[0].output.left
         work = [
-            (source[..., group], result[..., group], tile)
+            (source[..., group], _of(result[..., group], tile, top, left), tile)
             for group in planes.NETWORK_GROUPS[layout]
-            for tile in tiles.tiles(grid, look.core)
+            for tile in cut
         ]
         Tiles(self, grid, work, on_progress or (lambda _: None)).run()
         return result.reshape(*result.shape[:2], *pixels.shape[2:])
@@ -203,10 +201,17 @@ class Share(threading.Thread):
         return ticket
 
 
-def model_for(pixels: Pixels, file: Path | None) -> str:
-    """The model that `auto` takes, as `Engine.for_picture` does."""
+def _of(result: Pixels, tile: Tile, top: int, left: int) -> Pixels:
+    """The pixels of a result, whose first lies at `top` and `left`, that a tile answers for."""
+    there = tile.output
+    return result[there.top - top : there.bottom - top, there.left - left : there.right - left]
+
+
+def model_for(asked: str, pixels: Pixels, file: Path | None) -> str:
+    """The model that `auto` or `auto+` takes, as `Engine.for_picture` does."""
     if pixels.dtype.kind == "f":
         pixels = (np.nan_to_num(pixels).clip(0, 1) * 255 + 0.5).astype(np.uint8)
     choice = choose(estimate(pixels, file))
-    log.info("%smodel %s: %s", "" if file is None else f"{file}: ", choice.model, choice.reason)
-    return choice.model
+    model = like(asked, choice.model)
+    log.info("%smodel %s: %s", "" if file is None else f"{file}: ", model, choice.reason)
+    return model

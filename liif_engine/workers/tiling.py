@@ -36,7 +36,7 @@ class Tiles:
     Args:
         share: the picture.
         grid: its sizes.
-        work: (channels of the source, channels of the result, tile), in order.
+        work: (channels of the source, where the tile's pixels belong, tile), in order.
         on_progress: called with the share done; what it raises ends the work.
     """
 
@@ -69,8 +69,12 @@ class Tiles:
         window = _cut(source, tile.window)
         dtype = next(name for name, code in DTYPES.items() if np.dtype(code) == window.dtype)
         sent = Segment.create(window.nbytes)
-        back = Segment.create(tile.output.area * window.shape[2] * window.dtype.itemsize)
-        given = _Given(sent, back, _cut(result, tile.output), tile)
+        try:
+            back = Segment.create(tile.output.area * window.shape[2] * window.dtype.itemsize)
+        except BaseException:
+            sent.close()
+            raise
+        given = _Given(sent, back, result, tile)
         try:
             put(sent.name, window, dtype)
             work = self._work((sent.name, back.name), tile, window.shape[2], dtype)

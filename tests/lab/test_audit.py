@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from typer.testing import CliRunner
 
-from liif_engine import Engine
+from liif_engine import Engine, cli
 from liif_engine.errors import UsageError
 from liif_engine.lab import audit_command, audit_pictures
 from liif_engine.lab.audit import BOUND, audit, compare, summaries, worst_first
@@ -162,6 +163,15 @@ def test_self_ensembles_are_audited_as_any_model(
     assert code == 0
     assert [(row["model"], row["form"]) for row in rows] == [("web+", "bf16"), ("published+", "bf16")]
     assert all(0 < row["share"] <= 1 for row in rows)
+
+
+@pytest.mark.parametrize(
+    "words", [["--audit", "--jpeg-quality", "10"], ["--audit", "--precision", "bf16"], ["--sheet", "a.png"]]
+)
+def test_an_option_of_the_other_kind_is_refused_not_left_unheard(words: list[str]) -> None:
+    ended = CliRunner().invoke(cli.app, ["evaluate", *words])
+    assert isinstance(ended.exception, UsageError)
+    assert words[-2] in str(ended.exception)
 
 
 def test_evaluate_without_audit_still_needs_pictures() -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 from liif_engine import Engine
 from liif_engine.errors import InputError, UsageError
 from liif_engine.lab.degrade import Compression
-from liif_engine.lab.evaluate import Bicubic, degrade, evaluate, luma, psnr, psnr_b, score, ssim
+from liif_engine.lab.evaluate import Bicubic, degrade, evaluate, luma, psnr, psnr_b, read, score, ssim
 
 from ..conftest import picture
 
@@ -58,6 +58,30 @@ def test_psnr_b_punishes_blocks_and_nothing_else() -> None:
     blocks = truth + 4 * ((np.arange(96)[:, None] // 8 + np.arange(80) // 8) % 2 * 2 - 1)
     assert psnr_b(noise, truth) == pytest.approx(psnr(noise, truth), abs=0.25)
     assert psnr_b(blocks, truth) < psnr(blocks, truth) - 1
+
+
+@pytest.mark.parametrize("scale", [1, 2, 2.5, 3])
+def test_psnr_b_finds_the_blocks_of_an_enlarged_and_shaved_result(scale: float) -> None:
+    """They are 8 scale pixels wide, and the first is cut by what was shaved off."""
+    truth = luma(photo(160, 144))
+    rows, columns = ((np.arange(n) + 0.5) // (8 * scale) % 2 for n in truth.shape)
+    blocks = truth + 4 * (((rows[:, None] + columns) % 2) * 2 - 1)
+    shave = 0 if scale == 1 else math.ceil(scale)
+    inner = slice(shave, -shave or None), slice(shave, -shave or None)
+    here = psnr_b(blocks[inner], truth[inner], scale=scale, shave=shave)
+    assert here < psnr(blocks[inner], truth[inner]) - 1
+    if scale != 1:
+        elsewhere = psnr_b(blocks[inner], truth[inner])
+        assert here < elsewhere - 0.5, "a grid of 8 pixels from the corner on is none of the result's"
+
+
+def test_a_truth_of_16_bits_is_scaled_not_clipped(tmp_path: Path) -> None:
+    levels = np.arange(256, dtype=np.uint16).reshape(16, 16)
+    Image.fromarray(levels * 257).save(tmp_path / "deep.png")
+    assert (read(tmp_path / "deep.png")[..., 0] == levels).all()
+    Image.fromarray(levels.astype(np.int32)).save(tmp_path / "deeper.tif")
+    with pytest.raises(InputError, match="more than 16 bits"):
+        read(tmp_path / "deeper.tif")
 
 
 @pytest.mark.parametrize(("scale", "expected"), [(1, (97, 81)), (2, (48, 40)), (3, (32, 27)), (3.3, (29, 24))])
