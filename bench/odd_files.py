@@ -155,6 +155,7 @@ def print_worst(fates: list[Fate], count: int) -> None:
 EXPECTED = re.compile(
     r"(^(ExifTool|System|File|Composite|SourceFile))|:(ImageWidth|ImageHeight|ImageLength|ImageSize|ExifImageWidth|"
     r"ExifImageHeight|PixelXDimension|PixelYDimension|Orientation|RelatedImageWidth|RelatedImageHeight|XMPToolkit|"
+    r"SubjectArea|SubjectLocation|FocalPlane[XY]Resolution|"
     r"Thumbnail.*|StripOffsets|StripByteCounts|RowsPerStrip|Tile.*|Compression|BitsPerSample|ColorType|BitDepth|Palette|"
     r"Transparency|Interlace|Filter|SignificantBits|PhotometricInterpretation|SamplesPerPixel|PlanarConfiguration|"
     r"ColorMap|FillOrder|Predictor|T4Options|T6Options|JPEG.*|YCbCr.*|ReferenceBlackWhite|NumColors|"

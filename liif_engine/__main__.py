@@ -1,7 +1,22 @@
-"""``python -m liif_engine`` is the ``liif`` command."""
+"""Where ``liif`` and ``python -m liif_engine`` begin."""
 
 from __future__ import annotations
 
-from liif_engine.cli import main
+import sys
 
-main()
+from liif_engine.errors import Cancelled
+
+
+def main() -> None:
+    """The ``liif`` command; Ctrl+C has its words also while the command is still being loaded."""
+    try:
+        from liif_engine import cli
+    except KeyboardInterrupt:
+        stopped = Cancelled("stopped; nothing is half-written")
+        print(f"liif: {stopped}", file=sys.stderr)
+        sys.exit(int(stopped.exit_code))
+    cli.main()
+
+
+if __name__ == "__main__":
+    main()

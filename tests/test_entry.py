@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Annotated
 
 import pytest
@@ -81,3 +83,17 @@ def test_help_shows_switches_without_a_value(
         [line] = [line for line in shown.splitlines() if switch in line]
         assert "<bool>" not in line
     assert "<int>" in shown
+
+
+def test_ctrl_c_has_its_words_while_the_command_is_loaded() -> None:
+    code = """
+import runpy, sys
+class Interrupted:
+    def find_spec(self, name, *_):
+        if name == "liif_engine.cli":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupted())
+runpy.run_module("liif_engine", run_name="__main__", alter_sys=True)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (ExitCode.INTERRUPTED, "liif: stopped; nothing is half-written\n")
