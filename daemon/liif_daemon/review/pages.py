@@ -41,6 +41,9 @@ ROWS = 50
 #: A form is a few words and at most `ROWS` numbers. [bytes]
 MAX_FORM_BYTES = 1 << 14
 
+#: Of a row's number; Python itself refuses very long ones.
+MAX_DIGITS = 20
+
 #: Pictures that are read and converted at the same time.
 AT_ONCE = 2
 
@@ -218,7 +221,8 @@ class Pages:
             if len(body) > MAX_FORM_BYTES:
                 raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         pairs = parse_qsl(body.decode("utf-8", "replace"))
-        form, numbers = dict(pairs), [int(value) for key, value in pairs if key == "id" and value.isdecimal()]
+        numbers = [int(value) for key, value in pairs if key == "id" and value.isdecimal() and len(value) < MAX_DIGITS]
+        form = dict(pairs)
         if not self.keys.is_form(form.get("key", "")):
             return refusal("the form is not from this page, or from an earlier run: load the page again")
         action = request.path_params["action"]
