@@ -63,17 +63,19 @@ def test_a_copy_of_a_folder_that_was_made_amid_the_work_keeps_what_it_has(worksh
     """Its temporaries were copied with it, half written; they are no results of anybody's."""
     old, new = workshop.folder / "old", workshop.folder / "new"
     draw(old / "a.jpg", 1)
-
-    def copy(order: Order) -> None:
-        if not new.exists():
-            order.destination.write_bytes(b"half a result")
-            shutil.copytree(old, new)
-            order.destination.unlink()
-
-    workshop.engine = Copying(before=copy)
-    for _ in range(2):
-        workshop.once()
-        assert size_of(new / "a.jpg") == (40, 32)
+    workshop.once()
+    ledger = workshop.ledger()
+    (job,) = ledger.jobs()
+    workplace = workplace_for(job.path)
+    ledger.set_workplace(job, workplace)
+    shutil.copytree(old, new)
+    copied = new / workplace.name
+    copied.mkdir()
+    result_in(copied, job).write_bytes(b"half a result")
+    Daemon(workshop.settings(), ledger, Copying())._on_workplace(copied)
+    ledger.close()
+    assert size_of(new / "a.jpg") == (40, 32)
+    assert copied.is_dir()
 
 
 @pytest.mark.parametrize("step", ["swapped", "swap verified"])
