@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from liif_engine.service.client import NotRunning
 from liif_engine.target import Target
 
 from .test_kills import ZYGOTE
-from .workshop import Copying, Workshop, draw, sha, wait_until
+from .workshop import PATIENCE, Copying, Workshop, draw, sha, wait_until
 
 
 def live(base: Path, times: int, *, poison: str, at: str, **plan: Any) -> list[bool]:
@@ -91,10 +92,13 @@ def test_a_picture_that_failed_is_tried_again_alone_and_after_the_others(worksho
 
 def test_the_end_of_a_daemon_that_was_told_to_end_is_no_death(workshop: Workshop) -> None:
     draw(workshop.folder / "a.jpg", 1)
-    workshop.engine = Copying(before=lambda _: wait_until(lambda: daemon.stopping.is_set()))
     for _ in range(6):
+        ended = threading.Event()
+        workshop.engine = Copying(before=lambda _, ended=ended: ended.wait(PATIENCE))  # type: ignore[misc]
         with workshop.running() as daemon:
             wait_until(lambda: workshop.counts() == {"claimed": 1})
+            daemon.stopping.set()
+            ended.set()
     workshop.engine = Copying()
     assert workshop.once() == {"done": 1}
     assert workshop.ledger().jobs()[0].deaths == 0
