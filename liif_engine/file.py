@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import liif_engine
 from liif_engine.errors import InputError, LiifError, OutputError, OutputExistsError, UsageError
 from liif_engine.picture import coefficients, consistency, image_file
+from liif_engine.picture.atomic import mode_like
 from liif_engine.picture.image_file import Limits, Marker, Picture, Probe
 from liif_engine.target import Target
 
@@ -343,7 +344,7 @@ def write(
             marker=marker,
             overwrite=overwrite,
             resume=resume,
-            mode=_mode_like(planned.source),
+            mode=mode_like(planned.source),
         )
         return tuple(notes or ())
 
@@ -381,14 +382,6 @@ def sha256_of(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})", path=path) from error
-
-
-def _mode_like(source: Path) -> int:
-    """Who may read a result: nobody but its owner who may not read the original."""
-    try:
-        return source.stat().st_mode & 0o666 | 0o600
-    except OSError:  # it has gone since it was read
-        return 0o600
 
 
 def check_destination(planned: Plan, *, may_exist: bool) -> None:

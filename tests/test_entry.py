@@ -85,15 +85,16 @@ def test_help_shows_switches_without_a_value(
     assert "<int>" in shown
 
 
-def test_ctrl_c_has_its_words_while_the_command_is_loaded() -> None:
-    code = """
+@pytest.mark.parametrize(("module", "name"), [("liif_engine", "liif"), ("liif_daemon", "liif-daemon")])
+def test_ctrl_c_has_its_words_while_the_command_is_loaded(module: str, name: str) -> None:
+    code = f"""
 import runpy, sys
 class Interrupted:
     def find_spec(self, name, *_):
-        if name == "liif_engine.cli":
+        if name == "{module}.cli":
             raise KeyboardInterrupt
 sys.meta_path.insert(0, Interrupted())
-runpy.run_module("liif_engine", run_name="__main__", alter_sys=True)
+runpy.run_module("{module}", run_name="__main__", alter_sys=True)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stderr) == (ExitCode.INTERRUPTED, "liif: stopped; nothing is half-written\n")
+    assert (done.returncode, done.stderr) == (ExitCode.INTERRUPTED, f"{name}: stopped; nothing is half-written\n")

@@ -120,7 +120,7 @@ def status(
         if as_json:
             print(json.dumps(gather(settings, ledger), indent=2))
             return
-        console = Console(highlight=False)
+        console = Console(highlight=False, emoji=False)
         if not (console.is_terminal if live is None else live):
             console.print(render(gather(settings, ledger)), soft_wrap=True)
             return
@@ -300,7 +300,7 @@ def check(config: Config = None) -> int:
     from liif_daemon.check import check as check_all
     from liif_daemon.engine import ServiceEngine
 
-    console, worst = Console(highlight=False), ExitCode.OK
+    console, worst = Console(highlight=False, emoji=False), ExitCode.OK
     settings = _settings(config)
     for finding in check_all(settings, ServiceEngine(config=settings.path)):
         style = {"ok": "green", "warning": "yellow", "error": "red"}[finding.level]

@@ -73,7 +73,7 @@ def explain(
             story = _explain(file, place, scale, consistent, config, model, device, report)
             page = None if out is None else story.html()
         if out is not None and page is not None:
-            _write(out, page, overwrite=overwrite)
+            _write(out, page, file, overwrite=overwrite)
     except (Exception, KeyboardInterrupt) as error:
         if progress is not ProgressKind.JSON:
             raise
@@ -159,10 +159,11 @@ def _in_words(error: Exception | KeyboardInterrupt, file: Path) -> LiifError:
     return fault(error).at(file)
 
 
-def _write(out: Path, page: str, *, overwrite: bool) -> None:
-    from liif_engine.picture.atomic import write_atomically
+def _write(out: Path, page: str, file: Path, *, overwrite: bool) -> None:
+    """The page shows the picture: who may not read that may not read this."""
+    from liif_engine.picture.atomic import mode_like, write_atomically
 
-    with write_atomically(out, overwrite=overwrite) as temporary:
+    with write_atomically(out, overwrite=overwrite, mode=mode_like(file)) as temporary:
         temporary.write_text(page, encoding="utf-8")
 
 

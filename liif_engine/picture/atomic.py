@@ -96,6 +96,14 @@ def flush_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
+def mode_like(source: Path) -> int:
+    """Who may read what is made of a file: nobody but its owner who may not read that file."""
+    try:
+        return source.stat().st_mode & 0o666 | 0o600
+    except OSError:  # it has gone since it was read
+        return 0o600
+
+
 def _mode_of_old(path: Path, *, overwrite: bool, resume: bool) -> int | None:
     """The permission bits to keep, or None if there is no old file.
 

@@ -17,7 +17,7 @@ import numpy as np
 from liif_engine.errors import InputError, LiifError
 from liif_engine.file import Plan, check_destination, plan
 from liif_engine.picture import tiles
-from liif_engine.picture.atomic import write_atomically
+from liif_engine.picture.atomic import mode_like, write_atomically
 from liif_engine.picture.image_file import Limits
 from liif_engine.workers.pixel_work import DTYPES
 from liif_engine.workers.segment import Segment
@@ -72,7 +72,7 @@ class Parcel:
         if isinstance(self.work, FileWork) and self.plan is not None:
             # It was decoded again where it was made.
             how = {"overwrite": self.work.overwrite, "resume": self.work.resume}
-            with write_atomically(self.plan.destination, **how) as temporary:
+            with write_atomically(self.plan.destination, **how, mode=mode_like(self.plan.source)) as temporary:
                 temporary.write_bytes(data)
             answer = replace(answer, destination=str(self.plan.destination))
         return answer

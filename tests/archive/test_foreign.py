@@ -134,3 +134,12 @@ def test_a_result_from_another_machine_gets_its_name_by_the_same_rule(tmp_path: 
         assert parcel.unpack(answer, b"the result").destination == str(destination)
         assert destination.read_bytes() == b"the result"
     assert list(tmp_path.glob(".liif-*")) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes; runs on Linux and macOS")
+def test_a_result_from_another_machine_is_read_by_nobody_who_may_not_read_its_original(tmp_path: Path) -> None:
+    source, destination = draw(tmp_path / "a.bmp", 1), tmp_path / "result.bmp"
+    source.chmod(0o640)
+    parcel = Parcel(FileWork(str(source), str(destination), Target(scale=2)))
+    parcel.unpack(Answer("copy", "fp32", "cpu", 0.0, 40, 32), b"the result")
+    assert destination.stat().st_mode & 0o007 == 0

@@ -113,6 +113,13 @@ def test_json_alone_writes_no_page(run: Any, jpeg: Path, tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == [jpeg]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes; runs on Linux and macOS")
+def test_the_page_is_read_by_nobody_who_may_not_read_the_picture(run: Any, jpeg: Path, tmp_path: Path) -> None:
+    jpeg.chmod(0o600)
+    assert run(jpeg, "--out", tmp_path / "report.html")[0] == 0
+    assert (tmp_path / "report.html").stat().st_mode & 0o077 == 0
+
+
 def test_by_default_the_page_lies_beside_the_picture(run: Any, jpeg: Path) -> None:
     code, out, _ = run(jpeg)
     assert code == 0
