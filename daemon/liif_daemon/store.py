@@ -145,7 +145,7 @@ class Store:
             raise
         # Also the names above it, which may be new.
         for folder in (final.parent, self.folder, self.folder.parent):
-            flush_folder(folder)
+            flush_folder(folder, strict=True)  # what may not be there after a power loss keeps nothing safe
         self.check()  # else the copy lies where the share was mounted until a moment ago
         return final.stat().st_size
 

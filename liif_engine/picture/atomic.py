@@ -84,16 +84,31 @@ def write_atomically(path: str | Path, *, overwrite: bool, resume: bool = False,
     flush_folder(path.parent)
 
 
-def flush_folder(folder: Path) -> None:
-    """Makes names in a folder durable, where the system can; a file system that cannot is not an error."""
+#: What a disk says that lost what it was given, or has no room for it.
+_LOST = {errno.EIO, errno.ENOSPC, errno.EDQUOT}
+
+
+def flush_folder(folder: Path, *, strict: bool = False) -> None:
+    """Makes names in a folder durable, where the system can; a file system that cannot is not an error.
+
+    Args:
+        folder: any.
+        strict: whether a disk that fails is one.
+
+    Raises:
+        OSError: the disk failed or is full, if `strict`.
+    """
     if os.name != "posix":
         return
-    with contextlib.suppress(OSError):
+    try:
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+    except OSError as error:
+        if strict and error.errno in _LOST:
+            raise
 
 
 def mode_like(source: Path) -> int:

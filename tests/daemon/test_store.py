@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
+import stat
 from collections import namedtuple
 from pathlib import Path
 
@@ -194,3 +196,24 @@ def test_a_pipe_is_not_kept_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.jpg")
     with pytest.raises(Changed):
         Store(tmp_path / "store").keep(tmp_path / "a.jpg", "0" * 64)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere a folder cannot be flushed; runs on Linux and macOS")
+def test_nothing_is_replaced_whose_copy_a_failing_disk_may_lose(
+    workshop: Workshop, share: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flush = os.fsync
+
+    def fails(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode) and any(share.glob("??/*")):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fails)
+    workshop.engine = Copying()
+    before = draw(workshop.folder / "a.jpg", 1)
+    workshop.once()
+    assert (workshop.folder / "a.jpg").read_bytes() == before
+    assert "done" not in workshop.counts()
+    monkeypatch.undo()
+    assert workshop.once() == {"done": 1}
