@@ -1,21 +1,11 @@
 """Where ``liif`` and ``python -m liif_engine`` begin."""
 
-from __future__ import annotations
-
-import sys
-
-from liif_engine.errors import Cancelled
+from liif_engine.begin import begin
 
 
 def main() -> None:
-    """The ``liif`` command; Ctrl+C has its words also while the command is still being loaded."""
-    try:
-        from liif_engine import cli
-    except KeyboardInterrupt:
-        stopped = Cancelled("stopped; nothing is half-written")
-        print(f"liif: {stopped}", file=sys.stderr)
-        sys.exit(int(stopped.exit_code))
-    cli.main()
+    """The ``liif`` command."""
+    begin("liif", "liif_engine.cli")
 
 
 if __name__ == "__main__":

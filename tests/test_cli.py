@@ -451,12 +451,17 @@ def test_evaluate_prints_only_a_list(liif: Callable[..., tuple[int, str, str]], 
 
 @pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_stopped_in_the_middle_nothing_is_half_written(tmp_path: Path, which: signal.Signals) -> None:
-    if signal.getsignal(which) == signal.SIG_IGN:
-        pytest.skip("this runs where the signal is ignored, as under nohup or in the background of a shell")
     old = jpeg(tmp_path / "old.jpg", 600, 400)
     command = [sys.executable, "-m", "liif_engine", "restore", str(old), "--scale", "4", "--model", "published"]
     command += ["--precision", "fp32", "--verbose"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    before = signal.signal(
+        which, signal.default_int_handler
+    )  # under nohup the command would inherit that it is ignored
+    try:
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(which, before)
+    with process:
         assert process.stderr is not None
         assert "model published" in process.stderr.readline()  # the work begins
         time.sleep(0.5)

@@ -122,6 +122,9 @@ def test_only_pictures_of_the_ledger_are_served(review: Review) -> None:
     number = review.job(review.workshop.folder / "a.jpg").id
     for path in (f"/picture/{number}/..%2f..%2fconfig.yaml", "/picture/999/before", f"/picture/{1 << 70}/before"):
         assert review.ask("GET", path)[0] == 404
+    for digits in ("9" * 18, "9" * 19, "9" * 5000):  # the last is more than Python makes a number of
+        assert review.ask("GET", f"/picture/{digits}")[0] == 404
+        assert review.ask("GET", f"/picture/{digits}/before")[0] == 404
     for path in ("/static/../pages.py", "/static/%2e%2e/pages.py", "/picture/-1/before", "/picture/x/before"):
         assert review.ask("GET", path)[0] == 404
     target = review.workshop.folder / "a.jpg"

@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, urlencode
 import anyio
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.convertors import IntegerConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -65,6 +66,15 @@ TITLES = {
 UNCHANGING = "private, max-age=86400, immutable"
 
 
+class RowConvertor(IntegerConvertor):
+    """A row's number in an address; a longer one than SQLite counts to is no address of ours."""
+
+    regex = "[0-9]{1,18}"
+
+
+register_url_convertor("row", RowConvertor())
+
+
 class Static(StaticFiles):
     """Styles and scripts, which a browser asks for once."""
 
@@ -103,10 +113,10 @@ class Pages:
             Route(OPEN + "{token}", self.open, methods=["GET"]),
             Route("/", self.rows, methods=["GET"]),
             Route("/live", self.live, methods=["GET"]),
-            Route("/picture/{id:int}", self.picture, methods=["GET"]),
-            Route("/picture/{id:int}/damage", self.damage, methods=["GET"]),
-            Route("/picture/{id:int}/evidence", self.report, methods=["GET"]),
-            Route("/picture/{id:int}/{side}", self.file, methods=["GET"]),
+            Route("/picture/{id:row}", self.picture, methods=["GET"]),
+            Route("/picture/{id:row}/damage", self.damage, methods=["GET"]),
+            Route("/picture/{id:row}/evidence", self.report, methods=["GET"]),
+            Route("/picture/{id:row}/{side}", self.file, methods=["GET"]),
             Route("/do/{action}", self.do, methods=["POST"]),
             Mount("/static", Static(directory=HERE / "static")),
         ]
