@@ -17,6 +17,10 @@ SILENT_SECONDS = 10.0
 PATIENCE_SECONDS = 2.0
 
 
+#: What it means to a person.
+SILENT_WORDS = "does not answer, as a share does whose server is out of reach"
+
+
 class Question:
     """One question, asked in a thread of its own, again and again but never twice at once.
 

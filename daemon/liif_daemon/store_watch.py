@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from liif_daemon.asking import PATIENCE_SECONDS, Question
+from liif_daemon.asking import PATIENCE_SECONDS, SILENT_WORDS, Question
 from liif_daemon.progress import Progress
 from liif_daemon.store import Store
 
@@ -40,7 +40,7 @@ class StoreWatch:
                 self._looked = time.monotonic()
                 if self._look.put():
                     self._look.wait(PATIENCE_SECONDS)
-                self._tell(f"{self.store.folder}: it does not answer" if self._look.is_open else self._found)
+                self._tell(f"{self.store.folder}: {SILENT_WORDS}" if self._look.is_open else self._found)
             return self._why
 
     def _check(self) -> None:

@@ -11,11 +11,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from liif_daemon import asking, places, posts, reload, run, steps
+from liif_daemon import asked, asking, check, places, posts, reload, run, steps
 from liif_daemon.dispatch import Daemon
 from liif_daemon.settings import Settings
 
-from liif_engine.errors import ExitCode
+from liif_engine.errors import ExitCode, UsageError
 
 from .test_words import status
 from .workshop import Workshop, draw, sha, size_of, wait_until
@@ -175,6 +175,22 @@ def test_a_store_that_does_not_answer_holds_up_only_what_needs_it(workshop: Work
         share.answer()
         wait_until(lambda: workshop.counts() == {"done": 2})
         wait_until(lambda: status(workshop)["error"] is None)
+
+
+def test_commands_go_on_without_it(workshop: Workshop, share: Share, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check, "_engine", lambda *_: [])
+    settings = both(workshop, share)
+    path = workshop.folder / "b.jpg"
+    draw(path, 2)
+    workshop.once()
+    ledger = workshop.ledger()
+    share.hang()
+    assert asked.as_watched(path, settings, ledger) == path
+    ledger.close()
+    found = [finding for finding in check.check(settings, Any) if finding.level == "error"]  # type: ignore[arg-type]
+    assert [finding.words for finding in found] == [f"{share.path}: {asking.SILENT_WORDS}"]
+    with pytest.raises(UsageError, match="does not answer"):
+        asked.folders([share.path, workshop.folder], {})
 
 
 def test_settings_that_take_long_to_read_hold_up_nobody(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
