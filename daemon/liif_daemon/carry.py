@@ -14,6 +14,9 @@ _SYSTEMS_OWN = ("security.", "trusted.", "system.nfs4_acl", "btrfs.")
 
 _NOT_THERE = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 
+#: What a system says to an attribute that it will not take; all else, as of a full disk, is not the attribute's fault.
+_REFUSED = _NOT_THERE | {errno.EPERM, errno.EACCES, errno.EINVAL, errno.E2BIG, errno.ERANGE}
+
 
 def carry(source: Path, target: Path, *, mtime: bool) -> None:
     """Gives `target` the owner, extended attributes (ACLs are among them), mode and, if asked, times of `source`.
@@ -28,7 +31,9 @@ def carry(source: Path, target: Path, *, mtime: bool) -> None:
             _own(source, target, found)
         _copy_attributes(source, target)
     # After the owner, whose change clears set-user-id bits; an ACL in the attributes has set the group's bits already.
-    target.chmod(stat.S_IMODE(found.st_mode))
+    # Some file systems give all files one mode, and refuse to be asked for any.
+    if target.stat().st_mode != found.st_mode:
+        target.chmod(stat.S_IMODE(found.st_mode))
     if mtime:
         os.utime(target, ns=(found.st_atime_ns, found.st_mtime_ns))
 
@@ -61,6 +66,8 @@ def _copy_attributes(source: Path, target: Path) -> None:
         try:
             os.setxattr(target, name, value)  # type: ignore[attr-defined, unused-ignore]
         except OSError as error:
+            if error.errno not in _REFUSED:
+                raise
             raise UnsupportedError(
                 f"its extended attribute {name} cannot be given to the result ({error.strerror})",
                 path=source,
@@ -74,8 +81,15 @@ def _attributes(path: Path) -> dict[str, bytes]:
         return {}
     try:
         names = [name for name in os.listxattr(path) if not name.startswith(_SYSTEMS_OWN)]
-        return {name: os.getxattr(path, name) for name in names}
     except OSError as error:
         if error.errno in _NOT_THERE:
             return {}
         raise
+    found = {}
+    for name in names:
+        try:
+            found[name] = os.getxattr(path, name)
+        except OSError as error:
+            if error.errno != errno.ENODATA:  # else somebody has removed it just now
+                raise
+    return found
