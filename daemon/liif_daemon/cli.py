@@ -96,9 +96,9 @@ def run(
         return settings.with_folders(asked.folders(folders, given)) if folders else settings
 
     def ask(question: str) -> bool:
-        return yes or typer.confirm(question, err=True)
+        return typer.confirm(question, err=True)
 
-    return run_daemon(load(), load, once=once, ask=ask if yes or sys.stdin.isatty() else None, log_json=log_json)
+    return run_daemon(load(), load, once=once, ask=ask if sys.stdin.isatty() else None, yes=yes, log_json=log_json)
 
 
 @app.command()

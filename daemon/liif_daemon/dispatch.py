@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -47,6 +48,7 @@ class Daemon:
         ledger: open.
         engine: restores files.
         once: end when all that is there is done.
+        why_not_begin: asked of each folder that is there, or returns, why nothing is to be done in it.
 
     Attributes:
         missed: files and folders that could not be looked at, and why; the ledger has no rows of them.
@@ -54,7 +56,16 @@ class Daemon:
         silent: folders that do not answer, or in which something does not; nothing is begun there.
     """
 
-    def __init__(self, settings: Settings, ledger: Ledger, engine: Engine, *, once: bool = False) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        ledger: Ledger,
+        engine: Engine,
+        *,
+        once: bool = False,
+        why_not_begin: Callable[[FolderSettings, Settings, Ledger], str] = lambda *_: "",
+    ) -> None:
+        self._why_not_begin = why_not_begin
         self.settings, self.ledger, self.engine, self.once = settings, ledger, engine, once
         self.store = Store(settings.daemon.originals_folder, ledger.originals.owner())
         self.progress = Progress(places.status_path(settings))
@@ -172,7 +183,14 @@ class Daemon:
 
     def _new_watcher(self) -> None:
         daemon = self.settings.daemon
-        self.watcher = Watcher(self.settings.folders, self.ledger, daemon.poll_seconds, self._hint, self._ask_for_scan)
+        self.watcher = Watcher(
+            self.settings.folders,
+            self.ledger,
+            daemon.poll_seconds,
+            self._hint,
+            self._ask_for_scan,
+            lambda folder: self._why_not_begin(folder, self.settings, self.ledger),
+        )
 
     def _ask_for_scan(self, folder: FolderSettings) -> None:
         with self._lock:

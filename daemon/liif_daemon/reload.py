@@ -66,7 +66,7 @@ def read_anew(daemon: Daemon, load: Callable[[], Settings]) -> Settings | None:
         places.check_layout(settings)
         if settings.daemon != daemon.settings.daemon:
             raise UsageError("the daemon: section has changed", remedy="Restart the daemon to use it.")
-        agree(settings, daemon.ledger, None, None)
+        agree(settings, daemon.ledger)
     except (LiifError, OSError) as fault:
         error = (
             fault if isinstance(fault, LiifError) else ConfigError(fault.strerror or str(fault), path=fault.filename)

@@ -20,7 +20,7 @@ from liif_daemon.asking import Question
 from liif_daemon.dispatch import FOLDER_SECONDS, Daemon
 from liif_daemon.engine import ServiceEngine
 from liif_daemon.figures import Figures
-from liif_daemon.first_run import agree
+from liif_daemon.first_run import agree, why_not_begin
 from liif_daemon.ledger import STATES, Job, Ledger, by_file, reasons
 from liif_daemon.names import names_files_alone, why_not
 from liif_daemon.prune import prune
@@ -69,6 +69,7 @@ def run(
     *,
     once: bool,
     ask: Callable[[str], bool] | None,
+    yes: bool = False,
     log_json: bool = False,
 ) -> ExitCode:
     """Runs the daemon until it is told to end or, with `once`, until all that is there is done.
@@ -78,6 +79,7 @@ def run(
         load: reads the settings again.
         once: end when done.
         ask: agrees to a large first run; None if there is nobody to ask.
+        yes: it is agreed to.
         log_json: write the log as JSON lines, and have an engine that is started here do so.
 
     Returns:
@@ -94,12 +96,12 @@ def run(
         ledger = Ledger(places.ledger_path(settings))
         engine = ServiceEngine(config=settings.path, arguments=("--log-json", "--verbose") if log_json else ())
         try:
-            agree(settings, ledger, engine, ask)
+            agree(settings, ledger, engine, ask, yes=yes)
             signals = Signals()  # not before: Ctrl+C is an answer too
             if settings.daemon.low_priority:
                 step_back()
             started = time.time()
-            daemon = Daemon(settings, ledger, engine, once=once)
+            daemon = Daemon(settings, ledger, engine, once=once, why_not_begin=why_not_begin)
             if settings.daemon.metrics is not None:
                 shown = Figures(ledger, daemon.tally, settings.daemon.originals_folder)
                 figures.show(str(settings.daemon.metrics), shown, setting="daemon.metrics in config.yaml")

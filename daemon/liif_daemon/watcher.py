@@ -95,6 +95,7 @@ class Watcher:
         poll_seconds: between two looks where there are no events.
         on_hint: called from any thread.
         on_lost: called with a folder in which events may have been missed: it is to be scanned.
+        why_not: asked of a folder that is there, or returns, why nothing is to be done in it; empty if it is to be.
     """
 
     def __init__(
@@ -104,7 +105,9 @@ class Watcher:
         poll_seconds: float,
         on_hint: OnHint,
         on_lost: Callable[[FolderSettings], None],
+        why_not: Callable[[FolderSettings], str] = lambda _: "",
     ) -> None:
+        self._why_not = why_not
         self.ledger, self.poll_seconds, self.on_hint, self.on_lost = ledger, poll_seconds, on_hint, on_lost
         self._over = threading.Event()
         self._watches = [self._watch(folder) for folder in folders]
@@ -175,20 +178,27 @@ class Watcher:
         if self._over.is_set():
             return
         if identity is None:
-            if watch.how != "away" or watch.why != why:
-                log.warning("%s: %s", watch.folder.path, why)
-            _disarm(watch)
-            watch.how, watch.why, watch.identity = "away", why, None
+            _leave_alone(watch, why, None)
         elif identity != watch.identity or _broke_off(watch):
             if identity == watch.identity:
                 log.warning("%s: watching broke off; it is begun anew", watch.folder.path)
             _disarm(watch)
             watch.how, watch.why, watch.identity = "away", "it is there, and about to be watched", identity
-            self._arm(watch)
-            if self._over.is_set():
-                _disarm(watch)
-            else:
-                self.on_lost(watch.folder)
+            self._begin(watch)
+
+    def _begin(self, watch: _Watch) -> None:
+        try:
+            why = self._why_not(watch.folder)
+        except LiifError as error:
+            why, watch.identity = f"it is not known whether it may be begun: {error.message}", None
+        if why:
+            _leave_alone(watch, why, watch.identity)
+            return
+        self._arm(watch)
+        if self._over.is_set():
+            _disarm(watch)
+        else:
+            self.on_lost(watch.folder)
 
     def _look(self, watch: _Watch) -> tuple[tuple[int, int] | None, str]:
         """Which folder is there now; None and why if it is not the one that is meant."""
@@ -312,6 +322,13 @@ def _one_at_a_time() -> Iterator[None]:
     finally:
         if is_ours:
             _BEGINNING.release()
+
+
+def _leave_alone(watch: _Watch, why: str, identity: tuple[int, int] | None) -> None:
+    if watch.how != "away" or watch.why != why:
+        log.warning("%s: %s", watch.folder.path, why)
+    _disarm(watch)
+    watch.how, watch.why, watch.identity = "away", why, identity
 
 
 def _disarm(watch: _Watch) -> None:

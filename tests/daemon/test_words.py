@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from liif_daemon import asked, check, cli, examine, names, places
 from liif_daemon.engine import EngineError, Order, ServiceEngine
-from liif_daemon.first_run import agree
+from liif_daemon.first_run import agree, why_not_begin
 from liif_daemon.run import _summary
 from liif_daemon.scan import scan
 from liif_daemon.settings import FolderSettings, Settings
@@ -236,6 +236,33 @@ def test_who_agrees_to_some_files_has_not_agreed_to_their_folder(workshop: Works
     finally:
         ledger.close()
     assert not names.names_files_alone(FolderSettings(path=workshop.folder))
+
+
+@pytest.mark.parametrize("agreed", [False, True])
+def test_a_folder_that_was_not_there_to_be_asked_about_is_not_begun_unasked(workshop: Workshop, agreed: bool) -> None:
+    """As a share that is mounted after the service has started."""
+    workshop.daemon_values["ask_above"] = 1
+    draw(workshop.folder / "a.jpg", 1)
+    draw(workshop.folder / "b.jpg", 2)
+    away, settings = workshop.base / "away", workshop.settings()
+    workshop.folder.rename(away)
+    ledger = workshop.ledger()
+    agree(settings, ledger, yes=agreed)
+    ledger.close()
+    with workshop.running() as daemon:
+        daemon._why_not_begin = why_not_begin
+        away.rename(workshop.folder)
+        if agreed:
+            wait_until(lambda: workshop.counts() == {"done": 2})
+        else:
+            wait_until(lambda: "2 pictures in it would be replaced for the first time" in str(daemon.folders()))
+            assert workshop.counts() == {}
+            (workshop.folder / "b.jpg").unlink()
+            workshop.folder.rename(away)
+            wait_until(lambda: "not there" in str(daemon.folders()))
+            away.rename(workshop.folder)
+            wait_until(lambda: workshop.counts() == {"done": 1})
+            assert daemon.ledger.folders.is_agreed(workshop.folder)
 
 
 def test_files_that_are_never_looked_at_are_refused_in_words(workshop: Workshop) -> None:
