@@ -36,7 +36,7 @@ DAEMON_LAYERS = [
     ("liif_daemon.workplace",),
     ("liif_daemon.watcher", "liif_daemon.replace", "liif_daemon.status", "liif_daemon.examine", "liif_daemon.bench"),
     ("liif_daemon.undo", "liif_daemon.prune", "liif_daemon.work", "liif_daemon.failures", "liif_daemon.outdated"),
-    ("liif_daemon.remains", "liif_daemon.store_watch"),
+    ("liif_daemon.remains", "liif_daemon.store_watch", "liif_daemon.look"),
     ("liif_daemon.dispatch",),
     ("liif_daemon.why", "liif_daemon.check", "liif_daemon.unit", "liif_daemon.scan", "liif_daemon.first_run"),
     ("liif_daemon.asked",),

@@ -14,17 +14,16 @@ from liif_daemon import outdated, places, remains
 from liif_daemon.asking import PATIENCE_SECONDS
 from liif_daemon.bench import Bench
 from liif_daemon.engine import Engine, Stopped
-from liif_daemon.examine import Verdict, examine, record
-from liif_daemon.failures import died_of
 from liif_daemon.figures import Tally
 from liif_daemon.ledger import Glance, Job, Ledger
+from liif_daemon.look import Looker
 from liif_daemon.looking import Looking
-from liif_daemon.names import pictures, why_not
+from liif_daemon.names import pictures
 from liif_daemon.posts import Posts, Turn
 from liif_daemon.progress import Progress
 from liif_daemon.settings import FolderSettings, Settings
 from liif_daemon.settle import Settling
-from liif_daemon.store import Store, hash_of
+from liif_daemon.store import Store
 from liif_daemon.store_watch import StoreWatch
 from liif_daemon.watcher import Watcher
 from liif_daemon.work import restore_picture
@@ -51,8 +50,6 @@ class Daemon:
         why_not_begin: asked of each folder that is there, or returns, why nothing is to be done in it.
 
     Attributes:
-        missed: files and folders that could not be looked at, and why; the ledger has no rows of them.
-        left: with `once`, results of ours and undone files, said to be left alone; no job was skipped for them.
         silent: folders that do not answer, or in which something does not; nothing is begun there.
     """
 
@@ -72,16 +69,14 @@ class Daemon:
         self.store_watch = StoreWatch(self.store, self.progress, lambda: self.store.begin(ledger.originals))
         self.settling = Settling()
         self.tally = Tally()
-        self.looking = Looking(places.looking_path(settings))
-        self.missed: dict[Path, str] = {}
-        self.left: set[Path] = set()
         self.silent: frozenset[Path] = frozenset()
         self.stopping = threading.Event()
+        looking = Looking(places.looking_path(settings))
+        self.looker = Looker(ledger, looking, self.tally, self.stopping, once=once)
         self._wake = threading.Event()
         self._scans: dict[Path, FolderSettings] = {}
         self._at_work: dict[int, Job] = {}
         self._recovering: set[int] = set()
-        self._deadly: dict[Path, tuple[Glance, int]] = {}
         self._tried: set[int] = set()
         self._has_begun, self._in_order = False, threading.Event()
         self._looking = True
@@ -133,7 +128,7 @@ class Daemon:
         self._wake.set()
         self.watcher.stop()
         self.posts.leave(FAREWELL_SECONDS)
-        self.looking.over()
+        self.looker.looking.over()
         with self._lock, suppress(LiifError):
             self.ledger.absolve(self._at_work)
         self.progress.remove()
@@ -179,7 +174,7 @@ class Daemon:
         try:
             remains.clear_found(workplace, self._bench())
         except OSError as error:
-            self._missed(workplace, error)
+            self.looker.miss(workplace, error)
 
     def _new_watcher(self) -> None:
         daemon = self.settings.daemon
@@ -227,8 +222,10 @@ class Daemon:
     def _put_in_order(self, turn: Turn) -> None:
         """What an earlier run left behind, and what was queued under other settings."""
         settings = self.settings
-        if not self._has_begun:
-            self._count_death_at_look(turn)
+        if not self._has_begun and (path := self.looker.left_at()) is not None:
+            folder = settings.folder_of(path)
+            with turn.touching(folder.path if folder else path.parent, path):
+                self.looker.count_death(path)
         self.recover(turn)
         if not self._has_begun:
             remains.clear(self._bench(), turn.touching, self.silent)
@@ -260,7 +257,7 @@ class Daemon:
             turn.goes_on(folder.path, place)
             return turn.is_over or self.stopping.is_set()
 
-        for found in pictures(folder, folder.path, is_stopped, self._missed, self._on_workplace):
+        for found in pictures(folder, folder.path, is_stopped, self.looker.miss, self._on_workplace):
             turn.goes_on(folder.path, found)
             try:
                 if not self.ledger.looks.knows(found, Glance.of(found), folder.rules):
@@ -268,7 +265,7 @@ class Daemon:
             except FileNotFoundError:
                 continue
             except OSError as error:
-                self._missed(found, error)
+                self.looker.miss(found, error)
 
     def _look_at_settled(self, folder: Path | None, turn: Turn) -> bool:
         """Looks at the files of a folder that have settled; whether there were any."""
@@ -279,7 +276,8 @@ class Daemon:
                 if self.stopping.is_set():
                     break
                 turn.goes_on(folder, path)
-                self._look(path)
+                if self.looker.look(path, self.settings):
+                    self._wake.set()
         return bool(paths)
 
     def _wait_for_ledger(self, error: LiifError) -> None:
@@ -287,61 +285,6 @@ class Daemon:
         log.error("%s", error.explain())
         self.progress.write(error=error.explain())
         self.stopping.wait(self.settings.daemon.retry_seconds)
-
-    def _count_death_at_look(self, turn: Turn) -> None:
-        path = self.looking.left()
-        self.looking.over()
-        if path is not None:
-            folder = self.settings.folder_of(path)
-            with turn.touching(folder.path if folder else path.parent, path), suppress(OSError):  # it has gone
-                glance = Glance.of(path)
-                self._deadly[path] = glance, self.ledger.looks.died_of(path, glance)
-
-    def _verdict(self, path: Path, folder: FolderSettings) -> Verdict:
-        if path in self._deadly:
-            glance, deaths = self._deadly[path]
-            if glance == Glance.of(path) and deaths >= self.settings.daemon.max_attempts:
-                return Verdict("failed", died_of(deaths, "while it looked at it"), hash_of(path), glance)
-        return examine(path, folder, self.settings, self.ledger)
-
-    def _look(self, path: Path) -> None:
-        folder = self.settings.folder_of(path)
-        if folder is None or why_not(path, folder) is not None:  # other settings than those it was hinted at under
-            return
-        self.looking.at(path)
-        self.missed.pop(path, None)
-        try:
-            if self.ledger.looks.knows(path, Glance.of(path), folder.rules):
-                return
-            verdict = self._verdict(path, folder)
-            if record(path, folder, self.settings, self.ledger, verdict):
-                self._wake.set()
-            elif verdict.kind == "failed":
-                self.tally.failed("InputError")
-                log.warning("%s: failed: %s", path, verdict.reason)
-            else:
-                level = logging.DEBUG if verdict.in_its_place else logging.INFO
-                log.log(level, "%s: left as it is: %s", path, verdict.reason)
-                if self.once and level == logging.INFO and verdict.kind in {"ours", "undone"}:
-                    self.left.add(path)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            self._missed(path, error)
-        except LiifError as error:
-            log.error("%s", error.explain())
-            self.missed[path] = error.explain()
-            self.stopping.wait(1)
-        except Exception as error:
-            log.exception("%s: unexpected; looked at again at the next scan. Please report this.", path)
-            self.missed[path] = f"unexpected {type(error).__name__}: {error}. Please report this."
-        finally:
-            self.looking.over()
-
-    def _missed(self, path: Path, error: OSError) -> None:
-        """A file or a folder cannot be read."""
-        self.missed[path] = f"cannot be read ({error.strerror})"
-        log.warning("%s: %s; looked at again at the next scan", path, self.missed[path])
 
     def _work_for_ever(self, turn: Turn) -> None:
         """Claims and does jobs."""

@@ -199,7 +199,7 @@ def _summary(daemon: Daemon, started: float) -> ExitCode:
     done, skipped, failed = ([job for job in jobs[key] if job.changed >= started] for key in ENDS)
     before = [job for job in jobs["failed"] if job.changed < started and _is_meant(job, daemon)]
     missed = {row["path"]: row["why"] for row in daemon.folders() if row["how"] in {"away", "silent"}}
-    missed |= {str(path): why for path, why in daemon.missed.items()}
+    missed |= {str(path): why for path, why in daemon.looker.missed.items()}
     # What failed before is asked for again only by its own name.
     named = [job for job in before if _is_named(job, daemon)]
     said = [("", failed), ("waits: ", jobs["queued"]), ("failed before: ", named)]
@@ -213,7 +213,7 @@ def _summary(daemon: Daemon, started: float) -> ExitCode:
     over = {job.path for job in (*done, *failed)}
     skipped = [job for job in skipped if job.path not in over and _is_meant(job, daemon)]
     left, lost, waiting = (len(by_file(some)) for some in (skipped, failed, jobs["queued"]))
-    left += len(daemon.left)
+    left += len(daemon.looker.left)
     words = f"{len(done)} restored, {left} left as they are, {lost} failed, {waiting} waiting"
     words += f", {len(missed)} not to be read" if missed else ""
     words += f", {len(by_file(before))} that failed before (`liif-daemon retry` tries again)" if before else ""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from liif_daemon import dispatch, exchange, steps, swap
+from liif_daemon import exchange, look, steps, swap
 from liif_daemon.engine import EngineError, Order, ServiceEngine
 from liif_daemon.examine import examine
 from liif_daemon.undo import undo
@@ -445,7 +445,7 @@ def test_a_fault_of_ours_at_one_file_stops_no_other(
             raise OverflowError("as it were")
         return examine(path, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(dispatch, "examine", stumble)
+    monkeypatch.setattr(look, "examine", stumble)
     for name in ("a.jpg", "b.jpg"):
         draw(workshop.folder / name, 1 + ord(name[0]))
     assert workshop.once() == {"done": 1}

@@ -147,7 +147,7 @@ def test_what_was_at_work_on_a_share_that_is_not_mounted_stays_claimed(workshop:
     draw(workshop.folder / "a.jpg", 1)
     ledger = workshop.ledger()
     daemon = Daemon(workshop.settings(), ledger, Copying())
-    daemon._look(workshop.folder / "a.jpg")
+    daemon.looker.look(workshop.folder / "a.jpg", daemon.settings)
     (job,) = ledger.claim()
     ledger.folders.mark(workshop.folder, "the share")
     away = workshop.base / "away"

@@ -38,7 +38,7 @@ def test_what_was_left_claimed_is_put_in_order_once(workshop: Workshop, monkeypa
     ledger = workshop.ledger()
     daemon = Daemon(workshop.settings(), ledger, Copying())
     daemon.watcher.start()
-    daemon._look(workshop.folder / "a.jpg")
+    daemon.looker.look(workshop.folder / "a.jpg", daemon.settings)
     assert len(ledger.claim()) == 1
     other, calls = threading.Thread(target=daemon.recover, args=(Turn(),)), []
 

@@ -577,7 +577,7 @@ def test_a_file_that_cannot_even_be_asked_for_its_size_is_told_of(
     monkeypatch.setattr(Path, "lstat", closed)
     with workshop.running(once=True) as daemon:
         wait_until(lambda: not daemon.tick())
-        assert daemon.missed == {workshop.folder / "a.jpg": "cannot be read (Permission denied)"}
+        assert daemon.looker.missed == {workshop.folder / "a.jpg": "cannot be read (Permission denied)"}
 
 
 def test_a_ledger_that_cannot_be_read_or_written_ends_no_main_loop(
