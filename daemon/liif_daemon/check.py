@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -81,10 +82,12 @@ def _folder(folder: FolderSettings) -> Iterator[Finding]:
         one.write_text("one")
         other.write_text("other")
         swaps, tells = exchange(one, other), is_open_for_writing(one) is not None
-        remove_workplace(workplace)
     except OSError as error:
         yield Finding("error", f"{path}: nothing can be replaced in it ({error.strerror})")
         return
+    finally:
+        with suppress(OSError):
+            remove_workplace(workplace)
     if not swaps:
         yield Finding("warning", f"{path}: names cannot be exchanged there; a window of microseconds remains")
     if not tells:

@@ -40,8 +40,15 @@ class StoreWatch:
                 self._looked = time.monotonic()
                 if self._look.put():
                     self._look.wait(PATIENCE_SECONDS)
-                self._tell(f"{self.store.folder}: {SILENT_WORDS}" if self._look.is_open else self._found)
+                self._tell(self._now())
             return self._why
+
+    def _now(self) -> str:
+        if self._look.is_silent:
+            return f"{self.store.folder}: {SILENT_WORDS}"
+        if self._look.is_open and not self._has_begun and not self._found:
+            return f"{self.store.folder}: it has not answered yet"
+        return self._found
 
     def _check(self) -> None:
         try:

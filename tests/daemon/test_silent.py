@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from liif_daemon import asked, asking, check, places, posts, reload, run, steps
+from liif_daemon import asked, asking, check, places, posts, reload, run, scan, steps
 from liif_daemon.dispatch import Daemon
 from liif_daemon.settings import Settings
 
@@ -186,6 +186,8 @@ def test_commands_go_on_without_it(workshop: Workshop, share: Share, monkeypatch
     ledger = workshop.ledger()
     share.hang()
     assert asked.as_watched(path, settings, ledger) == path
+    counts = scan.scan(settings, ledger, again=False, dry_run=False, say=lambda _: None)
+    assert counts == {"not to be read": 1, "restored already": 1}
     ledger.close()
     found = [finding for finding in check.check(settings, Any) if finding.level == "error"]  # type: ignore[arg-type]
     assert [finding.words for finding in found] == [f"{share.path}: {asking.SILENT_WORDS}"]

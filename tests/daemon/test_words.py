@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import socket
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from liif_daemon import asked, check, cli, examine, names, places
+from liif_daemon import asked, check, cli, examine, names, places, unit
 from liif_daemon.engine import EngineError, Order, ServiceEngine
 from liif_daemon.first_run import agree, why_not_begin
 from liif_daemon.run import _summary
@@ -236,6 +238,26 @@ def test_who_agrees_to_some_files_has_not_agreed_to_their_folder(workshop: Works
     finally:
         ledger.close()
     assert not names.names_files_alone(FolderSettings(path=workshop.folder))
+
+
+def test_check_leaves_nothing_in_a_folder_that_is_full(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Path, *_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self))
+
+    monkeypatch.setattr(Path, "write_text", full)
+    (found,) = check._folder(workshop.settings().folders[0])
+    assert "No space" in found.words
+    assert list(workshop.folder.iterdir()) == []
+
+
+def test_a_systemd_that_takes_long_is_said_in_words(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def slow(command: list[str], **_: object) -> None:
+        raise subprocess.TimeoutExpired(command, 60)
+
+    monkeypatch.setattr(unit.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(unit.subprocess, "run", slow)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    assert "systemd did not answer" in unit.install(start=True)[-1]
 
 
 @pytest.mark.parametrize("agreed", [False, True])
