@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from liif_engine.errors import UnsupportedError
@@ -23,19 +25,21 @@ def carry(source: Path, target: Path, *, mtime: bool) -> None:
 
     Raises:
         UnsupportedError: something cannot be given to it, so it would be lost.
-        OSError: one of the two cannot be read or written at all.
+        OSError: one of the two cannot be read or written at all, or `target` is a symbolic link.
     """
-    found, now = source.stat(), target.stat()
-    if os.name == "posix":
-        if (found.st_uid, found.st_gid) != (now.st_uid, now.st_gid):
-            _own(source, target, found)
-        _copy_attributes(source, target)
-    # After the owner, whose change clears set-user-id bits; an ACL in the attributes has set the group's bits already.
-    # Some file systems give all files one mode, and refuse to be asked for any.
-    if target.stat().st_mode != found.st_mode:
-        target.chmod(stat.S_IMODE(found.st_mode))
-    if mtime:
-        os.utime(target, ns=(found.st_atime_ns, found.st_mtime_ns))
+    found = source.stat()
+    with _file(target) as file:
+        if os.name == "posix":
+            now = os.stat(file)  # noqa: PTH116 - a descriptor has no method
+            if (found.st_uid, found.st_gid) != (now.st_uid, now.st_gid):
+                _own(source, file, found)
+            _copy_attributes(source, file)
+        # After the owner, whose change clears set-user-id bits; an ACL in the attributes has set the group's already.
+        # Some file systems give all files one mode, and refuse to be asked for any.
+        if os.stat(file).st_mode != found.st_mode:  # noqa: PTH116
+            os.chmod(file, stat.S_IMODE(found.st_mode))  # noqa: PTH101
+        if mtime:
+            os.utime(file, ns=(found.st_atime_ns, found.st_mtime_ns))
 
 
 def is_carried(source: Path, target: Path) -> bool:
@@ -45,7 +49,20 @@ def is_carried(source: Path, target: Path) -> bool:
     return same and _attributes(source) == _attributes(target)
 
 
-def _own(source: Path, target: Path, found: os.stat_result) -> None:
+@contextmanager
+def _file(path: Path) -> Iterator[int | Path]:
+    """A file itself: in a folder where others may write, its name may lead elsewhere the next moment."""
+    if os.name != "posix":
+        yield path
+        return
+    file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        yield file
+    finally:
+        os.close(file)
+
+
+def _own(source: Path, target: int | Path, found: os.stat_result) -> None:
     try:
         os.chown(target, found.st_uid, found.st_gid)
     except PermissionError as error:
@@ -56,7 +73,7 @@ def _own(source: Path, target: Path, found: os.stat_result) -> None:
         ) from error
 
 
-def _copy_attributes(source: Path, target: Path) -> None:
+def _copy_attributes(source: Path, target: int | Path) -> None:
     wanted, there = _attributes(source), _attributes(target)
     for name in there.keys() - wanted.keys():
         os.removexattr(target, name)  # type: ignore[attr-defined, unused-ignore]
@@ -75,7 +92,7 @@ def _copy_attributes(source: Path, target: Path) -> None:
             ) from error
 
 
-def _attributes(path: Path) -> dict[str, bytes]:
+def _attributes(path: int | Path) -> dict[str, bytes]:
     """Extended attributes that are the user's; empty where the system has none."""
     if not hasattr(os, "listxattr"):
         return {}

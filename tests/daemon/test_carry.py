@@ -77,10 +77,23 @@ def test_an_attribute_that_goes_as_it_is_read_is_no_fault(
 def test_where_all_files_have_one_mode_none_is_asked_for(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on some shares and disks without permissions, which refuse it."""
 
-    def chmod(self: Path, _: int) -> None:
-        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), str(self))
+    def chmod(*_: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
 
     draw(workshop.folder / "a.jpg", 1)
-    monkeypatch.setattr(Path, "chmod", chmod)
+    monkeypatch.setattr(os, "chmod", chmod)
     assert workshop.once() == {"done": 1}
     assert size_of(workshop.folder / "a.jpg") == (40, 32)
+
+
+def test_a_link_that_somebody_puts_in_a_result_s_place_gives_nothing_away(tmp_path: Path) -> None:
+    """In a folder where others may write: what it leads to is not opened up to all."""
+    source, private, result = tmp_path / "a.jpg", tmp_path / "private", tmp_path / "result.jpg"
+    source.touch()
+    source.chmod(0o666)
+    private.touch()
+    private.chmod(0o600)
+    result.symlink_to(private)
+    with pytest.raises(OSError, match="symbolic links"):
+        carry(source, result, mtime=True)
+    assert private.stat().st_mode & 0o777 == 0o600
