@@ -28,7 +28,7 @@ ENGINE_LAYERS = [
     ("liif_engine.__main__",),
 ]
 DAEMON_LAYERS = [
-    ("liif_daemon.settings", "liif_daemon.steps", "liif_daemon.mounts"),
+    ("liif_daemon.settings", "liif_daemon.steps", "liif_daemon.mounts", "liif_daemon.asking", "liif_daemon.posts"),
     ("liif_daemon.ledger", "liif_daemon.places"),
     ("liif_daemon.names", "liif_daemon.presence", "liif_daemon.exchange", "liif_daemon.carry", "liif_daemon.figures"),
     ("liif_daemon.store", "liif_daemon.settle", "liif_daemon.progress", "liif_daemon.engine", "liif_daemon.looking"),
@@ -42,6 +42,7 @@ DAEMON_LAYERS = [
     ("liif_daemon.asked",),
     ("liif_daemon.gimp",),
     ("liif_daemon.review",),
+    ("liif_daemon.reload",),
     ("liif_daemon.run",),
     ("liif_daemon.cli",),
     ("liif_daemon.__main__",),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from liif_daemon import mounts
+from liif_daemon import asking, mounts
 from liif_daemon.engine import EngineError, ServiceEngine
 from liif_daemon.ledger import Glance, Ledger
 from liif_daemon.names import names_files_alone, pictures
@@ -49,6 +49,8 @@ def agree(settings: Settings, ledger: Ledger, engine: ServiceEngine | None, ask:
         UsageError: it is much, and nobody agreed.
     """
     new = [folder for folder in settings.folders if not ledger.folders.is_agreed(folder.path)]
+    silent = asking.silent(folder.path for folder in new)
+    new = [folder for folder in new if folder.path not in silent]
     waiting = [(folder, count(folder, ledger)) for folder in new]
     total = sum(found.count for _, found in waiting)
     if total > settings.daemon.ask_above:
