@@ -92,6 +92,28 @@ def test_the_size_of_paper_is_no_size_of_a_picture() -> None:
     assert edited(packet, correction=CORRECTION) == packet
 
 
+def test_words_that_look_like_an_attribute_stay() -> None:
+    packet = XMP.replace(
+        b' tiff:Orientation="6"', b""" dc:note="it said tiff:Orientation='6' once" tiff:Orientation="6\""""
+    )
+    result = edited(packet, correction=CORRECTION)
+    assert result is not None
+    description = tree(result).find(f".//{RDF}Description")
+    assert description is not None
+    assert description.get(TIFF + "Orientation") == "1"
+    assert b"it said tiff:Orientation='6' once" in result
+
+
+@pytest.mark.parametrize("many", ["elements", "attributes"])
+def test_a_packet_of_too_many_parts_is_not_looked_at(many: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(xmp, "MOST_PARTS", 1000)
+    names = " ".join(f'dc:a{number}=""' for number in range(1000))
+    part = "<dc:a/>" * 1000 if many == "elements" else f"<dc:a {names}/>"
+    packet = XMP.replace(b"   <dc:creator>", part.encode() + b"<dc:creator>")
+    with pytest.raises(BadPacket, match="more than 1,000"):
+        edited(packet, correction=CORRECTION, marker=MARKER)
+
+
 def test_an_element_of_one_tag_takes_nothing_else_with_it() -> None:
     marked = edited(XMP, marker=MARKER)
     assert marked is not None

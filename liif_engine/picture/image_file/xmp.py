@@ -37,8 +37,12 @@ ROOM_FOR_MARKER = 1500  # [bytes]
 #: What a marker's Consistent says; an older one has none.
 _CONSISTENT = {"yes": True, "no": False}
 
-_ATTRIBUTE = rb"""\s+[^\s=<>]+\s*=\s*(?:"[^"]*"|'[^']*')"""
-_START_TAG = re.compile(rb"<[^\s/>]+(?:" + _ATTRIBUTE + rb")*\s*/?>")
+#: Elements and attributes that are looked at, which takes some four seconds; a real packet has a few hundred, one with
+#: the longest of histories a few hundred thousand.
+MOST_PARTS = 1_000_000
+
+_ATTRIBUTE = re.compile(rb"""\s+([^\s=<>]+)\s*=\s*("[^"]*"|'[^']*')""")
+_START_TAG = re.compile(rb"""<[^\s/>]+(?:\s+[^\s=<>]+\s*=\s*(?:"[^"]*"|'[^']*'))*\s*/?>""")
 _PANORAMA_X = {
     "FullPanoWidthPixels",
     "CroppedAreaImageWidthPixels",
@@ -119,6 +123,8 @@ def edited(packet: bytes | None, *, correction: Correction | None = None, marker
 
 def find_marker(packet: bytes) -> Marker | None:
     """Our marker in a packet, None if there is none or it is not whole."""
+    if not mentions(packet, OURS.encode()):
+        return None  # known at once, also of a long packet
     try:
         values = _Scan(_as_utf8(packet)[0], None, replace_marker=True).ours
         return Marker(
@@ -216,6 +222,7 @@ class _Scan:
         self.rdf_end = -1
         self._open: list[_Element] = []
         self._shapes: list[Shape] = []
+        self._parts_left = MOST_PARTS
         self._characters: list[str] = []
         parser = self._parser = expat.ParserCreate("utf-8", " ")
         parser.namespace_prefixes = True
@@ -249,23 +256,32 @@ class _Scan:
         self._open.append(_Element(name, start, match.end(), shape))
         if len(self._open) > 200:
             raise BadPacket("nested too deep")
+        self._parts_left -= 1 + len(attributes)
+        if self._parts_left < 0:
+            raise BadPacket(f"more than {MOST_PARTS:,} elements")
+        places: dict[bytes, re.Match[bytes]] = {}
         for attribute, value in attributes.items():
-            self._attribute(attribute, value, start, match.end())
+            self._attribute(attribute, value, places)
 
-    def _attribute(self, full_name: str, value: str, start: int, end: int) -> None:
+    def _attribute(self, full_name: str, value: str, places: dict[bytes, re.Match[bytes]]) -> None:
+        """An attribute of the element that opens; `places` is filled with those of all when one is needed."""
         namespace, name, qualified = _parts(full_name)
         if (namespace, name) == (RDF, "about") and not self.about:
             self.about = value
         new = self._look(namespace, name, value)
         if new is None and self._open[-1].shape is None and not regions.is_rectangle(namespace, name):
             return
-        pattern = rb"(\s+" + re.escape(qualified.encode()) + rb"""\s*=\s*)("[^"]*"|'[^']*')"""
-        match = re.compile(pattern).search(self.text, start, end)
-        if match is None:
+        if not places:
+            tag = self._open[-1]
+            places.update((match[1], match) for match in _ATTRIBUTE.finditer(self.text, tag.start, tag.start_end))
+        place = places.get(qualified.encode())
+        if place is None:
             return
-        self._mark(namespace, name, Value(value, match.start(2), match.end(2), quoted=True))
-        if new is not None:
-            self.edits.append((match.start(), match.end(), match.group(1) + quoteattr(new).encode() if new else b""))
+        self._mark(namespace, name, Value(value, place.start(2), place.end(2), quoted=True))
+        if new:
+            self.edits.append((place.start(2), place.end(2), quoteattr(new).encode()))
+        elif new is not None:
+            self.edits.append((place.start(), place.end(), b""))
 
     def _end(self, _: str) -> None:
         one = self._open[-1]
