@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import wait
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -246,6 +247,23 @@ def test_work_stops_where_it_is(faulty: Bench) -> None:
     with pytest.raises(Cancelled):
         running.result(5)
     assert faulty.workers.room(urgent=False)
+
+
+def test_what_was_stopped_is_not_begun_again_when_its_worker_dies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither what was at work, in a worker that hangs and does not hear of it, nor what waited behind that."""
+    monkeypatch.setattr(sys, "path", [*sys.path, str(Path(__file__).parent)])
+    bench, begun = Bench(replace(FAULTY, attempts=2)), threading.Event()
+    try:
+        hangs = bench.submit(PIXELS, "hang", on_progress=lambda _: begun.set())
+        assert begun.wait(30)
+        waits = bench.submit(PIXELS, "slow:60", urgent=True)
+        hangs.stop()
+        waits.stop()
+        assert [type(ticket.exception(30)) for ticket in (hangs, waits)] == [Cancelled, Cancelled]
+        assert bench.workers.lost == 0
+        assert np.array_equal(bench.restore(PIXELS, "copy"), PIXELS)
+    finally:
+        bench.close()
 
 
 def test_a_worker_killed_from_outside_while_idle_is_replaced(faulty: Bench) -> None:

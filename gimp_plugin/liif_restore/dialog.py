@@ -8,7 +8,7 @@ gi.require_version("GimpUi", "3.0")
 gi.require_version("Gtk", "3.0")
 
 from gi.repository import Gimp, GimpUi, GObject, Gtk  # noqa: E402
-from models import SLOWER, is_slower, offered  # noqa: E402
+from models import AUTO, SLOWER, is_slower, offered  # noqa: E402
 from order import Refusal  # noqa: E402
 from parts import flat, takes_pixels  # noqa: E402
 from preview import Preview  # noqa: E402
@@ -39,7 +39,7 @@ def ask(procedure, config, image, drawables, order_of, title):
     label, row, choice = _model_row(config)
     layer = _shown(image, drawables)
     if layer is not None:
-        preview = Preview(layer, lambda: order_of(config), lambda names: _offer(choice, names))
+        preview = Preview(layer, lambda: order_of(config), lambda *models: _offer(choice, *models))
         preview.set_border_width(12)
         content.pack_start(preview, False, False, 0)
     dialog.fill_box("size", list(BEFORE_MODEL))
@@ -100,12 +100,12 @@ def _model_row(config):
     return label, row, choice
 
 
-def _offer(choice, names):
-    """Fills the list with what the engine has."""
+def _offer(choice, names, own=AUTO):
+    """Fills the list with what the engine has, and its own model among it."""
     chosen = choice.get_child().get_text()
     rows = choice.get_model()
     rows.clear()
-    for row in offered(names):
+    for row in offered(names, own):
         rows.append(row)
     # GTK may empty the field with the list.
     if choice.get_child().get_text() != chosen:

@@ -42,6 +42,9 @@ Pixels = NDArray[np.uint8]
 #: Called with the share of the work done, 0 to 1, and what is being done; what it raises ends the work.
 OnProgress = Callable[[float, str], None]
 
+#: The largest scale: beyond it even the smallest patch has more answers than can be asked for in a minute or two.
+MOST_SCALE = patch.MOST_ANSWERS**0.5 / patch.SMALLEST_PATCH
+
 #: What part of the time each step takes, by measurement.
 STEPS = {
     "Reading the file": 0.02,
@@ -122,7 +125,7 @@ def explain(
         path: a picture file; nothing is written to it.
         at: (x, y, width, height) in pixels of the picture as displayed, where to look; by default where most was
             damaged and most was changed. Of a large place, the patch within it for which that is true.
-        scale: output per input pixel, at least 1.
+        scale: output per input pixel, 1 to 16.
         engine: what restores, or a model's name.
         consistent: whether to move the result into the file's quantisation intervals; at scale 1 only.
         limits: what is refused as too large.
@@ -136,6 +139,9 @@ def explain(
     try:
         steps.begin("Reading the file")
         Target(scale=scale)  # refuses a scale below 1
+        if scale > MOST_SCALE:
+            remedy = f"Use --scale {MOST_SCALE:g} or less; what compression destroyed is the same at every scale."
+            raise UsageError(f"a scale of {scale:g} is too large to explain", remedy=remedy)
         region = None if at is None else Rect(at[1], at[1] + at[3], at[0], at[0] + at[2])
         picture = subject.read(path, scale=scale, region=region, limits=limits)
         region = None if region is None else _checked(region, picture)
@@ -152,7 +158,7 @@ def explain(
             result = consistency.project(picture.stored, result)
         reduced = _reduced(result, picture.pixels)
         loss = None if picture.stored is None else expected_loss(picture.stored.luma)
-        place = patch.choose(picture, reduced, loss, region)
+        place = patch.choose(picture, reduced, loss, region, largest=patch.largest_side(scale))
     except LiifError as error:
         raise error.at(path) from error.__cause__
 

@@ -37,7 +37,7 @@ def explain(
     at: Annotated[
         str | None, typer.Option(metavar="X,Y,W,H", help="Where to look, in the picture's pixels (default: worst hit).")
     ] = None,
-    scale: Annotated[float, typer.Option(help="Output per input pixel, at least 1.")] = 2.0,
+    scale: Annotated[float, typer.Option(help="Output per input pixel, 1 to 16.")] = 2.0,
     model: Annotated[
         str | None, typer.Option(help="auto, a shipped name (see `liif models`) or a checkpoint's path.")
     ] = None,
@@ -145,7 +145,13 @@ def _explain(
     from liif_engine.lab.explain import explain
     from liif_engine.restore import Engine
 
-    engine = Engine(model or settings.model, device=device or settings.device, precision=settings.precision)
+    megabytes = settings.memory_megabytes
+    engine = Engine(
+        model or settings.model,
+        device=device or settings.device,
+        precision=settings.precision,
+        memory_bytes=None if megabytes is None else megabytes * 1_000_000,
+    )
     limits = Limits(max_pixels=int(settings.max_megapixels * 1e6))
     return explain(file, at=place, scale=scale, engine=engine, consistent=consistent, limits=limits, on_progress=report)
 

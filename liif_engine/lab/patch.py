@@ -16,12 +16,31 @@ Pixels = NDArray[np.uint8]
 #: Side of the patch that is chosen, of the largest one taken as asked for, and of the smallest [input pixels].
 PATCH, LARGEST_PATCH, SMALLEST_PATCH = 16, 32, 8
 
+#: The most pixels of the result that a patch becomes: each is asked for some hundred times, and what led to its answer
+#: is kept in memory, 34 KB by measurement.
+MOST_ANSWERS = 1 << 14
+
 #: So far from the border a patch is chosen [input pixels].
 MARGIN = 24
 
 
-def choose(picture: Subject, reduced: Pixels, loss: NDArray[np.float32] | None, region: Rect | None) -> Rect:
-    """The patch that was asked for, or else the most damaged and the most changed, in the window's pixels."""
+def largest_side(scale: float) -> int:
+    """How large a patch may be at a scale [input pixels]."""
+    return max(min(LARGEST_PATCH, int(MOST_ANSWERS**0.5 / scale)), SMALLEST_PATCH)
+
+
+def choose(
+    picture: Subject, reduced: Pixels, loss: NDArray[np.float32] | None, region: Rect | None, *, largest: int
+) -> Rect:
+    """The patch that was asked for, or else the most damaged and the most changed, in the window's pixels.
+
+    Args:
+        picture: the window.
+        reduced: its result in its own size.
+        loss: of each block; None: unknown.
+        region: what was asked for, in the picture's pixels; None: nothing.
+        largest: a patch's longest side, from `largest_side`.
+    """
     window, (height, width) = picture.window, picture.pixels.shape[:2]
     if region is None:
         # Where the patch has surroundings to see, if there is such a place.
@@ -30,7 +49,7 @@ def choose(picture: Subject, reduced: Pixels, loss: NDArray[np.float32] | None, 
     else:
         top, left = max(region.top - window.top, 0), max(region.left - window.left, 0)
         place = Rect(top, min(region.bottom - window.top, height), left, min(region.right - window.left, width))
-        if place.height <= LARGEST_PATCH and place.width <= LARGEST_PATCH:
+        if max(place.height, place.width) <= largest:
             rows = _grown(place.top, place.bottom, height, SMALLEST_PATCH)
             columns = _grown(place.left, place.right, width, SMALLEST_PATCH)
             return Rect(*rows, *columns)
@@ -39,7 +58,7 @@ def choose(picture: Subject, reduced: Pixels, loss: NDArray[np.float32] | None, 
     phase = displayed_phase(picture) or (0, 0)
     if loss is not None:
         weight = weight * _means(spread(loss, picture))
-    side_y, side_x = min(PATCH, height), min(PATCH, width)
+    side_y, side_x = min(PATCH, largest, height), min(PATCH, largest, width)
     best, patch = -1.0, Rect(0, side_y, 0, side_x)
     for top in _starts(place.top, place.bottom, height, phase[0], side_y):
         for left in _starts(place.left, place.right, width, phase[1], side_x):

@@ -26,18 +26,28 @@ def alternation(pixels: NDArray[Any]) -> float:
     Returns:
         0 where all is flat, 2 for a chequer of black and white pixels.
     """
-    full = FULL_SCALE[pixels.dtype.name]
-    largest = 0.0
-    for top in range(0, pixels.shape[0], BLOCK):
-        # A row more than the block has, for the step to the next block; in bands, so that no large copy is made.
-        band = pixels[top : top + BLOCK + 1].astype(np.float32)
-        across = np.abs(np.diff(band[:BLOCK], axis=1)).max(-1).sum(0)  # (W - 1,)
-        down = np.abs(np.diff(band, axis=0)).max(-1).sum(0)  # (W,)
-        steps = max(min(BLOCK, len(band) - 1), 1)
-        for left in range(0, pixels.shape[1], BLOCK):
-            here = slice(left, left + BLOCK)
-            mean = float(down[here].mean()) / steps
-            if across[here].size:
-                mean += float(across[here].mean()) / min(BLOCK, len(band))
-            largest = max(largest, mean)
-    return largest / full
+    rows, columns = (-(-side // BLOCK) for side in pixels.shape[:2])
+    across = _means(_steps(pixels[:, :-1], pixels[:, 1:]), rows, columns)
+    down = _means(_steps(pixels[:-1], pixels[1:]), rows, columns)
+    return float((across + down).max()) / FULL_SCALE[pixels.dtype.name]
+
+
+def _steps(before: NDArray[Any], after: NDArray[Any]) -> NDArray[Any]:
+    """(H, W) how far two pixels are apart, in the channel in which that is furthest."""
+    apart = np.maximum(before, after) - np.minimum(before, after)  # of bytes without widening them
+    furthest: NDArray[Any] = apart[..., 0]
+    for channel in range(1, apart.shape[-1]):
+        furthest = np.maximum(furthest, apart[..., channel])
+    return furthest
+
+
+def _means(steps: NDArray[Any], rows: int, columns: int) -> NDArray[np.float64]:
+    """(rows, columns) the mean of each block; 0 where a block has no steps."""
+    means = np.zeros((rows, columns))
+    if steps.size:
+        tops, lefts = (np.arange(0, side, BLOCK) for side in steps.shape)
+        wide = np.float32 if steps.dtype.kind == "f" else np.uint32
+        bands = np.stack([steps[top : top + BLOCK].sum(0, dtype=wide) for top in tops])
+        heights, widths = (np.diff([*starts, side]) for starts, side in zip((tops, lefts), steps.shape, strict=True))
+        means[: len(tops), : len(lefts)] = np.add.reduceat(bands, lefts, axis=1) / np.outer(heights, widths)
+    return means

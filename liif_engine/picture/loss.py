@@ -8,6 +8,8 @@ images and the response properties of cortical cells", 1987). An estimate of siz
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,13 +19,24 @@ from liif_engine.picture.coefficients import Component
 SQUARED_FREQUENCY = np.add.outer(np.arange(8) ** 2, np.arange(8) ** 2).astype(np.float32)
 
 
+#: Rows of blocks that are looked at together, so that the coefficients of a large picture need not be held as numbers
+#: with a point, eight times over.
+BAND = 64
+
+
 def expected_loss(component: Component) -> NDArray[np.float32]:
     """The root mean square error to be expected in each block, in grey levels, (rows, columns)."""
-    steps = component.steps.astype(np.float32)
-    rounding = steps**2 / 12
-    small = _activity(component.values)[..., None, None] / np.maximum(SQUARED_FREQUENCY, 1)
-    variance = np.where(component.levels == 0, np.minimum(rounding, small), rounding)
-    loss: NDArray[np.float32] = np.sqrt(variance.mean((2, 3)))
+    rounding = component.steps.astype(np.float32) ** 2 / 12
+    rows = component.levels.shape[0]
+    own = np.concatenate([_own_activity(_rows(component, top, top + BAND).values) for top in range(0, rows, BAND)])
+    activity = _with_neighbours(own)
+    bands = []
+    for top in range(0, rows, BAND):
+        levels = component.levels[top : top + BAND]
+        small = activity[top : top + BAND, :, None, None] / np.maximum(SQUARED_FREQUENCY, 1)
+        variance = np.where(levels == 0, np.minimum(rounding, small), rounding)
+        bands.append(np.sqrt(variance.mean((2, 3))))
+    loss: NDArray[np.float32] = np.concatenate(bands)
     return loss
 
 
@@ -39,9 +52,18 @@ def kept(component: Component) -> NDArray[np.int64]:
     return counts
 
 
-def _activity(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The factor A of a spectrum A / frequency² that fits each block and its eight neighbours, (rows, columns)."""
-    own = (values**2 * SQUARED_FREQUENCY).sum((2, 3)) / 63
+def _rows(component: Component, top: int, bottom: int) -> Component:
+    return replace(component, levels=component.levels[top:bottom])
+
+
+def _own_activity(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The factor A of a spectrum A / frequency² that fits each block alone, (rows, columns)."""
+    activity: NDArray[np.float32] = (values**2 * SQUARED_FREQUENCY).sum((2, 3)) / 63
+    return activity
+
+
+def _with_neighbours(own: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The same for each block together with its eight neighbours."""
     padded = np.pad(own, 1, mode="edge")
     windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3))
     mean: NDArray[np.float32] = windows.mean((2, 3))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import stat
 import tempfile
 import threading
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from liif_engine.errors import WorkerError
 from liif_engine.model_names import like
 from liif_engine.workers.freight import Freight, unpacked
 from liif_engine.workers.inside import Inside, in_words
@@ -159,12 +161,22 @@ class _Mouth:
 
 
 def unpack_model(model: Checkpoint) -> str:
-    """A checkpoint's path on this machine, written there unless it is there with the same content."""
+    """A checkpoint's path on this machine, written there unless it is there with the same content.
+
+    Raises:
+        WorkerError: another user could put something else there.
+    """
     digest = hashlib.sha256(model.data).hexdigest()
-    folder = Path(tempfile.gettempdir()) / f"liif-restore-models-{os.getuid() if hasattr(os, 'getuid') else 0}" / digest
+    user = os.getuid() if hasattr(os, "getuid") else 0
+    base = Path(tempfile.gettempdir()) / f"liif-restore-models-{user}"
+    base.mkdir(exist_ok=True, mode=0o700)
+    found = base.lstat()
+    if not stat.S_ISDIR(found.st_mode) or (hasattr(os, "getuid") and (found.st_uid != user or found.st_mode & 0o022)):
+        raise WorkerError(f"{base} on {platform.node()} is not a folder of this user alone", remedy="Delete it.")
+    folder = base / digest
     path = folder / model.name
     if not path.exists() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder.mkdir(exist_ok=True, mode=0o700)
         new = path.with_name(f"{model.name}.{os.getpid()}.new")
         new.write_bytes(model.data)
         new.replace(path)

@@ -15,6 +15,7 @@ from liif_engine.errors import LiifError, WorkerError
 from liif_engine.model_names import plain
 from liif_engine.workers.actor import Actor, Brought, Checkpoint
 from liif_engine.workers.freight import Parcel
+from liif_engine.workers.inside import in_words
 from liif_engine.workers.work import Do, Ended, FromWorker, Report, ToWorker, WorkerSettings
 
 log = logging.getLogger(__name__)
@@ -127,26 +128,26 @@ class ActorLink:
     def _send_for_ever(self) -> None:
         while (message := self._outbox.get()) is not None:
             try:
-                self._call("tell", self._packed(message) if isinstance(message, Do) else message)
-            except LiifError as error:
-                if isinstance(message, Do):
-                    self._answer(message.number, error)
+                sent = self._packed(message) if isinstance(message, Do) else message
+                if sent is not None:
+                    self._call("tell", sent)
             except Exception as error:
                 self._fault = first_line(error)
                 self.kill()
 
-    def _packed(self, message: Do) -> Brought:
+    def _packed(self, message: Do) -> Brought | None:
+        """A message with its freight; None for work that is answered here, since it never goes on its way."""
         started = time.monotonic()
-        parcel = Parcel(message.work)
+        try:
+            parcel = Parcel(message.work)
+        except Exception as error:  # of this work alone, whose pixels go as soon as nobody waits for them any more
+            self._arrived.append((Ended(message.number, Report(), None, in_words(error)), None))
+            return None
         self._parcels[message.number] = parcel, started
         freight = parcel.freight
         # What the names mean is known here alone.
         bare = replace(message, work=replace(freight.work))
         return Brought(bare, freight, self._models.get(message.work.model))
-
-    def _answer(self, number: int, error: LiifError) -> None:
-        """Ends work here that never went on its way."""
-        self._arrived.append((Ended(number, Report(), None, error), None))
 
     def _open(self, message: FromWorker, data: Any) -> FromWorker:
         """A message as the supervisor expects it; a result is put where it belongs first."""

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -23,7 +24,8 @@ from liif_engine.errors import Cancelled, LiifError, OutputExistsError, WorkerEr
 from liif_engine.file import restore_file
 from liif_engine.network import checkpoint
 from liif_engine.target import Target
-from liif_engine.workers import Answer, FileWork, WorkerSettings, start
+from liif_engine.workers import Answer, FileWork, PixelWork, WorkerSettings, start
+from liif_engine.workers.actor import Checkpoint, unpack_model
 from liif_engine.workers.cluster import slots_of
 from tests.archive.test_archive import draw, results
 from tests.conftest import NODE, picture, tiny_network
@@ -195,6 +197,15 @@ def test_a_person_goes_ahead_and_work_stops_where_it_is(faulty: Any) -> None:
     assert all(isinstance(ticket.exception(30), Cancelled) for ticket in slow)
 
 
+def test_pixels_that_have_gone_before_they_went_on_their_way_cost_no_worker(faulty: Any) -> None:
+    """As those of a tile whose picture was cancelled while the way was busy."""
+    before = [row["restarts"] for row in faulty.status()]
+    work = PixelWork("liif-gone", "liif-gone", (5, 7, 3), "u8", (7, 5), model="copy")
+    assert "liif-gone" in str(faulty.submit(work).exception(60))
+    assert submit(faulty, "copy", 20).result(60).width == 40
+    assert [row["restarts"] for row in faulty.status()] == before
+
+
 def test_errors_name_the_file_of_this_machine_and_nothing_is_overwritten(faulty: Any, tmp_path: Path) -> None:
     source = draw(tmp_path / "a.jpg", 1)
     taken = draw(tmp_path / "b.jpg", 2)
@@ -224,6 +235,17 @@ def test_errors_name_the_file_of_this_machine_and_nothing_is_overwritten(faulty:
 def test_workers_of_a_node(resources: dict[str, float], device: str, workers: list[tuple[int, int]]) -> None:
     found = slots_of({"NodeID": "n", "Resources": resources}, device)
     assert [(slot.cpus, slot.gpus) for slot in found] == workers
+
+
+def test_a_checkpoint_is_put_where_nobody_else_can_exchange_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    path = Path(unpack_model(Checkpoint("own.safetensors", b"weights")))
+    assert path.read_bytes() == b"weights"
+    (base,) = tmp_path.iterdir()
+    assert base.stat().st_mode & 0o777 == 0o700
+    base.chmod(0o777)
+    with pytest.raises(WorkerError, match="not a folder of this user alone"):
+        unpack_model(Checkpoint("own.safetensors", b"weights"))
 
 
 def test_ray_is_not_loaded_unless_asked_for() -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from liif_engine import Engine
 from liif_engine.errors import InputError, LiifError, UnsupportedError, UsageError
-from liif_engine.lab import ablation, attribution, subject
+from liif_engine.lab import ablation, attribution, patch, subject
 from liif_engine.lab.attribution import Attribution
 from liif_engine.lab.blocks import displayed_phase, spread
 from liif_engine.lab.explain import Explanation, explain
@@ -176,7 +176,11 @@ def test_the_patch_lies_where_it_was_asked_for(engine: Engine, jpeg: Path) -> No
 
 @pytest.mark.parametrize(
     ("at", "scale", "words"),
-    [((96, 0, 8, 8), 2, "nothing of 96,0,8,8 lies in the picture, which is 96x72"), (None, 0.5, "scale must be")],
+    [
+        ((96, 0, 8, 8), 2, "nothing of 96,0,8,8 lies in the picture, which is 96x72"),
+        (None, 0.5, "scale must be"),
+        (None, 16.5, "too large to explain"),
+    ],
 )
 def test_places_and_scales_that_make_no_sense_are_refused(
     engine: Engine, jpeg: Path, at: tuple[int, int, int, int] | None, scale: float, words: str
@@ -184,6 +188,17 @@ def test_places_and_scales_that_make_no_sense_are_refused(
     with pytest.raises(UsageError, match=words) as refused:
         explain(jpeg, engine=engine, at=at, scale=scale)
     assert refused.value.path == jpeg
+
+
+@pytest.mark.parametrize("scale", [1, 2, 4, 7.3, 16])
+def test_a_patch_has_no_more_answers_at_a_large_scale(jpeg: Path, scale: float) -> None:
+    """What is kept for each of them would fill the memory."""
+    found = subject.read(jpeg, scale=scale)
+    largest = patch.largest_side(scale)
+    assert largest**2 * scale**2 <= patch.MOST_ANSWERS
+    for region in (None, Rect(8, 40, 8, 40)):
+        place = patch.choose(found, found.pixels, None, region, largest=largest)
+        assert 8 <= max(place.height, place.width) <= largest
 
 
 def test_pictures_that_cannot_be_explained_are_refused_in_words(engine: Engine, tmp_path: Path) -> None:

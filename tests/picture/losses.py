@@ -16,13 +16,17 @@ from PIL import ExifTags, Image, ImageOps
 from liif_engine.errors import LiifError
 from liif_engine.picture import image_file
 from liif_engine.picture.image_file import Limits, Metadata, Picture, xmp
+from liif_engine.picture.image_file.placement import Placement
 
 #: Tags that a restoration corrects, and those of the stale thumbnail's directory.
 _CORRECTED = {0x0100, 0x0101, 0x0112, 0xA002, 0xA003, 0x9214, 0xA214, 0xA20E, 0xA20F, 0x8769, 0x8825, 0xA005}
-#: TIFF's orientation, whose new value the tests of the room check.
-_CORRECTED_PIECES = {"<TAG 274>"}
+#: TIFF's orientation and PNG's canvas, whose new values the tests of their rooms check.
+_CORRECTED_PIECES = {"<TAG 274>", "caNv", "vpAg", "oFFs", "sCAL"}
 _RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
 _CORRECTED_XMP = ("Orientation", "ImageWidth", "ImageLength", "PixelXDimension", "PixelYDimension", "Thumbnails")
+#: Where regions and panoramas lie in the picture.
+_CORRECTED_XMP += ("Area#}x", "Area#}y", "Area#}w", "Area#}h", "Dimensions#}w", "Dimensions#}h", "Region#}Rectangle")
+_CORRECTED_XMP += ("Pixels", "RectLeft", "RectTop", "RectWidth", "RectHeight", "}rbX", "}rbY", "}rbW", "}rbH", "}rbRx")
 
 
 def losses(source: Path, result: Path, *, allow_truncated: bool = False) -> list[str]:
@@ -143,7 +147,7 @@ def _tags(block: bytes) -> set[tuple[str, int, str]]:
 
 def _unreadable(packet: bytes | None) -> bool:
     try:
-        xmp.edited(packet, correction=xmp.Correction(1, 1, 1, 1, True))
+        xmp.edited(packet, correction=xmp.Correction(Placement(1, (1, 1), (1, 1)), True))
     except xmp.BadPacket:
         return True
     return False

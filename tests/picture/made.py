@@ -41,8 +41,13 @@ def gradient(height: int, width: int, channels: int = 3, dtype: type = np.uint8)
     return np.clip(full, 0, np.iinfo(dtype).max).astype(dtype)
 
 
-def exif(main: Tags, *, sub: Tags | None = None, thumbnail: bytes | None = None, order: str = "<") -> bytes:
-    """A TIFF structure: the main directory, the EXIF directory, a thumbnail's directory with its bytes at the end."""
+def exif(
+    main: Tags, *, sub: Tags | None = None, thumbnail: bytes | None = None, small: Tags | None = None, order: str = "<"
+) -> bytes:
+    """A TIFF structure: the main directory, the EXIF directory, a thumbnail's directory with its bytes at the end.
+
+    `small` are other tags of the thumbnail's directory.
+    """
     data = bytearray((b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", 8))
     entries = dict(main)
     if sub is not None:
@@ -56,7 +61,8 @@ def exif(main: Tags, *, sub: Tags | None = None, thumbnail: bytes | None = None,
         next_place = 8 + 2 + 12 * len(entries)
         data[next_place : next_place + 4] = struct.pack(order + "I", len(data))
         place = len(data)
-        _directory(data, {0x0103: (SHORT, 6), 0x0201: (LONG, 0), 0x0202: (LONG, len(thumbnail))}, order)
+        own = {0x0103: (SHORT, 6), 0x0201: (LONG, 0), 0x0202: (LONG, len(thumbnail))}
+        _directory(data, own | dict(small or {}), order)
         offset_place = data.index(struct.pack(order + "HHI", 0x0201, LONG, 1), place) + 8
         data[offset_place : offset_place + 4] = struct.pack(order + "I", len(data))
         data += thumbnail

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from liif_engine.errors import UnsupportedError
-from liif_engine.picture import coefficients, consistency, damage, image_file
-from liif_engine.picture.coefficients import Coefficients, as_blocks
+from liif_engine.picture import coefficients, consistency, damage, image_file, loss
+from liif_engine.picture.coefficients import Coefficients, Component, as_blocks
 from liif_engine.picture.consistency import agreement, displayed_view, project, stored_view
 from liif_engine.picture.loss import expected_loss, kept, survivors
 
@@ -130,6 +130,15 @@ def test_the_levels_of_what_was_a_jpeg_are_told_from_its_pixels(tmp_path: Path) 
     told = coefficients.from_pixels(cut[..., 0].astype(np.float32), (5, 3), 50)
     np.testing.assert_array_equal(told.luma.levels, stored.luma.levels[1:, 1:])
     assert agreement(told, cut).share == 1
+
+
+def test_expected_loss_is_the_same_however_it_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = np.random.default_rng(0)
+    levels = (draw.integers(-3, 4, (7, 5, 8, 8)) * draw.integers(0, 2, (7, 5, 8, 8))).astype(np.int16)
+    component = Component(levels, draw.integers(1, 60, (8, 8)))
+    whole = expected_loss(component)
+    monkeypatch.setattr(loss, "BAND", 2)
+    np.testing.assert_allclose(expected_loss(component), whole, rtol=1e-6)
 
 
 def test_expected_loss_follows_the_true_one(tmp_path: Path) -> None:

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import ExifTags, Image
 
 from liif_engine.picture.image_file import exif as exif_block
+from liif_engine.picture.image_file.exif import Thumbnail
 from liif_engine.picture.image_file.source import upright
 
 from .made import ASCII, LONG, RATIONAL, SHORT, UNDEFINED, Tags, exif
@@ -28,6 +29,10 @@ SUB = {0xA002: (SHORT, 40), 0xA003: (LONG, 30), 0x927C: (UNDEFINED, b"maker note
 
 def no_thumbnail(_: int) -> None:
     return None
+
+
+def fresh_thumbnail(_: int) -> Thumbnail:
+    return Thumbnail(b"\xff\xd8 fresh \xff\xd9", 16, 12)
 
 
 def corrected(block: bytes, *, width: int = 80, height: int = 60, upright: bool = True) -> bytes:
@@ -78,9 +83,9 @@ def test_a_stale_thumbnail_is_replaced() -> None:
     Image.new("RGB", (16, 12), (200, 10, 10)).save(fresh, "JPEG")
     rooms: list[int] = []
 
-    def make(most: int) -> bytes:
+    def make(most: int) -> Thumbnail:
         rooms.append(most)
-        return fresh.getvalue()
+        return Thumbnail(fresh.getvalue(), 16, 12)
 
     result, notes = exif_block.corrected(block, width=80, height=60, upright=True, make_thumbnail=make)
     assert notes == []
@@ -93,13 +98,40 @@ def test_a_stale_thumbnail_is_replaced() -> None:
     assert old not in result
 
 
+@pytest.mark.parametrize("behind", [b"", b"data of the camera"], ids=["last", "before other data"])
+def test_a_thumbnails_directory_tells_the_size_of_the_fresh_one(behind: bytes) -> None:
+    small = {0x0100: (LONG, 512), 0x0101: (SHORT, 384)}
+    block = exif(MAIN, thumbnail=b"\xff\xd8" + bytes(900) + b"\xff\xd9", small=small) + behind
+    result, notes = exif_block.corrected(block, width=80, height=60, upright=True, make_thumbnail=fresh_thumbnail)
+    told = Image.Exif()
+    told.load(result)
+    directory = told.get_ifd(ExifTags.IFD.IFD1)
+    assert (directory[0x0100], directory[0x0101], notes) == (16, 12, [])
+
+
+def test_a_thumbnail_that_holds_its_own_directory_is_none() -> None:
+    block = bytearray(exif(MAIN, thumbnail=b"\xff\xd8" + bytes(50) + b"\xff\xd9"))
+    entry = block.index(struct.pack("<HHI", 0x0201, LONG, 1))
+    main = block.index(b"A camera maker")
+    block[main : main + 2] = b"\xff\xd8"
+    block[entry + 8 : entry + 12] = struct.pack("<I", main)
+    block[entry + 20 : entry + 24] = struct.pack("<I", len(block) - main)
+    result, notes = exif_block.corrected(
+        bytes(block), width=80, height=60, upright=True, make_thumbnail=fresh_thumbnail
+    )
+    assert notes == ["the EXIF thumbnail was damaged and was removed"]
+    assert not exif_block.has_thumbnail(result)
+    assert len(result) == len(block)
+
+
 def test_a_thumbnail_that_does_not_fit_in_front_of_other_data_is_removed_and_said() -> None:
     old = b"\xff\xd8 old thumbnail \xff\xd9"
     block = exif(MAIN, thumbnail=old) + b"data of the camera behind the thumbnail"
-    fresh = b"\xff\xd8" + bytes(500)
-    result, notes = exif_block.corrected(
-        block, width=80, height=60, upright=True, make_thumbnail=lambda most: fresh if most >= len(fresh) else None
-    )
+
+    def make(most: int) -> Thumbnail | None:
+        return Thumbnail(b"\xff\xd8" + bytes(500), 16, 12) if most >= 502 else None
+
+    result, notes = exif_block.corrected(block, width=80, height=60, upright=True, make_thumbnail=make)
     assert notes == ["the EXIF thumbnail was removed: a fresh one does not fit in its place"]
     assert not exif_block.has_thumbnail(result)
     assert b"old thumbnail" not in result
@@ -121,7 +153,7 @@ def test_a_wrong_offset_of_the_thumbnail_costs_nothing_else() -> None:
     entry = block.index(struct.pack("<HHI", 0x0201, LONG, 1))
     block[entry + 8 : entry + 12] = struct.pack("<I", block.index(note))
     result, notes = exif_block.corrected(
-        bytes(block), width=80, height=60, upright=True, make_thumbnail=lambda _: b"\xff\xd8 fresh \xff\xd9"
+        bytes(block), width=80, height=60, upright=True, make_thumbnail=fresh_thumbnail
     )
     assert notes == ["the EXIF thumbnail was damaged and was removed"]
     assert not exif_block.has_thumbnail(result)
@@ -184,7 +216,12 @@ def test_a_broken_block_never_fails(data: st.DataObject) -> None:
         block[data.draw(st.integers(0, len(block) - 1))] = data.draw(st.integers(0, 255))
     cut = bytes(block[: data.draw(st.integers(0, len(block)))])
     result, _ = exif_block.corrected(
-        cut, width=80, height=60, upright=True, make_thumbnail=lambda most: bytes(min(most, 50)), before=(30, 40)
+        cut,
+        width=80,
+        height=60,
+        upright=True,
+        make_thumbnail=lambda most: Thumbnail(bytes(min(most, 50)), 16, 12),
+        before=(30, 40),
     )
     assert len(result) >= len(cut) - len(b"\xff\xd8 thumbnail \xff\xd9")
 

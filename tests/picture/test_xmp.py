@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liif_engine.picture.image_file import Marker, xmp
+from liif_engine.picture.image_file import Marker, xmp, xmp_regions
+from liif_engine.picture.image_file.placement import Placement
 from liif_engine.picture.image_file.xmp import BadPacket, Correction, edited, find_marker
 
 from .made import MARKER, XMP
 
-CORRECTION = Correction(width=62, height=46, scale_x=2.0, scale_y=2.0, upright=True)
+CORRECTION = Correction(Placement(1, (31, 23), (62, 46)), upright=True)
 RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
 TIFF = "{http://ns.adobe.com/tiff/1.0/}"
 
@@ -70,39 +71,47 @@ def test_properties_as_elements_and_panoramas() -> None:
         b' xmlns:e="http://ns.adobe.com/exif/1.0/" xmlns:G="http://ns.google.com/photos/1.0/panorama/">'
         b"<e:PixelXDimension>31</e:PixelXDimension><e:PixelYDimension> 23 </e:PixelYDimension>"
         b"<G:FullPanoWidthPixels>1000</G:FullPanoWidthPixels><G:CroppedAreaTopPixels>7.0</G:CroppedAreaTopPixels>"
+        b"<G:LargestValidInteriorRectHeight>500</G:LargestValidInteriorRectHeight>"
         b"</rdf:Description></rdf:RDF>"
     )
-    result = edited(packet, correction=replace(CORRECTION, scale_y=3.0))
+    result = edited(packet, correction=Correction(Placement(1, (31, 23), (62, 69)), upright=True))
     assert result == (
         packet.replace(b">31<", b">62<")
-        .replace(b"> 23 <", b">46<")
+        .replace(b"> 23 <", b">69<")
         .replace(b">1000<", b">2000<")
         .replace(b"7.0", b"21")
+        .replace(b">500<", b">1500<")
     )
 
 
-@pytest.mark.parametrize(
-    "size",
-    [
-        '<r:AppliedToDimensions stDim:w="40" stDim:h="30" stDim:unit="pixel"/>',
-        '<r:AppliedToDimensions rdf:parseType="Resource"><stDim:w>40</stDim:w><stDim:h>30</stDim:h>'
-        "<stDim:unit>pixel</stDim:unit></r:AppliedToDimensions>",
-        '<r:AppliedToDimensions><rdf:Description stDim:w="40" stDim:h="30"/></r:AppliedToDimensions>',
-    ],
-)
-@pytest.mark.parametrize("turned", [False, True])
-def test_regions_were_marked_on_a_picture_of_the_new_size(size: str, turned: bool) -> None:
+def test_the_size_of_paper_is_no_size_of_a_picture() -> None:
     packet = (
-        f'<rdf:RDF xmlns:rdf="{xmp.RDF}"><rdf:Description rdf:about="" xmlns:r="{xmp.REGIONS}"'
-        f' xmlns:stDim="{xmp.DIMENSIONS}"><r:Regions rdf:parseType="Resource">{size}</r:Regions>'
-        '<r:Paper stDim:w="40" stDim:h="30"/></rdf:Description></rdf:RDF>'
+        f'<rdf:RDF xmlns:rdf="{xmp.RDF}"><rdf:Description rdf:about="" xmlns:r="{xmp_regions.WORKING_GROUP}"'
+        f' xmlns:stDim="{xmp_regions.DIMENSIONS}"><r:Paper stDim:w="40" stDim:h="30"/></rdf:Description></rdf:RDF>'
     ).encode()
-    correction = xmp.Correction(80, 90, 2.0, 3.0, True, turned)
-    result = xmp.edited(packet, correction=correction) or b""
-    expected = size if turned else size.replace("40", "80").replace("30", "90")
-    assert expected.encode() in result
-    assert b'<r:Paper stDim:w="40" stDim:h="30"/>' in result
-    assert len(result) == len(packet)
+    assert edited(packet, correction=CORRECTION) == packet
+
+
+def test_words_that_look_like_an_attribute_stay() -> None:
+    packet = XMP.replace(
+        b' tiff:Orientation="6"', b""" dc:note="it said tiff:Orientation='6' once" tiff:Orientation="6\""""
+    )
+    result = edited(packet, correction=CORRECTION)
+    assert result is not None
+    description = tree(result).find(f".//{RDF}Description")
+    assert description is not None
+    assert description.get(TIFF + "Orientation") == "1"
+    assert b"it said tiff:Orientation='6' once" in result
+
+
+@pytest.mark.parametrize("many", ["elements", "attributes"])
+def test_a_packet_of_too_many_parts_is_not_looked_at(many: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(xmp, "MOST_PARTS", 1000)
+    names = " ".join(f'dc:a{number}=""' for number in range(1000))
+    part = "<dc:a/>" * 1000 if many == "elements" else f"<dc:a {names}/>"
+    packet = XMP.replace(b"   <dc:creator>", part.encode() + b"<dc:creator>")
+    with pytest.raises(BadPacket, match="more than 1,000"):
+        edited(packet, correction=CORRECTION, marker=MARKER)
 
 
 def test_an_element_of_one_tag_takes_nothing_else_with_it() -> None:
@@ -121,7 +130,9 @@ def test_a_thumbnail_of_the_old_pixels_goes() -> None:
         b'<xap:Thumbnails xmlns:xap="http://ns.adobe.com/xap/1.0/"><rdf:Alt><rdf:li>old</rdf:li></rdf:Alt>'
         b"</xap:Thumbnails>  </rdf:Description>",
     )
-    assert edited(packet, correction=replace(CORRECTION, upright=False, width=31)) == XMP
+    assert (
+        edited(packet, correction=replace(CORRECTION, upright=False, placement=Placement(1, (31, 23), (31, 23)))) == XMP
+    )
 
 
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])

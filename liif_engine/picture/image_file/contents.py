@@ -138,6 +138,7 @@ class Metadata:
         coding: how the pixels were stored where the result must follow, such as ``RGB`` in a JPEG file.
         turned: the pixels were turned to be upright, so orientation tags in `exif` and `xmp` are stale. The rooms set
             it only where the format itself turns pictures (HEIF); for `Header.orientation` it is set for them.
+        orientation: of EXIF, 1 to 8, that was applied to the pixels; set for the rooms, from `Header.orientation`.
         bound_to_home: what decides colour or meaning and has no place in another format, in words; a result in
             another format is refused because of it.
         notes: what no result can carry, found while reading.
@@ -158,6 +159,7 @@ class Metadata:
     loop: int | None = None
     coding: str = ""
     turned: bool = False
+    orientation: int = 1
     bound_to_home: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 

@@ -10,6 +10,7 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import NamedTuple
 
 from liif_engine.picture.image_file.placement import Placement
 
@@ -30,8 +31,17 @@ _JPEG = b"\xff\xd8"
 #: An EXIF block in a JPEG file, whose segment holds 65533 bytes with the prefix of 6.
 MOST_IN_JPEG = 65533 - 6
 
-#: From a limit in bytes to a thumbnail as JPEG, or None if none is that small.
-MakeThumbnail = Callable[[int], bytes | None]
+
+class Thumbnail(NamedTuple):
+    """A small copy of a picture: a JPEG file and its size in pixels."""
+
+    data: bytes
+    width: int
+    height: int
+
+
+#: From a limit in bytes to a thumbnail, or None if none is that small.
+MakeThumbnail = Callable[[int], Thumbnail | None]
 
 
 @dataclass(frozen=True)
@@ -102,15 +112,19 @@ def corrected(
             _patch(data, directory.find(ORIENTATION), 1)
             if placement.swaps:
                 _swap_density(data, directory)
-        for entry in directory.entries:
-            if entry.tag in WIDTH_TAGS:
-                _patch(data, entry, width)
-            elif entry.tag in HEIGHT_TAGS:
-                _patch(data, entry, height)
+        _patch_sides(data, directory, width, height)
         if directory.name == "exif" and placement.moves:
             _move_subject(data, directory, placement)
             _resize_sensor(data, directory, placement)
     return bytes(data), notes
+
+
+def _patch_sides(data: bytearray, directory: _Directory, width: int, height: int) -> None:
+    for entry in directory.entries:
+        if entry.tag in WIDTH_TAGS:
+            _patch(data, entry, width)
+        elif entry.tag in HEIGHT_TAGS:
+            _patch(data, entry, height)
 
 
 def _swap_density(data: bytearray, directory: _Directory) -> None:
@@ -173,7 +187,8 @@ def _replace_thumbnail(data: bytearray, directory: _Directory, make_thumbnail: M
         return ["the uncompressed EXIF thumbnail was removed"]
     end = offset + length
     # What is no JPEG is something else that a wrong offset leads to, such as a maker note, which must stay.
-    if not 8 <= offset <= end <= len(data) or data[offset : offset + len(_JPEG)] != _JPEG:
+    holds_itself = offset < directory.next_place + 4 and end > directory.entries[0].place - 2
+    if not 8 <= offset <= end <= len(data) or data[offset : offset + len(_JPEG)] != _JPEG or holds_itself:
         _unlink(data)
         return ["the EXIF thumbnail was damaged and was removed"]
     is_last = end >= len(data) - 1
@@ -184,10 +199,11 @@ def _replace_thumbnail(data: bytearray, directory: _Directory, make_thumbnail: M
         _unlink(data)
         return ["the EXIF thumbnail was removed: a fresh one does not fit in its place"]
     if is_last:
-        data[offset:] = fresh
+        data[offset:] = fresh.data
     else:
-        data[offset:end] = fresh.ljust(length, b"\0")
-    _patch(data, length_entry, len(fresh))
+        data[offset:end] = fresh.data.ljust(length, b"\0")
+    _patch(data, length_entry, len(fresh.data))
+    _patch_sides(data, directory, fresh.width, fresh.height)
     return []
 
 

@@ -40,6 +40,7 @@ from liif_engine.picture.image_file.gif_blocks import Blocks, Part
 from liif_engine.picture.image_file.lzw import MOST_INDEXES_PER_BYTE, unpack_what_is_there
 from liif_engine.picture.image_file.palette import Indexed, indexed
 from liif_engine.picture.image_file.shortage import require_pixels, shortage
+from liif_engine.picture.image_file.timing import in_ticks
 
 CAPACITY = Capacity(
     longest_side=65_535,
@@ -123,9 +124,10 @@ def encode(order: Order) -> tuple[bytes, list[str]]:
     bits = _palette_bits(first)
     screen = struct.pack("<HHBBB", order.width, order.height, 0xF0 | bits - 1, 0, _aspect(order.metadata.density))
     parts = [b"GIF89a", screen, _palette_bytes(first), before]
-    for drawing, frame in zip(drawings, frames, strict=True):
-        if animated or drawing.picture.transparent is not None or frame.duration[0]:
-            parts.append(_control(drawing, frame))
+    hundredths = in_ticks((frame.duration for frame in frames), per_second=100, most=0xFFFF)
+    for drawing, duration in zip(drawings, hundredths, strict=True):
+        if animated or drawing.picture.transparent is not None or duration:
+            parts.append(_control(drawing, duration))
         parts.append(_picture_bytes(drawing, None if drawing is drawings[0] else first, interlaced=interlaced))
     return b"".join([*parts, behind, b";", after]), notes
 
@@ -227,10 +229,8 @@ def _drawings(frames: Sequence[Frame], layout: str) -> list[_Drawing]:
     return drawings
 
 
-def _control(drawing: _Drawing, frame: Frame) -> bytes:
+def _control(drawing: _Drawing, hundredths: int) -> bytes:
     """The block that says how long a frame stays and which index is transparent."""
-    numerator, denominator = frame.duration
-    hundredths = min(round(numerator * 100 / (denominator or 100)), 0xFFFF)
     transparent = drawing.picture.transparent
     flags = {Disposal.KEEP: 1, Disposal.CLEAR: 2}[drawing.disposal] << 2 | (transparent is not None)
     return b"!\xf9\x04" + struct.pack("<BHBB", flags, hundredths, transparent or 0, 0)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from fractions import Fraction
+from typing import TypeVar
+
+Number = TypeVar("Number", Fraction, Decimal)
 
 
 @dataclass(frozen=True)
@@ -37,15 +41,20 @@ class Placement:
 
     def point(self, x: int, y: int) -> tuple[int, int]:
         """The pixel in the result that shows what the stored pixel (x, y) shows."""
-        across, down = x + Fraction(1, 2), y + Fraction(1, 2)
+        width, height = map(Fraction, self.before)
+        across, down = self.upright(x + Fraction(1, 2), y + Fraction(1, 2), width, height)
+        scale_x, scale_y = self.scales
+        return _within(across * scale_x, self.after[0]), _within(down * scale_y, self.after[1])
+
+    def upright(self, across: Number, down: Number, width: Number, height: Number) -> tuple[Number, Number]:
+        """Where a place in the stored picture is seen, in any unit; `width` and `height` are the picture's as seen."""
         if self.swaps:
             across, down = down, across
         if self.orientation in {2, 3, 6, 7}:
-            across = self.before[0] - across
+            across = width - across
         if self.orientation in {3, 4, 7, 8}:
-            down = self.before[1] - down
-        scale_x, scale_y = self.scales
-        return _within(across * scale_x, self.after[0]), _within(down * scale_y, self.after[1])
+            down = height - down
+        return across, down
 
     def extent(self, width: int, height: int) -> tuple[int, int]:
         """How wide and high the result shows what is so wide and high as stored."""

@@ -23,6 +23,7 @@ from liif_engine.picture.image_file.png_chunks import Chunks, chunk_bytes
 from liif_engine.picture.image_file.png_filter import filtered
 from liif_engine.picture.image_file.png_pixels import SAMPLES, Part, Plan, decode_part, unpacked_size, with_layout
 from liif_engine.picture.image_file.shortage import require_pixels, shortage
+from liif_engine.picture.image_file.timing import as_small_fraction
 
 #: The standard allows 2**31 - 1 pixels a side; libpng, and with it most viewers, refuses more than a million.
 CAPACITY = Capacity(
@@ -291,5 +292,5 @@ def _background(chunks: Chunks, plan: Plan) -> list[Piece]:
 
 def _frame_control(sequence: int, frame: Frame) -> bytes:
     height, width = frame.pixels.shape[:2]
-    numerator, denominator = frame.duration
+    numerator, denominator = as_small_fraction(frame.duration, most=0xFFFF)
     return struct.pack(">IIIIIHHBB", sequence, width, height, 0, 0, numerator, denominator, 0, 0)

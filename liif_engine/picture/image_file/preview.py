@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from liif_engine.picture.image_file.contents import Frame
-from liif_engine.picture.image_file.exif import MakeThumbnail
+from liif_engine.picture.image_file.exif import MakeThumbnail, Thumbnail
 
 #: EXIF's own size for thumbnails is 160 x 120.
 LONGEST_SIDE = 160  # [pixels]
@@ -18,13 +18,13 @@ _QUALITIES = (85, 70, 50, 30, 15)
 def thumbnail_of(frame: Frame, layout: str) -> MakeThumbnail:
     """A function that draws a frame's thumbnail as a JPEG of at most so many bytes, or gives None."""
 
-    def make(most_bytes: int) -> bytes | None:
+    def make(most_bytes: int) -> Thumbnail | None:
         small = _small(frame, layout)
         for quality in _QUALITIES:
             file = io.BytesIO()
             small.save(file, "JPEG", quality=quality)
             if file.tell() <= most_bytes:
-                return file.getvalue()
+                return Thumbnail(file.getvalue(), *small.size)
         return None
 
     return make

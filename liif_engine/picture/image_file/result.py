@@ -14,7 +14,7 @@ import numpy as np
 
 from liif_engine.errors import LiifError, OutputError, TooLargeError, UnsupportedError, UsageError, printable
 from liif_engine.picture.atomic import write_atomically
-from liif_engine.picture.image_file import density
+from liif_engine.picture.image_file import density, png_canvas
 from liif_engine.picture.image_file import exif as exif_block
 from liif_engine.picture.image_file import xmp as xmp_packet
 from liif_engine.picture.image_file.contents import (
@@ -28,6 +28,7 @@ from liif_engine.picture.image_file.contents import (
     Pixels,
     Probe,
 )
+from liif_engine.picture.image_file.placement import Placement
 from liif_engine.picture.image_file.preview import thumbnail_of
 from liif_engine.picture.image_file.rooms import room_of
 from liif_engine.picture.image_file.source import decode, inspect
@@ -205,11 +206,14 @@ def _corrected(source: Picture, results: list[Frame], format: str, marker: Marke
             before=(source.width, source.height),
         )
         metadata = replace(metadata, exif=exif)
-    turned = _was_turned(source.metadata)
-    if turned and xmp_packet.mentions(metadata.xmp, *xmp_packet.REGION_WORDS):
-        notes.append("regions marked in XMP, such as faces, were left as they were, but the picture was turned upright")
-    scales = width / source.width, height / source.height
-    correction = xmp_packet.Correction(width, height, *scales, metadata.turned, turned)
+    orientation = _turned_from(source.metadata)
+    if orientation != 1 and xmp_packet.mentions(metadata.xmp, xmp_packet.UNTURNED_REGIONS):
+        notes.append("IPTC's regions in XMP were left as they were, but the picture was turned upright")
+    placement = Placement(orientation, (source.width, source.height), (width, height))
+    correction = xmp_packet.Correction(placement, metadata.turned)
+    if metadata.home == format == "PNG":
+        metadata, more = png_canvas.enlarged(metadata, placement)
+        notes += more
     carried = marker if "xmp" in room_of(format).CAPACITY.carries else None
     try:
         metadata = replace(metadata, xmp=xmp_packet.edited(metadata.xmp, correction=correction, marker=carried))
@@ -225,11 +229,12 @@ def _corrected(source: Picture, results: list[Frame], format: str, marker: Marke
     return metadata, notes
 
 
-def _was_turned(metadata: Metadata) -> bool:
-    """Whether the pixels lie otherwise than in the file; AVIF and HEIC ask for that by other means than EXIF's tag."""
-    if metadata.home in {"AVIF", "HEIC"}:
-        return metadata.turned and exif_block.orientation(metadata.exif) != 1
-    return metadata.turned
+def _turned_from(metadata: Metadata) -> int:
+    """The orientation that what speaks of stored pixels has to follow.
+
+    AVIF and HEIC turn by other means than EXIF's tag, and programs that mark regions in them go by the tag.
+    """
+    return exif_block.orientation(metadata.exif) if metadata.home in {"AVIF", "HEIC"} else metadata.orientation
 
 
 def _verify(path: Path, order: Order, format: str, marker: Marker | None) -> None:

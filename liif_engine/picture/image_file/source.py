@@ -132,7 +132,7 @@ def inspect(data: bytes, limits: Limits) -> tuple[str, Header]:
         words = f"says it has {each} = {pixels:,} pixels, more than the limit of {limits.max_pixels:,}"
         raise TooLargeError(words, remedy=RAISE_THE_LIMIT)
     if header.orientation != 1:
-        metadata = replace(header.metadata, turned=True)
+        metadata = replace(header.metadata, turned=True, orientation=header.orientation)
         if header.orientation >= 5 and metadata.density is not None:
             metadata = replace(metadata, density=metadata.density.turned())
         header = replace(header, metadata=metadata)

@@ -24,6 +24,7 @@ from liif_engine.picture.image_file import webp_chunks as chunks_of
 from liif_engine.picture.image_file.canvas import Blend, Canvas, Disposal
 from liif_engine.picture.image_file.change import Box, changed_box, whole
 from liif_engine.picture.image_file.contents import Capacity, Frame, Header, Limits, Order, Piece, Pixels
+from liif_engine.picture.image_file.timing import in_ticks
 from liif_engine.picture.image_file.webp_chunks import Chunk, Chunks, chunk_bytes, triple
 
 CAPACITY = Capacity(
@@ -274,15 +275,11 @@ def _animation(frames: list[Frame], order: Order) -> list[bytes]:
     """The frames' chunks; each replaces what was there, so nothing is blended twice."""
     chunks = []
     before: Pixels | None = None
-    for frame in frames:
+    milliseconds = in_ticks((frame.duration for frame in frames), per_second=1000, most=(1 << 24) - 1)
+    for frame, duration in zip(frames, milliseconds, strict=True):
         box: Box = whole(frame.pixels) if before is None else changed_box(before, frame.pixels, step=2)
         before = frame.pixels
         head = triple(box.x // 2) + triple(box.y // 2) + triple(box.width - 1) + triple(box.height - 1)
-        head += triple(_milliseconds(frame)) + b"\x02"
+        head += triple(duration) + b"\x02"
         chunks.append(chunk_bytes(b"ANMF", head + _encode_pixels(box.cut_from(frame.pixels), order)))
     return chunks
-
-
-def _milliseconds(frame: Frame) -> int:
-    numerator, denominator = frame.duration
-    return min(round(numerator * 1000 / (denominator or 1000)), (1 << 24) - 1)

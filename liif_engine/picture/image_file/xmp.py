@@ -8,22 +8,22 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from fractions import Fraction
 from xml.parsers import expat
 from xml.sax.saxutils import escape, quoteattr
 
+from liif_engine.picture.image_file import xmp_regions as regions
 from liif_engine.picture.image_file.contents import Marker
+from liif_engine.picture.image_file.placement import Placement
+from liif_engine.picture.image_file.xmp_regions import Edit, Shape, Value
 
 OURS = "urn:liif-restore:1.0/"
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 TIFF = "http://ns.adobe.com/tiff/1.0/"
 EXIF = "http://ns.adobe.com/exif/1.0/"
 PANORAMA = "http://ns.google.com/photos/1.0/panorama/"
-#: The size that regions (faces) were marked on; readers take them for void where it is not the picture's.
-REGIONS = "http://www.metadataworkinggroup.com/schemas/regions/"
-DIMENSIONS = "http://ns.adobe.com/xap/1.0/sType/Dimensions#"
-MARKED_ON = (REGIONS, "AppliedToDimensions")
-#: Names of those who mark regions, each in its own way.
-REGION_WORDS = (REGIONS.encode(), b"http://ns.microsoft.com/photo/1.2/t/RegionInfo#", b"Iptc4xmpExt:ImageRegion")
+#: Stands in a packet with regions that are not turned.
+UNTURNED_REGIONS = b"Iptc4xmpExt:ImageRegion"
 THUMBNAILS = ("http://ns.adobe.com/xap/1.0/", "Thumbnails")
 IPTC_EXT = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/algorithmicallyEnhanced"
@@ -37,10 +37,26 @@ ROOM_FOR_MARKER = 1500  # [bytes]
 #: What a marker's Consistent says; an older one has none.
 _CONSISTENT = {"yes": True, "no": False}
 
-_ATTRIBUTE = rb"""\s+[^\s=<>]+\s*=\s*(?:"[^"]*"|'[^']*')"""
-_START_TAG = re.compile(rb"<[^\s/>]+(?:" + _ATTRIBUTE + rb")*\s*/?>")
-_PANORAMA_X = {"FullPanoWidthPixels", "CroppedAreaImageWidthPixels", "CroppedAreaLeftPixels"}
-_PANORAMA_Y = {"FullPanoHeightPixels", "CroppedAreaImageHeightPixels", "CroppedAreaTopPixels"}
+#: Elements and attributes that are looked at, which takes some four seconds; a real packet has a few hundred, one with
+#: the longest of histories a few hundred thousand.
+MOST_PARTS = 1_000_000
+
+_ATTRIBUTE = re.compile(rb"""\s+([^\s=<>]+)\s*=\s*("[^"]*"|'[^']*')""")
+_START_TAG = re.compile(rb"""<[^\s/>]+(?:\s+[^\s=<>]+\s*=\s*(?:"[^"]*"|'[^']*'))*\s*/?>""")
+_PANORAMA_X = {
+    "FullPanoWidthPixels",
+    "CroppedAreaImageWidthPixels",
+    "CroppedAreaLeftPixels",
+    "LargestValidInteriorRectLeft",
+    "LargestValidInteriorRectWidth",
+}
+_PANORAMA_Y = {
+    "FullPanoHeightPixels",
+    "CroppedAreaImageHeightPixels",
+    "CroppedAreaTopPixels",
+    "LargestValidInteriorRectTop",
+    "LargestValidInteriorRectHeight",
+}
 
 
 class BadPacket(ValueError):  # noqa: N818 - never leaves this package
@@ -52,39 +68,30 @@ class Correction:
     """What a restoration changes of what XMP may say.
 
     Attributes:
-        width, height: of the result in pixels.
-        scale_x, scale_y: output per input pixel, after orientation.
+        placement: where what was stored lies in the result.
         upright: whether the pixels are upright now, whatever a tag says.
-        turned: whether they were turned for that.
     """
 
-    width: int
-    height: int
-    scale_x: float
-    scale_y: float
+    placement: Placement
     upright: bool
-    turned: bool = False
 
     def value(self, namespace: str, name: str, old: str) -> str | None:
         """The new value of a property, None if it stays."""
         if namespace == TIFF and name == "Orientation":
             return "1" if self.upright else None
         if (namespace, name) in {(TIFF, "ImageWidth"), (EXIF, "PixelXDimension")}:
-            return str(self.width)
+            return str(self.placement.after[0])
         if (namespace, name) in {(TIFF, "ImageLength"), (EXIF, "PixelYDimension")}:
-            return str(self.height)
-        if namespace == DIMENSIONS and name in {"w", "h"}:
-            return None if self.turned else _scaled(old, self.scale_x if name == "w" else self.scale_y)
+            return str(self.placement.after[1])
         if namespace == PANORAMA and name in _PANORAMA_X | _PANORAMA_Y:
-            scale = self.scale_x if name in _PANORAMA_X else self.scale_y
-            return _scaled(old, scale)
+            return _scaled(old, self.placement.scales[name in _PANORAMA_Y])
         return None
 
 
-def _scaled(old: str, scale: float) -> str | None:
+def _scaled(old: str, scale: Fraction) -> str | None:
     """A number of pixels as it is now; None if it is no number."""
     number = re.fullmatch(r"\s*(-?\d{1,9})(\.\d{0,6})?\s*", old)
-    return str(round(float(old) * scale)) if number else None
+    return str(round(Fraction(old) * scale)) if number else None
 
 
 def edited(packet: bytes | None, *, correction: Correction | None = None, marker: Marker | None = None) -> bytes | None:
@@ -116,6 +123,8 @@ def edited(packet: bytes | None, *, correction: Correction | None = None, marker
 
 def find_marker(packet: bytes) -> Marker | None:
     """Our marker in a packet, None if there is none or it is not whole."""
+    if not mentions(packet, OURS.encode()):
+        return None  # known at once, also of a long packet
     try:
         values = _Scan(_as_utf8(packet)[0], None, replace_marker=True).ours
         return Marker(
@@ -187,20 +196,33 @@ def _as_utf8(packet: bytes) -> tuple[bytes, str]:
         raise BadPacket(str(error)) from error
 
 
+@dataclass
+class _Element:
+    """An element that is open; `shape` is the region's part that it stands in, or is."""
+
+    name: str
+    start: int
+    start_end: int
+    shape: Shape | None
+    has_children: bool = False
+
+
 class _Scan:
-    """One pass of expat over a packet; collects (start, end, new bytes) edits and what else `edited` needs."""
+    """One pass of expat over a packet; collects edits and what else `edited` needs."""
 
     def __init__(self, text: bytes, correction: Correction | None, *, replace_marker: bool) -> None:
         # NULs after the packet are padding of TIFF; a byte-order mark is no matter to expat.
         self.text = text
         self.correction = correction
         self.replace_marker = replace_marker
-        self.edits: list[tuple[int, int, bytes]] = []
+        self.edits: list[Edit] = []
         self.ours: dict[str, str] = {}
         self.about = ""
         self.has_source_type = False
         self.rdf_end = -1
-        self._open: list[tuple[str, int, int, bool]] = []  # name, start of tag, end of tag, has children
+        self._open: list[_Element] = []
+        self._shapes: list[Shape] = []
+        self._parts_left = MOST_PARTS
         self._characters: list[str] = []
         parser = self._parser = expat.ParserCreate("utf-8", " ")
         parser.namespace_prefixes = True
@@ -215,6 +237,8 @@ class _Scan:
             raise BadPacket(str(error)) from error
         if self.rdf_end < 0:
             raise BadPacket("no rdf:RDF in it")
+        if correction is not None:
+            self.edits += regions.edits(self._shapes, correction.placement)
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         start = self._parser.CurrentByteIndex
@@ -222,47 +246,75 @@ class _Scan:
         if match is None:
             raise BadPacket("a tag that cannot be read")
         self._characters.clear()
+        shape = regions.shape_of(*_parts(name)[:2])
+        if shape is not None:
+            self._shapes.append(shape)
+        elif self._open:
+            shape = self._open[-1].shape
         if self._open:
-            outer = self._open[-1]
-            self._open[-1] = (outer[0], outer[1], outer[2], True)
-        self._open.append((name, start, match.end(), False))
+            self._open[-1].has_children = True
+        self._open.append(_Element(name, start, match.end(), shape))
         if len(self._open) > 200:
             raise BadPacket("nested too deep")
+        self._parts_left -= 1 + len(attributes)
+        if self._parts_left < 0:
+            raise BadPacket(f"more than {MOST_PARTS:,} elements")
+        places: dict[bytes, re.Match[bytes]] = {}
         for attribute, value in attributes.items():
-            self._attribute(attribute, value, start, match.end())
+            self._attribute(attribute, value, places)
 
-    def _attribute(self, full_name: str, value: str, start: int, end: int) -> None:
+    def _attribute(self, full_name: str, value: str, places: dict[bytes, re.Match[bytes]]) -> None:
+        """An attribute of the element that opens; `places` is filled with those of all when one is needed."""
         namespace, name, qualified = _parts(full_name)
         if (namespace, name) == (RDF, "about") and not self.about:
             self.about = value
         new = self._look(namespace, name, value)
-        if new is None:
+        if new is None and self._open[-1].shape is None and not regions.is_rectangle(namespace, name):
             return
-        pattern = rb"(\s+" + re.escape(qualified.encode()) + rb"""\s*=\s*)("[^"]*"|'[^']*')"""
-        match = re.compile(pattern).search(self.text, start, end)
-        if match is not None:
-            self.edits.append((match.start(), match.end(), match.group(1) + quoteattr(new).encode() if new else b""))
+        if not places:
+            tag = self._open[-1]
+            places.update((match[1], match) for match in _ATTRIBUTE.finditer(self.text, tag.start, tag.start_end))
+        place = places.get(qualified.encode())
+        if place is None:
+            return
+        self._mark(namespace, name, Value(value, place.start(2), place.end(2), quoted=True))
+        if new:
+            self.edits.append((place.start(2), place.end(2), quoteattr(new).encode()))
+        elif new is not None:
+            self.edits.append((place.start(), place.end(), b""))
 
     def _end(self, _: str) -> None:
-        name, start, start_end, has_children = self._open.pop()
-        index = self._parser.CurrentByteIndex
+        one = self._open[-1]
+        start, start_end, index = one.start, one.start_end, self._parser.CurrentByteIndex
         is_one_tag = self.text[start_end - 2 : start_end] == b"/>"
         closing = start_end if is_one_tag else self.text.find(b">", index) + 1
-        namespace, local, _ = _parts(name)
+        namespace, local, _ = _parts(one.name)
         if (namespace, local) == (RDF, "RDF"):
             if is_one_tag:
                 raise BadPacket("an empty rdf:RDF")
             self.rdf_end = index
         value = "".join(self._characters).strip()
         self._characters.clear()
+        is_plain = not one.has_children and not is_one_tag
+        if is_plain:
+            self._mark(namespace, local, Value(value, start_end, index, quoted=False))
+        self._open.pop()
         if (namespace, local) == THUMBNAILS and self.correction is not None:
             self._replace(start, closing, b"")
             return
         new = self._look(namespace, local, value)
         if new == "":
             self._replace(start, closing, b"")
-        elif new is not None and not has_children and not is_one_tag:
+        elif new is not None and is_plain:
             self._replace(start_end, index, escape(new).encode())
+
+    def _mark(self, namespace: str, name: str, value: Value) -> None:
+        """Notes a value that says where a region lies."""
+        shape = self._open[-1].shape
+        if regions.is_rectangle(namespace, name):
+            self._shapes.append(regions.rectangle(value))
+        elif shape is not None:
+            shape.take(namespace, name, value)
 
     def _replace(self, start: int, end: int, new: bytes) -> None:
         """Records an edit that swallows those inside it."""
@@ -276,8 +328,6 @@ class _Scan:
             return "" if self.replace_marker else None
         if (namespace, name) == (IPTC_EXT, "DigitalSourceType"):
             self.has_source_type = True
-        if namespace == DIMENSIONS and not any(_parts(outer[0])[:2] == MARKED_ON for outer in self._open):
-            return None  # the size of something else, such as paper
         return None if self.correction is None else self.correction.value(namespace, name, value)
 
 
