@@ -6,7 +6,7 @@ import os
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import combinations
 from pathlib import Path
 from typing import IO, Any
@@ -111,10 +111,9 @@ def only_one(settings: Settings) -> Iterator[None]:
                 path=folder,
                 remedy="Use `liif-daemon status` to see it, or stop it first; or give daemon.state another folder.",
             )
-        file.seek(0)
-        file.truncate()
-        file.write(f"{os.getpid()}\n")
-        file.flush()
+        file.truncate(0)
+        with suppress(OSError):  # a full disk; what needs room will say so
+            os.write(file.fileno(), f"{os.getpid()}\n".encode("ascii"))
         yield
 
 
