@@ -93,7 +93,7 @@ def encode(order: Order) -> tuple[bytes, list[str]]:
         places[..., 3] = pixels[..., 3]
     rows[:, : order.width * channels] = places.reshape(order.height, -1)
     notes = ["BMP has no place for a note of the restoration"]
-    return b"".join([head, rows.tobytes(), profile]), notes
+    return b"".join([head, rows.data, profile]), notes
 
 
 def _cut(data: bytes, plan: BmpHeader) -> str | None:
