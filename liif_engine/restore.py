@@ -259,18 +259,19 @@ class Engine:
         """Bytes that a result of this size takes in memory, with what encoding it to a file needs."""
         return int(width * height * channels * (bits // 8) * (1 + FILE_COPIES))
 
-    def check_memory(self, width: int, height: int, channels: int, bits: int = 8) -> None:
+    def check_memory(self, width: int, height: int, channels: int, bits: int = 8, *, beside: int | None = None) -> None:
         """Refuses, before any work, a result that cannot fit.
 
         Args:
             width, height: of the result in pixels.
             channels: of the result.
             bits: 8, 16 or 32 per channel.
+            beside: bytes that the caller needs at the same time; by default what `result_bytes` counts for a file.
 
         Raises:
             TooLargeError: naming the size it would need.
         """
-        self._room_beside(width, height, channels, bits)
+        self._room_beside(width, height, channels, bits, beside)
 
     def precision_for(self, bits: int) -> Precision:
         """The precision used for pictures of 8, 16 or 32 bits."""
@@ -286,13 +287,15 @@ class Engine:
             log.warning("little memory (%s free): working in tiles of %d pixels", memory.readable(room), core)
         return core
 
-    def _room_beside(self, width: int, height: int, channels: int, bits: int) -> int:
+    def _room_beside(self, width: int, height: int, channels: int, bits: int, beside: int | None = None) -> int:
         """Bytes left for the work beside a result of this size.
 
         Raises:
             TooLargeError: as `check_memory`.
         """
         result, free = self.result_bytes(width, height, channels, bits), self._available()
+        if beside is not None:
+            result = width * height * channels * (bits // 8) + beside
         needed = result + self._tile_bytes(SMALLEST_CORE)
         if needed > free:
             raise TooLargeError(

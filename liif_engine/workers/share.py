@@ -90,9 +90,10 @@ class Share(threading.Thread):
 
     # What `restore_file` asks of an engine.
 
-    def check_memory(self, width: int, height: int, channels: int, bits: int = 8) -> None:
+    def check_memory(self, width: int, height: int, channels: int, bits: int = 8, *, beside: int | None = None) -> None:
         """As `Engine.check_memory`; the tiles are the workers' own concern."""
-        needed, free = int(width * height * channels * (bits // 8) * (1 + FILE_COPIES)), memory.available_bytes()
+        result, free = width * height * channels * (bits // 8), memory.available_bytes()
+        needed = result + (int(result * FILE_COPIES) if beside is None else beside)
         if needed > free:
             raise TooLargeError(
                 f"the result, {width}x{height}, needs {memory.readable(needed)} of memory"

@@ -24,6 +24,7 @@ CAPACITY = Capacity(
     bits=frozenset({8}),
     animated=False,
     carries={"icc": ANY_SIZE, "density": ANY_SIZE},
+    coding=(0, 4),
     turned_to_colour=frozenset({"L"}),
 )
 

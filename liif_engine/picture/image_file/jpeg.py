@@ -39,6 +39,7 @@ CAPACITY = Capacity(
         "texts": 65533 - 81,
     },
     aspects=(1 / 65535, 65535),
+    coding=(0, 4.2),
 )
 
 _LAYOUTS = {1: "L", 3: "RGB", 4: "CMYK"}

@@ -45,6 +45,7 @@ CAPACITY = Capacity(
     animated=False,
     carries=dict.fromkeys(("exif", "icc", "xmp", "photoshop", "iptc", "density", "comments"), ANY_SIZE),
     aspects=(0, float("inf")),
+    coding=(0, 4),
 )
 _STRIP_BYTES = 1 << 18
 
