@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from liif_engine import log as logs
 from liif_engine import memory
 from liif_engine.auto import choose
+from liif_engine.budget import FILE_COPIES
 from liif_engine.errors import BusyError, Cancelled, LiifError, TooLargeError, WorkerError
 from liif_engine.file import Clock
 from liif_engine.model_names import AUTO, like, plain
@@ -36,10 +37,6 @@ Pixels = NDArray[Any]
 
 #: How often a picture whose last tiles are at work looks whether it is still wanted. [s]
 LOOK_SECONDS = 0.1
-
-#: As in `liif_engine.restore`, which cannot be asked without loading torch: memory that encoding a result to a file
-#: takes on top of it, as a share of it.
-FILE_COPIES = 1.5
 
 
 class Share(threading.Thread):

@@ -34,7 +34,7 @@ from liif_engine.picture.image_file.rooms import room_of
 from liif_engine.picture.image_file.source import decode, inspect
 
 #: What a further frame of an animation takes, as a share of it: it is decoded again, and the file is held.
-FILE_COPIES = 1.5
+FRAME_COPIES = 1.5
 
 #: A result may be larger than what is read from strangers: its size was checked before the work.
 _OUR_OWN = Limits(
@@ -103,7 +103,7 @@ def writing_bytes(format: str, *, width: int, height: int, layout: str, bits: in
     """
     per_pixel, per_sample = room_of(format).CAPACITY.coding
     samples = width * height * len(layout) * bits // 8
-    return int(width * height * bits // 8 * per_pixel + samples * per_sample + (frames - 1) * samples * FILE_COPIES)
+    return int(width * height * bits // 8 * per_pixel + samples * per_sample + (frames - 1) * samples * FRAME_COPIES)
 
 
 def write(
