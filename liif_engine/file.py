@@ -278,11 +278,24 @@ def read(
     with _naming(planned.source):
         check_destination(planned, may_exist=may_exist)
         probe = planned.probe
-        engine.check_memory(planned.width, planned.height * probe.frames, len(probe.layout), probe.bits)
+        height, beside = planned.height * probe.frames, source_bytes(planned) + writing_bytes(planned)
+        engine.check_memory(planned.width, height, len(probe.layout), probe.bits, beside=beside)
         picture = image_file.read(planned.source, limits=limits or Limits(), allow_truncated=allow_truncated)
         if (picture.width, picture.height) != (probe.width, probe.height):
             raise UsageError("the file changed while it was being read", path=planned.source, remedy="Run it again.")
         return picture
+
+
+def source_bytes(planned: Plan) -> int:
+    """Bytes of the source's pixels."""
+    probe = planned.probe
+    return probe.width * probe.height * probe.frames * len(probe.layout) * probe.bits // 8
+
+
+def writing_bytes(planned: Plan) -> int:
+    """Bytes that writing the result takes beyond its pixels."""
+    size, probe = {"width": planned.width, "height": planned.height}, planned.probe
+    return image_file.writing_bytes(planned.format, **size, layout=probe.layout, bits=probe.bits, frames=probe.frames)
 
 
 def compute(engine: Engine, planned: Plan, picture: Picture, *, on_progress: OnProgress | None = None) -> Computed:

@@ -204,9 +204,9 @@ class _Line:
 def _cost(engine: Engine, plan: Plan) -> int:
     """Bytes of a picture and its result, with what reading and writing them takes."""
     probe = plan.probe
-    channels = len(probe.layout)
-    before = engine.result_bytes(probe.width, probe.height, channels, probe.bits)
-    return probe.frames * (before + engine.result_bytes(plan.width, plan.height, channels, probe.bits))
+    read = engine.result_bytes(probe.width, probe.height * probe.frames, len(probe.layout), probe.bits)
+    result = plan.width * plan.height * probe.frames * len(probe.layout) * probe.bits // 8
+    return read + result + file.writing_bytes(plan)
 
 
 def _lacked_memory(error: Exception) -> bool:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from liif_engine import Engine, pipeline
 from liif_engine import file as picture_file
-from liif_engine.errors import LiifError, MemoryExhaustedError, OutputExistsError, UsageError
+from liif_engine.errors import LiifError, MemoryExhaustedError, OutputExistsError, TooLargeError, UsageError
 from liif_engine.file import Outcome, Plan
 from liif_engine.pipeline import Options, restore_files
 from liif_engine.target import Target
@@ -124,6 +124,19 @@ def test_the_next_file_is_read_and_the_last_one_written_while_one_computes(
         monkeypatch.setattr(picture_file, name, stand_in)
     restore_files(engine, made, Options(), heard)
     assert [state for _, state in heard.lines] == ["restored"] * 3
+
+
+def test_a_format_whose_coding_takes_much_memory_is_refused_before_any_work(tmp_path: Path) -> None:
+    """AVIF's encoder takes ten times as much as BMP's rows do; whoever lacks it would be killed after all the work."""
+    Image.fromarray(picture(300, 300)).save(tmp_path / "a.png")
+    small = Engine(tiny_network(), device="cpu", memory_bytes=400_000_000)
+    for name in ("a.bmp", "a.avif"):
+        plan = picture_file.plan(tmp_path / "a.png", Target(scale=10), out=tmp_path / name)
+        if name == "a.avif":
+            with pytest.raises(TooLargeError, match=r"needs .* of memory"):
+                picture_file.read(small, plan, may_exist=False)
+        else:
+            picture_file.read(small, plan, may_exist=False)
 
 
 def test_memory_is_bounded(engine: Engine, heard: Heard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from liif_engine.picture.image_file.contents import (
     Probe,
     Text,
 )
-from liif_engine.picture.image_file.result import check_result, write
+from liif_engine.picture.image_file.result import check_result, write, writing_bytes
 from liif_engine.picture.image_file.rooms import FORMATS, format_for
 from liif_engine.picture.image_file.source import marker_of, probe, read, read_marker
 
@@ -35,4 +35,5 @@ __all__ = [
     "read",
     "read_marker",
     "write",
+    "writing_bytes",
 ]

@@ -28,6 +28,7 @@ CAPACITY = Capacity(
     bits=frozenset({8}),
     animated=False,
     carries={"exif": _MOST, "icc": _MOST, "xmp": _MOST},
+    coding=(9, 12),
     turned_to_colour=frozenset({"LA"}),
 )
 _FINE_COLOUR = 80  # quality from which colour is as fine as light

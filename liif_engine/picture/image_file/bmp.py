@@ -24,6 +24,7 @@ CAPACITY = Capacity(
     bits=frozenset({8}),
     animated=False,
     carries={"icc": ANY_SIZE, "density": ANY_SIZE},
+    coding=(0, 4),
     turned_to_colour=frozenset({"L"}),
 )
 
@@ -93,7 +94,7 @@ def encode(order: Order) -> tuple[bytes, list[str]]:
         places[..., 3] = pixels[..., 3]
     rows[:, : order.width * channels] = places.reshape(order.height, -1)
     notes = ["BMP has no place for a note of the restoration"]
-    return b"".join([head, rows.tobytes(), profile]), notes
+    return b"".join([head, rows.data, profile]), notes
 
 
 def _cut(data: bytes, plan: BmpHeader) -> str | None:

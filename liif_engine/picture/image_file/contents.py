@@ -318,6 +318,8 @@ class Capacity:
             longest one). "density" counts as carried where the nearest whole number is.
         aspects: the narrowest and the widest pixel, for its height, that it can tell of where nothing else is known of
             the density; None if it tells of square ones alone.
+        coding: bytes of memory that coding a picture, reading it back and decoding it take beyond the picture itself:
+            for each pixel, and for each of its samples of 8 bits. Measured on photographs by `bench/file_memory.py`.
         turned_to_colour: the layouts that it stores as colours, which a gray profile does not fit.
     """
 
@@ -326,6 +328,7 @@ class Capacity:
     bits: frozenset[int]
     animated: bool
     carries: Mapping[str, int]
+    coding: tuple[float, float]
     aspects: tuple[float, float] | None = None
     turned_to_colour: frozenset[str] = frozenset()
 

@@ -49,6 +49,7 @@ CAPACITY = Capacity(
     animated=True,
     carries={"icc": ANY_SIZE, "xmp": ANY_SIZE, "comments": ANY_SIZE},
     aspects=(16 / 64, 270 / 64),
+    coding=(8, 3),
     turned_to_colour=frozenset({"L", "LA"}),
 )
 _HALF = 128  # alpha from which a pixel is drawn
@@ -218,9 +219,11 @@ def _drawings(frames: Sequence[Frame], layout: str) -> list[_Drawing]:
     drawings = []
     seen: Pixels | None = None
     for plane, mask in zip(colours, opaque, strict=True):
-        now = np.dstack([np.where(mask[..., None], plane, 0), mask])
-        box = whole(now) if vanishing or seen is None else changed_box(seen, now)
-        seen = now
+        box = whole(plane)
+        if len(frames) > 1 and not vanishing:
+            now = np.dstack([np.where(mask[..., None], plane, 0), mask])
+            box = box if seen is None else changed_box(seen, now)
+            seen = now
         part = box.cut_from(plane)
         part = part if part.shape[2] == 3 else part.repeat(3, axis=2)
         # Where pixels vanish each frame names a transparent index: some viewers clear to the background colour without.

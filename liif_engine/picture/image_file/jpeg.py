@@ -39,6 +39,7 @@ CAPACITY = Capacity(
         "texts": 65533 - 81,
     },
     aspects=(1 / 65535, 65535),
+    coding=(0, 4.2),
 )
 
 _LAYOUTS = {1: "L", 3: "RGB", 4: "CMYK"}
@@ -102,8 +103,8 @@ def _wants_more(data: bytes, entropy_end: int, pixels: Pixels) -> bool:
 
     libjpeg fills what is missing with gray and says so only in a warning that no binding passes on.
     """
-    longer = imagecodecs.jpeg8_decode(data[:entropy_end] + _MORE_CODE + _END)
-    return not np.array_equal(longer.reshape(pixels.shape), pixels)
+    longer = imagecodecs.jpeg8_decode(data[:entropy_end] + _MORE_CODE + _END).reshape(pixels.shape)
+    return not all(np.array_equal(one, other) for one, other in zip(longer, pixels, strict=True))  # a row at a time
 
 
 def encode(order: Order) -> tuple[bytes, list[str]]:

@@ -33,6 +33,7 @@ CAPACITY = Capacity(
     bits=frozenset({8}),
     animated=True,
     carries={"exif": (1 << 32) - 64, "icc": (1 << 32) - 64, "xmp": (1 << 32) - 64},
+    coding=(40, 1),
     turned_to_colour=frozenset({"L", "LA"}),
 )
 _METHOD = 4  # libwebp's own default balance of size and time, 0 to 6
