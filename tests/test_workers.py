@@ -221,6 +221,29 @@ def test_a_file_whose_work_is_stopped_while_it_is_read_is_not_computed(monkeypat
         file_work.run(Copying(), FILE_WORK, on_progress=lambda _: None, look=look)
 
 
+def test_work_that_is_stopped_amid_a_file_system_that_hangs_is_left_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes after it is not held up, and it computes nothing when the file system answers after all."""
+    answers, ended = threading.Event(), threading.Event()
+
+    def hangs(engine: Any, *_: Any, **__: Any) -> Any:
+        assert answers.wait(30)
+        try:
+            engine.restore(PIXELS, scale=1)
+        finally:
+            ended.set()
+
+    def look() -> None:
+        raise Cancelled("stopped")
+
+    monkeypatch.setattr(file_work, "restore_file", hangs)
+    monkeypatch.setattr(file_work, "LEAVE_SECONDS", 0.1)
+    with pytest.raises(Cancelled):
+        file_work.run(Copying(), FILE_WORK, on_progress=lambda _: None, look=look)
+    assert not ended.is_set()
+    answers.set()
+    assert ended.wait(30)
+
+
 def test_floats_that_are_no_numbers_are_the_pictures_fault(faulty: Bench) -> None:
     pixels = picture(5, 7, dtype="float32")
     pixels[2, 3, 1] = np.nan

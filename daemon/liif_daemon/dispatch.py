@@ -333,7 +333,8 @@ class Daemon:
         return [one for one in there if not (is_store_away and one.keep_originals)]
 
     def _on_progress(self, turn: Turn, job: Job, share: float) -> None:
-        if self.stopping.is_set():
+        # The engine may be held up by the file too, while it reads or writes it, and others wait for the engine.
+        if self.stopping.is_set() or (job.folder in self.silent and not 0 < share < 1):
             raise Stopped
         turn.goes_on(job.folder, job.path)
         self.progress.at(job, share)
