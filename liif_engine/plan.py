@@ -6,8 +6,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from liif_engine.errors import LiifError, OutputError, OutputExistsError, UsageError
+from liif_engine.errors import LiifError, OutputError, UsageError
 from liif_engine.picture import image_file
+from liif_engine.picture.atomic import check_name
 from liif_engine.picture.image_file import Limits, Probe
 from liif_engine.target import Target
 
@@ -156,7 +157,6 @@ def check_destination(planned: Plan, *, may_exist: bool) -> None:
     if not exists and not destination.parent.is_dir():
         remedy = "Make the folder first, or choose another --out."
         raise OutputError("its folder does not exist", path=destination, remedy=remedy)
-    if exists and not may_exist:
-        raise OutputExistsError("already exists", path=destination)
+    check_name(destination, overwrite=may_exist)
     if not os.access(destination.parent, os.W_OK):
         raise OutputError("cannot be written: its folder is closed to you, or read-only", path=destination)
