@@ -19,7 +19,7 @@ ENGINE_LAYERS = [
     ("liif_engine.figures", "liif_engine.web"),
     ("liif_engine.picture", "liif_engine.network"),
     ("liif_engine.auto", "liif_engine.judge", "liif_engine.levels", "liif_engine.progress", "liif_engine.budget"),
-    ("liif_engine.compute", "liif_engine.restore", "liif_engine.file", "liif_engine.pipeline"),
+    ("liif_engine.compute", "liif_engine.restore", "liif_engine.plan", "liif_engine.file", "liif_engine.pipeline"),
     ("liif_engine.workers",),
     ("liif_engine.lab", "liif_engine.service", "liif_engine.terminal", "liif_engine.archive"),
     ("liif_engine.entry",),

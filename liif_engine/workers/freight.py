@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from liif_engine.errors import InputError, LiifError
-from liif_engine.file import Plan, check_destination, plan
 from liif_engine.picture import tiles
 from liif_engine.picture.atomic import mode_like, write_atomically
 from liif_engine.picture.image_file import Limits
+from liif_engine.plan import Plan, check_destination, plan
 from liif_engine.workers.pixel_work import DTYPES
 from liif_engine.workers.segment import Segment
 from liif_engine.workers.work import Answer, FileWork, PixelWork, TileWork, Work

@@ -16,7 +16,8 @@ import numpy as np
 from liif_engine.errors import InputError, TruncatedError
 from liif_engine.picture.image_file import bmp_header as headers
 from liif_engine.picture.image_file.bmp_header import BmpHeader
-from liif_engine.picture.image_file.contents import ANY_SIZE, Capacity, Frame, Header, Limits, Order, Pixels
+from liif_engine.picture.image_file.contents import Frame, Limits, Pixels
+from liif_engine.picture.image_file.room import ANY_SIZE, Capacity, Header, Order
 
 CAPACITY = Capacity(
     longest_side=32_767,  # a square of that with alpha is 4 GiB, the most its header can say

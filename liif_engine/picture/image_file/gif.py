@@ -25,20 +25,11 @@ from liif_engine.errors import InputError, TooLargeError, TruncatedError
 from liif_engine.picture.image_file import gif_blocks as blocks_of
 from liif_engine.picture.image_file.canvas import Blend, Canvas, Disposal
 from liif_engine.picture.image_file.change import Box, changed_box, whole
-from liif_engine.picture.image_file.contents import (
-    ANY_SIZE,
-    RAISE_THE_LIMIT,
-    Capacity,
-    Density,
-    Frame,
-    Header,
-    Limits,
-    Order,
-    Pixels,
-)
+from liif_engine.picture.image_file.contents import RAISE_THE_LIMIT, Density, Frame, Limits, Pixels
 from liif_engine.picture.image_file.gif_blocks import Blocks, Part
 from liif_engine.picture.image_file.lzw import MOST_INDEXES_PER_BYTE, unpack_what_is_there
 from liif_engine.picture.image_file.palette import Indexed, indexed
+from liif_engine.picture.image_file.room import ANY_SIZE, Capacity, Header, Order
 from liif_engine.picture.image_file.shortage import require_pixels, shortage
 from liif_engine.picture.image_file.timing import in_ticks
 

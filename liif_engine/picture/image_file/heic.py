@@ -19,8 +19,9 @@ from PIL import Image
 
 from liif_engine.errors import InputError, TruncatedError, UnsupportedError
 from liif_engine.picture.image_file import heif_still
-from liif_engine.picture.image_file.contents import FETCH_AGAIN, Capacity, Frame, Header, Limits, Order
+from liif_engine.picture.image_file.contents import FETCH_AGAIN, Frame, Limits
 from liif_engine.picture.image_file.isobmff import end_of_boxes
+from liif_engine.picture.image_file.room import Capacity, Header, Order
 
 _MOST = (1 << 31) - 1
 CAPACITY = Capacity(

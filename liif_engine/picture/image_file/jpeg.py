@@ -18,9 +18,10 @@ from liif_engine.errors import InputError, TruncatedError, UnsupportedError
 from liif_engine.picture.image_file import exif as exif_block
 from liif_engine.picture.image_file import jpeg_segments as segments
 from liif_engine.picture.image_file import xmp as xmp_packet
-from liif_engine.picture.image_file.contents import ANY_SIZE, Capacity, Frame, Header, Limits, Order, Pixels
+from liif_engine.picture.image_file.contents import Frame, Limits, Pixels
 from liif_engine.picture.image_file.jpeg_assembly import assemble
 from liif_engine.picture.image_file.jpeg_metadata import read_metadata
+from liif_engine.picture.image_file.room import ANY_SIZE, Capacity, Header, Order
 from liif_engine.picture.image_file.shortage import require_pixels, shortage
 
 #: XMP of a result also holds the marker; 65,500 is libjpeg's own limit.

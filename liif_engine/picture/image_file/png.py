@@ -17,11 +17,12 @@ from liif_engine.errors import InputError, TruncatedError, UnsupportedError
 from liif_engine.picture.image_file import exif as exif_block
 from liif_engine.picture.image_file import png_chunks as chunks_of
 from liif_engine.picture.image_file.canvas import Blend, Canvas, Disposal
-from liif_engine.picture.image_file.contents import Capacity, Frame, Header, Limits, Order, Piece, Pixels
+from liif_engine.picture.image_file.contents import Frame, Limits, Piece, Pixels
 from liif_engine.picture.image_file.inflate import MOST_GROWTH
 from liif_engine.picture.image_file.png_chunks import Chunks, chunk_bytes, chunk_parts
 from liif_engine.picture.image_file.png_filter import filtered
 from liif_engine.picture.image_file.png_pixels import SAMPLES, Part, Plan, decode_part, unpacked_size, with_layout
+from liif_engine.picture.image_file.room import Capacity, Header, Order
 from liif_engine.picture.image_file.shortage import require_pixels, shortage
 from liif_engine.picture.image_file.timing import as_small_fraction
 

@@ -17,19 +17,10 @@ from liif_engine.picture.atomic import write_atomically
 from liif_engine.picture.image_file import density, png_canvas
 from liif_engine.picture.image_file import exif as exif_block
 from liif_engine.picture.image_file import xmp as xmp_packet
-from liif_engine.picture.image_file.contents import (
-    Capacity,
-    Frame,
-    Limits,
-    Marker,
-    Metadata,
-    Order,
-    Picture,
-    Pixels,
-    Probe,
-)
+from liif_engine.picture.image_file.contents import Frame, Limits, Marker, Metadata, Picture, Pixels, Probe
 from liif_engine.picture.image_file.placement import Placement
 from liif_engine.picture.image_file.preview import thumbnail_of
+from liif_engine.picture.image_file.room import Capacity, Order
 from liif_engine.picture.image_file.rooms import room_of
 from liif_engine.picture.image_file.source import decode, inspect
 

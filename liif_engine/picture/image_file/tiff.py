@@ -20,7 +20,8 @@ import numpy as np
 
 from liif_engine.errors import InputError, TruncatedError
 from liif_engine.picture.image_file import tiff_metadata
-from liif_engine.picture.image_file.contents import ANY_SIZE, Capacity, Frame, Header, Limits, Order, Pixels
+from liif_engine.picture.image_file.contents import Frame, Limits, Pixels
+from liif_engine.picture.image_file.room import ANY_SIZE, Capacity, Header, Order
 from liif_engine.picture.image_file.tiff_storage import (
     BLACK_IS_ZERO,
     CMYK,
