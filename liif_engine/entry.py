@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import typer
 
-from liif_engine.errors import Cancelled, ExitCode, LiifError, fault
+from liif_engine.errors import Cancelled, ExitCode, LiifError, UsageError, fault
 
 
 def run(app: typer.Typer) -> NoReturn:
@@ -26,6 +26,18 @@ def show(error: LiifError) -> None:
     show_error(error)
 
 
+def _refuse_empty(words: list[str]) -> None:
+    """A path that is empty would be the current folder, which the daemon would then restore in place.
+
+    Raises:
+        UsageError: a word is empty, or an option's value is.
+    """
+    for word in words:
+        if not word or (word.startswith("--") and word.endswith("=")):
+            which = f"the value of {word[:-1]}" if word else "an argument"
+            raise UsageError(f"{which} is empty", remedy="Is a variable of the shell unset?")
+
+
 def _command_of(app: typer.Typer) -> Any:
     """The command that typer makes, whose help shows switches without a value: they take none."""
     command: Any = typer.main.get_command(app)
@@ -41,6 +53,7 @@ def _command_of(app: typer.Typer) -> Any:
 
 def _code_of(app: typer.Typer) -> int:
     try:
+        _refuse_empty(sys.argv[1:])
         return _command_of(app)(standalone_mode=False) or ExitCode.OK
     except LiifError as error:
         show(error)

@@ -85,6 +85,24 @@ def test_help_shows_switches_without_a_value(
     assert "<int>" in shown
 
 
+@pytest.mark.parametrize(
+    ("words", "said"), [(["run", ""], "an argument is empty"), (["run", "a", "--out="], "the value of --out is empty")]
+)
+def test_an_empty_path_is_not_the_current_folder(
+    words: list[str], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["command", *words])
+    assert ends(ZeroDivisionError("the command was called")) == ExitCode.USAGE
+    assert capsys.readouterr().err.startswith(f"liif: {said}. ")
+
+
+@pytest.mark.parametrize("module", ["liif_engine.begin", "liif_engine"])
+def test_little_is_loaded_before_ctrl_c_has_its_words(module: str) -> None:
+    code = f"import sys; before = set(sys.modules); import {module}; print(*sorted(set(sys.modules) - before))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert not {"pathlib", "typing", "dataclasses", "inspect"} & set(done.stdout.split())
+
+
 @pytest.mark.parametrize(("module", "name"), [("liif_engine", "liif"), ("liif_daemon", "liif-daemon")])
 def test_ctrl_c_has_its_words_while_the_command_is_loaded(module: str, name: str) -> None:
     code = f"""

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -125,7 +125,7 @@ def status(
             console.print(render(gather(settings, ledger)), soft_wrap=True)
             return
         end = Text("\nCtrl+C ends this view; --no-live shows it once.", style="dim")
-        with Live(console=console, auto_refresh=False) as screen:
+        with suppress(KeyboardInterrupt), Live(console=console, auto_refresh=False) as screen:
             while True:
                 screen.update(Group(render(gather(settings, ledger)), end), refresh=True)
                 time.sleep(1)

@@ -304,12 +304,12 @@ def _pictures(settings: TrainSettings, scratch: Path) -> tuple[Recipe, Pool]:
     shape = PairShape(settings.patch, settings.queries)
     threads = os.cpu_count() or 1
 
-    def pool(file: str, keep: Callable[[str], bool], smallest: int) -> Pool:
-        return build_pool(settings.data, scratch / file, keep=keep, threads=threads, smallest=smallest)
+    def pool(file: str, keep: Callable[[str], bool], smallest: int, use: str) -> Pool:
+        return build_pool(settings.data, scratch / file, keep=keep, threads=threads, smallest=smallest, use=use)
 
-    training = pool("training.rgb", lambda name: not is_held_out(name), shape.canvas)
+    training = pool("training.rgb", lambda name: not is_held_out(name), shape.canvas, "to learn from")
     return Recipe(training, settings.seed, settings.batch, shape, settings.shares), pool(
-        "held-out.rgb", is_held_out, SHAPE.canvas
+        "held-out.rgb", is_held_out, SHAPE.canvas, "to validate with"
     )
 
 

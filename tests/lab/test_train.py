@@ -228,8 +228,8 @@ def test_a_time_budget_ends_the_run(data: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"minutes": 1.0}, "either minutes or steps"),
-        ({"steps": 0}, "either minutes or steps"),
+        ({"minutes": 1.0}, "both are given"),
+        ({"steps": 0}, "neither is given"),
         ({"steps": -1}, "negative"),
         ({"batch": 0}, "batch"),
         ({"patch": 7}, "patch"),
@@ -319,7 +319,25 @@ def test_a_wrong_call_ends_in_words_and_an_exit_code(tmp_path: Path) -> None:
     _, err = done.communicate(timeout=100)
     assert done.returncode == UsageError.exit_code
     assert "Traceback" not in err
-    assert "not one picture" in err
+    assert "of 0 pictures in" in err
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--shares", "foo", "shares like clean=0.2"),
+        ("--shares", "clean=x", "of unscaled"),
+        ("--hidden", "a,b", "64,64"),
+    ],
+)
+def test_a_list_that_is_none_is_told_without_names_of_functions(
+    option: str, value: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        parse(["--data", "pictures", "--steps", "1", option, value])
+    said = " ".join(capsys.readouterr().err.split())
+    assert words in said
+    assert "invalid _" not in said
 
 
 def test_a_killed_run_leaves_a_state_and_a_checkpoint_that_load(data: Path, tmp_path: Path) -> None:
