@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import Any, NoReturn
@@ -13,6 +14,9 @@ from liif_engine.errors import Cancelled, ExitCode, LiifError, UsageError, fault
 
 def run(app: typer.Typer) -> NoReturn:
     """Runs a command and ends the process with its exit code; what goes wrong is said in one line on stderr."""
+    # A name that the terminal's encoding lacks is shown escaped: a result must not count as failed for it.
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
     code = _code_of(app)
     if code == ExitCode.INTERRUPTED:  # typer turns Ctrl+C into this code too
         show(Cancelled("stopped; nothing is half-written"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from typing import Annotated
@@ -94,6 +95,21 @@ def test_an_empty_path_is_not_the_current_folder(
     monkeypatch.setattr("sys.argv", ["command", *words])
     assert ends(ZeroDivisionError("the command was called")) == ExitCode.USAGE
     assert capsys.readouterr().err.startswith(f"liif: {said}. ")
+
+
+def test_a_name_that_the_terminal_cannot_show_is_no_failure() -> None:
+    code = """
+import typer
+from liif_engine import entry
+app = typer.Typer()
+@app.command()
+def command() -> None:
+    print("\\u65e5.jpg")
+entry.run(app)
+"""
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, env=environment)
+    assert (done.returncode, done.stdout, done.stderr) == (ExitCode.OK, b"\\u65e5.jpg\n", b"")
 
 
 @pytest.mark.parametrize("module", ["liif_engine.begin", "liif_engine"])

@@ -363,8 +363,8 @@ def _ledger(config: Path | None, *, forgiving: bool = False) -> Iterator[tuple[S
     except ConfigError as error:
         if not forgiving:
             raise
+        settings = load_daemon(config)  # where the whole file is wrong, this says so
         entry.show(error)
-        settings = load_daemon(config)
     ledger = ReviewLedger(places.ledger_path(settings))
     try:
         yield settings, ledger
