@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import typer
 
-from liif_engine.errors import Cancelled, ExitCode, LiifError, UsageError, fault
+from liif_engine.errors import Cancelled, ExitCode, LiifError, OutputError, UsageError, fault
 
 
 def run(app: typer.Typer) -> NoReturn:
@@ -70,7 +70,7 @@ def _code_of(app: typer.Typer) -> int:
         leave_stdout()
         return ExitCode.OK
     except OSError as error:
-        show(LiifError(error.strerror or str(error), path=error.filename))
+        show(OutputError(error.strerror or str(error), path=error.filename))
         return ExitCode.OUTPUT
     except Exception as error:
         if hasattr(error, "show") and hasattr(error, "exit_code"):  # typer's own classes are not public

@@ -271,6 +271,26 @@ def test_a_state_of_another_network_is_refused(data: Path, tmp_path: Path) -> No
         run(settings(data, tmp_path, optimizer="adam"))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="a limit on the size of files stands for a full disk; Linux has it")
+def test_a_full_disk_ends_a_run_in_words_and_leaves_nothing_half_written(data: Path, tmp_path: Path) -> None:
+    import resource
+
+    run(settings(data, tmp_path, steps=1))
+    before = sorted(path.name for path in tmp_path.iterdir())
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    told = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    progress = lab.Progress(step=2)
+    model = tiny_network()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limit[1]))
+    try:
+        with pytest.raises(OutputError, match="state-0000002: the run's state cannot be written"):
+            lab.save_state(tmp_path, progress, model, tiny_network(), torch.optim.Adam(model.parameters()), {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, told)
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
 def test_the_command_line_gives_the_settings_and_back(tmp_path: Path) -> None:
     words = "--data a b --minutes 9 --from web --hidden 32,16 --compile --shares clean=0.5,webp=0"
     chosen = parse(words.split())
