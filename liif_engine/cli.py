@@ -125,7 +125,8 @@ def models(as_json: Json = False) -> None:
         return
     print("auto, the default\n  web or published, whichever suits a picture's damage; --verbose says which and why\n")
     print(
-        "NAME+, as in auto+ or web+\n  a model's mean answer to a picture in all eight ways to lay it: better, slower\n"
+        "NAME+, as in auto+ or web+\n  the mean of a model's answers to the picture turned and mirrored in all eight ways: better,\n"
+        "  and eight times slower\n"
     )
     for c in cards.values():
         print(f"{c.name}  ({c.size_bytes / 1e6:.1f} MB)")

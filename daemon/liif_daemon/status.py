@@ -21,6 +21,9 @@ from liif_engine.words import counted, rate
 #: Rows of last results and of failures.
 ROWS = 8
 
+#: The ledger's states, where people know them by other words.
+WORDS = {"claimed": "at work", "skipped": "left alone"}
+
 
 def gather(settings: Settings, ledger: Ledger) -> dict[str, Any]:
     """The state of things as plain values; docs/daemon.md says what each key means."""
@@ -92,7 +95,7 @@ def _head(found: dict[str, Any]) -> Text:
 
 
 def _figures(found: dict[str, Any]) -> Text:
-    jobs = ", ".join(f"{count} {state}" for state, count in found["jobs"].items())
+    jobs = ", ".join(f"{count:,} {WORDS.get(state, state)}" for state, count in found["jobs"].items())
     line = f"\n{jobs}"
     if found["jobs"]["queued"]:
         line += f"\n{found['waiting_megapixels']:.1f} megapixels wait"

@@ -67,7 +67,7 @@ def differences(story: Explanation) -> list[str]:
     found = []
     if (one := plain(story.model)) != story.model:
         found.append(
-            f"The result is the mean of eight answers of {one}, to the picture in all eight ways to lay it"
+            f"The result is the mean of eight answers of {one}, to the picture turned and mirrored in all eight ways"
             f" ({story.model}). The clues and the experiments are those of one of them, to the picture as it lies."
         )
     if story.consistent:
