@@ -124,10 +124,8 @@ def models(as_json: Json = False) -> None:
         print(json.dumps([{**c.card, "name": c.name, "bytes": c.size_bytes} for c in cards.values()], indent=2))
         return
     print("auto, the default\n  web or published, whichever suits a picture's damage; --verbose says which and why\n")
-    print(
-        "NAME+, as in auto+ or web+\n  the mean of a model's answers to the picture turned and mirrored in all eight ways: better,\n"
-        "  and eight times slower\n"
-    )
+    print("NAME+, as in auto+ or web+")
+    print("  the mean of a model's answers to the picture turned and mirrored in all eight ways: better, slower\n")
     for c in cards.values():
         print(f"{c.name}  ({c.size_bytes / 1e6:.1f} MB)")
         for key in ("task", "trained_for", "teacher", "started_from", "paper", "repository", "license"):

@@ -10,7 +10,9 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -45,6 +47,31 @@ class Progress:
     chosen_step: int = 0
     start_scores: dict[str, float] = field(default_factory=dict)
     held_out: str = ""
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Holds a run's folder, as far as the system has such locks: two runs would write over each other's states.
+
+    Raises:
+        OutputError: another run has it.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some shares have no locks
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                remedy = "Let it end, or choose another --out."
+                raise OutputError("another run is at work in this folder", path=folder, remedy=remedy) from error
+        yield
+    finally:
+        os.close(held)
 
 
 def save_state(

@@ -34,7 +34,7 @@ from liif_engine.lab.muon import Muon
 from liif_engine.lab.pairs import PairShape, Pool, build_pool, is_held_out
 from liif_engine.lab.plot import draw_plot
 from liif_engine.lab.settings import TrainSettings, parse
-from liif_engine.lab.state import Progress, load_state, save_state, states
+from liif_engine.lab.state import Progress, alone, load_state, save_state, states
 from liif_engine.lab.stream import Recipe, batches
 from liif_engine.lab.validate import SHAPE, Answer, tensors, validate, validation_pairs
 from liif_engine.network import checkpoint
@@ -83,23 +83,26 @@ def train(settings: TrainSettings, console: Console | None = None) -> TrainResul
 
     Raises:
         UsageError: no pictures.
-        OutputError: the run's folder cannot be made.
+        OutputError: the run's folder cannot be made or written to, or another run is at work in it.
         InputError: a picture cannot be decoded.
         ModelError: the start, the teacher or the state cannot be used.
         DeviceError: no such device or precision.
         NonFiniteError: the loss is no longer a number.
     """
-    began = time.monotonic()
-    console = console or Console(stderr=True)
     device = choose_device(settings.device)
     bf16 = choose_precision(settings.precision, device) == "bf16"
+    _make_folder(settings.out)
+    with alone(settings.out):
+        return _train(settings, console or Console(stderr=True), device, bf16)
+
+
+def _train(settings: TrainSettings, console: Console, device: torch.device, bf16: bool) -> TrainResult:
+    began = time.monotonic()
     if settings.threads:
         torch.set_num_threads(settings.threads)
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = True
         torch.set_float32_matmul_precision("high")
-    _make_folder(settings.out)
-
     model = _place(_start_model(settings), device)
     average = copy.deepcopy(model).requires_grad_(False)
     parameters: list[Tensor] = list(model.parameters())

@@ -263,6 +263,15 @@ def test_what_cannot_work_is_an_error_in_words(data: Path, tmp_path: Path) -> No
         run(settings(data, tmp_path / "run2", rate=1e30))
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no run is told of another one there; Linux and macOS do")
+def test_a_second_run_in_a_folder_is_told_of_the_first(data: Path, tmp_path: Path) -> None:
+    with lab.alone(tmp_path), pytest.raises(OutputError, match="another run is at work"):
+        run(settings(data, tmp_path, steps=1))
+    assert not states(tmp_path)
+    run(settings(data, tmp_path, steps=1))
+    assert states(tmp_path)
+
+
 def test_a_state_of_another_network_is_refused(data: Path, tmp_path: Path) -> None:
     run(settings(data, tmp_path, steps=1))
     with pytest.raises(ModelError, match="state-0000001"):
