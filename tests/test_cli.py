@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -495,3 +496,11 @@ def test_auto_is_the_default_and_says_which_model_and_why(
     assert code == 0
     assert "web" in out
     assert "JPEG quality 30" in err
+
+
+def test_a_worker_names_the_file_in_its_log(tmp_path: Path) -> None:
+    old = jpeg(tmp_path / "old.jpg")
+    command = [sys.executable, "-m", "liif_engine", "restore", str(old), "--model", "fast", "--workers", "1", "-v"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    assert re.search(rf"^liif: {re.escape(str(old))}: \d+x\d+ by fast", done.stderr, re.M), done.stderr

@@ -153,7 +153,7 @@ class Inside:
         try:
             with log.about(do.work.job):
                 answer = self._work(do)
-                words = type(do.work).__name__, answer.width, answer.height, answer.model, answer.seconds
+                words = do.work.job or type(do.work).__name__, answer.width, answer.height, answer.model, answer.seconds
                 logger.info("%s: %dx%d by %s in %.2f s", *words)
         except (EOFError, BrokenPipeError, ConnectionResetError):
             raise
