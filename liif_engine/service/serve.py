@@ -113,18 +113,18 @@ async def _serve(settings: ServeSettings, place: Place) -> None:
         return start(settings.crew, settings.workers, on_room=on_room)
 
     queue = Queue(make_workers, limits)
-    if settings.metrics is not None:
-        figures.show(settings.metrics, Figures(queue))
-    api = Api(
-        queue,
-        place.scratch,
-        ApiLimits(settings.max_pixels, settings.max_image_bytes, settings.body_seconds),
-        Defaults(settings.workers.model, settings.workers.precision, settings.quality),
-    )
-    server = Server(Guard(api.app(), place.token), queue, settings, place.close)
-    port = "" if place.port is None else f" and 127.0.0.1:{place.port}"
-    print(f"liif: serving in {place.folder}{port}", file=sys.stderr, flush=True)
     try:
+        if settings.metrics is not None:
+            figures.show(settings.metrics, Figures(queue))
+        api = Api(
+            queue,
+            place.scratch,
+            ApiLimits(settings.max_pixels, settings.max_image_bytes, settings.body_seconds),
+            Defaults(settings.workers.model, settings.workers.precision, settings.quality),
+        )
+        server = Server(Guard(api.app(), place.token), queue, settings, place.close)
+        port = "" if place.port is None else f" and 127.0.0.1:{place.port}"
+        print(f"liif: serving in {place.folder}{port}", file=sys.stderr, flush=True)
         await server.serve(sockets=place.sockets)
     finally:
         await queue.close()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
+import subprocess
+import sys
 import urllib.request
 from pathlib import Path
 
@@ -11,7 +14,7 @@ import pytest
 from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
-from liif_engine.errors import ServiceError, UsageError
+from liif_engine.errors import ExitCode, ServiceError, UsageError
 from liif_engine.figures import counter, show
 from liif_engine.service.client import ServiceError as Refused
 
@@ -91,3 +94,13 @@ def test_a_port_that_is_taken_and_no_port_are_said() -> None:
             show(str(taken.getsockname()[1]), Nothing())  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="PORT"):
         show("everywhere", Nothing())  # type: ignore[arg-type]
+
+
+def test_a_port_that_is_taken_is_the_only_thing_that_is_told(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        command = [sys.executable, "-m", "liif_engine", "serve", "--metrics", str(taken.getsockname()[1])]
+        environment = {**os.environ, "LIIF_RUNTIME_DIR": str(tmp_path / "run")}
+        done = subprocess.run(command, capture_output=True, text=True, timeout=100, env=environment)
+    assert done.returncode == ExitCode.ENGINE
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert "Name another host or port" in done.stderr

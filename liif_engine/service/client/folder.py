@@ -35,7 +35,7 @@ def check_folder(folder):
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
         raise ServiceError(
             "%s is not a private folder of this user" % folder,
-            "Delete it, or set XDG_RUNTIME_DIR to a folder that only you can use.",
+            "Set LIIF_RUNTIME_DIR to a folder that only you can use.",
         )
 
 
@@ -45,5 +45,5 @@ def make_folder(folder):
         os.makedirs(folder, 0o700)
     except EnvironmentError as error:
         if error.errno != errno.EEXIST:
-            raise ServiceError("%s cannot be made (%s)" % (folder, error.strerror), "Set XDG_RUNTIME_DIR.")
+            raise ServiceError("%s cannot be made (%s)" % (folder, error.strerror), "Set LIIF_RUNTIME_DIR.")
     check_folder(folder)
