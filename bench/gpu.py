@@ -259,6 +259,7 @@ def small_pictures(bench: Bench) -> None:
     bench.say("small_in_memory", {"rate": memory, "large": rate, "share": memory / rate}, words)
 
     from liif_engine import file, pipeline
+    from liif_engine.plan import plan as plan_of
     from liif_engine.target import Target
 
     with tempfile.TemporaryDirectory() as name:
@@ -266,7 +267,7 @@ def small_pictures(bench: Bench) -> None:
         for index, small in enumerate(many):
             Image.fromarray(small).save(folder / f"{index}.jpg", quality=75)
         (folder / "out").mkdir()
-        plans = [file.plan(path, Target(scale=2), out=folder / "out") for path in sorted(folder.glob("*.jpg"))]
+        plans = [plan_of(path, Target(scale=2), out=folder / "out") for path in sorted(folder.glob("*.jpg"))]
         options = pipeline.Options(overwrite=True)
 
         def in_turn() -> None:

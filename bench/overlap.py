@@ -20,6 +20,7 @@ import numpy as np
 from PIL import Image
 
 from liif_engine import Engine, file, pipeline
+from liif_engine.plan import plan as plan_of
 from liif_engine.target import Target
 
 
@@ -84,7 +85,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             paths = sources(folder, arguments.files, arguments.side)
-            plans = [file.plan(path, Target(scale=2), out=path.with_name(f"{path.stem}-x2{suffix}")) for path in paths]
+            plans = [plan_of(path, Target(scale=2), out=path.with_name(f"{path.stem}-x2{suffix}")) for path in paths]
             turns, overlaps = [], []
             file.run(engine, plans[0], overwrite=True)  # warms up
             for _ in range(arguments.pairs):

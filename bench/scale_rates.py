@@ -24,8 +24,8 @@ from PIL import Image
 
 from liif_engine.archive.journal import Glance as Look
 from liif_engine.archive.journal import Journal
-from liif_engine.file import plan
 from liif_engine.picture.atomic import write_atomically
+from liif_engine.plan import plan
 from liif_engine.target import Target
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import liif_engine
-from liif_engine.errors import InputError, LiifError, OutputError, OutputExistsError, UsageError
+from liif_engine.errors import InputError, LiifError, UsageError
 from liif_engine.picture import coefficients, consistency, image_file
 from liif_engine.picture.atomic import mode_like
-from liif_engine.picture.image_file import Limits, Marker, Picture, Probe
+from liif_engine.picture.image_file import Limits, Marker, Picture
+from liif_engine.plan import NO_INTERVALS, Plan, check_destination, plan
 from liif_engine.target import Target
 
 if TYPE_CHECKING:
@@ -25,31 +25,6 @@ if TYPE_CHECKING:
     from liif_engine.restore import Engine, Pixels
 
 log = logging.getLogger(__name__)
-
-#: Why a result cannot be kept consistent with its file.
-NOT_ITS_SIZE = "a consistent result needs scale 1: the file's intervals speak of its own pixels"
-NO_INTERVALS = "is no JPEG whose quantisation intervals a result could be kept in"
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What restoring a file would do, known from its header alone.
-
-    Attributes:
-        source, destination: the files.
-        format: of the result.
-        probe: what the header says of the source.
-        width, height: of the result in pixels.
-        consistent: whether the result is to be moved into the JPEG's own quantisation intervals.
-    """
-
-    source: Path
-    destination: Path
-    format: str
-    probe: Probe
-    width: int
-    height: int
-    consistent: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,83 +66,6 @@ class Clock:
         now = time.monotonic()
         self.laps[stage] = self.laps.get(stage, 0.0) + now - self._last
         self._last = now
-
-
-def destination_for(
-    source: Path, target: Target, result: tuple[int, int], out: Path | None, suffix: str | None = None
-) -> Path:
-    """Where a result goes: `out` itself, ``name@2x.ext`` inside it if it is a folder, or that beside the file.
-
-    Args:
-        source: the original.
-        target: names the result.
-        result: its (width, height) in pixels.
-        out: a file, a folder, or None.
-        suffix: of such a name; None for the original's own.
-    """
-    named = f"{source.stem}@{target.label(result)}{source.suffix if suffix is None else suffix}"
-    if out is None:
-        return source.with_name(named)
-    return out / named if is_folder(out) else out
-
-
-def is_folder(path: Path) -> bool:
-    """Whether a path is a folder's; a name that the system refuses, or does not let us see, is none."""
-    try:
-        return path.is_dir()
-    except OSError:
-        return False
-
-
-def plan(
-    source: Path,
-    target: Target,
-    *,
-    out: Path | None = None,
-    format: str | None = None,
-    limits: Limits | None = None,
-    consistent: bool = False,
-) -> Plan:
-    """Looks at a file's header and refuses what cannot be done, before any work.
-
-    Args:
-        source: a picture file.
-        target: how large the result is to be.
-        out: as in `destination_for`.
-        format: of the result, a name or suffix such as ``png``, which the result's name then ends in, unless `out`
-            is a file; by default the file's own or, where `out` is a file with another suffix, what that asks for.
-        limits: what is refused as too large.
-        consistent: whether to move the result into the JPEG's own quantisation intervals; at scale 1 only.
-
-    Raises:
-        LiifError: the file, its format or the result's size is refused; the error names the file.
-    """
-    try:
-        probe = image_file.probe(source, limits=limits or Limits())
-        width, height = target.size_of_result(probe.width, probe.height)
-        if consistent and (width, height) != (probe.width, probe.height):
-            raise UsageError(NOT_ITS_SIZE, remedy="Use --scale 1, or leave --consistent out.")
-        suffix = None
-        if format is not None:
-            suffix = f".{format.lower()}"
-            format = image_file.format_for(Path(f"result{suffix}"))
-            suffix = None if _asks_for(source, format) else suffix
-        destination = destination_for(source, target, (width, height), out, suffix)
-        if format is None:
-            named = out is not None and destination == out and destination.suffix != source.suffix
-            format = image_file.format_for(destination) if named else probe.format
-        image_file.check_result(probe, format=format, width=width, height=height)
-    except LiifError as error:
-        raise error.at(source) from error.__cause__
-    return Plan(source, destination, format, probe, width, height, consistent)
-
-
-def _asks_for(path: Path, format: str) -> bool:
-    """Whether a file's name ends in a suffix of the format."""
-    try:
-        return image_file.format_for(path) == format
-    except UsageError:
-        return False
 
 
 def restore_file(
@@ -278,7 +176,8 @@ def read(
     with _naming(planned.source):
         check_destination(planned, may_exist=may_exist)
         probe = planned.probe
-        engine.check_memory(planned.width, planned.height * probe.frames, len(probe.layout), probe.bits)
+        height, beside = planned.height * probe.frames, planned.source_bytes + planned.writing_bytes
+        engine.check_memory(planned.width, height, len(probe.layout), probe.bits, beside=beside)
         picture = image_file.read(planned.source, limits=limits or Limits(), allow_truncated=allow_truncated)
         if (picture.width, picture.height) != (probe.width, probe.height):
             raise UsageError("the file changed while it was being read", path=planned.source, remedy="Run it again.")
@@ -382,36 +281,6 @@ def sha256_of(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})", path=path) from error
-
-
-def check_destination(planned: Plan, *, may_exist: bool) -> None:
-    """Refuses, before any work, a destination that is taken.
-
-    Raises:
-        OutputExistsError: it exists and may not.
-        OutputError: no file can have that name, or there is no such folder.
-        UsageError: it is the source itself.
-    """
-    destination = planned.destination
-    try:
-        exists = destination.exists()
-        is_source = exists and destination.samefile(planned.source)
-    except OSError as error:  # such as a name too long for the file system
-        message = f"cannot be written ({error.strerror})"
-        raise OutputError(message, path=destination, remedy="Choose another name with --out.") from error
-    if is_source:
-        raise UsageError(
-            "the result would replace its own original",
-            path=planned.source,
-            remedy="Choose another --out; restoring in place, with the original kept safe, is the daemon's work.",
-        )
-    if not exists and not destination.parent.is_dir():
-        remedy = "Make the folder first, or choose another --out."
-        raise OutputError("its folder does not exist", path=destination, remedy=remedy)
-    if exists and not may_exist:
-        raise OutputExistsError("already exists", path=destination)
-    if not os.access(destination.parent, os.W_OK):
-        raise OutputError("cannot be written: its folder is closed to you, or read-only", path=destination)
 
 
 def _share(on_progress: OnProgress | None, index: int, count: int) -> Callable[[float], None] | None:

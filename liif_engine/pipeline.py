@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from liif_engine import file, memory
 from liif_engine.errors import ExitCode, LiifError
-from liif_engine.file import Computed, Outcome, Plan
+from liif_engine.file import Computed, Outcome
 from liif_engine.picture.image_file import Limits, Picture
+from liif_engine.plan import Plan
 
 if TYPE_CHECKING:
     from liif_engine.progress import OnProgress
@@ -204,9 +205,8 @@ class _Line:
 def _cost(engine: Engine, plan: Plan) -> int:
     """Bytes of a picture and its result, with what reading and writing them takes."""
     probe = plan.probe
-    channels = len(probe.layout)
-    before = engine.result_bytes(probe.width, probe.height, channels, probe.bits)
-    return probe.frames * (before + engine.result_bytes(plan.width, plan.height, channels, probe.bits))
+    read = engine.result_bytes(probe.width, probe.height * probe.frames, len(probe.layout), probe.bits)
+    return read + plan.result_bytes + plan.writing_bytes
 
 
 def _lacked_memory(error: Exception) -> bool:

@@ -13,9 +13,11 @@ from PIL import Image
 
 from liif_engine import Engine, pipeline
 from liif_engine import file as picture_file
-from liif_engine.errors import LiifError, MemoryExhaustedError, OutputExistsError, UsageError
-from liif_engine.file import Outcome, Plan
+from liif_engine.errors import LiifError, MemoryExhaustedError, OutputExistsError, TooLargeError, UsageError
+from liif_engine.file import Outcome
 from liif_engine.pipeline import Options, restore_files
+from liif_engine.plan import Plan
+from liif_engine.plan import plan as plan_of
 from liif_engine.target import Target
 
 from .conftest import picture, tiny_network
@@ -62,7 +64,7 @@ def plans(folder: Path, count: int, out: str = "done") -> list[Plan]:
     for index in range(count):
         source = folder / f"{index}.png"
         Image.fromarray(picture(9 + index, 12, seed=index)).save(source)
-        made.append(picture_file.plan(source, Target(scale=2), out=folder / out))
+        made.append(plan_of(source, Target(scale=2), out=folder / out))
     return made
 
 
@@ -126,6 +128,19 @@ def test_the_next_file_is_read_and_the_last_one_written_while_one_computes(
     assert [state for _, state in heard.lines] == ["restored"] * 3
 
 
+def test_a_format_whose_coding_takes_much_memory_is_refused_before_any_work(tmp_path: Path) -> None:
+    """AVIF's encoder takes ten times as much as BMP's rows do; whoever lacks it would be killed after all the work."""
+    Image.fromarray(picture(300, 300)).save(tmp_path / "a.png")
+    small = Engine(tiny_network(), device="cpu", memory_bytes=400_000_000)
+    for name in ("a.bmp", "a.avif"):
+        plan = plan_of(tmp_path / "a.png", Target(scale=10), out=tmp_path / name)
+        if name == "a.avif":
+            with pytest.raises(TooLargeError, match=r"needs .* of memory"):
+                picture_file.read(small, plan, may_exist=False)
+        else:
+            picture_file.read(small, plan, may_exist=False)
+
+
 def test_memory_is_bounded(engine: Engine, heard: Heard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With no room for two, none is read before the one before it is written."""
     monkeypatch.setattr(pipeline, "IN_FLIGHT_BYTES", 0)
@@ -162,7 +177,7 @@ def test_a_file_that_an_earlier_one_writes_is_read_afterwards(engine: Engine, he
     [first] = plans(tmp_path, 1, ".")
     Image.fromarray(picture(18, 24, seed=9)).save(first.destination)
     before = first.destination.read_bytes()
-    second = picture_file.plan(first.destination, Target(scale=2), out=tmp_path / "second.png")
+    second = plan_of(first.destination, Target(scale=2), out=tmp_path / "second.png")
     restore_files(engine, [first, second], Options(overwrite=True), heard)
     assert [state for _, state in heard.lines] == ["restored"] * 2
     assert first.destination.read_bytes() != before

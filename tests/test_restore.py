@@ -13,7 +13,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from liif_engine import Engine, judge, restore
+from liif_engine import Engine, budget, judge
+from liif_engine.compute import Computer, Place
 from liif_engine.errors import MemoryExhaustedError, NonFiniteError, TooLargeError, UsageError
 from liif_engine.network import decode, decoder
 from liif_engine.network.decode import Span, Strip
@@ -55,7 +56,7 @@ def test_tiled_equals_whole(
     size = math.ceil(width * scale_x), math.ceil(height * scale_y)
     whole = one.restore(pixels, size=size)
     with monkeypatch.context() as patch:
-        patch.setitem(restore.TILE_CORE, "cpu", core)
+        patch.setitem(budget.TILE_CORE, "cpu", core)
         patch.setitem(decode.STRIP_QUERIES, "cpu", queries)
         patch.setitem(decode.BLOCK_ANSWERS, "cpu", max(4 * queries // 3, 1))
         tiled = one.restore(pixels, size=size)
@@ -66,7 +67,7 @@ def test_no_seam_with_the_published_weights(monkeypatch: pytest.MonkeyPatch) -> 
     one = Engine("published", device="cpu", precision="fp32")
     pixels = picture(24, 150, dtype="float32")
     whole = one.restore(pixels, scale=1.7)
-    monkeypatch.setitem(restore.TILE_CORE, "cpu", 50)
+    monkeypatch.setitem(budget.TILE_CORE, "cpu", 50)
     assert np.abs(one.restore(pixels, scale=1.7) - whole).max() <= TOLERANCE
 
 
@@ -75,7 +76,7 @@ def test_a_halo_one_pixel_too_small_would_show(monkeypatch: pytest.MonkeyPatch) 
     one = engine(tiny_network(blocks=2))
     pixels = picture(40, 40, dtype="float32")
     whole = one.restore(pixels, scale=2)
-    monkeypatch.setitem(restore.TILE_CORE, "cpu", 10)
+    monkeypatch.setitem(budget.TILE_CORE, "cpu", 10)
     monkeypatch.setattr(EdsrLiif, "halo", 3)
     assert np.abs(one.restore(pixels, scale=2) - whole).max() > TOLERANCE
 
@@ -138,7 +139,7 @@ def test_auto_keeps_16_bits_in_fp32() -> None:
 
 
 def test_progress_rises_to_one_in_small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(restore.TILE_CORE, "cpu", 16)
+    monkeypatch.setitem(budget.TILE_CORE, "cpu", 16)
     shares: list[float] = []
     engine().restore(picture(40, 40, 4), scale=2, on_progress=shares.append)
     assert shares == sorted(shares)
@@ -193,14 +194,14 @@ def test_out_of_memory_on_a_gpu_falls_to_the_cpu(
     one = engine()
     expected = one.restore(pixels, scale=2)
     one.device = torch.device("cuda")
-    network = Engine._network
+    network = Computer.network
 
-    def no_room(self: Engine, place: restore._Place) -> EdsrLiif:
+    def no_room(self: Computer, place: Place) -> EdsrLiif:
         if place.device.type == "cuda":
             raise torch.OutOfMemoryError("scripted")
         return network(self, place)
 
-    monkeypatch.setattr(Engine, "_network", no_room)
+    monkeypatch.setattr(Computer, "network", no_room)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
     assert np.abs(one.restore(pixels, scale=2) - expected).max() <= TOLERANCE
     assert "going on with the CPU" in caplog.text
@@ -222,23 +223,23 @@ def test_a_gpu_that_fails_leaves_the_rest_to_the_cpu(
     one = engine()
     expected = one.restore(pixels, scale=2)
     one.device = torch.device("cuda")
-    monkeypatch.setitem(restore.TILE_CORE, "cuda", 64)
-    monkeypatch.setitem(restore.TILE_CORE, "cpu", 32)
-    network, cores = Engine._network, list[int]()
-    restore_tile = Engine._restore_tile
+    monkeypatch.setitem(budget.TILE_CORE, "cuda", 64)
+    monkeypatch.setitem(budget.TILE_CORE, "cpu", 32)
+    network, cores = Computer.network, list[int]()
+    restore_tile = Computer.restore
 
-    def failing(self: Engine, place: restore._Place) -> EdsrLiif:
+    def failing(self: Computer, place: Place) -> EdsrLiif:
         if place.device.type == "cuda":
             raise failure
         return network(self, place)
 
-    def watched(self: Engine, frame: Any, tile: Any, place: restore._Place, progress: Any) -> None:
+    def watched(self: Computer, frame: Any, tile: Any, place: Place, progress: Any) -> None:
         if place.device.type == "cpu":
             cores.append(max(tile.core.height, tile.core.width))
         restore_tile(self, frame, tile, place, progress)
 
-    monkeypatch.setattr(Engine, "_network", failing)
-    monkeypatch.setattr(Engine, "_restore_tile", watched)
+    monkeypatch.setattr(Computer, "network", failing)
+    monkeypatch.setattr(Computer, "restore", watched)
     assert np.abs(one.restore(pixels, scale=2) - expected).max() <= TOLERANCE
     assert caplog.text.count("cuda failed") == 1
     assert "For debugging" not in caplog.text
@@ -265,10 +266,10 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(monkeypatch: pytest.Mon
 def test_a_tile_that_overflows_is_redone_in_fp32(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setitem(restore.TILE_CORE, "cpu", 20)
+    monkeypatch.setitem(budget.TILE_CORE, "cpu", 20)
     pixels = picture(40, 20) // 4  # calm enough for half precision
     reduced = engine(precision="bf16")
-    network = reduced._network(restore._Place(torch.device("cpu"), "bf16"))
+    network = reduced._computer.network(Place(torch.device("cpu"), "bf16"))
     with torch.no_grad():
         network.imnet.linears[-1].bias.fill_(float("inf"))
     result = reduced.restore(pixels, scale=2)
@@ -281,7 +282,7 @@ def test_a_tile_too_busy_for_half_precision_is_computed_in_fp32(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    monkeypatch.setitem(restore.TILE_CORE, "cpu", 64)
+    monkeypatch.setitem(budget.TILE_CORE, "cpu", 64)
     y, x = np.mgrid[0:64, 0:192]
     pixels = np.where(x < 64, 255 * ((x + y) % 2), 128)[..., None].repeat(3, 2).astype(np.uint8)
     reduced, exact = (engine(precision=precision).restore(pixels, scale=2) for precision in ("bf16", "fp32"))
@@ -294,10 +295,10 @@ def test_a_tile_of_implausible_colours_is_redone_in_fp32(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Finite, and still far from what the pixels give reason for: as after a product that went wrong."""
-    monkeypatch.setitem(restore.TILE_CORE, "cpu", 20)
+    monkeypatch.setitem(budget.TILE_CORE, "cpu", 20)
     pixels = picture(40, 20) // 4  # calm enough for half precision
     reduced = engine(precision="bf16")
-    network = reduced._network(restore._Place(torch.device("cpu"), "bf16"))
+    network = reduced._computer.network(Place(torch.device("cpu"), "bf16"))
     with torch.no_grad():
         network.imnet.linears[-1].bias.add_(20)
     result = reduced.restore(pixels, scale=2)
@@ -337,7 +338,7 @@ def test_hard_but_sane_content_is_plausible(model: str, scale: int, caplog: pyte
 
 def test_infinities_in_fp32_are_an_error() -> None:
     one = engine()
-    network = one._network(restore._Place(torch.device("cpu"), "fp32"))
+    network = one._computer.network(Place(torch.device("cpu"), "fp32"))
     with torch.no_grad():
         network.imnet.linears[-1].bias.fill_(float("nan"))
     with pytest.raises(NonFiniteError):
@@ -367,8 +368,8 @@ def test_memory_is_reckoned_for_a_strip_on_each_thread(monkeypatch: pytest.Monke
     needed = {}
     for threads in (1, 64):
         monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
-        needed[threads] = [one._tile_bytes(core, 4.0) for core in (512, 32)]
-    assert needed[64][0] - needed[1][0] == 63 * restore.STRIP_BYTES
+        needed[threads] = [one._budget.tile_bytes(core, 4.0) for core in (512, 32)]
+    assert needed[64][0] - needed[1][0] == 63 * budget.STRIP_BYTES
     assert needed[64][1] == needed[1][1]
 
 

@@ -10,7 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from liif_engine import restore
+from liif_engine import budget, compute
+from liif_engine.compute import Computer
 from liif_engine.errors import ModelError
 from liif_engine.judge import ImplausibleTile
 from liif_engine.model_names import like, makers, plain
@@ -92,7 +93,7 @@ def test_tiles_change_no_pixel(path: Path, monkeypatch: pytest.MonkeyPatch, scal
     _, ensemble = engines(path)
     pixels = picture((61, 90, 3), "float32")
     whole = ensemble.restore(pixels, scale=scale)
-    monkeypatch.setitem(restore.TILE_CORE, "cpu", 32)
+    monkeypatch.setitem(budget.TILE_CORE, "cpu", 32)
     assert np.abs(ensemble.restore(pixels, scale=scale) - whole).max() <= TOLERANCE
 
 
@@ -112,14 +113,14 @@ def test_out_of_memory_halves_tiles_here_too(path: Path, monkeypatch: pytest.Mon
     _, ensemble = engines(path)
     pixels = picture((80, 64, 3), "float32")
     whole = ensemble.restore(pixels, scale=2)
-    answers = Engine._answers
+    answers = Computer._answers
 
-    def scarce(self: Engine, view: np.ndarray, *rest: object) -> object:
+    def scarce(self: Computer, view: np.ndarray, *rest: object) -> object:
         if view.shape[0] * view.shape[1] > 60 * 60:
             raise MemoryError
         return answers(self, view, *rest)
 
-    monkeypatch.setattr(Engine, "_answers", scarce)
+    monkeypatch.setattr(Computer, "_answers", scarce)
     assert np.abs(ensemble.restore(pixels, scale=2) - whole).max() <= TOLERANCE
 
 
@@ -137,7 +138,7 @@ def test_a_tile_that_half_precision_spoils_starts_over_with_all_its_turns(
         if precision == "bf16" and len(calls) == 3:
             raise ImplausibleTile("overflowed")
 
-    monkeypatch.setattr(restore, "judge", spoiled)
+    monkeypatch.setattr(compute, "judge", spoiled)
     result = Engine(f"{path}+", device="cpu", precision="bf16").restore(pixels, scale=2)
     assert calls[2] == "bf16"
     assert set(calls[3:]) == {"fp32"}

@@ -27,10 +27,11 @@ from liif_engine.errors import (
     NonFiniteError,
     WorkerError,
 )
-from liif_engine.file import Outcome, Plan, restore_file
+from liif_engine.file import Outcome, restore_file
 from liif_engine.network import checkpoint
 from liif_engine.network.model import EdsrLiif
 from liif_engine.picture.image_file import Metadata, Probe
+from liif_engine.plan import Plan
 from liif_engine.target import Target
 from liif_engine.workers import FileWork, PixelWork, ProcessWorkers, Segment, WorkerSettings, file_work, pool
 from liif_engine.workers.inside import Engines

@@ -7,7 +7,7 @@ import gi
 gi.require_version("GimpUi", "3.0")
 gi.require_version("Gtk", "3.0")
 
-from gi.repository import Gimp, GimpUi, GObject, Gtk  # noqa: E402
+from gi.repository import Gimp, GimpUi, GLib, GObject, Gtk, Pango  # noqa: E402
 from models import AUTO, SLOWER, is_slower, offered  # noqa: E402
 from order import Refusal  # noqa: E402
 from parts import flat, takes_pixels  # noqa: E402
@@ -15,6 +15,12 @@ from preview import Preview  # noqa: E402
 
 #: What is offered until the engine has said which models it has.
 MODELS = ("web", "published")
+
+#: How much of a model's name the list shows; of a path its beginning and its end. [characters]
+NAME_CHARS = 20
+
+#: How often it is looked whether the image is still open. [ms]
+LOOK_MS = 200
 
 #: Arguments in the order in which the dialog has them; the model has a widget of its own.
 BEFORE_MODEL = ("only-artifacts", "scale", "width", "height")
@@ -63,10 +69,19 @@ def ask(procedure, config, image, drawables, order_of, title):
         for name in (*BEFORE_MODEL, "model", "device"):
             config.connect("notify::" + name, lambda *_: preview.refresh())
     content.show_all()
+    look = GLib.timeout_add(LOOK_MS, _end_if_closed, dialog, image)
     try:
-        return dialog.run()
+        return dialog.run() and image.is_valid()
     finally:
+        GLib.source_remove(look)
         dialog.destroy()
+
+
+def _end_if_closed(dialog, image):
+    """Ends the dialog as Cancel does where its image was closed: then every question about it is a fault to GIMP."""
+    if not image.is_valid():
+        dialog.response(Gtk.ResponseType.CANCEL)
+    return GLib.SOURCE_CONTINUE
 
 
 def _shown(image, drawables):
@@ -83,6 +98,9 @@ def _model_row(config):
     choice.set_entry_text_column(0)
     # Return in it means Restore, as everywhere else in the dialog.
     choice.get_child().set_activates_default(True)
+    # A path must not make the list wider than the dialog.
+    choice.get_cells()[0].props.ellipsize = Pango.EllipsizeMode.MIDDLE
+    choice.get_cells()[0].props.max_width_chars = NAME_CHARS
     words = Gtk.CellRendererText(xpad=12, scale=0.9)
     choice.pack_start(words, True)
     choice.add_attribute(words, "text", 1)

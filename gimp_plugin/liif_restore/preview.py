@@ -50,7 +50,9 @@ class Preview(Gtk.Box):
         self.refresh()
 
     def refresh(self):
-        """Shows the piece as it is now, and asks the engine soon."""
+        """Shows the piece as it is now, and asks the engine soon; a layer that was deleted meanwhile stays as shown."""
+        if not self.layer.is_valid():
+            return
         self.question += 1
         x, y, width, height, shown = self._crop()
         sent = self._read(x, y, width, height)
@@ -80,7 +82,7 @@ class Preview(Gtk.Box):
         return True
 
     def _release(self, _widget, event):
-        if self._dragged_from is None:
+        if self._dragged_from is None or not self.layer.is_valid():
             return False
         across, down = self._scale()
         self.centre[0] -= (event.x - self._dragged_from[0]) / across

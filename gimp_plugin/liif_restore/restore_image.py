@@ -73,7 +73,8 @@ def _check_image(image, every) -> None:
 def _chosen(drawables, every) -> list:
     """The layers meant by what is active, which may be a mask, a channel or a group."""
     found = []
-    for one in drawables:
+    # One that was deleted while the dialog was open is none any more.
+    for one in filter(Gimp.Item.is_valid, drawables):
         layer = Gimp.Layer.from_mask(one) if one.is_layer_mask() else one
         if not layer.is_layer():
             raise Refusal(f"“{one.get_name()}” is a channel: choose a layer")

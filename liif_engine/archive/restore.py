@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from liif_engine import file as picture_file
 from liif_engine import log as logs
 from liif_engine.archive.feed import Feed
 from liif_engine.archive.journal import NAME, Glance, Journal
@@ -26,10 +25,11 @@ from liif_engine.errors import (
     UsageError,
     printable,
 )
-from liif_engine.file import Plan
+from liif_engine.file import sha256_of
 from liif_engine.picture import image_file
 from liif_engine.picture.image_file import Limits
 from liif_engine.picture.results import is_marked, mark
+from liif_engine.plan import Plan, check_destination, plan
 from liif_engine.workers import Answer, FileWork, WorkerSettings
 
 log = logging.getLogger(__name__)
@@ -167,9 +167,7 @@ class Archive:
             self.summary.kept += 1
             return None
         try:
-            planned = picture_file.plan(
-                source, order.target, out=destination, limits=self._limits, consistent=order.consistent
-            )
+            planned = plan(source, order.target, out=destination, limits=self._limits, consistent=order.consistent)
             if not self._again and image_file.marker_of(planned.probe) is not None:
                 self._leave_result(source)
                 return None
@@ -182,7 +180,7 @@ class Archive:
             if known and destination.exists() and not order.overwrite and self._is_ours(planned, glance):
                 return None
             if destination.parent.is_dir() or not self.dry:
-                picture_file.check_destination(planned, may_exist=order.overwrite or begun)
+                check_destination(planned, may_exist=order.overwrite or begun)
         except OSError as error:
             self._fail(relative, OutputError(f"cannot be written ({error.strerror})", path=destination), glance)
             return None
@@ -207,7 +205,7 @@ class Archive:
         if marker is None or not self.order.may_have_made(marker):
             return False
         found = image_file.probe(planned.destination)
-        digest = picture_file.sha256_of(planned.source)
+        digest = sha256_of(planned.source)
         if (found.width, found.height, marker.source_sha256) != (planned.width, planned.height, digest):
             return False
         # It got its name only when it was complete and had been decoded again.

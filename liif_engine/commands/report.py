@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from liif_engine.errors import LiifError, printable
 
 if TYPE_CHECKING:
-    from liif_engine.file import Outcome, Plan
+    from liif_engine.file import Outcome
+    from liif_engine.plan import Plan
 
 
 class Report:

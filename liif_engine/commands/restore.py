@@ -33,8 +33,9 @@ from liif_engine.target import Target, parse_size
 
 if TYPE_CHECKING:
     from liif_engine.config import EngineSettings
-    from liif_engine.file import Outcome, Plan
+    from liif_engine.file import Outcome
     from liif_engine.picture.image_file import Limits
+    from liif_engine.plan import Plan
     from liif_engine.terminal import Batch
 
 log = logging.getLogger(__name__)
@@ -82,7 +83,7 @@ def restore(
 
     FILE may be a folder: all of it is restored into the folder --out, and a run that was stopped goes on.
     """
-    from liif_engine.file import is_folder
+    from liif_engine.plan import is_folder
 
     target = _target(scale, size, long_edge, megapixels)
     given = {"model": model, "device": device, "precision": precision, "quality": quality, "workers": workers}
@@ -127,8 +128,8 @@ def _format(asked: str | None, out: Path | None) -> str | None:
     Raises:
         UsageError: there is no such format, or --out asks for another.
     """
-    from liif_engine.file import is_folder
     from liif_engine.picture.image_file import FORMATS, format_for
+    from liif_engine.plan import is_folder
 
     if asked is None:
         return None
@@ -151,7 +152,7 @@ def _folder_of(files: list[Path], out: Path | None) -> Path | None:
     Raises:
         UsageError: it names one file for several pictures.
     """
-    from liif_engine.file import is_folder
+    from liif_engine.plan import is_folder
 
     # A name without a suffix says no format, so it can only be meant as a folder, even for one picture.
     if out is None or is_folder(out):
@@ -182,20 +183,19 @@ def _plans(
     files: list[Path], target: Target, out: Path | None, folder: Path | None, job: _Job, report: Report
 ) -> Iterator[Plan]:
     """A plan for each file that can be restored; the others are reported. No two plans write the same file."""
-    from liif_engine import file as picture_file
     from liif_engine.picture import image_file
+    from liif_engine.plan import check_destination, is_folder
+    from liif_engine.plan import plan as plan_of
 
     name = None if folder is not None else out
     taken: dict[Path, Path] = {}
     for file in files:
         try:
-            plan = picture_file.plan(
-                file, target, out=name, format=job.format, limits=job.limits, consistent=job.consistent
-            )
+            plan = plan_of(file, target, out=name, format=job.format, limits=job.limits, consistent=job.consistent)
             if folder is not None:
                 plan = replace(plan, destination=folder / plan.destination.name)
-            if folder is None or picture_file.is_folder(folder):
-                picture_file.check_destination(plan, may_exist=job.overwrite)
+            if folder is None or is_folder(folder):
+                check_destination(plan, may_exist=job.overwrite)
             if image_file.marker_of(plan.probe) is not None:
                 log.warning("%s is a result of liif-restore already, and is restored once more", printable(file))
             first = taken.setdefault(plan.destination.absolute(), file)
@@ -299,7 +299,7 @@ def _restore_folder(
     from liif_engine import crew
     from liif_engine.archive.order import Order
     from liif_engine.commands.folder import restore_folder
-    from liif_engine.file import is_folder
+    from liif_engine.plan import is_folder
 
     folder = next(filter(is_folder, files))
     if len(files) > 1:

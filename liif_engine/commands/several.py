@@ -9,7 +9,8 @@ from contextlib import ExitStack
 from liif_engine.archive.feed import Feed
 from liif_engine.crew import Crew
 from liif_engine.errors import LiifError, WorkerError
-from liif_engine.file import Outcome, Plan
+from liif_engine.file import Outcome
+from liif_engine.plan import Plan
 from liif_engine.terminal import MEGA, Batch
 from liif_engine.workers import Answer, FileWork, WorkerSettings
 

@@ -19,7 +19,6 @@ from PIL import Image
 from torch import Tensor
 
 from liif_engine.errors import LiifError, UsageError
-from liif_engine.file import NO_INTERVALS, NOT_ITS_SIZE
 from liif_engine.lab import ablation, attribution, patch, subject
 from liif_engine.lab.ablation import Contributions
 from liif_engine.lab.attribution import Attribution, Check
@@ -32,6 +31,7 @@ from liif_engine.picture.consistency import Agreement
 from liif_engine.picture.image_file import Limits
 from liif_engine.picture.loss import expected_loss
 from liif_engine.picture.tiles import Rect
+from liif_engine.plan import NO_INTERVALS, NOT_ITS_SIZE
 from liif_engine.restore import Engine
 from liif_engine.target import Target
 

@@ -65,7 +65,7 @@ def write_atomically(path: str | Path, *, overwrite: bool, resume: bool = False,
         OutputError: the system refuses; the message says why in words.
     """
     path = Path(path)
-    kept_mode = _mode_of_old(path, overwrite=overwrite, resume=resume)
+    kept_mode = check_name(path, overwrite=overwrite, resume=resume)
     temporary = _create(path, mode)
     try:
         with _in_words(path):
@@ -119,11 +119,11 @@ def mode_like(source: Path) -> int:
         return 0o600
 
 
-def _mode_of_old(path: Path, *, overwrite: bool, resume: bool) -> int | None:
-    """The permission bits to keep, or None if there is no old file.
+def check_name(path: Path, *, overwrite: bool, resume: bool = False) -> int | None:
+    """Refuses a name that `write_atomically` could not use; gives the permission bits to keep, None for a new file.
 
     Raises:
-        OutputExistsError, OutputError: the name cannot be used.
+        OutputExistsError, OutputError: as `write_atomically`.
     """
     with _in_words(path):
         try:

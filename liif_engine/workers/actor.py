@@ -15,7 +15,7 @@ from typing import Any
 
 from liif_engine.errors import WorkerError
 from liif_engine.model_names import like
-from liif_engine.workers.freight import Freight, unpacked
+from liif_engine.workers.freight import Freight, remove_left, unpacked
 from liif_engine.workers.inside import Inside, in_words
 from liif_engine.workers.work import Answer, Broken, Do, Ended, FromWorker, ToWorker, WorkerSettings
 
@@ -58,10 +58,12 @@ class Actor:
     Args:
         settings: how to work.
         device: the worker's.
+        prefix: of the names of its folders for files; only this worker and its predecessors have it.
         model: the settings' own model, if it is a checkpoint.
     """
 
-    def __init__(self, settings: WorkerSettings, device: str, model: Checkpoint | None = None) -> None:
+    def __init__(self, settings: WorkerSettings, device: str, prefix: str, model: Checkpoint | None = None) -> None:
+        self.prefix = prefix
         self.inbox: SimpleQueue[ToWorker | Brought] = SimpleQueue()
         self.outbox: SimpleQueue[Sent] = SimpleQueue()
         self._settings, self._device, self._model = settings, device, model
@@ -81,8 +83,13 @@ class Actor:
             found.append(self.outbox.get_nowait())
         return found
 
+    def tidy(self) -> None:
+        """Removes what lies on this machine's disk of the pictures that this worker or a predecessor was sent."""
+        remove_left(self.prefix)
+
     def _live(self) -> None:
         settings = self._settings
+        self.tidy()
         try:
             if self._model is not None:
                 settings = replace(settings, model=like(settings.model, unpack_model(self._model)))
@@ -110,7 +117,7 @@ class _Inside(Inside):
         self._brought: dict[int, Brought] = {}
         self._results: dict[int, Any] = {}
         self._models: dict[str, str] = {}
-        self._outbox = actor.outbox
+        self._outbox, self._prefix = actor.outbox, actor.prefix
         super().__init__(_Mouth(actor, self._brought), settings, device, platform.node())
 
     def send(self, message: FromWorker) -> None:
@@ -120,7 +127,7 @@ class _Inside(Inside):
 
     def _work(self, do: Do) -> Answer:
         brought = self._brought.pop(do.number)
-        with unpacked(brought.freight) as (work, collect):
+        with unpacked(brought.freight, self._prefix) as (work, collect):
             if brought.model is not None:
                 work = replace(work, model=like(work.model, self._path_of(brought.model)))
             answer = super()._work(replace(do, work=work))

@@ -16,12 +16,15 @@ from liif_engine.model_names import plain
 from liif_engine.workers.actor import Actor, Brought, Checkpoint
 from liif_engine.workers.freight import Parcel
 from liif_engine.workers.inside import in_words
-from liif_engine.workers.work import Do, Ended, FromWorker, Report, ToWorker, WorkerSettings
+from liif_engine.workers.work import Do, Ended, FromWorker, Ready, Report, ToWorker, WorkerSettings
 
 log = logging.getLogger(__name__)
 
 #: How long one call waits for news of a worker; the next call follows at once. [s]
 HEAR_SECONDS = 5.0
+
+#: How long a worker that is to be ended may take to remove what it was sent. [s]
+TIDY_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -48,12 +51,13 @@ class ActorLink:
         slot: where it runs.
         settings: how to work.
         models: gives checkpoints for the way.
+        run: tells the folders of this run's workers from those of others.
     """
 
     #: Its process is another machine's.
     pid: int | None = None
 
-    def __init__(self, ray: Any, slot: Slot, settings: WorkerSettings, models: Models) -> None:
+    def __init__(self, ray: Any, slot: Slot, settings: WorkerSettings, models: Models, run: str) -> None:
         self._ray, self._slot, self._models = ray, slot, models
         device = "cpu" if settings.device == "cpu" or not slot.gpus else "cuda"
         placed = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(slot.node, soft=False)
@@ -62,15 +66,16 @@ class ActorLink:
             num_gpus=slot.gpus,
             scheduling_strategy=placed,
             # A call each way at a time, in the order of the calls.
-            concurrency_groups={"tell": 1, "hear": 1},
+            concurrency_groups={"tell": 1, "hear": 1, "tidy": 1},
             max_restarts=0,
         )(Actor)
-        self._actor = kind.remote(settings, device, models.get(settings.model))
+        prefix = f"liif-restore-{run}-{slot.node[:8]}-{slot.index}-"
+        self._actor = kind.remote(settings, device, prefix, models.get(settings.model))
         self._hearing = self._call("hear", HEAR_SECONDS)
         self._arrived: deque[tuple[FromWorker, Any]] = deque()
         self._parcels: dict[int, tuple[Parcel, float]] = {}
         self._outbox: SimpleQueue[ToWorker | None] = SimpleQueue()
-        self._fault = ""
+        self._fault, self._report = "", Report()
         self._dead = False
         threading.Thread(target=self._send_for_ever, name="courier", daemon=True).start()
 
@@ -96,6 +101,9 @@ class ActorLink:
         """As `Link.kill`."""
         self._dead = True
         try:
+            if self._parcels:
+                # Ray kills as SIGKILL does, and would leave the user's picture on that machine's disk.
+                self._ray.wait([self._call("tidy")], timeout=TIDY_SECONDS)
             self._ray.kill(self._actor)
         except Exception as error:  # it has gone already, or the cluster has
             log.debug("a worker could not be killed (%s)", error)
@@ -141,7 +149,7 @@ class ActorLink:
         try:
             parcel = Parcel(message.work)
         except Exception as error:  # of this work alone, whose pixels go as soon as nobody waits for them any more
-            self._arrived.append((Ended(message.number, Report(), None, in_words(error)), None))
+            self._arrived.append((Ended(message.number, self._report, None, in_words(error)), None))
             return None
         self._parcels[message.number] = parcel, started
         freight = parcel.freight
@@ -151,6 +159,8 @@ class ActorLink:
 
     def _open(self, message: FromWorker, data: Any) -> FromWorker:
         """A message as the supervisor expects it; a result is put where it belongs first."""
+        if isinstance(message, Ready | Ended):
+            self._report = message.report
         if not isinstance(message, Ended):
             return message
         parcel, started = self._parcels.pop(message.number, (None, 0.0))

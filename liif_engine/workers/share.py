@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from liif_engine import log as logs
 from liif_engine import memory
 from liif_engine.auto import choose
+from liif_engine.budget import FILE_COPIES
 from liif_engine.errors import BusyError, Cancelled, LiifError, TooLargeError, WorkerError
 from liif_engine.file import Clock
 from liif_engine.model_names import AUTO, like, plain
@@ -36,10 +37,6 @@ Pixels = NDArray[Any]
 
 #: How often a picture whose last tiles are at work looks whether it is still wanted. [s]
 LOOK_SECONDS = 0.1
-
-#: As in `liif_engine.restore`, which cannot be asked without loading torch: memory that encoding a result to a file
-#: takes on top of it, as a share of it.
-FILE_COPIES = 1.5
 
 
 class Share(threading.Thread):
@@ -90,9 +87,10 @@ class Share(threading.Thread):
 
     # What `restore_file` asks of an engine.
 
-    def check_memory(self, width: int, height: int, channels: int, bits: int = 8) -> None:
+    def check_memory(self, width: int, height: int, channels: int, bits: int = 8, *, beside: int | None = None) -> None:
         """As `Engine.check_memory`; the tiles are the workers' own concern."""
-        needed, free = int(width * height * channels * (bits // 8) * (1 + FILE_COPIES)), memory.available_bytes()
+        result, free = width * height * channels * (bits // 8), memory.available_bytes()
+        needed = result + (int(result * FILE_COPIES) if beside is None else beside)
         if needed > free:
             raise TooLargeError(
                 f"the result, {width}x{height}, needs {memory.readable(needed)} of memory"

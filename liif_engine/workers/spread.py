@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from liif_engine.errors import BusyError, LiifError
-from liif_engine.file import plan
 from liif_engine.picture.image_file import Limits
+from liif_engine.plan import plan
 from liif_engine.workers.pool import Pool
 from liif_engine.workers.share import Share
 from liif_engine.workers.work import FileWork, OnProgress, PixelWork, Ticket, Work

@@ -81,7 +81,7 @@ class Copying:
         """One engine suits them all."""
         return self
 
-    def check_memory(self, *_: int) -> None:
+    def check_memory(self, *_: int, beside: int | None = None) -> None:
         """Everything fits."""
 
     def precision_for(self, bits: int) -> str:  # noqa: ARG002

@@ -138,6 +138,30 @@ def test_a_hanging_worker_is_ended(cluster: Any, monkeypatch: pytest.MonkeyPatch
         workers.close()
 
 
+def test_no_picture_stays_on_the_disk_of_a_worker_that_died_or_was_ended(
+    cluster: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path, TESTS])
+    source, begun = draw(tmp_path / "a.jpg", 1), threading.Event()
+    workers = start(crew(cluster), WorkerSettings(device="cpu", model="copy", engine="faults:Faulty"))
+
+    def left() -> list[Path]:
+        return list(Path(tempfile.gettempdir()).glob(f"liif-restore-{workers.pool._run}-*"))  # type: ignore[attr-defined]
+
+    try:
+        crashes = FileWork(str(source), str(tmp_path / "b.jpg"), Target(scale=2), model="crash")
+        assert isinstance(workers.submit(crashes).exception(120), WorkerError)
+        wait_until(lambda: states(workers)["idle"] >= 2)
+        assert left() == []
+        slow = FileWork(str(source), str(tmp_path / "c.jpg"), Target(scale=2), model="slow:60")
+        workers.submit(slow, on_progress=lambda share: begun.set() if share > 0.05 else None)
+        assert begun.wait(60)
+        assert [path.name for path in left()[0].iterdir()] == ["picture"]
+    finally:
+        workers.close()
+    assert left() == []
+
+
 def test_a_model_that_is_missing_is_said(cluster: Any) -> None:
     workers = start(crew(cluster), WorkerSettings(device="cpu", model="none"))
     try:
@@ -212,6 +236,7 @@ def test_errors_name_the_file_of_this_machine_and_nothing_is_overwritten(faulty:
     before = taken.read_bytes()
     error = faulty.submit(FileWork(str(source), str(taken), Target(scale=2), model="copy")).exception(60)
     assert isinstance(error, OutputExistsError)
+    assert {row["device"] for row in faulty.status()} == {"cpu"}, "it never went on its way, and told nothing new"
     cut = tmp_path / "cut.jpg"
     cut.write_bytes(source.read_bytes()[:-100])
     work = FileWork(str(cut), str(tmp_path / "c.jpg"), Target(scale=2), model="copy")

@@ -360,3 +360,31 @@ def test_the_log_tells_what_a_result_could_not_carry(tmp_path: Path, caplog: pyt
     with caplog.at_level("INFO"):
         assert engine.restore(order, lambda _: None) == "web"
     assert caplog.messages == [f"{tmp_path / 'a.jpg'}: the thumbnail was removed: it shows the old pixels"]
+
+
+def test_settings_that_cannot_be_read_at_all_are_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["liif-daemon", "status", "--config", str(tmp_path / "none.yaml")])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == ExitCode.CONFIG
+    assert capsys.readouterr().err.count("cannot read it") == 1
+
+
+def test_ctrl_c_ends_the_live_view_as_it_says_without_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(_: float) -> None:
+        raise KeyboardInterrupt
+
+    config = tmp_path / "config.yaml"
+    config.write_text("daemon:\n  state: state\n", "utf-8")
+    monkeypatch.setattr("sys.argv", ["liif-daemon", "status", "--live", "--config", str(config)])
+    monkeypatch.setattr("liif_daemon.cli.time.sleep", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == ExitCode.OK
+    said = capsys.readouterr()
+    assert "The daemon is not running" in said.out
+    assert said.err == ""

@@ -15,7 +15,8 @@ from PIL import Image, features
 
 from liif_engine.errors import InputError, LiifError, TooLargeError, TruncatedError, UnsupportedError
 from liif_engine.picture.image_file import avif, isobmff
-from liif_engine.picture.image_file.contents import Frame, Limits, Metadata, Order, Piece, Pixels
+from liif_engine.picture.image_file.contents import Frame, Limits, Metadata, Piece, Pixels
+from liif_engine.picture.image_file.room import Order
 
 pytestmark = pytest.mark.skipif(not features.check("avif"), reason="this Pillow has no AVIF")
 LIMITS = Limits()

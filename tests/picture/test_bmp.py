@@ -13,7 +13,8 @@ from PIL import Image
 
 from liif_engine.errors import InputError, LiifError, TruncatedError, UnsupportedError
 from liif_engine.picture.image_file import bmp
-from liif_engine.picture.image_file.contents import Density, Frame, Limits, Metadata, Order, Pixels
+from liif_engine.picture.image_file.contents import Density, Frame, Limits, Metadata, Pixels
+from liif_engine.picture.image_file.room import Order
 
 LIMITS = Limits()
 

@@ -9,7 +9,7 @@ import pytest
 from liif_engine.errors import UnsupportedError
 from liif_engine.picture import image_file
 from liif_engine.picture.image_file import rooms
-from liif_engine.picture.image_file.contents import Capacity
+from liif_engine.picture.image_file.room import Capacity
 
 PAGE = Path(__file__).parents[2] / "docs" / "formats.md"
 FIELDS = {

@@ -13,8 +13,9 @@ from PIL import Image
 
 from liif_engine.errors import InputError, LiifError, TooLargeError, TruncatedError, UnsupportedError
 from liif_engine.picture.image_file import gif, gif_blocks
-from liif_engine.picture.image_file.contents import Density, Frame, Limits, Metadata, Order, Pixels
+from liif_engine.picture.image_file.contents import Density, Frame, Limits, Metadata, Pixels
 from liif_engine.picture.image_file.lzw import unpack_what_is_there
+from liif_engine.picture.image_file.room import Order
 
 LIMITS = Limits()
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)

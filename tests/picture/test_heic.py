@@ -13,7 +13,8 @@ from PIL import Image
 
 from liif_engine.errors import TruncatedError, UnsupportedError
 from liif_engine.picture.image_file import heic, heif_still, isobmff
-from liif_engine.picture.image_file.contents import Frame, Limits, Metadata, Order, Piece, Pixels
+from liif_engine.picture.image_file.contents import Frame, Limits, Metadata, Piece, Pixels
+from liif_engine.picture.image_file.room import Order
 
 LIMITS = Limits()
 pillow_heif = pytest.importorskip("pillow_heif", reason="needs the extra: pip install 'liif-restore[heic]'")

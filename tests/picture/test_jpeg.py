@@ -367,3 +367,27 @@ def test_stale_resources_only() -> None:
     assert photoshop.without_stale_resources(resource(1033, b"bgr") + kept) == kept
     broken = kept + b"8BIM\x04\x0c\0\0\xff\xff\xff\xff"
     assert photoshop.without_stale_resources(broken) == broken
+
+
+def indexed(film: bytes) -> bytes:
+    """A camera's file: a picture, an index of it and a smaller copy, that copy, and what stands behind both."""
+    preview = jpeg(gradient(6, 8))
+
+    def index(size: int, place: int) -> bytes:
+        entries = struct.pack("<IIIHH", 0x20030000, 0, 0, 0, 0) + struct.pack("<IIIHH", 0x10001, size, place, 0, 0)
+        head = b"II*\0" + struct.pack("<IHHHII", 8, 1, 0xB002, 7, len(entries), 26) + bytes(4)
+        return b"MPF\0" + head + entries
+
+    main = jpeg(gradient(12, 16), (0xE2, index(0, 0)))
+    start = main.index(b"MPF\0") + 4
+    main = jpeg(gradient(12, 16), (0xE2, index(len(preview), len(main) - start)))
+    return main + preview + film
+
+
+@pytest.mark.parametrize("film", [b"", b"ftyp a film of the moment"], ids=["nothing", "a film"])
+def test_what_stands_behind_a_cameras_previews_is_kept(twice: Any, film: bytes) -> None:
+    data, result, notes = twice(indexed(film))
+    end = result.index(b"\xff\xd9") + 2
+    assert result[end:] == film
+    assert data.endswith(film)
+    assert [note for note in notes if "preview pictures" in note]

@@ -17,8 +17,9 @@ from PIL import Image, TiffImagePlugin
 from liif_engine.errors import InputError, LiifError, TooLargeError, TruncatedError, UnsupportedError
 from liif_engine.picture import image_file
 from liif_engine.picture.image_file import tiff, tiff_tags
-from liif_engine.picture.image_file.contents import Density, Frame, Limits, Metadata, Order, Pixels
+from liif_engine.picture.image_file.contents import Density, Frame, Limits, Metadata, Pixels
 from liif_engine.picture.image_file.result import write
+from liif_engine.picture.image_file.room import Order
 from liif_engine.picture.image_file.tiff_tags import Directory, Tag, number_tag
 
 LIMITS = Limits()

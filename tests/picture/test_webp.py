@@ -13,7 +13,8 @@ from PIL import Image
 
 from liif_engine.errors import InputError, LiifError, TooLargeError, UnsupportedError
 from liif_engine.picture.image_file import webp, webp_chunks
-from liif_engine.picture.image_file.contents import Frame, Limits, Metadata, Order, Piece, Pixels
+from liif_engine.picture.image_file.contents import Frame, Limits, Metadata, Piece, Pixels
+from liif_engine.picture.image_file.room import Order
 
 LIMITS = Limits()
 

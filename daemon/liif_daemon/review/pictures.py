@@ -20,7 +20,8 @@ from liif_daemon.ledger import Job
 from liif_daemon.store import Store
 from liif_engine.errors import InputError, TooLargeError
 from liif_engine.picture import damage, quantisation
-from liif_engine.picture.image_file.contents import Header, Limits, Pixels
+from liif_engine.picture.image_file.contents import Limits, Pixels
+from liif_engine.picture.image_file.room import Header
 from liif_engine.picture.image_file.source import decode, inspect
 
 Side = Literal["before", "after"]

@@ -1,20 +1,11 @@
 """Picture files and what they hold: pixels, and everything a file says about them.
 
 ``probe`` looks, ``read`` decodes, ``check_result`` refuses early, ``write`` keeps what the source carried. Formats are
-found by content. Each format lives in a room (`contents.Room`); `rooms.py` lists them.
+found by content. Each format lives in a room (`room.Room`); `rooms.py` lists them.
 """
 
-from liif_engine.picture.image_file.contents import (
-    Density,
-    Frame,
-    Limits,
-    Marker,
-    Metadata,
-    Picture,
-    Probe,
-    Text,
-)
-from liif_engine.picture.image_file.result import check_result, write
+from liif_engine.picture.image_file.contents import Density, Frame, Limits, Marker, Metadata, Picture, Probe, Text
+from liif_engine.picture.image_file.result import check_result, write, writing_bytes
 from liif_engine.picture.image_file.rooms import FORMATS, format_for
 from liif_engine.picture.image_file.source import marker_of, probe, read, read_marker
 
@@ -35,4 +26,5 @@ __all__ = [
     "read",
     "read_marker",
     "write",
+    "writing_bytes",
 ]

@@ -18,8 +18,9 @@ from PIL import AvifImagePlugin, Image, features
 
 from liif_engine.errors import InputError, TruncatedError, UnsupportedError
 from liif_engine.picture.image_file import heif_still
-from liif_engine.picture.image_file.contents import FETCH_AGAIN, Capacity, Frame, Header, Limits, Metadata, Order
+from liif_engine.picture.image_file.contents import FETCH_AGAIN, Frame, Limits, Metadata
 from liif_engine.picture.image_file.isobmff import end_of_boxes
+from liif_engine.picture.image_file.room import Capacity, Header, Order
 
 _MOST = (1 << 31) - 1
 CAPACITY = Capacity(
@@ -28,6 +29,7 @@ CAPACITY = Capacity(
     bits=frozenset({8}),
     animated=False,
     carries={"exif": _MOST, "icc": _MOST, "xmp": _MOST},
+    coding=(9, 12),
     turned_to_colour=frozenset({"LA"}),
 )
 _FINE_COLOUR = 80  # quality from which colour is as fine as light

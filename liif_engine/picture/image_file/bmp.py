@@ -16,7 +16,8 @@ import numpy as np
 from liif_engine.errors import InputError, TruncatedError
 from liif_engine.picture.image_file import bmp_header as headers
 from liif_engine.picture.image_file.bmp_header import BmpHeader
-from liif_engine.picture.image_file.contents import ANY_SIZE, Capacity, Frame, Header, Limits, Order, Pixels
+from liif_engine.picture.image_file.contents import Frame, Limits, Pixels
+from liif_engine.picture.image_file.room import ANY_SIZE, Capacity, Header, Order
 
 CAPACITY = Capacity(
     longest_side=32_767,  # a square of that with alpha is 4 GiB, the most its header can say
@@ -24,6 +25,7 @@ CAPACITY = Capacity(
     bits=frozenset({8}),
     animated=False,
     carries={"icc": ANY_SIZE, "density": ANY_SIZE},
+    coding=(0, 4),
     turned_to_colour=frozenset({"L"}),
 )
 
@@ -93,7 +95,7 @@ def encode(order: Order) -> tuple[bytes, list[str]]:
         places[..., 3] = pixels[..., 3]
     rows[:, : order.width * channels] = places.reshape(order.height, -1)
     notes = ["BMP has no place for a note of the restoration"]
-    return b"".join([head, rows.tobytes(), profile]), notes
+    return b"".join([head, rows.data, profile]), notes
 
 
 def _cut(data: bytes, plan: BmpHeader) -> str | None:

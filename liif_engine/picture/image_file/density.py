@@ -5,7 +5,8 @@ from __future__ import annotations
 import struct
 
 from liif_engine.errors import LiifError
-from liif_engine.picture.image_file.contents import Capacity, Density, Limits, Metadata
+from liif_engine.picture.image_file.contents import Density, Limits, Metadata
+from liif_engine.picture.image_file.room import Capacity
 from liif_engine.picture.image_file.tiff_tags import RATIONAL, Directory, Reader, Tag, number_tag, serialised
 
 _X, _Y, _UNIT = 282, 283, 296

@@ -25,20 +25,11 @@ from liif_engine.errors import InputError, TooLargeError, TruncatedError
 from liif_engine.picture.image_file import gif_blocks as blocks_of
 from liif_engine.picture.image_file.canvas import Blend, Canvas, Disposal
 from liif_engine.picture.image_file.change import Box, changed_box, whole
-from liif_engine.picture.image_file.contents import (
-    ANY_SIZE,
-    RAISE_THE_LIMIT,
-    Capacity,
-    Density,
-    Frame,
-    Header,
-    Limits,
-    Order,
-    Pixels,
-)
+from liif_engine.picture.image_file.contents import RAISE_THE_LIMIT, Density, Frame, Limits, Pixels
 from liif_engine.picture.image_file.gif_blocks import Blocks, Part
 from liif_engine.picture.image_file.lzw import MOST_INDEXES_PER_BYTE, unpack_what_is_there
 from liif_engine.picture.image_file.palette import Indexed, indexed
+from liif_engine.picture.image_file.room import ANY_SIZE, Capacity, Header, Order
 from liif_engine.picture.image_file.shortage import require_pixels, shortage
 from liif_engine.picture.image_file.timing import in_ticks
 
@@ -49,6 +40,7 @@ CAPACITY = Capacity(
     animated=True,
     carries={"icc": ANY_SIZE, "xmp": ANY_SIZE, "comments": ANY_SIZE},
     aspects=(16 / 64, 270 / 64),
+    coding=(8, 3),
     turned_to_colour=frozenset({"L", "LA"}),
 )
 _HALF = 128  # alpha from which a pixel is drawn
@@ -218,9 +210,11 @@ def _drawings(frames: Sequence[Frame], layout: str) -> list[_Drawing]:
     drawings = []
     seen: Pixels | None = None
     for plane, mask in zip(colours, opaque, strict=True):
-        now = np.dstack([np.where(mask[..., None], plane, 0), mask])
-        box = whole(now) if vanishing or seen is None else changed_box(seen, now)
-        seen = now
+        box = whole(plane)
+        if len(frames) > 1 and not vanishing:
+            now = np.dstack([np.where(mask[..., None], plane, 0), mask])
+            box = box if seen is None else changed_box(seen, now)
+            seen = now
         part = box.cut_from(plane)
         part = part if part.shape[2] == 3 else part.repeat(3, axis=2)
         # Where pixels vanish each frame names a transparent index: some viewers clear to the background colour without.

@@ -19,8 +19,9 @@ from PIL import Image
 
 from liif_engine.errors import InputError, TruncatedError, UnsupportedError
 from liif_engine.picture.image_file import heif_still
-from liif_engine.picture.image_file.contents import FETCH_AGAIN, Capacity, Frame, Header, Limits, Order
+from liif_engine.picture.image_file.contents import FETCH_AGAIN, Frame, Limits
 from liif_engine.picture.image_file.isobmff import end_of_boxes
+from liif_engine.picture.image_file.room import Capacity, Header, Order
 
 _MOST = (1 << 31) - 1
 CAPACITY = Capacity(
@@ -29,6 +30,7 @@ CAPACITY = Capacity(
     bits=frozenset({8}),
     animated=False,
     carries={"exif": _MOST, "icc": _MOST, "xmp": _MOST},
+    coding=(7, 14),
     turned_to_colour=frozenset({"LA"}),
 )
 _FINE_COLOUR = 80  # quality from which colour is as fine as light

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 
 from liif_engine.picture.image_file.contents import too_much_metadata
 
@@ -58,13 +59,17 @@ def inflate_what_is_there(data: bytes, size: int) -> bytes:
     return b"".join(parts)
 
 
-def holds_exactly(data: bytes, size: int) -> bool:
-    """Whether data is one sound zlib stream of `size` bytes, its checksum included; takes no memory for them."""
-    unpack, there, rest = zlib.decompressobj(), 0, data
+def holds_exactly(pieces: Sequence[bytes], size: int) -> bool:
+    """Whether pieces are one sound zlib stream of `size` bytes, its checksum included; takes no memory for them."""
+    unpack, there = zlib.decompressobj(), 0
     try:
-        while there <= size and not unpack.eof and rest:
-            there += len(unpack.decompress(rest, _STEP))
-            rest = unpack.unconsumed_tail
+        for piece in pieces:
+            rest = piece
+            while there <= size and not unpack.eof and rest:
+                there += len(unpack.decompress(rest, _STEP))
+                rest = unpack.unconsumed_tail
+            if rest:
+                return False  # more than the stream, or more than the size
         there += len(unpack.decompress(b"", _STEP)) if not unpack.eof else 0
     except zlib.error:
         return False

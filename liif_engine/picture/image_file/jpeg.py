@@ -18,9 +18,10 @@ from liif_engine.errors import InputError, TruncatedError, UnsupportedError
 from liif_engine.picture.image_file import exif as exif_block
 from liif_engine.picture.image_file import jpeg_segments as segments
 from liif_engine.picture.image_file import xmp as xmp_packet
-from liif_engine.picture.image_file.contents import ANY_SIZE, Capacity, Frame, Header, Limits, Order, Pixels
+from liif_engine.picture.image_file.contents import Frame, Limits, Pixels
 from liif_engine.picture.image_file.jpeg_assembly import assemble
 from liif_engine.picture.image_file.jpeg_metadata import read_metadata
+from liif_engine.picture.image_file.room import ANY_SIZE, Capacity, Header, Order
 from liif_engine.picture.image_file.shortage import require_pixels, shortage
 
 #: XMP of a result also holds the marker; 65,500 is libjpeg's own limit.
@@ -39,6 +40,7 @@ CAPACITY = Capacity(
         "texts": 65533 - 81,
     },
     aspects=(1 / 65535, 65535),
+    coding=(0, 4.2),
 )
 
 _LAYOUTS = {1: "L", 3: "RGB", 4: "CMYK"}
@@ -102,8 +104,8 @@ def _wants_more(data: bytes, entropy_end: int, pixels: Pixels) -> bool:
 
     libjpeg fills what is missing with gray and says so only in a warning that no binding passes on.
     """
-    longer = imagecodecs.jpeg8_decode(data[:entropy_end] + _MORE_CODE + _END)
-    return not np.array_equal(longer.reshape(pixels.shape), pixels)
+    longer = imagecodecs.jpeg8_decode(data[:entropy_end] + _MORE_CODE + _END).reshape(pixels.shape)
+    return not all(np.array_equal(one, other) for one, other in zip(longer, pixels, strict=True))  # a row at a time
 
 
 def encode(order: Order) -> tuple[bytes, list[str]]:

@@ -26,6 +26,8 @@ _REFUSED = {
     (0xE2, b"urn:iso:std:iso:ts:21496"): "a gain map (HDR), made for the original pixels",
     (0xE8, b"SPIFF\0"): "a SPIFF header",
 }
+#: Bytes that mean nothing behind a picture.
+_FILLING = b"\0\xff\r\n "
 #: What XMP says when other pictures follow that belong pixel by pixel to the main one.
 _REFUSED_XMP = {
     b"http://ns.adobe.com/hdr-gain-map/": "a gain map (HDR), made for the original pixels",
@@ -53,10 +55,12 @@ def read_metadata(data: bytes, scan: Scan, limits: Limits) -> tuple[Metadata, li
     packets = scan.named(0xE1, XMP_PREFIX)
     photoshop = b"".join(scan.named(0xED, PHOTOSHOP_PREFIX)) or None
     pieces = list(_pieces(scan, icc is not None))
-    if scan.end is not None and (rest := data[scan.end :]).strip(b"\0\xff\r\n "):
-        if _has_previews_only(scan):
+    if scan.end is not None and data[scan.end :].strip(_FILLING):
+        rest = data[scan.end :]
+        if (end := _previews_end(scan)) is not None:
             notes.append("the camera's preview pictures after the main one were removed: they show the old pixels")
-        else:
+            rest = data[end:] if end > scan.end else b""
+        if rest.strip(_FILLING):  # behind previews too: the film that a phone took with the picture
             pieces.append(Piece("<AFTER>", rest, late=True))
     jfif = scan.named(APP0, b"JFIF\0")
     return Metadata(
@@ -82,33 +86,39 @@ def _refuse_bound_segments(scan: Scan) -> None:
             raise UnsupportedError(f"carries {reason}", remedy="Remove that from a copy of the file first.")
     if len(packets) > 1:
         raise UnsupportedError("carries two XMP packets", remedy="Remove one of them from a copy of the file first.")
-    if scan.named(0xE2, b"MPF\0") and not _has_previews_only(scan):
+    if scan.named(0xE2, b"MPF\0") and _previews_end(scan) is None:
         raise UnsupportedError(
             "holds several pictures (MPF: a stereo pair, burst, depth or gain map)",
             remedy="Save the one you want as a plain JPEG or PNG first.",
         )
 
 
-def _has_previews_only(scan: Scan) -> bool:
-    """Whether a multi-picture index (CIPA DC-007) lists nothing but smaller copies of the main picture."""
-    indexes = scan.named(0xE2, b"MPF\0")
+def _previews_end(scan: Scan) -> int | None:
+    """Where in the file the last picture of a multi-picture index (CIPA DC-007) ends.
+
+    None if there is no index, or it lists anything but smaller copies of the main picture.
+    """
+    indexes = [s for s in scan.segments if s.marker == 0xE2 and s.payload.startswith(b"MPF\0")]
     if len(indexes) != 1:
-        return False
-    data = indexes[0]
+        return None
+    data, start = indexes[0].payload[4:], indexes[0].start + 4
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(data[:4])
     try:
         if order is None:
-            return False
+            return None
         (offset,) = struct.unpack_from(order + "I", data, 4)
         (count,) = struct.unpack_from(order + "H", data, offset)
         for index in range(count):
             tag, _, length, value = struct.unpack_from(order + "HHII", data, offset + 2 + 12 * index)
             if tag == 0xB002:
-                kinds = [struct.unpack_from(order + "I", data, value + 16 * i)[0] for i in range(min(length // 16, 64))]
-                return len(kinds) > 1 and all((kind >> 16) & 0xFF == 1 for kind in kinds[1:])
+                entries = [
+                    struct.unpack_from(order + "III", data, value + 16 * i) for i in range(min(length // 16, 64))
+                ]
+                if len(entries) > 1 and all((kind >> 16) & 0xFF == 1 for kind, _, _ in entries[1:]):
+                    return int(start + max(size + place for _, size, place in entries[1:]))
     except struct.error:
-        return False
-    return False
+        return None
+    return None
 
 
 def _exif(scan: Scan) -> bytes | None:

@@ -39,13 +39,15 @@ def indexed(colours: Pixels, opaque: Pixels, *, transparent: bool) -> Indexed:
         opaque: (H, W) bool.
         transparent: whether to keep an index for transparency even where every pixel is opaque.
     """
-    transparent = transparent or not opaque.all()
+    is_opaque = bool(opaque.all())
+    transparent = transparent or not is_opaque
     most = 255 if transparent else 256
     packed: Pixels = colours[..., 0].astype(np.uint32)  # (H, W), the three bytes in one number
     for channel in (1, 2):
-        packed = packed << 8 | colours[..., channel]
+        packed <<= 8
+        packed |= colours[..., channel]
     used = np.zeros(1 << 24, bool)
-    used[packed[opaque]] = True
+    used[packed.ravel() if is_opaque else packed[opaque]] = True
     found = np.flatnonzero(used)
     exact = found.size <= most
     if exact:
@@ -54,8 +56,9 @@ def indexed(colours: Pixels, opaque: Pixels, *, transparent: bool) -> Indexed:
         indexes = place[packed]
         palette = np.stack([found >> 16, found >> 8 & 255, found & 255], axis=1).astype(np.uint8)
     else:
-        palette = _representative(colours[opaque], most, distinct=found.size)
-        indexes = _dithered(np.where(opaque[..., None], colours, palette[0]), palette)
+        del packed
+        palette = _representative(colours.reshape(-1, 3) if is_opaque else colours[opaque], most, distinct=found.size)
+        indexes = _dithered(colours if is_opaque else np.where(opaque[..., None], colours, palette[0]), palette)
     if not transparent:
         return Indexed(indexes, palette, None, exact)
     last = len(palette)

@@ -17,11 +17,12 @@ from liif_engine.errors import InputError, TruncatedError, UnsupportedError
 from liif_engine.picture.image_file import exif as exif_block
 from liif_engine.picture.image_file import png_chunks as chunks_of
 from liif_engine.picture.image_file.canvas import Blend, Canvas, Disposal
-from liif_engine.picture.image_file.contents import Capacity, Frame, Header, Limits, Order, Piece, Pixels
+from liif_engine.picture.image_file.contents import Frame, Limits, Piece, Pixels
 from liif_engine.picture.image_file.inflate import MOST_GROWTH
-from liif_engine.picture.image_file.png_chunks import Chunks, chunk_bytes
+from liif_engine.picture.image_file.png_chunks import Chunks, chunk_bytes, chunk_parts
 from liif_engine.picture.image_file.png_filter import filtered
 from liif_engine.picture.image_file.png_pixels import SAMPLES, Part, Plan, decode_part, unpacked_size, with_layout
+from liif_engine.picture.image_file.room import Capacity, Header, Order
 from liif_engine.picture.image_file.shortage import require_pixels, shortage
 from liif_engine.picture.image_file.timing import as_small_fraction
 
@@ -35,6 +36,7 @@ CAPACITY = Capacity(
         ("exif", "icc", "xmp", "photoshop", "iptc", "density", "comments", "texts"), (1 << 31) - 1 - 100
     ),
     aspects=(1 / ((1 << 31) - 1), (1 << 31) - 1),
+    coding=(0, 5),
 )
 
 _COLOUR_TYPES = {"L": 0, "LA": 4, "RGB": 2, "RGBA": 6}
@@ -120,9 +122,9 @@ def encode(order: Order) -> tuple[bytes, list[str]]:
             sequence += 1
         for block in filtered(frame.pixels, interlaced=interlaced):
             if index == 0:
-                parts.append(chunk_bytes(b"IDAT", block))
+                parts += chunk_parts(b"IDAT", block)
             else:
-                parts.append(chunk_bytes(b"fdAT", struct.pack(">I", sequence) + block))
+                parts += chunk_parts(b"fdAT", struct.pack(">I", sequence) + block)
                 sequence += 1
     after = b"".join(p.data for p in order.metadata.pieces if p.kind == "<AFTER>" and order.metadata.home == "PNG")
     return b"".join([*parts, late, chunk_bytes(b"IEND", b""), after]), []

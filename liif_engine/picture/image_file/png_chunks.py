@@ -103,7 +103,12 @@ def take_apart(data: bytes, limits: Limits) -> Chunks:
 
 def chunk_bytes(kind: bytes, data: bytes) -> bytes:
     """A chunk as it stands in a file."""
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(data, zlib.crc32(kind)))
+    return b"".join(chunk_parts(kind, data))
+
+
+def chunk_parts(kind: bytes, data: bytes) -> tuple[bytes, bytes, bytes, bytes]:
+    """The same in parts, which leave `data` as it is, to be joined with others."""
+    return struct.pack(">I", len(data)), kind, data, struct.pack(">I", zlib.crc32(data, zlib.crc32(kind)))
 
 
 def read_metadata(chunks: Chunks, limits: Limits) -> Metadata:

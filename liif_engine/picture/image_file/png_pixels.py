@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,7 @@ from liif_engine.errors import InputError, TruncatedError
 from liif_engine.picture.image_file.canvas import Blend, Disposal
 from liif_engine.picture.image_file.contents import Pixels
 from liif_engine.picture.image_file.inflate import holds_exactly, inflate_what_is_there
-from liif_engine.picture.image_file.png_chunks import SIGNATURE, chunk_bytes
+from liif_engine.picture.image_file.png_chunks import SIGNATURE, chunk_parts
 from liif_engine.picture.image_file.png_filter import passes
 
 #: Samples per pixel, by colour type.
@@ -73,15 +74,15 @@ def decode_part(part: Part, plan: Plan, *, allow_truncated: bool) -> Pixels:
         TruncatedError: the data ends or breaks early, and that is not allowed.
         InputError: it is damaged in another way.
     """
-    packed, needed = b"".join(part.data), unpacked_size(part, plan)
-    if not plan.interlaced and holds_exactly(packed, needed):
-        return _coloured(_samples(part.width, part.height, plan, packed), plan)
-    rows = inflate_what_is_there(packed, needed)
+    needed = unpacked_size(part, plan)
+    if not plan.interlaced and holds_exactly(part.data, needed):
+        return _coloured(_samples(part.width, part.height, plan, part.data), plan)
+    rows = inflate_what_is_there(b"".join(part.data), needed)
     if len(rows) < needed and not allow_truncated:
         raise TruncatedError(f"the PNG data ends or breaks after {len(rows) / needed:.0%} of the pixels")
     rows = rows.ljust(needed, b"\0")
     if not plan.interlaced:
-        return _coloured(_samples(part.width, part.height, plan, zlib.compress(rows, 0)), plan)
+        return _coloured(_samples(part.width, part.height, plan, [zlib.compress(rows, 0)]), plan)
     return _coloured(_deinterlaced(part, plan, rows), plan)
 
 
@@ -92,7 +93,7 @@ def _deinterlaced(part: Part, plan: Plan, rows: bytes) -> Pixels:
         if not (one.width > 0 and one.height > 0):
             continue
         size = _bytes_of_rows(one.width, one.height, plan)
-        decoded = _samples(one.width, one.height, plan, zlib.compress(rows[start : start + size], 0))
+        decoded = _samples(one.width, one.height, plan, [zlib.compress(rows[start : start + size], 0)])
         if samples is None:
             samples = np.empty((part.height, part.width, decoded.shape[2]), decoded.dtype)
         samples[one.y :: one.step_y, one.x :: one.step_x] = decoded
@@ -101,12 +102,16 @@ def _deinterlaced(part: Part, plan: Plan, rows: bytes) -> Pixels:
     return samples
 
 
-def _samples(width: int, height: int, plan: Plan, packed: bytes) -> Pixels:
-    """(H, W, C) samples as coded, of a stream without interlace: palette indexes, or colours in their dtype's range."""
+def _samples(width: int, height: int, plan: Plan, packed: Sequence[bytes]) -> Pixels:
+    """(H, W, C) samples as coded, of a stream without interlace: palette indexes, or colours in their dtype's range.
+
+    The stream comes in pieces, as in a file, so that it is put together only once.
+    """
     # A palette's indexes are read as gray, which libpng does not look up; 1, 2 and 4 bits it scales to 8.
     colour_type = 0 if plan.colour_type == 3 else plan.colour_type
     head = struct.pack(">IIBBBBB", width, height, plan.depth, colour_type, 0, 0, 0)
-    file = [SIGNATURE, chunk_bytes(b"IHDR", head), chunk_bytes(b"IDAT", packed), chunk_bytes(b"IEND", b"")]
+    data = [part for piece in packed for part in chunk_parts(b"IDAT", piece)]
+    file = [SIGNATURE, *chunk_parts(b"IHDR", head), *data, *chunk_parts(b"IEND", b"")]
     try:
         samples: Any = imagecodecs.png_decode(b"".join(file))
     except imagecodecs.PngError as error:

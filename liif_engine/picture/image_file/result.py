@@ -17,21 +17,15 @@ from liif_engine.picture.atomic import write_atomically
 from liif_engine.picture.image_file import density, png_canvas
 from liif_engine.picture.image_file import exif as exif_block
 from liif_engine.picture.image_file import xmp as xmp_packet
-from liif_engine.picture.image_file.contents import (
-    Capacity,
-    Frame,
-    Limits,
-    Marker,
-    Metadata,
-    Order,
-    Picture,
-    Pixels,
-    Probe,
-)
+from liif_engine.picture.image_file.contents import Frame, Limits, Marker, Metadata, Picture, Pixels, Probe
 from liif_engine.picture.image_file.placement import Placement
 from liif_engine.picture.image_file.preview import thumbnail_of
+from liif_engine.picture.image_file.room import Capacity, Order
 from liif_engine.picture.image_file.rooms import room_of
 from liif_engine.picture.image_file.source import decode, inspect
+
+#: What a further frame of an animation takes, as a share of it: it is decoded again, and the file is held.
+FRAME_COPIES = 1.5
 
 #: A result may be larger than what is read from strangers: its size was checked before the work.
 _OUR_OWN = Limits(
@@ -88,6 +82,19 @@ def check_result(source: Probe | Picture, *, format: str, width: int, height: in
             f"has {' and '.join(lacking)}, which {format} cannot hold",
             remedy=f"{remedy[0].upper()}{remedy[1:]}." if ways else "No other format holds all of it either.",
         )
+
+
+def writing_bytes(format: str, *, width: int, height: int, layout: str, bits: int, frames: int = 1) -> int:
+    """Bytes of memory that `write` takes beyond the frames that it is given, at most but for odd pictures.
+
+    Args:
+        format: of the result.
+        width, height, layout, bits: of each frame.
+        frames: how many there are; of an animation one at a time is coded, and all are decoded again.
+    """
+    per_pixel, per_sample = room_of(format).CAPACITY.coding
+    samples = width * height * len(layout) * bits // 8
+    return int(width * height * bits // 8 * per_pixel + samples * per_sample + (frames - 1) * samples * FRAME_COPIES)
 
 
 def write(

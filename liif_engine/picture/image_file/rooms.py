@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import cast
 
 from liif_engine.errors import InputError, UnsupportedError, UsageError
-from liif_engine.picture.image_file.contents import Room
+from liif_engine.picture.image_file.room import Room
 
 #: Each format's room, imported when it is first needed, and the suffixes that ask for it.
 _SUFFIXES = {

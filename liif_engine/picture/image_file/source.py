@@ -23,13 +23,13 @@ from liif_engine.picture.image_file.contents import (
     FETCH_AGAIN,
     RAISE_THE_LIMIT,
     Frame,
-    Header,
     Limits,
     Marker,
     Picture,
     Pixels,
     Probe,
 )
+from liif_engine.picture.image_file.room import Header
 from liif_engine.picture.image_file.rooms import format_of, room_of
 
 log = logging.getLogger(__name__)

@@ -20,7 +20,8 @@ import numpy as np
 
 from liif_engine.errors import InputError, TruncatedError
 from liif_engine.picture.image_file import tiff_metadata
-from liif_engine.picture.image_file.contents import ANY_SIZE, Capacity, Frame, Header, Limits, Order, Pixels
+from liif_engine.picture.image_file.contents import Frame, Limits, Pixels
+from liif_engine.picture.image_file.room import ANY_SIZE, Capacity, Header, Order
 from liif_engine.picture.image_file.tiff_storage import (
     BLACK_IS_ZERO,
     CMYK,
@@ -45,6 +46,7 @@ CAPACITY = Capacity(
     animated=False,
     carries=dict.fromkeys(("exif", "icc", "xmp", "photoshop", "iptc", "density", "comments"), ANY_SIZE),
     aspects=(0, float("inf")),
+    coding=(0, 4),
 )
 _STRIP_BYTES = 1 << 18
 
@@ -165,7 +167,8 @@ def _decoded(data: bytes, plan: Storage, width: int, height: int) -> Pixels:
         tags[338] = number_tag(order, 0)
     if plan.photometric == PALETTE:
         tags[262] = number_tag(order, BLACK_IS_ZERO)
-    strips = [data[o : o + c] for o, c in zip(plan.offsets[:parts], plan.counts[:parts], strict=True)]
+    view = memoryview(data)
+    strips = [view[o : o + c] for o, c in zip(plan.offsets[:parts], plan.counts[:parts], strict=True)]
     kind = LONG8 if big else LONG
     tags[325 if plan.tiled else 279] = number_tag(order, *map(len, strips), kind=kind)
     is_old_jpeg = _integer(tags, 259, order) == 6  # its tags hold offsets of their own

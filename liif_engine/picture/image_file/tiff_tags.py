@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -188,7 +189,7 @@ def serialised(directory: Directory, form: Form, *, start: int | None = None) ->
     return b"".join([header, count, *entries, bytes(inline), *values])
 
 
-def whole_file(directory: Directory, form: Form, strips: list[bytes], *, tiled: bool = False) -> bytes:
+def whole_file(directory: Directory, form: Form, strips: Sequence[bytes | memoryview], *, tiled: bool = False) -> bytes:
     """The whole file: header, directory, values, pixels."""
     order, big = form
     kind, number = (LONG8 if big else LONG), (324 if tiled else 273)
@@ -199,4 +200,5 @@ def whole_file(directory: Directory, form: Form, strips: list[bytes], *, tiled: 
         offsets.append(at)
         at += len(strip) + len(strip) % 2
     directory.tags[number] = number_tag(order, *offsets, kind=kind)
-    return b"".join([serialised(directory, form), *(strip + bytes(len(strip) % 2) for strip in strips)])
+    padded = (part for strip in strips for part in (strip, bytes(len(strip) % 2)))
+    return b"".join([serialised(directory, form), *padded])

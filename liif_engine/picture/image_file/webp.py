@@ -23,7 +23,8 @@ from liif_engine.picture.image_file import exif as exif_block
 from liif_engine.picture.image_file import webp_chunks as chunks_of
 from liif_engine.picture.image_file.canvas import Blend, Canvas, Disposal
 from liif_engine.picture.image_file.change import Box, changed_box, whole
-from liif_engine.picture.image_file.contents import Capacity, Frame, Header, Limits, Order, Piece, Pixels
+from liif_engine.picture.image_file.contents import Frame, Limits, Piece, Pixels
+from liif_engine.picture.image_file.room import Capacity, Header, Order
 from liif_engine.picture.image_file.timing import in_ticks
 from liif_engine.picture.image_file.webp_chunks import Chunk, Chunks, chunk_bytes, triple
 
@@ -33,6 +34,7 @@ CAPACITY = Capacity(
     bits=frozenset({8}),
     animated=True,
     carries={"exif": (1 << 32) - 64, "icc": (1 << 32) - 64, "xmp": (1 << 32) - 64},
+    coding=(40, 1),
     turned_to_colour=frozenset({"L", "LA"}),
 )
 _METHOD = 4  # libwebp's own default balance of size and time, 0 to 6

@@ -1,0 +1,42 @@
+"""What is refused before any work, because the result's name cannot be used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from liif_engine.errors import OutputError, OutputExistsError
+from liif_engine.plan import Plan, check_destination, plan
+from liif_engine.target import Target
+
+from .conftest import picture
+
+
+@pytest.fixture
+def planned(tmp_path: Path) -> Plan:
+    Image.fromarray(picture(9, 12)).save(tmp_path / "a.png")
+    return plan(tmp_path / "a.png", Target(scale=2), out=tmp_path / "b.png")
+
+
+def test_a_link_that_leads_nowhere_is_taken(planned: Plan) -> None:
+    planned.destination.symlink_to("nowhere")
+    with pytest.raises(OutputExistsError, match="already exists"):
+        check_destination(planned, may_exist=False)
+    check_destination(planned, may_exist=True)  # the link itself will be replaced
+
+
+def test_a_folder_is_no_file_that_may_be_replaced(planned: Plan) -> None:
+    planned.destination.mkdir()
+    with pytest.raises(OutputError, match="it is a folder"):
+        check_destination(planned, may_exist=True)
+
+
+def test_sizes_in_memory_count_every_frame_and_sample(tmp_path: Path) -> None:
+    frames = [Image.fromarray(picture(9, 12, seed=seed)) for seed in (1, 2, 3)]
+    frames[0].save(tmp_path / "a.webp", save_all=True, append_images=frames[1:], lossless=True)
+    found = plan(tmp_path / "a.webp", Target(scale=2), out=tmp_path / "b.png")
+    assert (found.source_bytes, found.result_bytes) == (9 * 12 * 3 * 3, 18 * 24 * 3 * 3)
+    still = plan(tmp_path / "a.webp", Target(scale=4), out=tmp_path / "b.webp")
+    assert still.writing_bytes > found.writing_bytes > 0
