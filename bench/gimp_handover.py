@@ -65,7 +65,7 @@ def clocked(kind, name):
     return kind, name, call
 kept = [clocked(Gimp.Image, "scale"), clocked(Gimp.Layer, "resize"), clocked(Gimp.Layer, "merge_shadow")]
 started = time.monotonic()
-restore_image.restore(image, [layer], order.Order(scale={scale}, model="copy"), Watched("bench"))
+restore_image.restore(image, [layer], order.Order(scale={scale}, model="copy"), Watched("bench", image))
 ended = time.monotonic()
 client.Job.wait = wait
 for kind, name, call in kept:

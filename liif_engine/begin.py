@@ -5,8 +5,6 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-from liif_engine.errors import Cancelled
-
 
 def begin(command: str, module: str) -> None:
     """Loads a command and runs it.
@@ -18,6 +16,8 @@ def begin(command: str, module: str) -> None:
     try:
         loaded = import_module(module)
     except KeyboardInterrupt:
+        from liif_engine.errors import Cancelled  # not above: what is loaded before this function has no words
+
         stopped = Cancelled("stopped; nothing is half-written")
         print(f"{command}: {stopped}", file=sys.stderr)
         sys.exit(int(stopped.exit_code))

@@ -136,7 +136,9 @@ def in_words(error: ValidationError, kind: type[BaseModel], where: Place = ()) -
     for one in error.errors(include_url=False):
         # Below a key, Pydantic names the kinds of value that it tried.
         by_place.setdefault((*where, *one["loc"][:1]), []).append(one)
-    for place, errors in by_place.items():
+    for place, found in by_place.items():
+        # A list whose entry is wrong counts as too short as well.
+        errors = [one for one in found if one["type"] != "too_short"] or found
         key = ".".join(map(str, place))
         first = errors[0]
         if first["type"] == "extra_forbidden":
@@ -146,14 +148,20 @@ def in_words(error: ValidationError, kind: type[BaseModel], where: Place = ()) -
         else:
             own = first["type"] == "missing" or place == where
             words, given = _any_of(one["msg"] for one in errors), f", not {first['input']!r}"
-            words += "" if own or words.endswith(given) else given
+            words += "" if own or ", not " in words else given
             yield place, f"{key}: {words}" if key else words
 
 
 def _any_of(messages: Iterable[str]) -> str:
     """Pydantic's messages for the kinds of value that a key may have, as one."""
-    first, *others = dict.fromkeys(message.removeprefix("Value error, ") for message in messages)
+    first, *others = dict.fromkeys(_plain(message) for message in messages)
     return " or ".join([first[0].lower() + first[1:], *(other.removeprefix("Input should be ") for other in others)])
+
+
+def _plain(message: str) -> str:
+    """Pydantic's message in words of YAML, not of Python."""
+    message = message.removeprefix("Value error, ").removesuffix(", not 0").replace(" after validation", "")
+    return message.replace("a valid tuple", "a list").replace("Tuple should have", "a list needs")
 
 
 def _compose(path: Path) -> yaml.Node | None:

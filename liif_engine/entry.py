@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import Any, NoReturn
 
 import typer
 
-from liif_engine.errors import Cancelled, ExitCode, LiifError, fault
+from liif_engine.errors import Cancelled, ExitCode, LiifError, OutputError, UsageError, fault
 
 
 def run(app: typer.Typer) -> NoReturn:
     """Runs a command and ends the process with its exit code; what goes wrong is said in one line on stderr."""
+    # A name that the terminal's encoding lacks is shown escaped: a result must not count as failed for it.
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
     code = _code_of(app)
     if code == ExitCode.INTERRUPTED:  # typer turns Ctrl+C into this code too
         show(Cancelled("stopped; nothing is half-written"))
@@ -24,6 +28,18 @@ def show(error: LiifError) -> None:
     from liif_engine.terminal import show_error
 
     show_error(error)
+
+
+def _refuse_empty(words: list[str]) -> None:
+    """A path that is empty would be the current folder, which the daemon would then restore in place.
+
+    Raises:
+        UsageError: a word is empty, or an option's value is.
+    """
+    for word in words:
+        if not word or (word.startswith("--") and word.endswith("=")):
+            which = f"the value of {word[:-1]}" if word else "an argument"
+            raise UsageError(f"{which} is empty", remedy="Is a variable of the shell unset?")
 
 
 def _command_of(app: typer.Typer) -> Any:
@@ -41,6 +57,7 @@ def _command_of(app: typer.Typer) -> Any:
 
 def _code_of(app: typer.Typer) -> int:
     try:
+        _refuse_empty(sys.argv[1:])
         return _command_of(app)(standalone_mode=False) or ExitCode.OK
     except LiifError as error:
         show(error)
@@ -53,7 +70,7 @@ def _code_of(app: typer.Typer) -> int:
         leave_stdout()
         return ExitCode.OK
     except OSError as error:
-        show(LiifError(error.strerror or str(error), path=error.filename))
+        show(OutputError(error.strerror or str(error), path=error.filename))
         return ExitCode.OUTPUT
     except Exception as error:
         if hasattr(error, "show") and hasattr(error, "exit_code"):  # typer's own classes are not public

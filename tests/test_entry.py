@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from typing import Annotated
@@ -32,7 +33,7 @@ def ends(error: BaseException | None) -> int:
     [
         (None, ExitCode.OK, ""),
         (OutputError("is full", path="disk"), ExitCode.OUTPUT, "disk: is full. Check the folder"),
-        (PermissionError(13, "Permission denied", "secret"), ExitCode.OUTPUT, "liif: secret: Permission denied"),
+        (PermissionError(13, "Permission denied", "secret"), ExitCode.OUTPUT, "liif: secret: Permission denied. Check"),
         (KeyboardInterrupt(), ExitCode.INTERRUPTED, "stopped; nothing is half-written"),
         (typer.Abort(), ExitCode.INTERRUPTED, "stopped"),
         (typer.BadParameter("no"), ExitCode.USAGE, "no"),
@@ -83,6 +84,39 @@ def test_help_shows_switches_without_a_value(
         [line] = [line for line in shown.splitlines() if switch in line]
         assert "<bool>" not in line
     assert "<int>" in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "said"), [(["run", ""], "an argument is empty"), (["run", "a", "--out="], "the value of --out is empty")]
+)
+def test_an_empty_path_is_not_the_current_folder(
+    words: list[str], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["command", *words])
+    assert ends(ZeroDivisionError("the command was called")) == ExitCode.USAGE
+    assert capsys.readouterr().err.startswith(f"liif: {said}. ")
+
+
+def test_a_name_that_the_terminal_cannot_show_is_no_failure() -> None:
+    code = """
+import typer
+from liif_engine import entry
+app = typer.Typer()
+@app.command()
+def command() -> None:
+    print("\\u65e5.jpg")
+entry.run(app)
+"""
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, env=environment)
+    assert (done.returncode, done.stdout, done.stderr) == (ExitCode.OK, b"\\u65e5.jpg\n", b"")
+
+
+@pytest.mark.parametrize("module", ["liif_engine.begin", "liif_engine"])
+def test_little_is_loaded_before_ctrl_c_has_its_words(module: str) -> None:
+    code = f"import sys; before = set(sys.modules); import {module}; print(*sorted(set(sys.modules) - before))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert not {"pathlib", "typing", "dataclasses", "inspect"} & set(done.stdout.split())
 
 
 @pytest.mark.parametrize(("module", "name"), [("liif_engine", "liif"), ("liif_daemon", "liif-daemon")])

@@ -28,7 +28,7 @@ ENGINE_LAYERS = [
     ("liif_engine.__main__",),
 ]
 DAEMON_LAYERS = [
-    ("liif_daemon.settings", "liif_daemon.steps", "liif_daemon.mounts"),
+    ("liif_daemon.settings", "liif_daemon.steps", "liif_daemon.mounts", "liif_daemon.asking", "liif_daemon.posts"),
     ("liif_daemon.ledger", "liif_daemon.places"),
     ("liif_daemon.names", "liif_daemon.presence", "liif_daemon.exchange", "liif_daemon.carry", "liif_daemon.figures"),
     ("liif_daemon.store", "liif_daemon.settle", "liif_daemon.progress", "liif_daemon.engine", "liif_daemon.looking"),
@@ -36,12 +36,13 @@ DAEMON_LAYERS = [
     ("liif_daemon.workplace",),
     ("liif_daemon.watcher", "liif_daemon.replace", "liif_daemon.status", "liif_daemon.examine", "liif_daemon.bench"),
     ("liif_daemon.undo", "liif_daemon.prune", "liif_daemon.work", "liif_daemon.failures", "liif_daemon.outdated"),
-    ("liif_daemon.remains", "liif_daemon.store_watch"),
+    ("liif_daemon.remains", "liif_daemon.store_watch", "liif_daemon.look"),
     ("liif_daemon.dispatch",),
     ("liif_daemon.why", "liif_daemon.check", "liif_daemon.unit", "liif_daemon.scan", "liif_daemon.first_run"),
     ("liif_daemon.asked",),
     ("liif_daemon.gimp",),
     ("liif_daemon.review",),
+    ("liif_daemon.reload",),
     ("liif_daemon.run",),
     ("liif_daemon.cli",),
     ("liif_daemon.__main__",),

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import wait
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -221,6 +222,29 @@ def test_a_file_whose_work_is_stopped_while_it_is_read_is_not_computed(monkeypat
         file_work.run(Copying(), FILE_WORK, on_progress=lambda _: None, look=look)
 
 
+def test_work_that_is_stopped_amid_a_file_system_that_hangs_is_left_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes after it is not held up, and it computes nothing when the file system answers after all."""
+    answers, ended = threading.Event(), threading.Event()
+
+    def hangs(engine: Any, *_: Any, **__: Any) -> Any:
+        assert answers.wait(30)
+        try:
+            engine.restore(PIXELS, scale=1)
+        finally:
+            ended.set()
+
+    def look() -> None:
+        raise Cancelled("stopped")
+
+    monkeypatch.setattr(file_work, "restore_file", hangs)
+    monkeypatch.setattr(file_work, "LEAVE_SECONDS", 0.1)
+    with pytest.raises(Cancelled):
+        file_work.run(Copying(), FILE_WORK, on_progress=lambda _: None, look=look)
+    assert not ended.is_set()
+    answers.set()
+    assert ended.wait(30)
+
+
 def test_floats_that_are_no_numbers_are_the_pictures_fault(faulty: Bench) -> None:
     pixels = picture(5, 7, dtype="float32")
     pixels[2, 3, 1] = np.nan
@@ -247,6 +271,23 @@ def test_work_stops_where_it_is(faulty: Bench) -> None:
     with pytest.raises(Cancelled):
         running.result(5)
     assert faulty.workers.room(urgent=False)
+
+
+def test_what_was_stopped_is_not_begun_again_when_its_worker_dies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither what was at work, in a worker that hangs and does not hear of it, nor what waited behind that."""
+    monkeypatch.setattr(sys, "path", [*sys.path, str(Path(__file__).parent)])
+    bench, begun = Bench(replace(FAULTY, attempts=2)), threading.Event()
+    try:
+        hangs = bench.submit(PIXELS, "hang", on_progress=lambda _: begun.set())
+        assert begun.wait(30)
+        waits = bench.submit(PIXELS, "slow:60", urgent=True)
+        hangs.stop()
+        waits.stop()
+        assert [type(ticket.exception(30)) for ticket in (hangs, waits)] == [Cancelled, Cancelled]
+        assert bench.workers.lost == 0
+        assert np.array_equal(bench.restore(PIXELS, "copy"), PIXELS)
+    finally:
+        bench.close()
 
 
 def test_a_worker_killed_from_outside_while_idle_is_replaced(faulty: Bench) -> None:

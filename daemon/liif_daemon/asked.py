@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from liif_daemon import asking
 from liif_daemon.ledger import Ledger
 from liif_daemon.names import why_not
 from liif_daemon.settings import FolderSettings, Settings, folder
@@ -25,9 +26,11 @@ def folders(paths: list[Path], given: dict[str, Any]) -> list[FolderSettings]:
         given: options, by the names of settings.
 
     Raises:
-        UsageError: a path is not there, or would never be looked at.
+        UsageError: a path is not there, does not answer, or would never be looked at.
         ConfigError: an option has a wrong value.
     """
+    for path in asking.silent(map(absolute, paths)):
+        raise UsageError(asking.SILENT_WORDS, path=path, remedy="Try again when it answers.")
     names: dict[Path, list[str]] = {path: [] for path in map(absolute, paths) if path.is_dir()}
     whole = set(names)
     for path in map(absolute, paths):
@@ -78,14 +81,19 @@ def as_watched(path: Path, settings: Settings, ledger: Ledger) -> Path:
         ledger: knows the folders that were watched.
     """
     is_folder = os.path.isdir(path)  # noqa: PTH112 - raises nothing where a share is dead
+
+    def is_known(name: Path) -> bool:
+        return bool(ledger.below(name) if is_folder else ledger.jobs(path=name))
+
+    if is_known(path):  # no other folder is touched, which may not answer
+        return path
     real = Path(os.path.realpath(path)) if is_folder else Path(os.path.realpath(path.parent)) / path.name
     names = {path: False}
     for top in dict.fromkeys([*(one.path for one in settings.folders), *ledger.folders.all()]):
         with suppress(ValueError):
             names.setdefault(top / real.relative_to(os.path.realpath(top)), True)
         names[path] |= top == path or top in path.parents
-    known = (name for name in names if (ledger.below(name) if is_folder else ledger.jobs(path=name)))
-    return next(known, next((name for name, watched in names.items() if watched), path))
+    return next(filter(is_known, names), next((name for name, watched in names.items() if watched), path))
 
 
 def moment(text: str) -> float:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from liif_engine.errors import UnsupportedError
@@ -14,23 +16,30 @@ _SYSTEMS_OWN = ("security.", "trusted.", "system.nfs4_acl", "btrfs.")
 
 _NOT_THERE = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 
+#: What a system says to an attribute that it will not take; all else, as of a full disk, is not the attribute's fault.
+_REFUSED = _NOT_THERE | {errno.EPERM, errno.EACCES, errno.EINVAL, errno.E2BIG, errno.ERANGE}
+
 
 def carry(source: Path, target: Path, *, mtime: bool) -> None:
     """Gives `target` the owner, extended attributes (ACLs are among them), mode and, if asked, times of `source`.
 
     Raises:
         UnsupportedError: something cannot be given to it, so it would be lost.
-        OSError: one of the two cannot be read or written at all.
+        OSError: one of the two cannot be read or written at all, or `target` is a symbolic link.
     """
-    found, now = source.stat(), target.stat()
-    if os.name == "posix":
-        if (found.st_uid, found.st_gid) != (now.st_uid, now.st_gid):
-            _own(source, target, found)
-        _copy_attributes(source, target)
-    # After the owner, whose change clears set-user-id bits; an ACL in the attributes has set the group's bits already.
-    target.chmod(stat.S_IMODE(found.st_mode))
-    if mtime:
-        os.utime(target, ns=(found.st_atime_ns, found.st_mtime_ns))
+    found = source.stat()
+    with _file(target) as file:
+        if os.name == "posix":
+            now = os.stat(file)  # noqa: PTH116 - a descriptor has no method
+            if (found.st_uid, found.st_gid) != (now.st_uid, now.st_gid):
+                _own(source, file, found)
+            _copy_attributes(source, file)
+        # After the owner, whose change clears set-user-id bits; an ACL in the attributes has set the group's already.
+        # Some file systems give all files one mode, and refuse to be asked for any.
+        if os.stat(file).st_mode != found.st_mode:  # noqa: PTH116
+            os.chmod(file, stat.S_IMODE(found.st_mode))  # noqa: PTH101
+        if mtime:
+            os.utime(file, ns=(found.st_atime_ns, found.st_mtime_ns))
 
 
 def is_carried(source: Path, target: Path) -> bool:
@@ -40,7 +49,20 @@ def is_carried(source: Path, target: Path) -> bool:
     return same and _attributes(source) == _attributes(target)
 
 
-def _own(source: Path, target: Path, found: os.stat_result) -> None:
+@contextmanager
+def _file(path: Path) -> Iterator[int | Path]:
+    """A file itself: in a folder where others may write, its name may lead elsewhere the next moment."""
+    if os.name != "posix":
+        yield path
+        return
+    file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        yield file
+    finally:
+        os.close(file)
+
+
+def _own(source: Path, target: int | Path, found: os.stat_result) -> None:
     try:
         os.chown(target, found.st_uid, found.st_gid)
     except PermissionError as error:
@@ -51,7 +73,7 @@ def _own(source: Path, target: Path, found: os.stat_result) -> None:
         ) from error
 
 
-def _copy_attributes(source: Path, target: Path) -> None:
+def _copy_attributes(source: Path, target: int | Path) -> None:
     wanted, there = _attributes(source), _attributes(target)
     for name in there.keys() - wanted.keys():
         os.removexattr(target, name)  # type: ignore[attr-defined, unused-ignore]
@@ -61,6 +83,8 @@ def _copy_attributes(source: Path, target: Path) -> None:
         try:
             os.setxattr(target, name, value)  # type: ignore[attr-defined, unused-ignore]
         except OSError as error:
+            if error.errno not in _REFUSED:
+                raise
             raise UnsupportedError(
                 f"its extended attribute {name} cannot be given to the result ({error.strerror})",
                 path=source,
@@ -68,14 +92,21 @@ def _copy_attributes(source: Path, target: Path) -> None:
             ) from error
 
 
-def _attributes(path: Path) -> dict[str, bytes]:
+def _attributes(path: int | Path) -> dict[str, bytes]:
     """Extended attributes that are the user's; empty where the system has none."""
     if not hasattr(os, "listxattr"):
         return {}
     try:
         names = [name for name in os.listxattr(path) if not name.startswith(_SYSTEMS_OWN)]
-        return {name: os.getxattr(path, name) for name in names}
     except OSError as error:
         if error.errno in _NOT_THERE:
             return {}
         raise
+    found = {}
+    for name in names:
+        try:
+            found[name] = os.getxattr(path, name)
+        except OSError as error:
+            if error.errno != errno.ENODATA:  # else somebody has removed it just now
+                raise
+    return found

@@ -7,12 +7,13 @@ import os
 import shutil
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
-from liif_daemon import mounts, places
+from liif_daemon import asking, mounts, places
 from liif_daemon.engine import EngineError, ServiceEngine
 from liif_daemon.examine import model_of
 from liif_daemon.exchange import exchange, is_open_for_writing
@@ -49,12 +50,17 @@ def check(settings: Settings, engine: ServiceEngine) -> Iterator[Finding]:
         yield Finding("error", error.explain())
     if not settings.folders:
         yield Finding("warning", "no folder is watched: add one to config.yaml, or name one after `liif-daemon run`")
-    for folder in settings.folders:
+    ledger, originals = settings.daemon.state_folder, settings.daemon.originals_folder
+    silent = asking.silent([originals, *(folder.path for folder in settings.folders)])
+    yield from (Finding("error", f"{path}: {asking.SILENT_WORDS}") for path in sorted(silent))
+    there = [folder for folder in settings.folders if folder.path not in silent]
+    for folder in there:
         yield from _folder(folder)
-    yield from _limits(settings)
-    for name, place in (("ledger", settings.daemon.state_folder), ("originals", settings.daemon.originals_folder)):
-        yield _space(name, place)
-    yield from _store(settings)
+    yield from _limits(there)
+    yield _space("ledger", ledger)
+    if originals not in silent:
+        yield _space("originals", originals)
+        yield from _store(settings)
     if settings.daemon.metrics is not None:
         yield _metrics(settings, str(settings.daemon.metrics))
     yield from _engine(settings, engine)
@@ -76,10 +82,12 @@ def _folder(folder: FolderSettings) -> Iterator[Finding]:
         one.write_text("one")
         other.write_text("other")
         swaps, tells = exchange(one, other), is_open_for_writing(one) is not None
-        remove_workplace(workplace)
     except OSError as error:
         yield Finding("error", f"{path}: nothing can be replaced in it ({error.strerror})")
         return
+    finally:
+        with suppress(OSError):
+            remove_workplace(workplace)
     if not swaps:
         yield Finding("warning", f"{path}: names cannot be exchanged there; a window of microseconds remains")
     if not tells:
@@ -98,12 +106,12 @@ def _subfolders(folder: FolderSettings) -> Iterator[Path]:
         yield from (Path(here, name) for name in names)
 
 
-def _limits(settings: Settings) -> Iterator[Finding]:
+def _limits(folders: list[FolderSettings]) -> Iterator[Finding]:
     try:
         allowed = int(Path("/proc/sys/fs/inotify/max_user_watches").read_text())
     except (OSError, ValueError):
         return
-    wanted = sum(_folders_in(folder) for folder in settings.folders if folder.polling is not True)
+    wanted = sum(_folders_in(folder) for folder in folders if folder.polling is not True)
     level = "warning" if wanted > allowed * 0.8 else "ok"
     advice = "; sudo sysctl fs.inotify.max_user_watches=524288" if level == "warning" else ""
     yield Finding(level, f"inotify watches: {wanted:,} needed of {allowed:,} that the system gives a user{advice}")

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -96,9 +96,9 @@ def run(
         return settings.with_folders(asked.folders(folders, given)) if folders else settings
 
     def ask(question: str) -> bool:
-        return yes or typer.confirm(question, err=True)
+        return typer.confirm(question, err=True)
 
-    return run_daemon(load(), load, once=once, ask=ask if yes or sys.stdin.isatty() else None, log_json=log_json)
+    return run_daemon(load(), load, once=once, ask=ask if sys.stdin.isatty() else None, yes=yes, log_json=log_json)
 
 
 @app.command()
@@ -125,7 +125,7 @@ def status(
             console.print(render(gather(settings, ledger)), soft_wrap=True)
             return
         end = Text("\nCtrl+C ends this view; --no-live shows it once.", style="dim")
-        with Live(console=console, auto_refresh=False) as screen:
+        with suppress(KeyboardInterrupt), Live(console=console, auto_refresh=False) as screen:
             while True:
                 screen.update(Group(render(gather(settings, ledger)), end), refresh=True)
                 time.sleep(1)
@@ -363,8 +363,8 @@ def _ledger(config: Path | None, *, forgiving: bool = False) -> Iterator[tuple[S
     except ConfigError as error:
         if not forgiving:
             raise
+        settings = load_daemon(config)  # where the whole file is wrong, this says so
         entry.show(error)
-        settings = load_daemon(config)
     ledger = ReviewLedger(places.ledger_path(settings))
     try:
         yield settings, ledger

@@ -7,21 +7,23 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from liif_daemon import outdated, places, remains
+from liif_daemon.asking import PATIENCE_SECONDS
 from liif_daemon.bench import Bench
 from liif_daemon.engine import Engine, Stopped
-from liif_daemon.examine import Verdict, examine, record
-from liif_daemon.failures import died_of
 from liif_daemon.figures import Tally
 from liif_daemon.ledger import Glance, Job, Ledger
+from liif_daemon.look import Looker
 from liif_daemon.looking import Looking
-from liif_daemon.names import pictures, why_not
+from liif_daemon.names import pictures
+from liif_daemon.posts import Posts, Turn
 from liif_daemon.progress import Progress
 from liif_daemon.settings import FolderSettings, Settings
 from liif_daemon.settle import Settling
-from liif_daemon.store import Store, hash_of
+from liif_daemon.store import Store
 from liif_daemon.store_watch import StoreWatch
 from liif_daemon.watcher import Watcher
 from liif_daemon.work import restore_picture
@@ -45,62 +47,76 @@ class Daemon:
         ledger: open.
         engine: restores files.
         once: end when all that is there is done.
+        why_not_begin: asked of each folder that is there, or returns, why nothing is to be done in it.
 
     Attributes:
-        missed: files and folders that could not be looked at, and why; the ledger has no rows of them.
-        left: with `once`, results of ours and undone files, said to be left alone; no job was skipped for them.
+        silent: folders that do not answer, or in which something does not; nothing is begun there.
     """
 
-    def __init__(self, settings: Settings, ledger: Ledger, engine: Engine, *, once: bool = False) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        ledger: Ledger,
+        engine: Engine,
+        *,
+        once: bool = False,
+        why_not_begin: Callable[[FolderSettings, Settings, Ledger], str] = lambda *_: "",
+    ) -> None:
+        self._why_not_begin = why_not_begin
         self.settings, self.ledger, self.engine, self.once = settings, ledger, engine, once
         self.store = Store(settings.daemon.originals_folder, ledger.originals.owner())
         self.progress = Progress(places.status_path(settings))
-        self.store_watch = StoreWatch(self.store, self.progress)
+        self.store_watch = StoreWatch(self.store, self.progress, lambda: self.store.begin(ledger.originals))
         self.settling = Settling()
         self.tally = Tally()
-        self.looking = Looking(places.looking_path(settings))
-        self.missed: dict[Path, str] = {}
-        self.left: set[Path] = set()
+        self.silent: frozenset[Path] = frozenset()
         self.stopping = threading.Event()
+        looking = Looking(places.looking_path(settings))
+        self.looker = Looker(ledger, looking, self.tally, self.stopping, once=once)
         self._wake = threading.Event()
         self._scans: dict[Path, FolderSettings] = {}
-        self._active: set[int] = set()
-        self._is_alone = False  # a suspect is at work, and nothing beside it
-        self._deadly: dict[Path, tuple[Glance, int]] = {}
+        self._at_work: dict[int, Job] = {}
+        self._recovering: set[int] = set()
         self._tried: set[int] = set()
+        self._has_begun, self._in_order = False, threading.Event()
         self._looking = True
         self._lock = threading.Lock()
-        self._recovering = threading.Lock()
-        self._threads: list[threading.Thread] = []
-        self._faults: list[BaseException] = []
+        self.posts = Posts()
         self._new_watcher()
 
     def start(self) -> None:
-        """Puts in order what an earlier run left behind, then begins."""
-        self.store.sweep()
-        if self.store.is_claimed():
-            self.ledger.originals.know(self.store.folder)
+        """Begins; what an earlier run left behind is put in order before anything else is done."""
         self.ledger.count_deaths()
-        self._count_death_at_look()
-        self.recover()
-        remains.clear(self._bench())
-        outdated.withdraw(self.settings, self.ledger)
+        self.store_watch.why_away()
         self.watcher.start()
-        self._start("look", self._look_for_ever)
+        self.posts.fill("look", self._look_for_ever)
         for number in range(self.settings.daemon.jobs_at_once):
-            self._start(f"job {number + 1}", self._work_for_ever)
+            self.posts.fill(f"job {number + 1}", self._work_for_ever)
 
     def tick(self) -> bool:
         """One round of the main loop; False when there is nothing more to do, or a thread has met a fault."""
         self.watcher.tick()
+        silent = self.watcher.silent()
+        self.posts.relieve(silent)
+        self.silent = frozenset(silent | {at.folder for at in self.posts.held_up})
         self.progress.write(
-            folders=self.watcher.status(),
+            folders=self.folders(),
             settling=len(self.settling),
             scanning=[str(path) for path in list(self._scans)],
         )
-        if self._faults or self.stopping.is_set():
+        if self.posts.faults or self.stopping.is_set():
             return False
         return not (self.once and self._is_done())
+
+    def folders(self) -> list[dict[str, str]]:
+        """How each folder is watched, as `Watcher.status` says it, and what in it does not answer."""
+        rows = {row["path"]: row for row in self.watcher.status()}
+        for at in self.posts.held_up:
+            row = rows.get(str(at.folder))
+            if row is not None and row["how"] != "silent":
+                since = time.strftime("%H:%M:%S", time.localtime(at.since))
+                row |= {"how": "silent", "why": f"nothing has been heard of the work at {at.path} since {since}"}
+        return list(rows.values())
 
     def stop(self) -> None:
         """Ends within seconds: work in progress is abandoned safely, a swap in progress is finished.
@@ -111,47 +127,65 @@ class Daemon:
         self.stopping.set()
         self._wake.set()
         self.watcher.stop()
-        deadline = time.monotonic() + FAREWELL_SECONDS
-        for thread in self._threads:
-            thread.join(max(0.1, deadline - time.monotonic()))
-        self.looking.over()
+        self.posts.leave(FAREWELL_SECONDS)
+        self.looker.looking.over()
         with self._lock, suppress(LiifError):
-            self.ledger.absolve(self._active)
+            self.ledger.absolve(self._at_work)
         self.progress.remove()
-        if self._faults:
-            raise self._faults[0]
+        if self.posts.faults:
+            raise self.posts.faults[0]
 
     def reload(self, settings: Settings) -> None:
         """Goes on with other folders and settings; what is at work ends under the old ones."""
         self.watcher.stop()
-        self.settings = settings
-        with suppress(LiifError):  # the ledger's disk is full: the scan that follows does it
-            outdated.withdraw(settings, self.ledger)
+        with self._lock:
+            self.settings = settings
+            self._in_order.clear()
         self._new_watcher()
-        self.watcher.start()
+        self.watcher.start(PATIENCE_SECONDS)
 
     def scan(self) -> None:
         """Asks for a look at every file of every folder."""
         for folder in self.watcher.present():
             self._ask_for_scan(folder)
 
-    def recover(self) -> None:
+    def recover(self, turn: Turn) -> None:
         """Ends what was claimed by a run that was killed; a folder that is away keeps its jobs until it returns."""
-        with self._recovering:  # what another thread puts in order may be claimed again the next moment
-            with self._lock:
-                left = [job for job in self.ledger.jobs(state="claimed") if job.id not in self._active]
-            for path in remains.recover(left, self._bench()):
-                self._hint(path, self.settings.folder_of(path))
+        pictures = dict.fromkeys((job.folder, job.path, job.source_sha256) for job in self.ledger.jobs(state="claimed"))
+        for folder, path, sha256 in pictures:
+            if folder in self.silent or self.stopping.is_set() or turn.is_over:
+                continue
+            with self._lock:  # what another thread puts in order may be claimed again the next moment
+                left = [
+                    job
+                    for job in self.ledger.jobs(path=path, sha256=sha256, state="claimed")
+                    if job.id not in self._at_work and job.id not in self._recovering
+                ]
+                self._recovering |= {job.id for job in left}
+            try:
+                with turn.touching(folder, path):
+                    if left and remains.recover(left, self._bench()):
+                        self._hint(path, self.settings.folder_of(path))
+            finally:
+                with self._lock:
+                    self._recovering -= {job.id for job in left}
 
     def _on_workplace(self, workplace: Path) -> None:
         try:
             remains.clear_found(workplace, self._bench())
         except OSError as error:
-            self._missed(workplace, error)
+            self.looker.miss(workplace, error)
 
     def _new_watcher(self) -> None:
         daemon = self.settings.daemon
-        self.watcher = Watcher(self.settings.folders, self.ledger, daemon.poll_seconds, self._hint, self._ask_for_scan)
+        self.watcher = Watcher(
+            self.settings.folders,
+            self.ledger,
+            daemon.poll_seconds,
+            self._hint,
+            self._ask_for_scan,
+            lambda folder: self._why_not_begin(folder, self.settings, self.ledger),
+        )
 
     def _ask_for_scan(self, folder: FolderSettings) -> None:
         with self._lock:
@@ -159,61 +193,92 @@ class Daemon:
 
     def _hint(self, path: Path, folder: FolderSettings | None, closed: bool = False) -> None:
         if folder is not None:
-            self.settling.hint(path, folder.settle_seconds, closed=closed)
-
-    def _start(self, name: str, run: Callable[[], None]) -> None:
-        def guarded() -> None:
-            try:
-                run()
-            except BaseException as error:
-                log.exception("the daemon's thread %r has met a fault", name)
-                self._faults.append(error)
-
-        thread = threading.Thread(target=guarded, name=name, daemon=True)
-        thread.start()
-        self._threads.append(thread)
+            self.settling.hint(path, folder.settle_seconds, closed=closed, folder=folder.path)
 
     def _bench(self) -> Bench:
         return Bench(self.settings, self.ledger, self.store, self.engine, self.tally)
 
-    def _look_for_ever(self) -> None:
+    def _look_for_ever(self, turn: Turn) -> None:
         """Scans and looks at what has settled."""
         last_scan = time.monotonic()
-        while not self.stopping.is_set():
+        while not self.stopping.is_set() and not turn.is_over:
             if time.monotonic() - last_scan > self.settings.daemon.scan_seconds:
                 self.scan()
-            if self._scans:
+            if self._scans_now() or not self._in_order.is_set():
                 last_scan = time.monotonic()
                 try:
-                    self._scan_all()
+                    self._put_in_order(turn)
+                    self._scan_all(turn)
                 except LiifError as error:
                     self._wait_for_ledger(error)
                 else:
                     self.progress.write(error=None)
-            self._looking |= bool(len(self.settling))
-            paths = self.settling.settled()
-            for path in paths:
-                if self.stopping.is_set():
-                    return
-                self._look(path)
-            self._looking = bool(paths or self._scans or len(self.settling))
+            self._looking |= bool(self._settling_now())
+            looked = [self._look_at_settled(folder, turn) for folder in self._settling_now() if not turn.is_over]
+            if not turn.is_over:
+                self._looking = bool(any(looked) or self._scans_now() or self._settling_now())
             self.stopping.wait(TICK_SECONDS)
 
-    def _scan_all(self) -> None:
-        self.recover()
-        outdated.withdraw(self.settings, self.ledger)
-        for path, folder in list(self._scans.items()):
-            for found in pictures(folder, folder.path, self.stopping.is_set, self._missed, self._on_workplace):
-                try:
-                    if not self.ledger.looks.knows(found, Glance.of(found), folder.rules):
-                        self._hint(found, folder)
-                except FileNotFoundError:
-                    continue
-                except OSError as error:
-                    self._missed(found, error)
+    def _put_in_order(self, turn: Turn) -> None:
+        """What an earlier run left behind, and what was queued under other settings."""
+        settings = self.settings
+        if not self._has_begun and (path := self.looker.left_at()) is not None:
+            folder = settings.folder_of(path)
+            with turn.touching(folder.path if folder else path.parent, path):
+                self.looker.count_death(path)
+        self.recover(turn)
+        if not self._has_begun:
+            remains.clear(self._bench(), turn.touching, self.silent)
+        outdated.withdraw(settings, self.ledger, turn.touching, self.silent)
+        with self._lock:
+            if self.settings is settings and not turn.is_over:
+                self._has_begun = True
+                self._in_order.set()
+
+    def _scans_now(self) -> dict[Path, FolderSettings]:
+        with self._lock:
+            return {path: folder for path, folder in self._scans.items() if path not in self.silent}
+
+    def _settling_now(self) -> list[Path | None]:
+        return [folder for folder in self.settling.folders() if folder not in self.silent]
+
+    def _scan_all(self, turn: Turn) -> None:
+        for path, folder in self._scans_now().items():
+            with turn.touching(path):
+                self._scan(folder, turn)
+            if turn.is_over:
+                return
             with self._lock:
                 if self._scans.get(path) is folder:  # otherwise it was asked for again meanwhile
                     del self._scans[path]
+
+    def _scan(self, folder: FolderSettings, turn: Turn) -> None:
+        def is_stopped(place: Path) -> bool:
+            turn.goes_on(folder.path, place)
+            return turn.is_over or self.stopping.is_set()
+
+        for found in pictures(folder, folder.path, is_stopped, self.looker.miss, self._on_workplace):
+            turn.goes_on(folder.path, found)
+            try:
+                if not self.ledger.looks.knows(found, Glance.of(found), folder.rules):
+                    self._hint(found, folder)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                self.looker.miss(found, error)
+
+    def _look_at_settled(self, folder: Path | None, turn: Turn) -> bool:
+        """Looks at the files of a folder that have settled; whether there were any."""
+        assert folder is not None  # `_hint` names it
+        with turn.touching(folder):
+            paths = self.settling.settled(folder, partial(turn.goes_on, folder))
+            for path in paths:
+                if self.stopping.is_set():
+                    break
+                turn.goes_on(folder, path)
+                if self.looker.look(path, self.settings):
+                    self._wake.set()
+        return bool(paths)
 
     def _wait_for_ledger(self, error: LiifError) -> None:
         """Its disk is full or gone: nothing is replaced until it can be written again."""
@@ -221,94 +286,41 @@ class Daemon:
         self.progress.write(error=error.explain())
         self.stopping.wait(self.settings.daemon.retry_seconds)
 
-    def _count_death_at_look(self) -> None:
-        path = self.looking.left()
-        self.looking.over()
-        if path is not None:
-            with suppress(OSError):  # it has gone
-                glance = Glance.of(path)
-                self._deadly[path] = glance, self.ledger.looks.died_of(path, glance)
-
-    def _verdict(self, path: Path, folder: FolderSettings) -> Verdict:
-        if path in self._deadly:
-            glance, deaths = self._deadly[path]
-            if glance == Glance.of(path) and deaths >= self.settings.daemon.max_attempts:
-                return Verdict("failed", died_of(deaths, "while it looked at it"), hash_of(path), glance)
-        return examine(path, folder, self.settings, self.ledger)
-
-    def _look(self, path: Path) -> None:
-        folder = self.settings.folder_of(path)
-        if folder is None or why_not(path, folder) is not None:  # other settings than those it was hinted at under
-            return
-        self.looking.at(path)
-        self.missed.pop(path, None)
-        try:
-            if self.ledger.looks.knows(path, Glance.of(path), folder.rules):
-                return
-            verdict = self._verdict(path, folder)
-            if record(path, folder, self.settings, self.ledger, verdict):
-                self._wake.set()
-            elif verdict.kind == "failed":
-                self.tally.failed("InputError")
-                log.warning("%s: failed: %s", path, verdict.reason)
-            else:
-                level = logging.DEBUG if verdict.in_its_place else logging.INFO
-                log.log(level, "%s: left as it is: %s", path, verdict.reason)
-                if self.once and level == logging.INFO and verdict.kind in {"ours", "undone"}:
-                    self.left.add(path)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            self._missed(path, error)
-        except LiifError as error:
-            log.error("%s", error.explain())
-            self.missed[path] = error.explain()
-            self.stopping.wait(1)
-        except Exception as error:
-            log.exception("%s: unexpected; looked at again at the next scan. Please report this.", path)
-            self.missed[path] = f"unexpected {type(error).__name__}: {error}. Please report this."
-        finally:
-            self.looking.over()
-
-    def _missed(self, path: Path, error: OSError) -> None:
-        """A file or a folder cannot be read."""
-        self.missed[path] = f"cannot be read ({error.strerror})"
-        log.warning("%s: %s; looked at again at the next scan", path, self.missed[path])
-
-    def _work_for_ever(self) -> None:
+    def _work_for_ever(self, turn: Turn) -> None:
         """Claims and does jobs."""
         failed = False
-        while not self.stopping.is_set():
+        while not self.stopping.is_set() and not turn.is_over:
             try:
                 if failed:
-                    self.recover()
+                    self.recover(turn)
                     self.progress.write(error=None)
                     failed = False
-                if not self._work():
+                if not self._in_order.is_set() or not self._work(turn):
                     self._wake.wait(0.2)
                     self._wake.clear()
             except LiifError as error:
                 failed = True
                 self._wait_for_ledger(error)
 
-    def _work(self) -> bool:
+    def _work(self, turn: Turn) -> bool:
         """Does one picture; False if there is none to do."""
         folders = [folder.path for folder in self._workable()]
         with self._lock:
-            if self._is_alone:
+            others = [job for job in self._at_work.values() if job.folder not in self.silent]
+            if any(job.is_suspect for job in others):  # nothing is done beside it
                 return False
-            jobs = self.ledger.claim(folders, alone=not self._active)
-            self._active |= {job.id for job in jobs}
-            self._is_alone = any(job.is_suspect for job in jobs)
+            jobs = self.ledger.claim(folders, alone=not others)
+            self._at_work |= {job.id: job for job in jobs}
         if not jobs:
             return False
         try:
-            if restore_picture(jobs, self._bench(), self._on_progress):
-                self._hint(jobs[0].path, self.settings.folder_of(jobs[0].path))
+            with turn.touching(jobs[0].folder, jobs[0].path):
+                if restore_picture(jobs, self._bench(), partial(self._on_progress, turn)):
+                    self._hint(jobs[0].path, self.settings.folder_of(jobs[0].path))
         finally:
             with self._lock:
-                self._active -= {job.id for job in jobs}
-                self._is_alone = False
+                for job in jobs:
+                    del self._at_work[job.id]
                 if self.once:
                     self._tried |= {job.id for job in jobs}
             self.progress.over(jobs)
@@ -317,20 +329,23 @@ class Daemon:
     def _workable(self) -> list[FolderSettings]:
         """The folders whose jobs can be done now: they are there, and so is the store if it is needed."""
         is_store_away = bool(self.store_watch.why_away())
-        return [one for one in self.watcher.present() if not (is_store_away and one.keep_originals)]
+        there = [one for one in self.watcher.present() if one.path not in self.silent]
+        return [one for one in there if not (is_store_away and one.keep_originals)]
 
-    def _on_progress(self, job: Job, share: float) -> None:
-        if self.stopping.is_set():
+    def _on_progress(self, turn: Turn, job: Job, share: float) -> None:
+        # The engine may be held up by the file too, while it reads or writes it, and others wait for the engine.
+        if self.stopping.is_set() or (job.folder in self.silent and not 0 < share < 1):
             raise Stopped
+        turn.goes_on(job.folder, job.path)
         self.progress.at(job, share)
 
     def _is_done(self) -> bool:
         """Whether all that is there was looked at and done, or waits for something that is not the picture's fault."""
-        if self._looking or self._scans or len(self.settling):
+        if self._looking or self._scans_now() or self._settling_now() or self.watcher.is_beginning():
             return False
         ours = {folder.path for folder in self._workable()}
         with self._lock:
-            if self._active:
+            if any(job.folder not in self.silent for job in self._at_work.values()):
                 return False
             waiting = [job for job in self.ledger.jobs(state="queued") if job.folder in ours]
             return all(job.id in self._tried and job.reason and not job.attempts for job in waiting)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from liif_daemon import mounts
+from liif_daemon import asking, mounts, presence
 from liif_daemon.engine import EngineError, ServiceEngine
 from liif_daemon.ledger import Glance, Ledger
 from liif_daemon.names import names_files_alone, pictures
@@ -36,20 +36,31 @@ class Waiting:
     sample: tuple[Path, ...]
 
 
-def agree(settings: Settings, ledger: Ledger, engine: ServiceEngine | None, ask: Callable[[str], bool] | None) -> None:
-    """Returns when the first run of every folder is agreed to.
+def agree(
+    settings: Settings,
+    ledger: Ledger,
+    engine: ServiceEngine | None = None,
+    ask: Callable[[str], bool] | None = None,
+    *,
+    yes: bool = False,
+) -> None:
+    """Returns when the first run of every folder that is there is agreed to.
 
     Args:
         settings: the folders.
         ledger: remembers what was agreed to.
         engine: measures how fast it is, for the estimate; None for no estimate of time.
         ask: asks a person; None if there is nobody to ask.
+        yes: it is agreed to, whatever there is, and also to what will be in folders that are not there now.
 
     Raises:
         UsageError: it is much, and nobody agreed.
     """
     new = [folder for folder in settings.folders if not ledger.folders.is_agreed(folder.path)]
-    waiting = [(folder, count(folder, ledger)) for folder in new]
+    silent = asking.silent(folder.path for folder in new)
+    if not yes:
+        new = [one for one in new if one.path not in silent and presence.look(one.path, ledger).identity is not None]
+    waiting = [] if yes else [(folder, count(folder, ledger)) for folder in new]
     total = sum(found.count for _, found in waiting)
     if total > settings.daemon.ask_above:
         lines = [_line(folder, found, settings, engine) for folder, found in waiting if found.count]
@@ -66,6 +77,27 @@ def agree(settings: Settings, ledger: Ledger, engine: ServiceEngine | None, ask:
     for folder in new:
         if not names_files_alone(folder):  # who agreed to some files has not agreed to the folder
             ledger.folders.agree(folder.path)
+
+
+def why_not_begin(folder: FolderSettings, settings: Settings, ledger: Ledger) -> str:
+    """Why nothing is replaced in a folder that was not there when the others were agreed to; empty if it may be.
+
+    Args:
+        folder: is there now.
+        settings: how many pictures are many.
+        ledger: remembers what was agreed to.
+
+    Raises:
+        OutputError: the ledger cannot be read or written.
+    """
+    if ledger.folders.is_agreed(folder.path) or names_files_alone(folder):
+        return ""
+    found = count(folder, ledger)
+    if found.count > settings.daemon.ask_above:
+        said = f"{counted(found.count, 'picture')} in it would be replaced for the first time, and nobody was asked"
+        return f"{said}: stop the daemon, and start `liif-daemon run` anew in a terminal, or once with --yes"
+    ledger.folders.agree(folder.path)
+    return ""
 
 
 def count(folder: FolderSettings, ledger: Ledger) -> Waiting:

@@ -51,7 +51,7 @@ def why_not_below(name: str) -> str | None:
 def pictures(
     folder: FolderSettings,
     top: Path,
-    is_stopped: Callable[[], bool] = lambda: False,
+    is_stopped: Callable[[Path], bool] = lambda _: False,
     on_closed: Callable[[Path, OSError], None] = lambda _, __: None,
     on_workplace: Callable[[Path], None] = lambda _: None,
 ) -> Iterator[Path]:
@@ -60,13 +60,12 @@ def pictures(
     Args:
         folder: whose settings say what to look at.
         top: the folder itself or one below it.
-        is_stopped: asked once in a while whether to end early.
+        is_stopped: told of each folder before it is read, and asked whether to end early.
         on_closed: told of each folder that cannot be read, and why.
         on_workplace: told of each folder of temporary files.
     """
     waiting = [top]
-    while waiting and not is_stopped():
-        here = waiting.pop()
+    while waiting and not is_stopped(here := waiting.pop()):
         try:
             with os.scandir(here) as found:
                 entries = sorted(found, key=lambda entry: entry.name)

@@ -6,12 +6,12 @@ import os
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import combinations
 from pathlib import Path
 from typing import IO, Any
 
-from liif_daemon import mounts
+from liif_daemon import asking, mounts
 from liif_daemon.settings import FolderSettings, Settings
 from liif_engine.config_file import ConfigFile, several
 from liif_engine.errors import ConfigError, LiifError
@@ -49,7 +49,7 @@ def log_path(settings: Settings) -> Path:
 
 
 def check_layout(settings: Settings) -> None:
-    """Refuses a layout that is not safe.
+    """Refuses a layout that is not safe; of folders that do not answer, only their names are compared.
 
     Raises:
         ConfigError: naming each place that is not, its line where there is one, and what to do.
@@ -72,18 +72,19 @@ def check_layout(settings: Settings) -> None:
 
 def _problems(settings: Settings) -> Iterator[tuple[int, str, str]]:
     """For each place that is not safe the number of a folder, what is wrong with it, and what to do."""
+    own = {"the backup store": settings.daemon.originals_folder, "the ledger": settings.daemon.state_folder}
+    silent = asking.silent([*own.values(), *(folder.path for folder in settings.folders)])
     for number, folder in enumerate(settings.folders):
-        if _is_something_else(folder.path):
+        if folder.path not in silent and _is_something_else(folder.path):
             yield number, f"{folder.path} is not a folder", "Name the folder that it lies in."
     for (first, one), (second, other) in combinations(enumerate(settings.folders), 2):
-        if _overlap(one, other):
+        if _inside(one.path, other, silent) or _inside(other.path, one, silent):
             message = f"{other.path} overlaps {one.path}, which is watched too"
             inner = second if one.path in other.path.parents or one.path == other.path else first
             yield inner, message, "Remove one of them, or set recursive: false on the outer one."
-    own = {"the backup store": settings.daemon.originals_folder, "the ledger": settings.daemon.state_folder}
     for name, place in own.items():
         for number, folder in enumerate(settings.folders):
-            if _inside(place, folder):
+            if _inside(place, folder, silent):
                 message = f"{name}, {place}, lies inside the watched folder {folder.path}"
                 yield number, message, "Watch another folder, or move it: daemon.state, daemon.originals."
 
@@ -110,10 +111,9 @@ def only_one(settings: Settings) -> Iterator[None]:
                 path=folder,
                 remedy="Use `liif-daemon status` to see it, or stop it first; or give daemon.state another folder.",
             )
-        file.seek(0)
-        file.truncate()
-        file.write(f"{os.getpid()}\n")
-        file.flush()
+        file.truncate(0)
+        with suppress(OSError):  # a full disk; what needs room will say so
+            os.write(file.fileno(), f"{os.getpid()}\n".encode("ascii"))
         yield
 
 
@@ -151,16 +151,13 @@ def _is_something_else(path: Path) -> bool:
         return False
 
 
-def _overlap(one: FolderSettings, other: FolderSettings) -> bool:
-    return _inside(one.path, other) or _inside(other.path, one)
-
-
-def _inside(place: Path, folder: FolderSettings) -> bool:
+def _inside(place: Path, folder: FolderSettings, silent: set[Path]) -> bool:
     """Whether a place is a folder or, if that is watched with its subfolders, lies in it, whatever its names are."""
-    real, top = Path(os.path.realpath(place)), Path(os.path.realpath(folder.path))
+    has_answered = silent.isdisjoint({place, folder.path})
+    real, top = (Path(os.path.realpath(one)) if has_answered else one for one in (place, folder.path))
     around = [real, *real.parents] if folder.recursive else [real]
-    if top in around:
-        return True
+    if top in around or not has_answered:
+        return top in around
     # Upper and lower case may be no matter there, or one folder be mounted at two places.
     meant = _identity(top)
     return meant is not None and meant in map(_identity, around)

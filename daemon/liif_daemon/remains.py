@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Collection
 from pathlib import Path
 
 from liif_daemon import presence
 from liif_daemon.bench import Bench
 from liif_daemon.ledger import Job
+from liif_daemon.posts import Touching
 from liif_daemon.work import recover_jobs
 from liif_daemon.workplace import tidy
 
@@ -20,52 +21,52 @@ log = logging.getLogger(__name__)
 LEFT_SECONDS = 3600
 
 
-def recover(claimed: Iterable[Job], bench: Bench) -> list[Path]:
-    """Ends jobs that nobody is at work on; those of a folder that is away stay claimed until it returns.
+def recover(jobs: list[Job], bench: Bench) -> bool:
+    """Ends claimed jobs that nobody is at work on; those of a folder that is away stay claimed until it returns.
 
     Args:
-        claimed: the jobs, as the ledger has them now.
+        jobs: of one picture, as the ledger has them now.
         bench: what the work needs.
 
     Returns:
-        The files that are to be looked at again.
+        Whether the file is to be looked at again.
 
     Raises:
         OutputError: the ledger cannot be written.
     """
-    groups: dict[tuple[Path, str], list[Job]] = {}
-    for job in claimed:
-        groups.setdefault((job.path, job.source_sha256), []).append(job)
-    again = []
-    for jobs in groups.values():
-        try:
-            if _is_there(jobs[0].folder, bench) and recover_jobs(jobs, bench):
-                again.append(jobs[0].path)
-        except OSError as error:
-            log.warning("%s: cannot be put in order yet (%s)", jobs[0].path, error.strerror)
-    return again
+    try:
+        return _is_there(jobs[0].folder, bench) and recover_jobs(jobs, bench)
+    except OSError as error:
+        log.warning("%s: cannot be put in order yet (%s)", jobs[0].path, error.strerror)
+        return False
 
 
-def clear(bench: Bench) -> None:
+def clear(bench: Bench, touching: Touching, silent: Collection[Path]) -> None:
     """Removes temporary files of jobs that were over when their run was killed; those in a folder that is away stay.
 
+    Args:
+        bench: what the work needs.
+        touching: around what a folder may hold up.
+        silent: folders that do not answer; what is in them stays too.
+
     Raises:
         OutputError: the ledger cannot be written.
     """
-    is_there: dict[Path, bool] = {}
+    is_there: dict[Path, bool] = dict.fromkeys(silent, False)
     cleared = []
     for number, folder, workplace in bench.ledger.workplaces():
-        if folder not in is_there:
-            is_there[folder] = _is_there(folder, bench)
         try:
-            if not is_there[folder]:
-                continue
-            if workplace.is_dir():
-                jobs = [job for job in bench.ledger.left_in(workplace.name) if job.workplace == workplace]
-                tidy(jobs, bench.store, bench.ledger)
-            # Where it was in a folder that has another name now, it is there still: `clear_found`.
-            if workplace.parent.is_dir():
-                cleared.append(number)
+            with touching(folder, workplace):
+                if folder not in is_there:
+                    is_there[folder] = _is_there(folder, bench)
+                if not is_there[folder]:
+                    continue
+                if workplace.is_dir():
+                    jobs = [job for job in bench.ledger.left_in(workplace.name) if job.workplace == workplace]
+                    tidy(jobs, bench.store, bench.ledger)
+                # Where it was in a folder that has another name now, it is there still: `clear_found`.
+                if workplace.parent.is_dir():
+                    cleared.append(number)
         except OSError as error:
             log.warning("%s: cannot be removed yet (%s)", workplace, error.strerror)
     bench.ledger.no_workplace(cleared)

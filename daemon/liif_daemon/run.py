@@ -16,16 +16,18 @@ from pathlib import Path
 from types import FrameType
 
 from liif_daemon import places, unit
+from liif_daemon.asking import Question
 from liif_daemon.dispatch import FOLDER_SECONDS, Daemon
 from liif_daemon.engine import ServiceEngine
 from liif_daemon.figures import Figures
-from liif_daemon.first_run import agree
+from liif_daemon.first_run import agree, why_not_begin
 from liif_daemon.ledger import STATES, Job, Ledger, by_file, reasons
 from liif_daemon.names import names_files_alone, why_not
 from liif_daemon.prune import prune
+from liif_daemon.reload import Reload
 from liif_daemon.settings import Settings
 from liif_engine import figures
-from liif_engine.errors import ConfigError, ExitCode, LiifError, OutputError, UsageError, printable
+from liif_engine.errors import ExitCode, LiifError, OutputError, UsageError, printable
 from liif_engine.log import Json
 from liif_engine.terminal import show_error
 from liif_engine.words import counted
@@ -33,9 +35,9 @@ from liif_engine.words import counted
 log = logging.getLogger("liif_daemon")
 
 #: How often originals whose time is over are looked for. [s]
-PRUNE_SECONDS = 3600
+PRUNE_SECONDS = 3600.0
 
-#: How many of them go in one round of the main loop.
+#: How many of them go before it is asked whether the daemon ends.
 PRUNE_AT_ONCE = 100
 
 #: States in which a run with `once` can end a job.
@@ -67,6 +69,7 @@ def run(
     *,
     once: bool,
     ask: Callable[[str], bool] | None,
+    yes: bool = False,
     log_json: bool = False,
 ) -> ExitCode:
     """Runs the daemon until it is told to end or, with `once`, until all that is there is done.
@@ -76,6 +79,7 @@ def run(
         load: reads the settings again.
         once: end when done.
         ask: agrees to a large first run; None if there is nobody to ask.
+        yes: it is agreed to.
         log_json: write the log as JSON lines, and have an engine that is started here do so.
 
     Returns:
@@ -92,12 +96,12 @@ def run(
         ledger = Ledger(places.ledger_path(settings))
         engine = ServiceEngine(config=settings.path, arguments=("--log-json", "--verbose") if log_json else ())
         try:
-            agree(settings, ledger, engine, ask)
+            agree(settings, ledger, engine, ask, yes=yes)
             signals = Signals()  # not before: Ctrl+C is an answer too
             if settings.daemon.low_priority:
                 step_back()
             started = time.time()
-            daemon = Daemon(settings, ledger, engine, once=once)
+            daemon = Daemon(settings, ledger, engine, once=once, why_not_begin=why_not_begin)
             if settings.daemon.metrics is not None:
                 shown = Figures(ledger, daemon.tally, settings.daemon.originals_folder)
                 figures.show(str(settings.daemon.metrics), shown, setting="daemon.metrics in config.yaml")
@@ -151,19 +155,20 @@ def step_back() -> None:
 
 
 def _loop(daemon: Daemon, load: Callable[[], Settings], signals: Signals) -> None:
-    read = _written(daemon.settings.path)
-    pruned = 0.0
+    reload, pruning, pruned = Reload(daemon, load), Question(lambda: _let_all_go(daemon)), -PRUNE_SECONDS
     while not signals.ends and daemon.tick():
         unit.notify(WATCHDOG="1")
-        now = _written(daemon.settings.path)
-        if signals.reloads or now != read:
-            signals.reloads, read = False, now
-            _reload(daemon, load)
-        if time.monotonic() - pruned > PRUNE_SECONDS or not pruned:
+        if reload.tick(asked=signals.reloads):
+            signals.reloads = False
+        if time.monotonic() - pruned > PRUNE_SECONDS and pruning.put():
             pruned = time.monotonic()
-            if _let_go(daemon):
-                pruned = 0.0  # there are more, but the watchdog wants to hear from this loop
         _pause(daemon, signals)
+
+
+def _let_all_go(daemon: Daemon) -> None:
+    """In a thread of its own: there may be many of them, and the store may not answer."""
+    while not daemon.stopping.is_set() and _let_go(daemon):
+        pass
 
 
 def _let_go(daemon: Daemon) -> bool:
@@ -187,44 +192,14 @@ def _pause(daemon: Daemon, signals: Signals) -> None:
         time.sleep(0.05)
 
 
-def _reload(daemon: Daemon, load: Callable[[], Settings]) -> None:
-    try:
-        settings = load()
-        if settings.path is None and daemon.settings.path is not None:
-            remedy = "Put it back; to go on without it, restart the daemon."
-            raise ConfigError("has gone", path=daemon.settings.path, remedy=remedy)
-        places.check_layout(settings)
-        if settings.daemon != daemon.settings.daemon:
-            raise UsageError("the daemon: section has changed", remedy="Restart the daemon to use it.")
-        agree(settings, daemon.ledger, None, None)
-    except (LiifError, OSError) as fault:
-        error = (
-            fault if isinstance(fault, LiifError) else ConfigError(fault.strerror or str(fault), path=fault.filename)
-        )
-        log.error("the new settings are not used: %s", error.explain())
-        daemon.progress.write(config_error=f"The new settings are not used: {error.explain()}")
-        return
-    if settings != daemon.settings:
-        daemon.reload(settings)
-        log.info("the new settings are used")
-    daemon.progress.write(config_error=None)
-
-
-def _written(path: Path | None) -> int:
-    try:
-        return 0 if path is None else path.stat().st_mtime_ns
-    except OSError:
-        return 0
-
-
 def _summary(daemon: Daemon, started: float) -> ExitCode:
     """Says what a run with `once` did."""
     ours = {folder.path for folder in daemon.settings.folders}
     jobs = {state: [job for job in daemon.ledger.jobs(state=state) if job.folder in ours] for state in STATES}
     done, skipped, failed = ([job for job in jobs[key] if job.changed >= started] for key in ENDS)
     before = [job for job in jobs["failed"] if job.changed < started and _is_meant(job, daemon)]
-    missed = {row["path"]: row["why"] for row in daemon.watcher.status() if row["how"] == "away"}
-    missed |= {str(path): why for path, why in daemon.missed.items()}
+    missed = {row["path"]: row["why"] for row in daemon.folders() if row["how"] in {"away", "silent"}}
+    missed |= {str(path): why for path, why in daemon.looker.missed.items()}
     # What failed before is asked for again only by its own name.
     named = [job for job in before if _is_named(job, daemon)]
     said = [("", failed), ("waits: ", jobs["queued"]), ("failed before: ", named)]
@@ -238,7 +213,7 @@ def _summary(daemon: Daemon, started: float) -> ExitCode:
     over = {job.path for job in (*done, *failed)}
     skipped = [job for job in skipped if job.path not in over and _is_meant(job, daemon)]
     left, lost, waiting = (len(by_file(some)) for some in (skipped, failed, jobs["queued"]))
-    left += len(daemon.left)
+    left += len(daemon.looker.left)
     words = f"{len(done)} restored, {left} left as they are, {lost} failed, {waiting} waiting"
     words += f", {len(missed)} not to be read" if missed else ""
     words += f", {len(by_file(before))} that failed before (`liif-daemon retry` tries again)" if before else ""
@@ -250,7 +225,8 @@ def _summary(daemon: Daemon, started: float) -> ExitCode:
 def _is_meant(job: Job, daemon: Daemon) -> bool:
     """Whether a job's file is there, and one of those that the run looked at."""
     folder = daemon.settings.folder_of(job.path)
-    return folder is not None and why_not(job.path, folder) is None and _is_there(job.path)
+    is_ours = folder is not None and folder.path not in daemon.silent and why_not(job.path, folder) is None
+    return is_ours and _is_there(job.path)
 
 
 def _is_there(path: Path) -> bool:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+from liif_daemon import asking
 from liif_daemon.examine import Verdict, examine, record
 from liif_daemon.ledger import Glance, Job, Ledger
 from liif_daemon.names import pictures
@@ -37,7 +38,12 @@ def scan(
         counts["not to be read"] += 1
         say(f"{place}: cannot be read ({error.strerror})")
 
+    silent = asking.silent(folder.path for folder in settings.folders)
     for folder in settings.folders:
+        if folder.path in silent:
+            counts["not to be read"] += 1
+            say(f"{folder.path}: {asking.SILENT_WORDS}")
+            continue
         for path in pictures(folder, folder.path, on_closed=closed):
             try:
                 kind, reason = _look(path, folder, settings, ledger, store, again=again, dry_run=dry_run)

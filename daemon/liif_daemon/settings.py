@@ -39,7 +39,7 @@ NOTHING = 0.0
 
 def _size(value: Any) -> Any:
     try:
-        return parse_size(value) if isinstance(value, str) else value
+        return parse_size(str(value)) if isinstance(value, str | int | float) else value
     except LiifError as error:
         raise ValueError(error.message) from error
 
@@ -57,10 +57,9 @@ def _days(value: Any) -> Any:
 
 
 def _home(value: Any, info: ValidationInfo) -> Any:
-    if not isinstance(value, str | Path):
-        return value
-    if not str(value).strip() or "\0" in str(value):
-        raise ValueError("write the path of a folder")  # an empty one would be wherever the daemon was started
+    if not isinstance(value, str | Path) or not str(value).strip() or "\0" in str(value):
+        # An empty one would be wherever the daemon was started; YAML's ~ alone is null.
+        raise ValueError("write the path of a folder" + (", the home folder as ~/" if value is None else ""))
     return placed(Path(value), info)
 
 

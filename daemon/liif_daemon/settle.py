@@ -5,6 +5,8 @@ from __future__ import annotations
 import stat
 import threading
 import time
+from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,31 +26,43 @@ class Settling:
     """Paths on their way from a hint to a look; its methods may be called from any thread."""
 
     def __init__(self) -> None:
-        self._waiting: dict[Path, _Waiting] = {}
+        self._waiting: defaultdict[Path | None, dict[Path, _Waiting]] = defaultdict(dict)
         self._lock = threading.Lock()
 
-    def hint(self, path: Path, settle_seconds: float, *, closed: bool = False) -> None:
+    def hint(self, path: Path, settle_seconds: float, *, closed: bool = False, folder: Path | None = None) -> None:
         """Something may have happened to a file.
 
         Args:
             path: the file.
             settle_seconds: how long it has to stay as it is.
             closed: a writer has just closed it, or it was renamed to this name: no need to wait if nobody else writes.
+            folder: in which it is watched.
         """
         with self._lock:
-            found = self._waiting.get(path)
+            found = self._waiting[folder].get(path)
             if found is None:
-                self._waiting[path] = _Waiting(settle_seconds, closed)
+                self._waiting[folder][path] = _Waiting(settle_seconds, closed)
             else:
                 found.closed |= closed
                 found.hints += 1
 
-    def settled(self) -> list[Path]:
-        """The files that have settled since the last call; those that have gone are forgotten."""
+    def folders(self) -> list[Path | None]:
+        """The folders in which files wait."""
         with self._lock:
-            waiting = list(self._waiting.items())
+            return [folder for folder, files in self._waiting.items() if files]
+
+    def settled(self, folder: Path | None = None, on_look: Callable[[Path], object] = lambda _: None) -> list[Path]:
+        """The files of a folder that have settled since the last call; those that have gone are forgotten.
+
+        Args:
+            folder: as it was hinted at.
+            on_look: told of each file before it is looked at.
+        """
+        with self._lock:
+            waiting = list(self._waiting[folder].items())
         ready = []
         for path, state in waiting:
+            on_look(path)
             hints = state.hints
             verdict = _look(path, state)
             if verdict is None:
@@ -56,13 +70,13 @@ class Settling:
             with self._lock:
                 if not verdict and state.hints > hints:
                     continue  # it came while it was found not to be there
-                self._waiting.pop(path, None)
-            if verdict:
-                ready.append(path)
+                if self._waiting[folder].pop(path, None) is not None and verdict:
+                    ready.append(path)
         return ready
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        with self._lock:
+            return sum(map(len, self._waiting.values()))
 
 
 def _look(path: Path, state: _Waiting) -> bool | None:

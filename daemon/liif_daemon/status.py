@@ -54,7 +54,7 @@ def render(found: dict[str, Any]) -> RenderableType:
     parts += [Text(text, style="red") for text in (found["config_error"], found["error"]) if text]
     for folder in found["folders"]:
         how = f"{folder['how']}{': ' + folder['why'] if folder.get('why') else ''}" if "how" in folder else ""
-        style = "yellow" if folder.get("how") == "away" else ""
+        style = "yellow" if folder.get("how") in {"away", "silent"} else ""
         parts.append(Text(f"  {printable(folder['path'])}  {how}", style=style))
     if found["working"]:
         parts.append(_working(found["working"]))

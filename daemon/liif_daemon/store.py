@@ -14,10 +14,14 @@ from pathlib import Path
 
 from liif_daemon import steps
 from liif_daemon.ledger import Owner
+from liif_daemon.ledger.originals import Originals
 from liif_engine.errors import LiifError
 from liif_engine.picture.atomic import TEMPORARY_PREFIX, TEMPORARY_SUFFIX, flush_folder
 
 _PIECE_BYTES = 1 << 20
+
+#: If none of so many originals lies in a folder, it is not their store.
+_TELLING = 20
 
 
 class Changed(LiifError):  # noqa: N818 - not a failure: the file is somebody's who is at work on it
@@ -152,6 +156,23 @@ class Store:
     def remove(self, sha256: str) -> None:
         """Lets an original go."""
         self.path_of(sha256).unlink(missing_ok=True)
+
+    def begin(self, originals: Originals) -> None:
+        """To be called before anything is kept: removes what a killed copy left behind, and knows the store again.
+
+        Args:
+            originals: of the owner's ledger. Where they are, the store is, also if a version of ours kept them there
+                that left no file; where none of them is, the store is not.
+
+        Raises:
+            StoreAway: as `check`.
+        """
+        if not self.is_claimed() and (kept := originals.latest(_TELLING)):
+            self._is_known = not any(self.path_of(sha256).exists() for sha256 in kept)
+        self.sweep()
+        if self._is_known or self.is_claimed():
+            originals.know(self.folder)
+        self.check()
 
     def sweep(self) -> int:
         """Removes what a killed copy left behind, unless another ledger may be copying meanwhile; returns how many."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 
+from liif_daemon.asking import PATIENCE_SECONDS, SILENT_WORDS, Question
 from liif_daemon.progress import Progress
 from liif_daemon.store import Store
 
@@ -21,27 +23,44 @@ class StoreWatch:
     Args:
         store: of the originals.
         progress: is told.
+        begin: what is to be done before the store is used for the first time.
     """
 
-    def __init__(self, store: Store, progress: Progress) -> None:
-        self.store, self.progress = store, progress
-        self._why, self._looked = "", -LOOK_SECONDS
+    def __init__(self, store: Store, progress: Progress, begin: Callable[[], object] = lambda: None) -> None:
+        self.store, self.progress, self._begin = store, progress, begin
+        self._has_begun = False
+        self._found, self._why, self._looked = "", "", -LOOK_SECONDS
+        self._look = Question(self._check)
         self._lock = threading.Lock()
 
     def why_away(self) -> str:
         """Why no original can be kept now; empty if nothing is known against it."""
         with self._lock:
             if time.monotonic() - self._looked >= LOOK_SECONDS:
-                self._look()
                 self._looked = time.monotonic()
+                if self._look.put():
+                    self._look.wait(PATIENCE_SECONDS)
+                self._tell(self._now())
             return self._why
 
-    def _look(self) -> None:
+    def _now(self) -> str:
+        if self._look.is_silent:
+            return f"{self.store.folder}: {SILENT_WORDS}"
+        if self._look.is_open and not self._has_begun and not self._found:
+            return f"{self.store.folder}: it has not answered yet"
+        return self._found
+
+    def _check(self) -> None:
         try:
+            if not self._has_begun:
+                self._begin()
+                self._has_begun = True
             self.store.check()
-            why = ""
+            self._found = ""
         except OSError as error:
-            why = f"{self.store.folder}: {error.strerror}"
+            self._found = f"{self.store.folder}: {error.strerror}"
+
+    def _tell(self, why: str) -> None:
         if why != self._why:
             self._why = why
             if why:

@@ -78,5 +78,8 @@ def _systemctl(*arguments: str) -> bool:
     program = shutil.which("systemctl")
     if program is None:
         return False
-    done = subprocess.run([program, "--user", *arguments], capture_output=True, check=False, timeout=60)
+    try:
+        done = subprocess.run([program, "--user", *arguments], capture_output=True, check=False, timeout=60)
+    except subprocess.TimeoutExpired:  # a start waits until the daemon says that it is ready
+        return False
     return done.returncode == 0

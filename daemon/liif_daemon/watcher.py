@@ -1,4 +1,7 @@
-"""Watched folders: events become hints, never facts; a folder that goes away and comes back is noticed."""
+"""Watched folders: events become hints, never facts; a folder that goes away and comes back is noticed.
+
+Each folder is looked at in a thread of its own, since a share whose server hangs answers nobody; the others go on.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,10 @@ import threading
 import time
 import uuid
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +32,8 @@ from watchdog.events import (
 from watchdog.observers import Observer
 from watchdog.observers.polling import PollingObserver
 
-from liif_daemon import mounts, presence
+from liif_daemon import asking, mounts, presence
+from liif_daemon.asking import PATIENCE_SECONDS, Question, ask
 from liif_daemon.ledger import Ledger
 from liif_daemon.names import pictures, why_not
 from liif_daemon.presence import MARKER
@@ -39,8 +45,14 @@ log = logging.getLogger(__name__)
 #: Watching that breaks off is begun anew no sooner than this after its beginning, since each beginning is a scan. [s]
 LEAST_SECONDS = 30.0
 
-#: How long the main loop waits for the end of watching; it has others to look after. [s]
+#: How long anybody waits for the end of watching; one that is stuck, in a look, ends with its folder's silence. [s]
 END_SECONDS = 3.0
+
+#: How long a folder waits while another one's subfolders are being watched; then it counts less exactly. [s]
+TURN_SECONDS = 60.0
+
+#: What watchdog has in this process is counted before and after, so that one folder is begun at a time.
+_BEGINNING = threading.Lock()
 
 #: Called with a file and whether a writer has just closed it.
 OnHint = Callable[[Path, FolderSettings, bool], None]
@@ -56,15 +68,22 @@ _EVENTS: list[type[FileSystemEvent]] = [
 
 @dataclass
 class _Watch:
-    """One folder: how it is watched now, and which folder that was."""
+    """One folder: how it is watched now, and which folder that was; `has_answered` is whether it is there."""
 
     folder: FolderSettings
+    look: Question = field(repr=False)
+    has_answered: bool = False
+    is_said: bool = False
     how: str = "away"
     why: str = ""
     identity: tuple[int, int] | None = None
     observer: Any = field(default=None, repr=False)
     threads: set[threading.Thread] = field(default_factory=set, repr=False)
     since: float = 0.0
+
+    @property
+    def is_silent(self) -> bool:
+        return self.look.is_silent and not self.has_answered
 
 
 class Watcher:
@@ -76,6 +95,7 @@ class Watcher:
         poll_seconds: between two looks where there are no events.
         on_hint: called from any thread.
         on_lost: called with a folder in which events may have been missed: it is to be scanned.
+        why_not: asked of a folder that is there, or returns, why nothing is to be done in it; empty if it is to be.
     """
 
     def __init__(
@@ -85,41 +105,41 @@ class Watcher:
         poll_seconds: float,
         on_hint: OnHint,
         on_lost: Callable[[FolderSettings], None],
+        why_not: Callable[[FolderSettings], str] = lambda _: "",
     ) -> None:
+        self._why_not = why_not
         self.ledger, self.poll_seconds, self.on_hint, self.on_lost = ledger, poll_seconds, on_hint, on_lost
-        self._watches = [_Watch(folder) for folder in folders]
+        self._over = threading.Event()
+        self._watches = [self._watch(folder) for folder in folders]
         self._overflow = _OverflowHandler()
         logging.getLogger("watchdog.observers.inotify").addFilter(_is_news)
 
-    def start(self) -> None:
-        """Watches every folder that is there; asks for a scan of each."""
+    def start(self, seconds: float | None = None) -> None:
+        """Watches every folder that is there; asks for a scan of each.
+
+        Args:
+            seconds: how long to wait for folders that do not answer, which are watched when they do; None for so long
+                that they count as silent.
+        """
         logging.getLogger("watchdog.observers").addHandler(self._overflow)
         # Of a folder that watchdog finds twice, by its event and by its parent's: no news to anybody, on stderr.
         warnings.filterwarnings("ignore", "Callback with id", RuntimeWarning)
-        self.tick()
+        self.tick(asking.SILENT_SECONDS if seconds is None else seconds)
 
     def stop(self) -> None:
         """Ends all watching."""
+        self._over.set()
         logging.getLogger("watchdog.observers").removeHandler(self._overflow)
-        for watch in self._watches:
-            _disarm(watch)
+        ask((Question(partial(_disarm, watch)) for watch in self._watches), END_SECONDS)
 
-    def tick(self) -> None:
+    def tick(self, seconds: float = PATIENCE_SECONDS) -> None:
         """Called every second or so: notices folders that went or came, and events that were dropped or are no more."""
+        ask((watch.look for watch in self._watches), seconds)
         for watch in self._watches:
-            identity, why = self._look(watch)
-            if identity is None:
-                if watch.how != "away" or watch.why != why:
-                    log.warning("%s: %s", watch.folder.path, why)
-                _disarm(watch)
-                watch.how, watch.why, watch.identity = "away", why, None
-            elif identity != watch.identity or _broke_off(watch):
-                if identity == watch.identity:
-                    log.warning("%s: watching broke off; it is begun anew", watch.folder.path)
-                _disarm(watch)
-                watch.identity = identity
-                self._arm(watch)
-                self.on_lost(watch.folder)
+            if watch.is_silent != watch.is_said:
+                watch.is_said = watch.is_silent
+                words = _unanswered(watch) if watch.is_silent else "it answers again"
+                log.warning("%s: %s", watch.folder.path, words)
         if self._overflow.taken():
             log.warning("so many files changed at once that the system dropped events: looking at all folders")
             for watch in self._watches:
@@ -127,11 +147,58 @@ class Watcher:
 
     def present(self) -> list[FolderSettings]:
         """The folders that are there."""
-        return [watch.folder for watch in self._watches if watch.how != "away"]
+        return [watch.folder for watch in self._watches if watch.how != "away" and not watch.is_silent]
+
+    def silent(self) -> set[Path]:
+        """The folders that do not answer."""
+        return {watch.folder.path for watch in self._watches if watch.is_silent}
+
+    def is_beginning(self) -> bool:
+        """Whether it is not known yet of some folder whether it is there, or its watching is just being begun."""
+        return any(watch.look.is_open and not watch.is_silent and watch.how == "away" for watch in self._watches)
 
     def status(self) -> list[dict[str, str]]:
-        """How each folder is watched: path, how (events, polling or away) and why."""
-        return [{"path": str(w.folder.path), "how": w.how, "why": w.why} for w in self._watches]
+        """How each folder is watched: path, how (events, polling, scans, away or silent) and why."""
+        return [
+            {"path": str(w.folder.path), "how": "silent", "why": _unanswered(w)}
+            if w.is_silent
+            else {"path": str(w.folder.path), "how": w.how, "why": w.why}
+            for w in self._watches
+        ]
+
+    def _watch(self, folder: FolderSettings) -> _Watch:
+        watch = _Watch(folder, Question(lambda: self._visit(watch)))
+        return watch
+
+    def _visit(self, watch: _Watch) -> None:
+        """Notices whether a folder went or came, and begins or ends its watching; takes as long as the folder does."""
+        watch.has_answered = False
+        identity, why = self._look(watch)
+        watch.has_answered = True
+        if self._over.is_set():
+            return
+        if identity is None:
+            _leave_alone(watch, why, None)
+        elif identity != watch.identity or _broke_off(watch):
+            if identity == watch.identity:
+                log.warning("%s: watching broke off; it is begun anew", watch.folder.path)
+            _disarm(watch)
+            watch.how, watch.why, watch.identity = "away", "it is there, and about to be watched", identity
+            self._begin(watch)
+
+    def _begin(self, watch: _Watch) -> None:
+        try:
+            why = self._why_not(watch.folder)
+        except LiifError as error:
+            why, watch.identity = f"it is not known whether it may be begun: {error.message}", None
+        if why:
+            _leave_alone(watch, why, watch.identity)
+            return
+        self._arm(watch)
+        if self._over.is_set():
+            _disarm(watch)
+        else:
+            self.on_lost(watch.folder)
 
     def _look(self, watch: _Watch) -> tuple[tuple[int, int] | None, str]:
         """Which folder is there now; None and why if it is not the one that is meant."""
@@ -177,16 +244,17 @@ class Watcher:
     def _observe(self, watch: _Watch, observer: Any, events: list[type[FileSystemEvent]]) -> Any:
         folder = watch.folder
         handler = _Handler(folder, self.on_hint)
-        before, others = _inotify_watches(), _watchdogs()
-        try:
-            observer.schedule(handler, str(folder.path), recursive=folder.recursive, event_filter=events)
-            observer.start()
-            if folder.recursive and events is _EVENTS and not _all_watched(folder.path, before):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        except OSError:
-            _end(observer)
-            raise
-        watch.threads = _watchdogs() - others
+        with _one_at_a_time():
+            before, others = _inotify_watches(), _watchdogs()
+            try:
+                observer.schedule(handler, str(folder.path), recursive=folder.recursive, event_filter=events)
+                observer.start()
+                if folder.recursive and events is _EVENTS and not _all_watched(folder.path, before):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            except OSError:
+                _end(observer)
+                raise
+            watch.threads = _watchdogs() - others
         return observer
 
 
@@ -239,6 +307,28 @@ class _OverflowHandler(logging.Handler):
 
 
 _ANY: dict[str, Any] = {"include": ("*",), "exclude": ()}
+
+
+def _unanswered(watch: _Watch) -> str:
+    since = time.strftime("%H:%M:%S", time.localtime(watch.look.since))
+    return f"it has not answered since {since}, as a share does whose server is out of reach; the others go on"
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    is_ours = _BEGINNING.acquire(timeout=TURN_SECONDS)
+    try:
+        yield
+    finally:
+        if is_ours:
+            _BEGINNING.release()
+
+
+def _leave_alone(watch: _Watch, why: str, identity: tuple[int, int] | None) -> None:
+    if watch.how != "away" or watch.why != why:
+        log.warning("%s: %s", watch.folder.path, why)
+    _disarm(watch)
+    watch.how, watch.why, watch.identity = "away", why, identity
 
 
 def _disarm(watch: _Watch) -> None:

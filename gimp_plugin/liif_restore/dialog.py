@@ -7,14 +7,20 @@ import gi
 gi.require_version("GimpUi", "3.0")
 gi.require_version("Gtk", "3.0")
 
-from gi.repository import Gimp, GimpUi, GObject, Gtk  # noqa: E402
-from models import SLOWER, is_slower, offered  # noqa: E402
+from gi.repository import Gimp, GimpUi, GLib, GObject, Gtk, Pango  # noqa: E402
+from models import AUTO, SLOWER, is_slower, offered  # noqa: E402
 from order import Refusal  # noqa: E402
 from parts import flat, takes_pixels  # noqa: E402
 from preview import Preview  # noqa: E402
 
 #: What is offered until the engine has said which models it has.
 MODELS = ("web", "published")
+
+#: How much of a model's name the list shows; of a path its beginning and its end. [characters]
+NAME_CHARS = 20
+
+#: How often it is looked whether the image is still open. [ms]
+LOOK_MS = 200
 
 #: Arguments in the order in which the dialog has them; the model has a widget of its own.
 BEFORE_MODEL = ("only-artifacts", "scale", "width", "height")
@@ -39,7 +45,7 @@ def ask(procedure, config, image, drawables, order_of, title):
     label, row, choice = _model_row(config)
     layer = _shown(image, drawables)
     if layer is not None:
-        preview = Preview(layer, lambda: order_of(config), lambda names: _offer(choice, names))
+        preview = Preview(layer, lambda: order_of(config), lambda *models: _offer(choice, *models))
         preview.set_border_width(12)
         content.pack_start(preview, False, False, 0)
     dialog.fill_box("size", list(BEFORE_MODEL))
@@ -63,10 +69,19 @@ def ask(procedure, config, image, drawables, order_of, title):
         for name in (*BEFORE_MODEL, "model", "device"):
             config.connect("notify::" + name, lambda *_: preview.refresh())
     content.show_all()
+    look = GLib.timeout_add(LOOK_MS, _end_if_closed, dialog, image)
     try:
-        return dialog.run()
+        return dialog.run() and image.is_valid()
     finally:
+        GLib.source_remove(look)
         dialog.destroy()
+
+
+def _end_if_closed(dialog, image):
+    """Ends the dialog as Cancel does where its image was closed: then every question about it is a fault to GIMP."""
+    if not image.is_valid():
+        dialog.response(Gtk.ResponseType.CANCEL)
+    return GLib.SOURCE_CONTINUE
 
 
 def _shown(image, drawables):
@@ -83,6 +98,9 @@ def _model_row(config):
     choice.set_entry_text_column(0)
     # Return in it means Restore, as everywhere else in the dialog.
     choice.get_child().set_activates_default(True)
+    # A path must not make the list wider than the dialog.
+    choice.get_cells()[0].props.ellipsize = Pango.EllipsizeMode.MIDDLE
+    choice.get_cells()[0].props.max_width_chars = NAME_CHARS
     words = Gtk.CellRendererText(xpad=12, scale=0.9)
     choice.pack_start(words, True)
     choice.add_attribute(words, "text", 1)
@@ -100,12 +118,12 @@ def _model_row(config):
     return label, row, choice
 
 
-def _offer(choice, names):
-    """Fills the list with what the engine has."""
+def _offer(choice, names, own=AUTO):
+    """Fills the list with what the engine has, and its own model among it."""
     chosen = choice.get_child().get_text()
     rows = choice.get_model()
     rows.clear()
-    for row in offered(names):
+    for row in offered(names, own):
         rows.append(row)
     # GTK may empty the field with the list.
     if choice.get_child().get_text() != chosen:

@@ -85,7 +85,7 @@ def explain(image) -> tuple[Path, str]:
         # Both before there is a progress bar of ours: whoever cancels GIMP's own then does not end this plug-in.
         picture = file or _export(image, folder / f"{name}.png")
         report = folder / f"{name}.evidence.html"
-        _explain(picture, folder, report, _place_of(image), note)
+        _explain(image, picture, report, note)
         if not file:
             picture.unlink()
     except BaseException:
@@ -94,15 +94,15 @@ def explain(image) -> tuple[Path, str]:
     return report, note and f"The report is on the image as it is seen: {note}."
 
 
-def _explain(picture: Path, folder: Path, report: Path, place, note: str) -> None:
+def _explain(image, picture: Path, report: Path, note: str) -> None:
     """Runs the engine's command and shows how far it is; the note goes with each step."""
-    progress = Progress(TITLE)
+    progress, place = Progress(TITLE, image), _place_of(image)
 
     def beat(step: str, share: float) -> None:
         words = courier.WORDS.get(step) or step or "Looking for the evidence"
         progress(f"{words} ({note})" if note else words, share)
 
-    courier.in_thread(lambda say: child.explain(str(picture), str(folder), str(report), place, say), beat)
+    courier.in_thread(lambda say: child.explain(str(picture), str(report.parent), str(report), place, say), beat)
 
 
 def _unchanged_file(image) -> Path | None:

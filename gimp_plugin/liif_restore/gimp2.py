@@ -29,6 +29,8 @@ def restore(image, drawable, scale=2.0, only_artifacts=False, model="auto", devi
     """What the menu and the procedure call; errors go to the user in words."""
     try:
         _restore(image, drawable, scale, only_artifacts, model, DEVICES[int(device)], RESULTS[int(result)])
+    except client.Cancelled:
+        return  # whoever waited for it has closed the image
     except client.ServiceError as error:
         words = error.explain()
         gimpfu.pdb.gimp_message(words[:1].upper() + words[1:])
@@ -50,9 +52,8 @@ def _restore(image, drawable, scale, only_artifacts, model, device, result):
     for number, layer in enumerate(layers):
         data = _pixels(layer)
         seen.append(hash(data))
-        answers.append(_ask(layer, data, factors, model, device, number, len(layers)))
-        if not gimpfu.pdb.gimp_image_is_valid(image):
-            return  # whoever waited for it has closed it
+        answers.append(_ask(layer, data, factors, model, device, _progress(image, number, len(layers))))
+        _check_open(image)
         if _outline(image) != before:
             gimpfu.pdb.gimp_message(CHANGED)
             return
@@ -111,7 +112,23 @@ def _pixels(layer):
     return region[0 : fresh.width, 0 : fresh.height]
 
 
-def _ask(layer, data, factors, model, device, number, count):
+def _check_open(image):
+    """Ends the work without a word where the image was closed."""
+    if not gimpfu.pdb.gimp_image_is_valid(image):
+        raise client.Cancelled("the image was closed")
+
+
+def _progress(image, number, count):
+    """Takes a layer's progress for progress of all."""
+
+    def beat(_state, share):
+        _check_open(image)
+        gimp.progress_update((number + share) / count)
+
+    return beat
+
+
+def _ask(layer, data, factors, model, device, beat):
     """The engine's answer to one layer: (bytes, (height, width, channels))."""
     x, y = layer.offsets
     across, down = factors
@@ -119,10 +136,6 @@ def _ask(layer, data, factors, model, device, number, count):
         _round((x + layer.width) * across) - _round(x * across),
         _round((y + layer.height) * down) - _round(y * down),
     )
-
-    def beat(_state, share):
-        gimp.progress_update((number + share) / count)
-
     shape = layer.height, layer.width, CHANNELS[layer.type]
     options = {"size": target, "priority": "person", "model": model or None}
     return courier.restore(data, shape, "u8", beat, device, **options)

@@ -115,7 +115,7 @@ def run(procedure, run_mode, image, drawables, config, _data):
         if not dialog.ask(procedure, config, image, drawables, order_of, TITLE):
             return cancelled(procedure)
     try:
-        result, layers, notes = restore_image.restore(image, drawables, order_of(config), Progress(TITLE))
+        result, layers, notes = restore_image.restore(image, drawables, order_of(config), Progress(TITLE, image))
     except client.Cancelled:
         return cancelled(procedure)
     except (client.ServiceError, Refusal) as error:

@@ -21,6 +21,9 @@ WORDS = {
     "published": "pictures without damage",
 }
 
+#: What is said of the engine's own model, `liif serve --model`, where that is another one than `auto`.
+OWN = "the engine's own, by `liif serve --model`"
+
 #: The model that does the least work, and those that it stands in for: its result is like theirs.
 QUICK, LIKE_QUICK = "fast", (AUTO, "web")
 
@@ -35,10 +38,18 @@ def is_slower(model: str) -> bool:
     return model.endswith(SELF_ENSEMBLE)
 
 
-def offered(names) -> list[tuple[str, str]]:
-    """The names to choose from and their words, given those that the engine has."""
+def offered(names, own: str = AUTO) -> list[tuple[str, str]]:
+    """The names to choose from and their words.
+
+    Args:
+        names: of the models that the engine has.
+        own: the one that it takes where nothing is said.
+    """
     known = [name for name in WORDS if plain(name) in (AUTO, *names)]
-    return [(name, WORDS.get(name, "")) for name in (*known, *sorted(set(names) - set(known)))]
+    rows = {name: WORDS.get(name, "") for name in (*known, *sorted({*names, own} - {*known, ""}))}
+    if own not in (AUTO, ""):
+        rows[own] = "; ".join(filter(None, (rows[own], OWN)))
+    return list(rows.items())
 
 
 def for_preview(model: str, names, devices) -> tuple[str, str]:

@@ -27,7 +27,7 @@ class Preview(Gtk.Box):
     Args:
         layer: whose pixels are shown.
         order: called for the present `Order`.
-        on_models: called with the names of the engine's models, each time it has answered.
+        on_models: called with the names of the engine's models and that of its own, each time it has answered.
     """
 
     def __init__(self, layer, order, on_models):
@@ -50,7 +50,9 @@ class Preview(Gtk.Box):
         self.refresh()
 
     def refresh(self):
-        """Shows the piece as it is now, and asks the engine soon."""
+        """Shows the piece as it is now, and asks the engine soon; a layer that was deleted meanwhile stays as shown."""
+        if not self.layer.is_valid():
+            return
         self.question += 1
         x, y, width, height, shown = self._crop()
         sent = self._read(x, y, width, height)
@@ -80,7 +82,7 @@ class Preview(Gtk.Box):
         return True
 
     def _release(self, _widget, event):
-        if self._dragged_from is None:
+        if self._dragged_from is None or not self.layer.is_valid():
             return False
         across, down = self._scale()
         self.centre[0] -= (event.x - self._dragged_from[0]) / across
@@ -130,9 +132,9 @@ class Preview(Gtk.Box):
         def run():
             try:
                 engine = courier.make_client(order.device)
-                names = [row["name"] for row in engine.models()]
-                GLib.idle_add(self._learn, question, names)
-                status = courier.when_devices_are_known(engine, engine.status())
+                names, status = [row["name"] for row in engine.models()], engine.status()
+                GLib.idle_add(self._learn, question, names, status["model"])
+                status = courier.when_devices_are_known(engine, status)
                 options, words = _options(order, names, status)
                 data, (height, width, _) = engine.restore_pixels(
                     sent, shape, "u8", on_progress=say, size=shown, **options
@@ -146,9 +148,9 @@ class Preview(Gtk.Box):
         threading.Thread(target=run, daemon=True).start()
         return GLib.SOURCE_REMOVE
 
-    def _learn(self, question, names):
+    def _learn(self, question, names, own):
         if question == self.question:
-            self.on_models(names)
+            self.on_models(names, own)
         return GLib.SOURCE_REMOVE
 
     def _show(self, question, picture, words):
@@ -170,7 +172,7 @@ class Preview(Gtk.Box):
 def _options(order, names, status):
     """What the engine is told for the preview, and words for people if its model is another than the result's."""
     devices = [row.get("device") or "cpu" for row in status.get("workers") or []]
-    model, words = for_preview(order.model, names, devices)
+    model, words = for_preview(order.model or status["model"], names, devices)
     return replace(order, model=model).engine_options(), words
 
 

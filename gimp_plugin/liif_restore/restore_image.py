@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import change_image
-import client
 import courier
 from gi.repository import Gimp
 from layer_pixels import Encoding, Range, read
 from order import Order, Refusal, rounded
 from parts import Part, flat, outline, takes_pixels, with_groups
+from tell import check_open
 
 #: Pixels around the selection that the engine sees too, so that the result inside is that of the whole image; the
 #: network looks 36 pixels far.
@@ -23,8 +23,8 @@ def restore(image, drawables, order: Order, progress) -> tuple:
     Args:
         image, drawables: as GIMP gives them to a procedure.
         order: what is wanted.
-        progress: called with words and the share done, at least every 0.2 s but for GIMP's own single calls; its
-            `end` is called when all that is left to do is to change the image.
+        progress: called with words and the share done, at least every 0.2 s but for GIMP's own single calls; what it
+            raises ends the work; its `end` is called when all that is left to do is to change the image.
 
     Returns:
         (the image that has the result, its restored layers, notes for the user).
@@ -33,22 +33,16 @@ def restore(image, drawables, order: Order, progress) -> tuple:
         Refusal, client.ServiceError: in words for people.
         client.Cancelled: the image was closed.
     """
-    _check_open(image)
+    check_open(image)
     before = outline(image)
     parts = [_merged_part(image, order)] if order.layers == "merged" else _parts(image, drawables, order)
     for number, part in enumerate(parts):
-        _fetch(part, order, _share_of(parts, number, _while_open(image, progress)))
+        _fetch(part, order, _share_of(parts, number, progress))
     _check_unchanged(image, before, parts, order, progress)
     is_ready = change_image.prepare(image, parts, order, lambda: progress("Taking the result", 1.0))
     # Between the strips of a large image GIMP has let people go on.
     _check_outline(image, before)
     return change_image.change(image, parts, order, progress, is_ready)
-
-
-def _check_open(image) -> None:
-    """Ends the work without a word where the person who waited for it has closed the image."""
-    if not image.is_valid():
-        raise client.Cancelled("the image was closed")
 
 
 def _parts(image, drawables, order: Order) -> list[Part]:
@@ -79,7 +73,8 @@ def _check_image(image, every) -> None:
 def _chosen(drawables, every) -> list:
     """The layers meant by what is active, which may be a mask, a channel or a group."""
     found = []
-    for one in drawables:
+    # One that was deleted while the dialog was open is none any more.
+    for one in filter(Gimp.Item.is_valid, drawables):
         layer = Gimp.Layer.from_mask(one) if one.is_layer_mask() else one
         if not layer.is_layer():
             raise Refusal(f"“{one.get_name()}” is a channel: choose a layer")
@@ -185,19 +180,9 @@ def _check_unchanged(image, before: tuple, parts: list[Part], order: Order, prog
 
 
 def _check_outline(image, before: tuple) -> None:
-    _check_open(image)
+    check_open(image)
     if outline(image) != before:
         raise Refusal(CHANGED)
-
-
-def _while_open(image, progress):
-    """The progress, which ends the work when the image is closed."""
-
-    def tell(words: str, share: float) -> None:
-        _check_open(image)
-        progress(words, share)
-
-    return tell
 
 
 def _share_of(parts: list[Part], number: int, progress):

@@ -202,7 +202,8 @@ def score(result: Pixels, truth: Pixels, *, scale: float, path: Path) -> tuple[f
     inner = slice(shave, height - shave), slice(shave, width - shave)
     result, truth = result[inner], truth[inner]
     if min(result.shape[:2]) < 11:
-        raise InputError(f"too small to score at scale {scale:g}", path=path)
+        remedy = "Leave it out, or ask for a smaller scale."
+        raise InputError(f"too small to score at scale {scale:g}", path=path, remedy=remedy)
     result_y, truth_y = luma(result), luma(truth)
     rgb = psnr(result.astype(np.float64), truth.astype(np.float64))
     with_blocks = psnr_b(result_y, truth_y, scale=scale, shave=shave)

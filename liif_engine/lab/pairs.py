@@ -20,6 +20,7 @@ from PIL import Image
 
 from liif_engine.errors import InputError, UsageError
 from liif_engine.lab.degrade import Pixels, Plan, Shares, apply, draw, reduce, to_gray
+from liif_engine.words import counted
 
 SUFFIXES = frozenset({".avif", ".png", ".webp"})
 
@@ -114,7 +115,7 @@ class Pool:
 
 
 def build_pool(
-    folders: Sequence[Path], file: Path, *, keep: Callable[[str], bool], threads: int, smallest: int
+    folders: Sequence[Path], file: Path, *, keep: Callable[[str], bool], threads: int, smallest: int, use: str = ""
 ) -> Pool:
     """Decodes the pictures of some folders, and of the folders in them, into one file.
 
@@ -124,11 +125,15 @@ def build_pool(
         keep: which file names are wanted.
         threads: how many decode at once; Pillow lets go of Python's lock meanwhile.
         smallest: pictures with fewer pixels along an axis are left out.
+        use: what they are for, as `to learn from`; for the error.
 
     Raises:
-        UsageError: no picture was found.
+        UsageError: no such folder, or no picture in them.
         InputError: a picture cannot be decoded.
     """
+    for folder in folders:
+        if not folder.is_dir():
+            raise UsageError("there is no such folder", path=folder)
     found = {path.name: path for folder in folders for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES}
     kept = []
     for name in sorted(found):
@@ -138,9 +143,10 @@ def build_pool(
                 kept.append((name, (height, width)))
     if not kept:
         raise UsageError(
-            f"not one picture of at least {smallest}x{smallest} pixels, of those wanted, in"
-            f" {', '.join(map(str, folders))}",
-            remedy="Give folders of AVIF, PNG or lossless WebP; one in twenty is held out, by a hash of its name.",
+            f"of {counted(len(found), 'picture')} in {', '.join(map(str, folders))} none is {use or 'wanted here'}"
+            f" and at least {smallest}x{smallest} pixels",
+            remedy="Give folders with more AVIF, PNG or lossless WebP. One in twenty, by a hash of its name, is held"
+            " out to validate with, and the others are to learn from.",
         )
     names, sizes = zip(*kept, strict=True)
     starts = np.cumsum([0, *(3 * height * width for height, width in sizes)])

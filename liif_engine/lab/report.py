@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from liif_engine.errors import printable
 from liif_engine.lab import facts, sketches
 from liif_engine.lab.ablation import interpolated
 from liif_engine.lab.blocks import displayed_phase, spread
@@ -62,6 +63,7 @@ def html(story: Explanation) -> str:
         lstrip_blocks=True,
     )
     environment.filters["percent"] = percent
+    environment.filters["printable"] = printable  # a name may be bytes that are no text
     environment.filters["level"] = lambda value: f"{value:.1f}"
     environment.filters["typeset"] = lambda text: text.replace("'", APOSTROPHE).replace("8x8", f"8{TIMES}8")
     return environment.get_template("report.html.j2").render(context(story))

@@ -22,12 +22,20 @@ def _option(default: Any, about: str, parse: Callable[[str], Any] | None = None)
 
 
 def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in text.split(","))
+    try:
+        return tuple(int(number) for number in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"numbers with commas between, like 64,64, not {text!r}") from None
 
 
 def _shares(text: str) -> Shares:
     pairs = (word.partition("=")[::2] for word in text.split(","))
-    return Shares(**{name: float(share) for name, share in pairs})
+    try:
+        return Shares(**{name: float(share) for name, share in pairs})
+    except (TypeError, ValueError):
+        known = ", ".join(one.name for one in fields(Shares))
+        message = f"shares like clean=0.2,webp=0.1, of {known}, not {text!r}"
+        raise argparse.ArgumentTypeError(message) from None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +83,8 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         if bool(self.minutes) == bool(self.steps):
-            raise UsageError("a run needs either minutes or steps", remedy="Give --minutes or --steps, not both.")
+            given = "both are given" if self.steps else "neither is given"
+            raise UsageError(f"a run needs minutes or steps, and {given}", remedy="Give --minutes or --steps.")
         if min(self.minutes, self.steps, self.session_minutes, self.blocks, self.channels - 1, *self.hidden) < 0:
             raise UsageError("minutes, steps and sizes cannot be negative")
         if min(self.batch, self.patch - 7, self.queries, self.log_steps) < 1 or self.rate <= 0:

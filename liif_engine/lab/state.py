@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from liif_engine.errors import ModelError
+from liif_engine.errors import ModelError, OutputError
 
 STATE = re.compile(r"state-(\d+)")
 
@@ -67,6 +67,9 @@ def save_state(
 
     Returns:
         The state's folder.
+
+    Raises:
+        OutputError: the disk is full, for one; earlier states stay.
     """
     weights = {f"model.{key}": value for key, value in model.state_dict().items()}
     weights |= {f"average.{key}": value for key, value in average.state_dict().items()}
@@ -81,12 +84,16 @@ def save_state(
     building.mkdir(parents=True)
     about = {"progress": json.dumps(asdict(progress)), "settings": json.dumps(dict(settings), default=str)}
     about["optimizer"] = type(optimizer).__name__
-    for name, tensors in (("weights", weights), ("moments", moments)):
-        plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
-        file = building / f"{name}.safetensors"
-        save_file(plain, file, metadata=about)
-        with file.open("rb") as handle:
-            os.fsync(handle.fileno())
+    try:
+        for name, tensors in (("weights", weights), ("moments", moments)):
+            plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+            file = building / f"{name}.safetensors"
+            save_file(plain, file, metadata=about)
+            with file.open("rb") as handle:
+                os.fsync(handle.fileno())
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(building, ignore_errors=True)
+        raise OutputError(f"the run's state cannot be written ({error})", path=target) from error
     shutil.rmtree(target, ignore_errors=True)
     building.replace(target)
     for other in states(folder):

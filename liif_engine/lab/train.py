@@ -40,6 +40,7 @@ from liif_engine.lab.validate import SHAPE, Answer, tensors, validate, validatio
 from liif_engine.network import checkpoint
 from liif_engine.network.device import choose_device, choose_precision
 from liif_engine.network.model import EdsrLiif
+from liif_engine.picture.atomic import write_atomically
 
 #: The rate ends at this part of its highest value.
 FINAL_RATE = 0.01
@@ -232,9 +233,8 @@ class _Run:
         if better:
             progress.best, progress.scores, progress.chosen_step = scores["mean"], scores, progress.step
             card = training_card(self.settings, progress, self.pool.names)
-            part = self.file.with_suffix(".part")
-            checkpoint.save(self.average, part, card)
-            part.replace(self.file)
+            with write_atomically(self.file, overwrite=True) as part:
+                checkpoint.save(self.average, part, card)
         self._write({"validation": scores, "chosen": better})
         draw_plot(self.log, self.settings.out / "loss.png")
         figures = ", ".join(f"{column} {score:.2f}" for column, score in scores.items())
@@ -304,12 +304,12 @@ def _pictures(settings: TrainSettings, scratch: Path) -> tuple[Recipe, Pool]:
     shape = PairShape(settings.patch, settings.queries)
     threads = os.cpu_count() or 1
 
-    def pool(file: str, keep: Callable[[str], bool], smallest: int) -> Pool:
-        return build_pool(settings.data, scratch / file, keep=keep, threads=threads, smallest=smallest)
+    def pool(file: str, keep: Callable[[str], bool], smallest: int, use: str) -> Pool:
+        return build_pool(settings.data, scratch / file, keep=keep, threads=threads, smallest=smallest, use=use)
 
-    training = pool("training.rgb", lambda name: not is_held_out(name), shape.canvas)
+    training = pool("training.rgb", lambda name: not is_held_out(name), shape.canvas, "to learn from")
     return Recipe(training, settings.seed, settings.batch, shape, settings.shares), pool(
-        "held-out.rgb", is_held_out, SHAPE.canvas
+        "held-out.rgb", is_held_out, SHAPE.canvas, "to validate with"
     )
 
 

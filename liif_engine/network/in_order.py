@@ -6,10 +6,14 @@ others use the machine too. A core that works on a piece of its own also finds i
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -51,8 +55,12 @@ def _workers(threads: int) -> ThreadPoolExecutor:
     """Threads that compute on one core each; the caller's own number, and that of threads to come, stay as they are."""
     before = torch.get_num_threads()
     ready = threading.Barrier(threads + 1)
+    places = iter(_places(threads))
 
     def alone() -> None:
+        if place := next(places, None):
+            with suppress(OSError):  # a CPU that was taken away since
+                os.sched_setaffinity(0, place)
         torch.get_num_threads()  # torch sets a thread's number when first asked, and would undo the next line then
         torch.set_num_threads(1)
         ready.wait()
@@ -63,6 +71,31 @@ def _workers(threads: int) -> ThreadPoolExecutor:
     ready.wait()
     torch.set_num_threads(before)  # the workers' call has set the default for threads to come
     return pool
+
+
+def _places(threads: int) -> list[frozenset[int]]:
+    """For each thread a core of its own, as its CPUs, or nothing where there are more cores or the system cannot say.
+
+    These threads wake each other for Python's lock many times a millisecond. Where the system is a virtual machine,
+    Linux takes a core that has just fallen asleep for one that is not there, and wakes a thread on its waker's core.
+    Where there are more cores than threads, other programs' threads might have been given the same ones.
+    """
+    if not hasattr(os, "sched_setaffinity"):  # not on Windows and macOS
+        return []
+    allowed = os.sched_getaffinity(0)
+    cores = {_core(cpu) & allowed for cpu in allowed}
+    return sorted(cores, key=min) if len(cores) == threads else []
+
+
+@cache
+def _core(cpu: int) -> frozenset[int]:
+    """The CPUs that are threads of the same core."""
+    try:
+        listed = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list").read_text("ascii")
+        ends = [[int(end) for end in part.split("-")] for part in listed.split(",")]
+    except (OSError, ValueError):
+        return frozenset([cpu])
+    return frozenset(sibling for part in ends for sibling in range(part[0], part[-1] + 1))
 
 
 def _in_inference_mode(work: Callable[[Piece], Result], piece: Piece) -> Result:

@@ -211,7 +211,7 @@ class Api:
         return await self._body_job(body, asked, held, lambda: PixelPayload(asked), length)
 
     async def _image_job(self, request: Request) -> Job:
-        body, limit = self._body(request), self.limits.max_image_bytes
+        body, limit, most = self._body(request), self.limits.max_image_bytes, self.limits.max_pixels
         async with body.not_yet():
             asked = parse(ImageRequest, _job_header(request), self.defaults)
             held = body.length
@@ -221,7 +221,7 @@ class Api:
             if held > limit:
                 raise TooLargeError(f"the body, {memory.readable(held)}, is longer than {memory.readable(limit)}")
             self.queue.reserve(held, asked.priority)
-        return await self._body_job(body, asked, held, lambda: ImagePayload(asked, self.scratch), limit)
+        return await self._body_job(body, asked, held, lambda: ImagePayload(asked, self.scratch, most), limit)
 
     async def _body_job(
         self, body: Body, asked: Any, held: int, make: Callable[[], PixelPayload | ImagePayload], limit: int

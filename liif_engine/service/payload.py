@@ -101,12 +101,13 @@ class ImagePayload:
     Args:
         asked: the request.
         scratch: the folder of the service's scratch folders.
+        max_pixels: larger pictures are refused.
     """
 
     media_type = "application/octet-stream"
 
-    def __init__(self, asked: ImageRequest, scratch: Path) -> None:
-        self.asked = asked
+    def __init__(self, asked: ImageRequest, scratch: Path, max_pixels: int) -> None:
+        self.asked, self.max_pixels = asked, max_pixels
         self.folder = Path(tempfile.mkdtemp(dir=scratch))
         # Without suffixes: what a picture is, its first bytes say; the result's format is then the same.
         self.source, self.destination = self.folder / "picture", self.folder / "result"
@@ -122,7 +123,8 @@ class ImagePayload:
 
     def work(self) -> Work:
         """The work to be done."""
-        return replace(_file_work(self.asked, str(self.source), str(self.destination)), overwrite=True)
+        work = _file_work(self.asked, str(self.source), str(self.destination), self.max_pixels)
+        return replace(work, overwrite=True)
 
     def describe(self, answer: Answer) -> dict[str, Any]:
         """The result's format."""
@@ -167,8 +169,8 @@ class FilePayload:
         """The work to be done."""
         asked = self.asked
         destination = None if asked.destination is None else path_of(asked.destination)
-        work = _file_work(asked, path_of(asked.source), destination)
-        return replace(work, overwrite=asked.overwrite, max_pixels=self.max_pixels)
+        work = _file_work(asked, path_of(asked.source), destination, self.max_pixels)
+        return replace(work, overwrite=asked.overwrite)
 
     def describe(self, answer: Answer) -> dict[str, Any]:
         """Where the result is."""
@@ -186,7 +188,7 @@ class FilePayload:
         """Nothing is held."""
 
 
-def _file_work(asked: ImageRequest | FileRequest, source: str, destination: str | None) -> FileWork:
+def _file_work(asked: ImageRequest | FileRequest, source: str, destination: str | None, max_pixels: int) -> FileWork:
     return FileWork(
         source,
         destination,
@@ -194,6 +196,7 @@ def _file_work(asked: ImageRequest | FileRequest, source: str, destination: str 
         format=asked.format,
         quality=asked.quality,
         allow_truncated=asked.allow_truncated,
+        max_pixels=max_pixels,
         model=asked.model,
         precision=asked.precision,
     )

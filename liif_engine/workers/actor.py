@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import stat
 import tempfile
 import threading
 from dataclasses import dataclass, replace
@@ -12,8 +13,9 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from liif_engine.errors import WorkerError
 from liif_engine.model_names import like
-from liif_engine.workers.freight import Freight, unpacked
+from liif_engine.workers.freight import Freight, remove_left, unpacked
 from liif_engine.workers.inside import Inside, in_words
 from liif_engine.workers.work import Answer, Broken, Do, Ended, FromWorker, ToWorker, WorkerSettings
 
@@ -56,10 +58,12 @@ class Actor:
     Args:
         settings: how to work.
         device: the worker's.
+        prefix: of the names of its folders for files; only this worker and its predecessors have it.
         model: the settings' own model, if it is a checkpoint.
     """
 
-    def __init__(self, settings: WorkerSettings, device: str, model: Checkpoint | None = None) -> None:
+    def __init__(self, settings: WorkerSettings, device: str, prefix: str, model: Checkpoint | None = None) -> None:
+        self.prefix = prefix
         self.inbox: SimpleQueue[ToWorker | Brought] = SimpleQueue()
         self.outbox: SimpleQueue[Sent] = SimpleQueue()
         self._settings, self._device, self._model = settings, device, model
@@ -79,8 +83,13 @@ class Actor:
             found.append(self.outbox.get_nowait())
         return found
 
+    def tidy(self) -> None:
+        """Removes what lies on this machine's disk of the pictures that this worker or a predecessor was sent."""
+        remove_left(self.prefix)
+
     def _live(self) -> None:
         settings = self._settings
+        self.tidy()
         try:
             if self._model is not None:
                 settings = replace(settings, model=like(settings.model, unpack_model(self._model)))
@@ -108,7 +117,7 @@ class _Inside(Inside):
         self._brought: dict[int, Brought] = {}
         self._results: dict[int, Any] = {}
         self._models: dict[str, str] = {}
-        self._outbox = actor.outbox
+        self._outbox, self._prefix = actor.outbox, actor.prefix
         super().__init__(_Mouth(actor, self._brought), settings, device, platform.node())
 
     def send(self, message: FromWorker) -> None:
@@ -118,7 +127,7 @@ class _Inside(Inside):
 
     def _work(self, do: Do) -> Answer:
         brought = self._brought.pop(do.number)
-        with unpacked(brought.freight) as (work, collect):
+        with unpacked(brought.freight, self._prefix) as (work, collect):
             if brought.model is not None:
                 work = replace(work, model=like(work.model, self._path_of(brought.model)))
             answer = super()._work(replace(do, work=work))
@@ -159,12 +168,22 @@ class _Mouth:
 
 
 def unpack_model(model: Checkpoint) -> str:
-    """A checkpoint's path on this machine, written there unless it is there with the same content."""
+    """A checkpoint's path on this machine, written there unless it is there with the same content.
+
+    Raises:
+        WorkerError: another user could put something else there.
+    """
     digest = hashlib.sha256(model.data).hexdigest()
-    folder = Path(tempfile.gettempdir()) / f"liif-restore-models-{os.getuid() if hasattr(os, 'getuid') else 0}" / digest
+    user = os.getuid() if hasattr(os, "getuid") else 0
+    base = Path(tempfile.gettempdir()) / f"liif-restore-models-{user}"
+    base.mkdir(exist_ok=True, mode=0o700)
+    found = base.lstat()
+    if not stat.S_ISDIR(found.st_mode) or (hasattr(os, "getuid") and (found.st_uid != user or found.st_mode & 0o022)):
+        raise WorkerError(f"{base} on {platform.node()} is not a folder of this user alone", remedy="Delete it.")
+    folder = base / digest
     path = folder / model.name
     if not path.exists() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder.mkdir(exist_ok=True, mode=0o700)
         new = path.with_name(f"{model.name}.{os.getpid()}.new")
         new.write_bytes(model.data)
         new.replace(path)

@@ -15,12 +15,16 @@ from liif_engine.errors import LiifError, WorkerError
 from liif_engine.model_names import plain
 from liif_engine.workers.actor import Actor, Brought, Checkpoint
 from liif_engine.workers.freight import Parcel
-from liif_engine.workers.work import Do, Ended, FromWorker, Report, ToWorker, WorkerSettings
+from liif_engine.workers.inside import in_words
+from liif_engine.workers.work import Do, Ended, FromWorker, Ready, Report, ToWorker, WorkerSettings
 
 log = logging.getLogger(__name__)
 
 #: How long one call waits for news of a worker; the next call follows at once. [s]
 HEAR_SECONDS = 5.0
+
+#: How long a worker that is to be ended may take to remove what it was sent. [s]
+TIDY_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -47,12 +51,13 @@ class ActorLink:
         slot: where it runs.
         settings: how to work.
         models: gives checkpoints for the way.
+        run: tells the folders of this run's workers from those of others.
     """
 
     #: Its process is another machine's.
     pid: int | None = None
 
-    def __init__(self, ray: Any, slot: Slot, settings: WorkerSettings, models: Models) -> None:
+    def __init__(self, ray: Any, slot: Slot, settings: WorkerSettings, models: Models, run: str) -> None:
         self._ray, self._slot, self._models = ray, slot, models
         device = "cpu" if settings.device == "cpu" or not slot.gpus else "cuda"
         placed = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(slot.node, soft=False)
@@ -61,15 +66,16 @@ class ActorLink:
             num_gpus=slot.gpus,
             scheduling_strategy=placed,
             # A call each way at a time, in the order of the calls.
-            concurrency_groups={"tell": 1, "hear": 1},
+            concurrency_groups={"tell": 1, "hear": 1, "tidy": 1},
             max_restarts=0,
         )(Actor)
-        self._actor = kind.remote(settings, device, models.get(settings.model))
+        prefix = f"liif-restore-{run}-{slot.node[:8]}-{slot.index}-"
+        self._actor = kind.remote(settings, device, prefix, models.get(settings.model))
         self._hearing = self._call("hear", HEAR_SECONDS)
         self._arrived: deque[tuple[FromWorker, Any]] = deque()
         self._parcels: dict[int, tuple[Parcel, float]] = {}
         self._outbox: SimpleQueue[ToWorker | None] = SimpleQueue()
-        self._fault = ""
+        self._fault, self._report = "", Report()
         self._dead = False
         threading.Thread(target=self._send_for_ever, name="courier", daemon=True).start()
 
@@ -95,6 +101,9 @@ class ActorLink:
         """As `Link.kill`."""
         self._dead = True
         try:
+            if self._parcels:
+                # Ray kills as SIGKILL does, and would leave the user's picture on that machine's disk.
+                self._ray.wait([self._call("tidy")], timeout=TIDY_SECONDS)
             self._ray.kill(self._actor)
         except Exception as error:  # it has gone already, or the cluster has
             log.debug("a worker could not be killed (%s)", error)
@@ -127,29 +136,31 @@ class ActorLink:
     def _send_for_ever(self) -> None:
         while (message := self._outbox.get()) is not None:
             try:
-                self._call("tell", self._packed(message) if isinstance(message, Do) else message)
-            except LiifError as error:
-                if isinstance(message, Do):
-                    self._answer(message.number, error)
+                sent = self._packed(message) if isinstance(message, Do) else message
+                if sent is not None:
+                    self._call("tell", sent)
             except Exception as error:
                 self._fault = first_line(error)
                 self.kill()
 
-    def _packed(self, message: Do) -> Brought:
+    def _packed(self, message: Do) -> Brought | None:
+        """A message with its freight; None for work that is answered here, since it never goes on its way."""
         started = time.monotonic()
-        parcel = Parcel(message.work)
+        try:
+            parcel = Parcel(message.work)
+        except Exception as error:  # of this work alone, whose pixels go as soon as nobody waits for them any more
+            self._arrived.append((Ended(message.number, self._report, None, in_words(error)), None))
+            return None
         self._parcels[message.number] = parcel, started
         freight = parcel.freight
         # What the names mean is known here alone.
         bare = replace(message, work=replace(freight.work))
         return Brought(bare, freight, self._models.get(message.work.model))
 
-    def _answer(self, number: int, error: LiifError) -> None:
-        """Ends work here that never went on its way."""
-        self._arrived.append((Ended(number, Report(), None, error), None))
-
     def _open(self, message: FromWorker, data: Any) -> FromWorker:
         """A message as the supervisor expects it; a result is put where it belongs first."""
+        if isinstance(message, Ready | Ended):
+            self._report = message.report
         if not isinstance(message, Ended):
             return message
         parcel, started = self._parcels.pop(message.number, (None, 0.0))

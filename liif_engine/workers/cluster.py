@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import signal
 import socket
 import threading
@@ -54,7 +55,7 @@ class RayWorkers(Pool):
     ) -> None:
         super().__init__(settings, on_room=on_room)
         self._ray, self._joined = _join(address)
-        self._models = Models(self._ray)
+        self._models, self._run = Models(self._ray), secrets.token_hex(6)
         self._slots: dict[Slot, Worker] = {}
         self._ending = threading.Event()
         self._look()
@@ -93,7 +94,7 @@ class RayWorkers(Pool):
         self._workers = list(self._slots.values())
 
     def _launch(self, slot: Slot, settings: WorkerSettings, _: str) -> ActorLink:
-        return ActorLink(self._ray, slot, settings, self._models)
+        return ActorLink(self._ray, slot, settings, self._models, self._run)
 
     def _on_report(self, _: Report) -> None:
         self.on_room()

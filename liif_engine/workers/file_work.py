@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from queue import Empty, SimpleQueue
@@ -17,6 +18,9 @@ from liif_engine.workers.work import Answer, FileWork
 #: How often the worker looks for messages while a file is read or written. [s]
 LOOK_SECONDS = 0.02
 
+#: A file system that hangs holds up its thread for ever; work that nobody wants is left to that after so long. [s]
+LEAVE_SECONDS = 30.0
+
 OnProgress = Callable[[float], None]
 
 
@@ -28,11 +32,12 @@ def run(engine: Any, work: FileWork, *, on_progress: OnProgress, look: Callable[
         work: what is asked.
         on_progress: called with the share of the computing done; what it raises ends the work.
         look: called often while a file is read or written; it may take long. If it raises, the work ends before it
-            computes more; a result that is being written already is completed.
+            computes more; a result that is being written already is completed, but not waited for if that takes long.
 
     Raises:
         LiifError: as `restore_file`.
     """
+    stopped = 0.0
     lent = _Lent(engine)
     done: Future[Outcome] = Future()
     job = log.job()
@@ -48,7 +53,10 @@ def run(engine: Any, work: FileWork, *, on_progress: OnProgress, look: Callable[
             lent.serve(LOOK_SECONDS)
             look()
         except Cancelled as cancelled:
-            lent.cancelled = cancelled
+            if lent.cancelled is None:
+                lent.cancelled, stopped = cancelled, time.monotonic()
+        if lent.cancelled is not None and time.monotonic() - stopped > LEAVE_SECONDS:
+            raise lent.cancelled
     return answer_of(done.result(), str(engine.device))
 
 
@@ -130,6 +138,8 @@ class _Lent:
             answer.set_exception(error)
 
     def _ask(self, call: Callable[[], Any]) -> Any:
+        if self.cancelled is not None:  # and maybe nobody serves any more
+            raise self.cancelled
         answer: Future[Any] = Future()
         self._asked.put((answer, call))
         return answer.result()

@@ -5,6 +5,7 @@ So a worker there never touches the user's files: this side reads the picture, a
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +23,9 @@ from liif_engine.plan import Plan, check_destination, plan
 from liif_engine.workers.pixel_work import DTYPES
 from liif_engine.workers.segment import Segment
 from liif_engine.workers.work import Answer, FileWork, PixelWork, TileWork, Work
+
+#: How often a folder is removed in which work at the same moment may make a new file.
+LEFT_TRIES = 5
 
 
 @dataclass(frozen=True)
@@ -99,15 +103,16 @@ class Parcel:
 
 
 @contextmanager
-def unpacked(freight: Freight) -> Iterator[tuple[Work, Callable[[], Any]]]:
+def unpacked(freight: Freight, prefix: str) -> Iterator[tuple[Work, Callable[[], Any]]]:
     """At the other end: the work with names of that machine, and what gives the bytes to send back.
 
     Args:
         freight: as it came.
+        prefix: of the name of the folder for files, so that `remove_left` finds it.
     """
     work = freight.work
     if isinstance(work, FileWork):
-        with tempfile.TemporaryDirectory(prefix="liif-restore-") as folder:
+        with tempfile.TemporaryDirectory(prefix=prefix) as folder:
             # Without suffixes: what a picture is, its first bytes say.
             source, destination = Path(folder) / "picture", Path(folder) / "result"
             source.write_bytes(freight.data)
@@ -120,6 +125,20 @@ def unpacked(freight: Freight) -> Iterator[tuple[Work, Callable[[], Any]]]:
             yield there, lambda: np.frombuffer(bytes(result.view), np.uint8)
     else:
         yield work, lambda: None
+
+
+def remove_left(prefix: str) -> None:
+    """Removes the folders of `unpacked` whose names begin so, also amid work, which fails then.
+
+    Args:
+        prefix: of one worker and its predecessors alone.
+    """
+    for _ in range(LEFT_TRIES):
+        left = list(Path(tempfile.gettempdir()).glob(f"{prefix}*"))
+        for folder in left:
+            shutil.rmtree(folder, ignore_errors=True)
+        if not left:
+            return
 
 
 def _sizes(work: PixelWork | TileWork) -> tuple[int, int]:

@@ -100,23 +100,27 @@ class Pool:
         """Work whose worker died: another one begins it again, unless it was begun too often."""
         ticket.attempts = max(ticket.attempts, 1)
         with self._lock:
+            ticket.on_stop = self._stop_waiting
             # A model that cannot be loaded is missing for the next worker too.
             again = isinstance(reason, WorkerError) and ticket.attempts < self.settings.attempts and not self._closed
+            again &= not ticket.is_stopped
             if again:
                 self.lost += 1
-                ticket.on_stop = self._stop_waiting
                 self._again.append(ticket)
         if again:
             self.on_room()
         else:
-            ticket.set_exception(reason)
+            ticket.set_exception(Cancelled("stopped") if ticket.is_stopped else reason)
 
     def _stop_waiting(self, ticket: Ticket) -> None:
         with self._lock:
-            if ticket not in self._again:
-                return
-            self._again.remove(ticket)
-        ticket.set_exception(Cancelled("stopped"))
+            waits = ticket in self._again
+            if waits:
+                self._again.remove(ticket)
+        if waits:
+            ticket.set_exception(Cancelled("stopped"))
+        elif ticket.on_stop != self._stop_waiting:
+            ticket.on_stop(ticket)  # a worker has been given it meanwhile
 
 
 class ProcessWorkers(Pool):

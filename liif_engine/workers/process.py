@@ -283,11 +283,16 @@ class Worker:
             else:
                 lost = [one for one in self._tickets if not was_ready or one.attempts >= MOST_ATTEMPTS]
             self._running.clear()
+            # The word that it is not wanted died with the worker.
+            lost += [one for one in self._tickets if one.is_stopped and one not in lost]
             for ticket in lost:
                 self._forget(ticket)
         log.warning("%s", reason)
         for ticket in lost:
-            self.on_lost(ticket, reason)
+            if ticket.is_stopped:
+                ticket.set_exception(Cancelled("stopped"))
+            else:
+                self.on_lost(ticket, reason)
 
     def _end_all(self, reason: LiifError) -> None:
         with self._changed:

@@ -225,6 +225,10 @@ class Ticket(Future[Answer]):
         work: what is asked.
         on_progress: called with the share done.
         urgent: whether a person waits for it; it then goes ahead of ordinary work at the next batch of tiles.
+
+    Attributes:
+        attempts: how often a worker was given it.
+        is_stopped: whether it is not wanted any more, whatever becomes of the worker that was told so.
     """
 
     _numbers = count(1)
@@ -233,11 +237,13 @@ class Ticket(Future[Answer]):
         super().__init__()
         self.number = next(self._numbers)
         self.work, self.on_progress, self.urgent = work, on_progress, urgent
-        self.attempts = 0
+        self.attempts, self.is_stopped = 0, False
         self.on_stop: Callable[[Ticket], None] = lambda _: None
 
     def stop(self) -> None:
         """Ends the work at the next batch of tiles; the future then raises `Cancelled`."""
+        # First, since whoever takes the work over looks at it after having put itself in `on_stop`.
+        self.is_stopped = True
         self.on_stop(self)
 
     def cancel(self) -> bool:

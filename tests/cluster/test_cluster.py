@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -23,7 +24,8 @@ from liif_engine.errors import Cancelled, LiifError, OutputExistsError, WorkerEr
 from liif_engine.file import restore_file
 from liif_engine.network import checkpoint
 from liif_engine.target import Target
-from liif_engine.workers import Answer, FileWork, WorkerSettings, start
+from liif_engine.workers import Answer, FileWork, PixelWork, WorkerSettings, start
+from liif_engine.workers.actor import Checkpoint, unpack_model
 from liif_engine.workers.cluster import slots_of
 from tests.archive.test_archive import draw, results
 from tests.conftest import NODE, picture, tiny_network
@@ -136,6 +138,30 @@ def test_a_hanging_worker_is_ended(cluster: Any, monkeypatch: pytest.MonkeyPatch
         workers.close()
 
 
+def test_no_picture_stays_on_the_disk_of_a_worker_that_died_or_was_ended(
+    cluster: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path, TESTS])
+    source, begun = draw(tmp_path / "a.jpg", 1), threading.Event()
+    workers = start(crew(cluster), WorkerSettings(device="cpu", model="copy", engine="faults:Faulty"))
+
+    def left() -> list[Path]:
+        return list(Path(tempfile.gettempdir()).glob(f"liif-restore-{workers.pool._run}-*"))  # type: ignore[attr-defined]
+
+    try:
+        crashes = FileWork(str(source), str(tmp_path / "b.jpg"), Target(scale=2), model="crash")
+        assert isinstance(workers.submit(crashes).exception(120), WorkerError)
+        wait_until(lambda: states(workers)["idle"] >= 2)
+        assert left() == []
+        slow = FileWork(str(source), str(tmp_path / "c.jpg"), Target(scale=2), model="slow:60")
+        workers.submit(slow, on_progress=lambda share: begun.set() if share > 0.05 else None)
+        assert begun.wait(60)
+        assert [path.name for path in left()[0].iterdir()] == ["picture"]
+    finally:
+        workers.close()
+    assert left() == []
+
+
 def test_a_model_that_is_missing_is_said(cluster: Any) -> None:
     workers = start(crew(cluster), WorkerSettings(device="cpu", model="none"))
     try:
@@ -195,12 +221,22 @@ def test_a_person_goes_ahead_and_work_stops_where_it_is(faulty: Any) -> None:
     assert all(isinstance(ticket.exception(30), Cancelled) for ticket in slow)
 
 
+def test_pixels_that_have_gone_before_they_went_on_their_way_cost_no_worker(faulty: Any) -> None:
+    """As those of a tile whose picture was cancelled while the way was busy."""
+    before = [row["restarts"] for row in faulty.status()]
+    work = PixelWork("liif-gone", "liif-gone", (5, 7, 3), "u8", (7, 5), model="copy")
+    assert "liif-gone" in str(faulty.submit(work).exception(60))
+    assert submit(faulty, "copy", 20).result(60).width == 40
+    assert [row["restarts"] for row in faulty.status()] == before
+
+
 def test_errors_name_the_file_of_this_machine_and_nothing_is_overwritten(faulty: Any, tmp_path: Path) -> None:
     source = draw(tmp_path / "a.jpg", 1)
     taken = draw(tmp_path / "b.jpg", 2)
     before = taken.read_bytes()
     error = faulty.submit(FileWork(str(source), str(taken), Target(scale=2), model="copy")).exception(60)
     assert isinstance(error, OutputExistsError)
+    assert {row["device"] for row in faulty.status()} == {"cpu"}, "it never went on its way, and told nothing new"
     cut = tmp_path / "cut.jpg"
     cut.write_bytes(source.read_bytes()[:-100])
     work = FileWork(str(cut), str(tmp_path / "c.jpg"), Target(scale=2), model="copy")
@@ -224,6 +260,17 @@ def test_errors_name_the_file_of_this_machine_and_nothing_is_overwritten(faulty:
 def test_workers_of_a_node(resources: dict[str, float], device: str, workers: list[tuple[int, int]]) -> None:
     found = slots_of({"NodeID": "n", "Resources": resources}, device)
     assert [(slot.cpus, slot.gpus) for slot in found] == workers
+
+
+def test_a_checkpoint_is_put_where_nobody_else_can_exchange_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    path = Path(unpack_model(Checkpoint("own.safetensors", b"weights")))
+    assert path.read_bytes() == b"weights"
+    (base,) = tmp_path.iterdir()
+    assert base.stat().st_mode & 0o777 == 0o700
+    base.chmod(0o777)
+    with pytest.raises(WorkerError, match="not a folder of this user alone"):
+        unpack_model(Checkpoint("own.safetensors", b"weights"))
 
 
 def test_ray_is_not_loaded_unless_asked_for() -> None:

@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from liif_daemon import dispatch, exchange, steps, swap
+from liif_daemon import exchange, look, places, steps, swap
 from liif_daemon.engine import EngineError, Order, ServiceEngine
 from liif_daemon.examine import examine
 from liif_daemon.undo import undo
 
+from liif_engine.errors import OutputError
 from liif_engine.service.client import ServiceError
 
 from .workshop import Copying, Workshop, draw, sha, size_of, wait_until
@@ -91,6 +92,14 @@ def test_a_full_disk_is_waited_out(workshop: Workshop, small_disk: Path, full: s
         wait_until(lambda: workshop.counts() == {"done": 1})
     assert workshop.leftovers() == []
     assert workshop.store.path_of(sha(data)).read_bytes() == data
+
+
+def test_a_full_disk_under_the_state_is_said_with_its_place(workshop: Workshop, small_disk: Path) -> None:
+    workshop.daemon_values["state"] = small_disk / "state"
+    (small_disk / "state").mkdir()
+    fill(small_disk, 0)
+    with places.only_one(workshop.settings()), pytest.raises(OutputError, match=r"ledger.sqlite3.* full"):
+        workshop.ledger()
 
 
 @pytest.mark.parametrize("step", ["workplace made", "backup durable", "metadata carried", "about to swap", "swapped"])
@@ -445,7 +454,7 @@ def test_a_fault_of_ours_at_one_file_stops_no_other(
             raise OverflowError("as it were")
         return examine(path, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(dispatch, "examine", stumble)
+    monkeypatch.setattr(look, "examine", stumble)
     for name in ("a.jpg", "b.jpg"):
         draw(workshop.folder / name, 1 + ord(name[0]))
     assert workshop.once() == {"done": 1}

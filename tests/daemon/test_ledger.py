@@ -58,3 +58,38 @@ def test_changes_together_are_one(tmp_path: Path) -> None:
         ledger.folders.agree(tmp_path)
     assert ledger.folders.is_agreed(tmp_path)
     ledger.close()
+
+
+def read(path: Path) -> None:
+    ledger = Ledger(path)
+    try:
+        ledger.jobs(state="done")
+    finally:
+        ledger.close()
+
+
+def fill(ledger: Ledger, folder: Path) -> None:
+    for number in range(999):
+        ledger.folders.agree(folder / ("x" * 200) / str(number))
+
+
+@pytest.mark.parametrize("start", [0, 4096])
+def test_a_damaged_ledger_is_said_to_be_one(tmp_path: Path, start: int) -> None:
+    path = tmp_path / "ledger.sqlite3"
+    Ledger(path).close()
+    read(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:start] + b"\xff" * (len(whole) - start))
+    with pytest.raises(OutputError) as caught:
+        read(path)
+    assert "damaged" in caught.value.remedy
+    assert "ledger.sqlite3-*" in caught.value.remedy
+
+
+def test_a_ledger_whose_disk_is_full_is_not_said_to_be_damaged(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.sqlite3")
+    ledger._file._file.execute("PRAGMA max_page_count = 1")
+    with pytest.raises(OutputError, match="full") as caught:
+        fill(ledger, tmp_path)
+    assert "damaged" not in caught.value.remedy
+    ledger.close()

@@ -13,6 +13,7 @@ import pytest
 from liif_daemon import mounts, places, presence, steps
 from liif_daemon.dispatch import Daemon
 from liif_daemon.engine import Order, ServiceEngine
+from liif_daemon.posts import Turn
 from liif_daemon.settle import Settling
 from liif_daemon.store import Changed
 from liif_daemon.workplace import result_in, workplace_for
@@ -146,18 +147,18 @@ def test_what_was_at_work_on_a_share_that_is_not_mounted_stays_claimed(workshop:
     draw(workshop.folder / "a.jpg", 1)
     ledger = workshop.ledger()
     daemon = Daemon(workshop.settings(), ledger, Copying())
-    daemon._look(workshop.folder / "a.jpg")
+    daemon.looker.look(workshop.folder / "a.jpg", daemon.settings)
     (job,) = ledger.claim()
     ledger.folders.mark(workshop.folder, "the share")
     away = workshop.base / "away"
     workshop.folder.rename(away)
     workshop.folder.mkdir()
-    daemon.recover()
+    daemon.recover(Turn())
     assert [one.id for one in ledger.jobs(state="claimed")] == [job.id]
     workshop.folder.rmdir()
     away.rename(workshop.folder)
     (workshop.folder / presence.MARKER).touch()
-    daemon.recover()
+    daemon.recover(Turn())
     assert [one.id for one in ledger.jobs(state="queued")] == [job.id]
     ledger.close()
 
@@ -174,8 +175,8 @@ def test_a_name_that_is_no_text_ends_no_daemon(workshop: Workshop, monkeypatch: 
 
     monkeypatch.setattr(steps, "on_step", refuse)
     with workshop.running() as daemon:
-        wait_until(lambda: daemon._faults or any("sp\\udce4t.jpg" in job.reason for job in daemon.ledger.jobs()))
-        assert not daemon._faults
+        wait_until(lambda: daemon.posts.faults or any("sp\\udce4t.jpg" in job.reason for job in daemon.ledger.jobs()))
+        assert not daemon.posts.faults
         assert path.read_bytes() == data
         monkeypatch.undo()
         wait_until(lambda: workshop.counts() == {"done": 1})

@@ -9,8 +9,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from liif_daemon import remains, run
+from liif_daemon import remains
 from liif_daemon.dispatch import Daemon
+from liif_daemon.posts import Turn
+from liif_daemon.reload import read_anew
 from liif_daemon.settings import Settings
 from liif_daemon.work import recover_jobs
 
@@ -23,11 +25,10 @@ def test_settings_whose_file_is_away_for_a_moment_are_kept(caplog: pytest.LogCap
     daemon: Any = SimpleNamespace(
         settings=Settings(path=Path("/home/me/config.yaml")),
         progress=SimpleNamespace(write=said.update),
-        reload=lambda _: pytest.fail("the settings were dropped"),
         ledger=None,
     )
     with caplog.at_level(logging.ERROR):
-        run._reload(daemon, Settings)
+        assert read_anew(daemon, Settings) is None
     assert "/home/me/config.yaml" in said["config_error"]
 
 
@@ -37,19 +38,19 @@ def test_what_was_left_claimed_is_put_in_order_once(workshop: Workshop, monkeypa
     ledger = workshop.ledger()
     daemon = Daemon(workshop.settings(), ledger, Copying())
     daemon.watcher.start()
-    daemon._look(workshop.folder / "a.jpg")
+    daemon.looker.look(workshop.folder / "a.jpg", daemon.settings)
     assert len(ledger.claim()) == 1
-    other, calls = threading.Thread(target=daemon.recover), []
+    other, calls = threading.Thread(target=daemon.recover, args=(Turn(),)), []
 
     def slowly(jobs: list[Any], bench: Any) -> bool:
         calls.append(jobs)
         if len(calls) == 1:
             other.start()
-            other.join(0.5)  # it waits for this one to end; without that it would be through by now
+            other.join()  # and finds nothing left to do
         return recover_jobs(jobs, bench)
 
     monkeypatch.setattr(remains, "recover_jobs", slowly)
-    daemon.recover()
+    daemon.recover(Turn())
     other.join()
     assert len(calls) == 1
     daemon.watcher.stop()

@@ -24,6 +24,7 @@ from liif_daemon.ledger.database import Database
 from liif_daemon.ledger.folders import Folders
 from liif_daemon.names import pictures
 from liif_daemon.prune import prune
+from liif_daemon.reload import read_anew
 from liif_daemon.scan import scan
 from liif_daemon.store import Store
 
@@ -282,8 +283,8 @@ def test_a_full_disk_under_the_ledger_is_waited_out(workshop: Workshop, monkeypa
         met: list[list[str]] = []
         at(monkeypatch, "backup written", lambda: met.append(opened.enter_context(full(monkeypatch))))
         with workshop.running() as daemon:
-            wait_until(lambda: daemon._faults or (met and len(met[0]) > 9), SOON)
-            assert not daemon._faults
+            wait_until(lambda: daemon.posts.faults or (met and len(met[0]) > 9), SOON)
+            assert not daemon.posts.faults
             assert (workshop.folder / "a.jpg").read_bytes() == data
             opened.close()
             wait_until(lambda: workshop.counts() == {"done": 1})
@@ -330,10 +331,10 @@ def test_a_scan_that_is_asked_for_during_a_scan_is_made(workshop: Workshop, monk
         wait_until(lambda: workshop.counts() == {"done": 1}, SOON)
 
 
-def _after(running: list[Any], run: Callable[[Any], None]) -> Callable[[Any], None]:
-    def wait(self: Any) -> None:
+def _after(running: list[Any], run: Callable[..., None]) -> Callable[..., None]:
+    def wait(*arguments: Any) -> None:
         wait_until(lambda: running)
-        run(self)
+        run(*arguments)
 
     return wait
 
@@ -411,7 +412,7 @@ def test_a_share_that_is_dead_does_not_keep_the_daemon_from_starting(
     with workshop.running() as daemon:
         assert daemon.watcher.status()[0]["how"] == "away"
         daemon.scan()
-    assert not daemon._faults
+    assert not daemon.posts.faults
 
 
 def test_ending_an_observer_that_is_stuck_blocks_nobody() -> None:
@@ -507,22 +508,30 @@ def test_a_file_that_cannot_be_read_ends_no_undo_of_others(
     assert path.read_bytes() == data
 
 
-def test_many_originals_go_a_hundred_at_a_time(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The main loop is heard of meanwhile, by systemd's watchdog among others."""
+def test_many_originals_go_beside_the_main_loop(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is heard of meanwhile, by systemd's watchdog among others, also if the store does not answer."""
     monkeypatch.setattr(run, "PRUNE_AT_ONCE", 2)
-    ledger, store, heard = workshop.ledger(), workshop.store, list[int]()
+    monkeypatch.setattr(run, "FOLDER_SECONDS", 0.0)
+    ledger, store, answers = workshop.ledger(), workshop.store, threading.Event()
     for seed in range(5):
         data = draw(workshop.base / f"{seed}.jpg", seed)
         ledger.originals.promise(sha(data), store.keep(workshop.base / f"{seed}.jpg", sha(data)), store.folder, 0)
+    monkeypatch.setattr(run, "prune", lambda *arguments, **rest: (answers.wait(SOON), prune(*arguments, **rest))[1])
+    heard = [0]
 
     def tick() -> bool:
-        heard.append(len(ledger.originals.all()))
-        return heard[-1] > 0 and len(heard) < 9
+        heard[0] += 1
+        if heard[0] == 9:
+            assert len(ledger.originals.all()) == 5
+            answers.set()
+        return bool(ledger.originals.all())
 
-    daemon: Any = SimpleNamespace(settings=workshop.settings(), once=False, tick=tick, ledger=ledger, store=store)
-    monkeypatch.setattr(run, "FOLDER_SECONDS", 0.0)
+    daemon: Any = SimpleNamespace(
+        settings=workshop.settings(), once=False, tick=tick, ledger=ledger, store=store, stopping=threading.Event()
+    )
     run._loop(daemon, workshop.settings, SimpleNamespace(ends=False, reloads=False))  # type: ignore[arg-type]
-    assert heard == [5, 3, 1, 0]
+    assert heard[0] > 9
+    assert not any(store.holds(sha(workshop.base / f"{seed}.jpg")) for seed in range(5))
     ledger.close()
 
 
@@ -568,7 +577,7 @@ def test_a_file_that_cannot_even_be_asked_for_its_size_is_told_of(
     monkeypatch.setattr(Path, "lstat", closed)
     with workshop.running(once=True) as daemon:
         wait_until(lambda: not daemon.tick())
-        assert daemon.missed == {workshop.folder / "a.jpg": "cannot be read (Permission denied)"}
+        assert daemon.looker.missed == {workshop.folder / "a.jpg": "cannot be read (Permission denied)"}
 
 
 def test_a_ledger_that_cannot_be_read_or_written_ends_no_main_loop(
@@ -621,10 +630,11 @@ def test_settings_that_change_while_a_share_is_dead_or_the_ledger_s_disk_is_full
         with monkeypatch.context() as context:
             context.setattr(Path, "stat", dead)
             places.check_layout(workshop.settings(scale=3))
-        run._reload(daemon, lambda: os.stat("/nowhere/at/all"))  # type: ignore[arg-type, return-value] # noqa: PTH116
+        read_anew(daemon, lambda: os.stat("/nowhere/at/all"))  # type: ignore[arg-type, return-value] # noqa: PTH116
         assert "/nowhere/at/all" in said["config_error"]
         daemon.engine = Copying()
         monkeypatch.setattr(Ledger, "withdraw", refuse)
+        workshop.daemon_values["retry_seconds"] = 0.05
         daemon.reload(workshop.settings(scale=3))
         wait_until(lambda: workshop.counts() == {"done": 1, "skipped": 1}, SOON)
     assert size_of(workshop.folder / "a.jpg") == (60, 48)

@@ -179,6 +179,35 @@ def test_a_store_that_is_gone_for_good_is_begun_anew_by_a_file(workshop: Worksho
     assert workshop.store.holds(sha(data))
 
 
+@pytest.mark.parametrize("had_names", [True, False])
+def test_a_ledger_that_is_older_than_the_list_of_stores_wants_its_store_all_the_same(
+    workshop: Workshop, share: Path, monkeypatch: pytest.MonkeyPatch, had_names: bool
+) -> None:
+    """The oldest left no file in the store either: there the originals tell."""
+    monkeypatch.setattr(store_watch, "LOOK_SECONDS", 0.0)
+    draw(workshop.folder / "a.jpg", 1)
+    workshop.once()
+    ledger = workshop.ledger()
+    with ledger._file.change() as db:
+        db.execute("DELETE FROM stores")
+    ledger.close()
+    if not had_names:
+        shutil.rmtree(share / "ledgers")
+    unmount(share)
+    data = draw(workshop.folder / "b.jpg", 2)
+    with workshop.running():
+        wait_until(lambda: workshop.counts() == {"done": 1, "queued": 1})
+        wait_until(lambda: "are not there" in (status(workshop)["error"] or ""))
+        assert (workshop.folder / "b.jpg").read_bytes() == data
+        assert list(share.iterdir()) == []
+        mount(share)
+        wait_until(lambda: workshop.counts() == {"done": 2})
+    assert workshop.store.holds(sha(data))
+    unmount(share)
+    with pytest.raises(StoreAway):
+        workshop.store.check()
+
+
 def test_a_store_without_room_is_found_out_before_the_work(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
     usage, free = namedtuple("usage", "total free"), [10]
     engine = workshop.engine = Copying()

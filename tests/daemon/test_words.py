@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import socket
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from liif_daemon import asked, check, cli, examine, names, places
+from liif_daemon import asked, check, cli, examine, names, places, unit
 from liif_daemon.engine import EngineError, Order, ServiceEngine
-from liif_daemon.first_run import agree
+from liif_daemon.first_run import agree, why_not_begin
 from liif_daemon.run import _summary
 from liif_daemon.scan import scan
 from liif_daemon.settings import FolderSettings, Settings
@@ -238,6 +240,53 @@ def test_who_agrees_to_some_files_has_not_agreed_to_their_folder(workshop: Works
     assert not names.names_files_alone(FolderSettings(path=workshop.folder))
 
 
+def test_check_leaves_nothing_in_a_folder_that_is_full(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Path, *_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self))
+
+    monkeypatch.setattr(Path, "write_text", full)
+    (found,) = check._folder(workshop.settings().folders[0])
+    assert "No space" in found.words
+    assert list(workshop.folder.iterdir()) == []
+
+
+def test_a_systemd_that_takes_long_is_said_in_words(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def slow(command: list[str], **_: object) -> None:
+        raise subprocess.TimeoutExpired(command, 60)
+
+    monkeypatch.setattr(unit.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(unit.subprocess, "run", slow)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    assert "systemd did not answer" in unit.install(start=True)[-1]
+
+
+@pytest.mark.parametrize("agreed", [False, True])
+def test_a_folder_that_was_not_there_to_be_asked_about_is_not_begun_unasked(workshop: Workshop, agreed: bool) -> None:
+    """As a share that is mounted after the service has started."""
+    workshop.daemon_values["ask_above"] = 1
+    draw(workshop.folder / "a.jpg", 1)
+    draw(workshop.folder / "b.jpg", 2)
+    away, settings = workshop.base / "away", workshop.settings()
+    workshop.folder.rename(away)
+    ledger = workshop.ledger()
+    agree(settings, ledger, yes=agreed)
+    ledger.close()
+    with workshop.running() as daemon:
+        daemon._why_not_begin = why_not_begin
+        away.rename(workshop.folder)
+        if agreed:
+            wait_until(lambda: workshop.counts() == {"done": 2})
+        else:
+            wait_until(lambda: "2 pictures in it would be replaced for the first time" in str(daemon.folders()))
+            assert workshop.counts() == {}
+            (workshop.folder / "b.jpg").unlink()
+            workshop.folder.rename(away)
+            wait_until(lambda: "not there" in str(daemon.folders()))
+            away.rename(workshop.folder)
+            wait_until(lambda: workshop.counts() == {"done": 1})
+            assert daemon.ledger.folders.is_agreed(workshop.folder)
+
+
 def test_files_that_are_never_looked_at_are_refused_in_words(workshop: Workshop) -> None:
     data = draw(workshop.folder / "a.jpg", 1)
     for name in (".hidden.jpg", "a.jpg.part"):
@@ -311,3 +360,31 @@ def test_the_log_tells_what_a_result_could_not_carry(tmp_path: Path, caplog: pyt
     with caplog.at_level("INFO"):
         assert engine.restore(order, lambda _: None) == "web"
     assert caplog.messages == [f"{tmp_path / 'a.jpg'}: the thumbnail was removed: it shows the old pixels"]
+
+
+def test_settings_that_cannot_be_read_at_all_are_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["liif-daemon", "status", "--config", str(tmp_path / "none.yaml")])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == ExitCode.CONFIG
+    assert capsys.readouterr().err.count("cannot read it") == 1
+
+
+def test_ctrl_c_ends_the_live_view_as_it_says_without_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(_: float) -> None:
+        raise KeyboardInterrupt
+
+    config = tmp_path / "config.yaml"
+    config.write_text("daemon:\n  state: state\n", "utf-8")
+    monkeypatch.setattr("sys.argv", ["liif-daemon", "status", "--live", "--config", str(config)])
+    monkeypatch.setattr("liif_daemon.cli.time.sleep", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == ExitCode.OK
+    said = capsys.readouterr()
+    assert "The daemon is not running" in said.out
+    assert said.err == ""

@@ -27,8 +27,12 @@ from . import chroot
 
 INSIDE = Path(__file__).with_name("inside.py")
 
-#: How long GIMP may take to start or to answer on a loaded machine. [s]
+#: How long GIMP may take to answer on a loaded machine. [s]
 PATIENCE_SECONDS = 90
+
+#: How long it may take to start: with an empty profile it asks each of its plug-ins what it is. One that dies is
+#: noticed at once. [s]
+START_SECONDS = 300
 
 #: How long a test may take that has to make the chroot first. [s]
 CHROOT_SECONDS = 900
@@ -141,7 +145,7 @@ class RealGimp:
                 return False
             return True
 
-        until(connected)
+        until(connected, START_SECONDS)
 
 
 @contextmanager

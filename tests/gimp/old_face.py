@@ -35,11 +35,13 @@ elif case == "palette":
     image.base_type = fake_gimpfu.INDEXED
 elif case == "no such model":
     options.update(model="broken")
+elif case == "closed meanwhile, long before the end":
+    options.update(model="slow:60")
 
 if "meanwhile" in case:
 
     def meddle(_share):
-        if case == "closed meanwhile":
+        if case.startswith("closed"):
             world.pdb.valid = False
         elif case == "selected meanwhile":
             world.pdb.selection = (1, 0, 0, 2, 2)

@@ -44,6 +44,11 @@ class Screen:
         """Presses the mouse there."""
         self._run("xdotool", "mousemove", str(x), str(y), "sleep", "0.3", "click", "1")
 
+    def drag(self, x: int, y: int, to_x: int, to_y: int) -> None:
+        """Moves the mouse from there with its button held."""
+        self._run("xdotool", "mousemove", str(x), str(y), "mousedown", "1")
+        self._run("xdotool", "mousemove", str(to_x), str(to_y), "mouseup", "1")
+
     def windows(self, title: str) -> list[str]:
         """Ids of the windows whose title holds this."""
         return self._run("xdotool", "search", "--onlyvisible", "--name", title).split()

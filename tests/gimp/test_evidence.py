@@ -185,6 +185,24 @@ def test_cancel_ends_the_child_and_leaves_nothing(gimp: RealGimp, stand_in: Path
     until(lambda: reports(gimp) == kept)
 
 
+def test_an_image_that_is_closed_ends_the_child_and_leaves_nothing(gimp: RealGimp, stand_in: Path) -> None:
+    """Here the plug-in itself deletes the image, as GIMP does with its last window."""
+    file = gimp.home / "profile" / "plug-ins" / "liif_restore" / "tell.py"
+    kept, text, line = reports(gimp), file.read_text(), "        if words != self._words:\n"
+    assert text.count(line) == 1
+    close = "        if words.startswith('Reading the file'):\n            self._image.delete()\n"
+    file.write_text(text.replace(line, close + line))
+    (stand_in / "wait").touch()
+    try:
+        code = "image = new_image(20, 20); add_layer(image); answer = explain(image)['status']"
+        assert gimp.do(code, images="keep") == "cancel"
+    finally:
+        file.write_text(text)
+    child = Path("/proc") / str(asked(stand_in)["pid"])
+    until(lambda: not (child / "exe").exists())
+    until(lambda: reports(gimp) == kept)
+
+
 @pytest.mark.usefixtures("stand_in")
 def test_old_reports_go(gimp: RealGimp) -> None:
     first, second = (Path(explain(gimp, "a photo")["report"]) for _ in range(2))

@@ -63,7 +63,7 @@ def plug_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(python: str, plug_in: Path, service: Service, case: str) -> Any:
     environment = {"PATH": "/usr/bin:/bin", "LIIF_RUNTIME_DIR": service.folder, "HOME": service.folder}
     command = [python, "-B", str(SCRIPT), str(plug_in), case]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=40)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -115,7 +115,12 @@ def test_what_cannot_be_done_is_said_and_nothing_changes(
 
 @pytest.mark.parametrize(
     ("case", "words"),
-    [("painted meanwhile", "changed while"), ("selected meanwhile", "changed while"), ("closed meanwhile", None)],
+    [
+        ("painted meanwhile", "changed while"),
+        ("selected meanwhile", "changed while"),
+        ("closed meanwhile", None),
+        ("closed meanwhile, long before the end", None),
+    ],
 )
 def test_an_image_that_was_changed_meanwhile_is_left_as_it_is(
     python: str, plug_in: Path, service: Service, case: str, words: str | None

@@ -252,7 +252,7 @@ def test_the_evidence_is_shown_in_the_browser(screen: Screen) -> None:
 
 
 def test_an_image_that_is_closed_ends_the_work(screen: Screen, engine_of: Callable[[str], Service]) -> None:
-    """The last of these tests: the image is gone then."""
+    """The last of these tests of that image, which is gone then."""
     engine = engine_of("slow:60")
     # Else GIMP would ask whether to save it.
     screen.gimp.do("answer = [image.clean_all() for image in Gimp.get_images()]", images="keep")
@@ -272,6 +272,31 @@ def test_an_image_that_is_closed_ends_the_work(screen: Screen, engine_of: Callab
     assert engine.client.status()["memory"]["held_bytes"] == 0
     assert screen.gimp.do(IMAGES, images="keep") == 0
     screen.shot("closed-and-over")
+
+
+def test_a_dialog_ends_with_its_image_and_says_nothing_of_a_layer_that_was_deleted(
+    screen: Screen, engine_of: Callable[[str], Service]
+) -> None:
+    engine = engine_of("copy")
+    said = screen.gimp.log.stat().st_size
+    if not screen.gimp.do(IMAGES, images="keep"):
+        screen.gimp.do(OPEN, images="keep")
+        until(lambda: screen.windows(BEFORE))
+        screen.fill(BEFORE)
+    _open_dialog(screen)
+    until(lambda: engine.client.status()["queue"]["done"] == 1)
+    gone = "image, = Gimp.get_images(); layer, = image.get_layers(); add_layer(image); image.remove_layer(layer)"
+    screen.gimp.do(f"{gone}; image.clean_all()", images="keep")
+    left, top, *_ = screen.place(TITLE)
+    screen.drag(left + 100, top + 150, left + 140, top + 170)
+    screen.shot("dialog-without-layer")
+    screen.focus(BEFORE)
+    screen.key("ctrl+w")
+    until(lambda: not screen.gimp.plug_ins(), seconds=30)
+    screen.shot("dialog-over")
+    assert not screen.windows(TITLE)
+    assert not screen.windows("GIMP Message")
+    assert b"Traceback" not in screen.gimp.log.read_bytes()[said:]
 
 
 def _press_cancel(screen: Screen) -> None:

@@ -24,6 +24,16 @@ def test_only_what_the_engine_has_is_offered_and_what_it_has_beside_too() -> Non
     assert [name for name, _ in models.offered(["web", "own"])] == ["auto", "auto+", "web", "web+", "own"]
 
 
+def test_the_engines_own_model_is_offered_and_called_so() -> None:
+    own = dict(models.offered(SHIPPED, "/a/own.safetensors"))
+    assert list(own) == ["auto", "auto+", "web", "web+", "fast", "published", "/a/own.safetensors"]
+    assert "the engine's own" in own["/a/own.safetensors"]
+    among = dict(models.offered(SHIPPED, "web"))
+    assert list(among) == list(own)[:-1]
+    assert [name for name, words in among.items() if "the engine's own" in words] == ["web"]
+    assert models.offered(SHIPPED, "auto") == models.offered(SHIPPED)
+
+
 def test_the_preview_is_never_asked_eight_times() -> None:
     for chosen in ("auto+", "web+", "published+", "/a/own.safetensors+"):
         for names, device in ((SHIPPED, "cpu"), (["web"], "cpu"), (SHIPPED, "cuda:0")):

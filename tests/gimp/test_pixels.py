@@ -126,6 +126,30 @@ def test_highlights_and_colours_beyond_the_gamut_are_not_clipped(gimp: RealGimp)
     assert got.min() < 0
 
 
+RANGE = """
+sys.path.insert(0, path("profile/plug-ins/liif_restore"))
+import array, types
+from layer_pixels import Range
+given = array.array("f", {values})
+found = Range(given.tobytes(), types.SimpleNamespace(channels=1, has_alpha=False, pixel_bytes=4), lambda: None)
+narrow = array.array("f", found.narrow(given.tobytes(), lambda: None))
+answer = [list(narrow), list(array.array("f", found.widen(narrow.tobytes(), lambda: None)))]
+"""
+
+
+@pytest.mark.parametrize("beyond", [[1.2], [100.0], [3e38], [-0.3], [-3e38, 3e38], [-0.2, 0.0, 1.0, 4.0]])
+def test_highlights_leave_the_rest_its_contrast(gimp: RealGimp, beyond: list[float]) -> None:
+    """The network would take a picture of next to no contrast for noise, whose range one pixel has set."""
+    values = [0.0, 0.25, 1.0, *beyond]
+    narrow, back = gimp.do(f"import sys\n{RANGE.format(values=values)}")
+    assert narrow[2] - narrow[0] >= 0.5
+    assert narrow[1] - narrow[0] == pytest.approx((narrow[2] - narrow[0]) / 4)
+    assert min(narrow) >= 0
+    assert max(narrow) <= 1
+    assert sorted(narrow) == [one for _, one in sorted(zip(values, narrow, strict=True))]
+    assert back == pytest.approx(values, rel=1e-4, abs=1e-6)
+
+
 def _through(
     gimp: RealGimp,
     source: NDArray[np.generic],

@@ -155,9 +155,21 @@ def test_the_command_without_peers() -> None:
     assert "pip download" in case["missing"]["published"]
 
 
-def test_an_unknown_contender_is_refused() -> None:
-    command = [sys.executable, "-m", "liif_engine", "bench", "--only", "me"]
+def refused(*options: str) -> str:
+    """What is said of options that make no sense; nothing is measured."""
+    command = [sys.executable, "-m", "liif_engine", "bench", *options]
     done = subprocess.run(command, capture_output=True, text=True, timeout=110)
     assert done.returncode == 2
-    assert "Lanczos" in done.stderr
-    assert "ours fast+" in done.stderr
+    assert "threads" not in done.stdout
+    return done.stderr
+
+
+def test_an_unknown_contender_is_refused() -> None:
+    said = refused("--only", "me")
+    assert "Lanczos" in said
+    assert "ours fast+" in said
+
+
+def test_sizes_that_nothing_can_have_are_refused_before_anything_is_measured() -> None:
+    assert "from 1 to 100" in refused("--scale", "0")
+    assert "from 0.001" in refused("--megapixels", "0")

@@ -127,6 +127,15 @@ def test_by_default_the_page_lies_beside_the_picture(run: Any, jpeg: Path) -> No
     assert Path(out.strip()).exists()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems take no names that are no text; Linux does")
+def test_a_name_that_is_no_text_is_shown_escaped(run: Any, jpeg: Path) -> None:
+    odd = jpeg.rename(jpeg.with_name("a\udcff.jpg"))
+    code, _, err = run(odd)
+    assert (code, err) == (0, "")
+    page = Page(odd.with_name("a\udcff.evidence.html").read_text("utf-8"))
+    assert "a\\udcff.jpg" in page.text
+
+
 def test_a_following_program_reads_a_line_for_each_step(run: Any, jpeg: Path, tmp_path: Path) -> None:
     code, _, err = run(jpeg, "--out", tmp_path / "a.html", "--progress", "json")
     assert code == 0

@@ -48,9 +48,11 @@ def test_pictures_that_are_too_small_or_unwanted_are_left_out(tmp_path: Path) ->
 
 
 def test_no_picture_and_a_broken_picture_are_errors_in_words(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="not one picture") as nothing:
+    with pytest.raises(UsageError, match="of 0 pictures") as nothing:
         build_pool([tmp_path], tmp_path / "pool", keep=bool, threads=1, smallest=8)
     assert nothing.value.remedy
+    with pytest.raises(UsageError, match="nowhere: there is no such folder"):
+        build_pool([tmp_path, tmp_path / "nowhere"], tmp_path / "pool", keep=bool, threads=1, smallest=8)
     Image.fromarray(photograph(80, 80)).save(tmp_path / "cut.png")
     (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:2000])
     with pytest.raises(InputError, match=r"cut\.png"):

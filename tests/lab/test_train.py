@@ -228,8 +228,8 @@ def test_a_time_budget_ends_the_run(data: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"minutes": 1.0}, "either minutes or steps"),
-        ({"steps": 0}, "either minutes or steps"),
+        ({"minutes": 1.0}, "both are given"),
+        ({"steps": 0}, "neither is given"),
         ({"steps": -1}, "negative"),
         ({"batch": 0}, "batch"),
         ({"patch": 7}, "patch"),
@@ -269,6 +269,26 @@ def test_a_state_of_another_network_is_refused(data: Path, tmp_path: Path) -> No
         run(settings(data, tmp_path, channels=8))
     with pytest.raises(ModelError, match="--optimizer muon"):
         run(settings(data, tmp_path, optimizer="adam"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a limit on the size of files stands for a full disk; Linux has it")
+def test_a_full_disk_ends_a_run_in_words_and_leaves_nothing_half_written(data: Path, tmp_path: Path) -> None:
+    import resource
+
+    run(settings(data, tmp_path, steps=1))
+    before = sorted(path.name for path in tmp_path.iterdir())
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    told = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    progress = lab.Progress(step=2)
+    model = tiny_network()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limit[1]))
+    try:
+        with pytest.raises(OutputError, match="state-0000002: the run's state cannot be written"):
+            lab.save_state(tmp_path, progress, model, tiny_network(), torch.optim.Adam(model.parameters()), {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, told)
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
 def test_the_command_line_gives_the_settings_and_back(tmp_path: Path) -> None:
@@ -319,7 +339,25 @@ def test_a_wrong_call_ends_in_words_and_an_exit_code(tmp_path: Path) -> None:
     _, err = done.communicate(timeout=100)
     assert done.returncode == UsageError.exit_code
     assert "Traceback" not in err
-    assert "not one picture" in err
+    assert "of 0 pictures in" in err
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--shares", "foo", "shares like clean=0.2"),
+        ("--shares", "clean=x", "of unscaled"),
+        ("--hidden", "a,b", "64,64"),
+    ],
+)
+def test_a_list_that_is_none_is_told_without_names_of_functions(
+    option: str, value: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        parse(["--data", "pictures", "--steps", "1", option, value])
+    said = " ".join(capsys.readouterr().err.split())
+    assert words in said
+    assert "invalid _" not in said
 
 
 def test_a_killed_run_leaves_a_state_and_a_checkpoint_that_load(data: Path, tmp_path: Path) -> None:

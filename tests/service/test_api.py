@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import threading
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from PIL import Image
 
 from liif_engine import Engine
 from liif_engine.network import checkpoint
@@ -188,15 +190,22 @@ def test_a_job_that_makes_no_sense_is_refused_with_the_reason(
 
 def test_limits_are_refused_before_the_body_is_read(start: Start) -> None:
     limits = {"max_jobs": 1, "max_held_bytes": 1000, "max_seconds": 0.3}
-    service = start(max_pixels=100, max_image_bytes=100, body_seconds=0.3, limits=limits)
+    service = start(max_pixels=100, max_image_bytes=200, body_seconds=0.3, limits=limits)
     assert post(service, shape=[10, 11, 3])[0] == 413
     assert post(service, scale=4)[0] == 413
-    assert post(service, b"x" * 101, "image/png", shape=None, dtype=None)[0] in {400, 413}
+    assert post(service, b"x" * 201, "image/png", shape=None, dtype=None)[0] in {400, 413}
     status, answer = service.call(
-        "POST", "/v1/jobs", b"x" * 101, Content_Type="image/png", Liif_Job=json.dumps({"scale": 1})
+        "POST", "/v1/jobs", b"x" * 201, Content_Type="image/png", Liif_Job=json.dumps({"scale": 1})
     )
     assert (status, answer["error"]["exit_code"]) == (413, 7)
     assert service.call("POST", "/v1/jobs", b" " * (1 << 17), Content_Type="application/json")[0] == 413
+    png = io.BytesIO()
+    Image.new("L", (11, 10)).save(png, "PNG")
+    status, row = service.call(
+        "POST", "/v1/jobs", png.getvalue(), Content_Type="image/png", Liif_Job=json.dumps({"scale": 1, "model": "copy"})
+    )
+    assert status == 201, row
+    assert "110 pixels, more than the limit of 100" in wait_for(service, row["id"], "failed")["error"]["message"]
 
     running = post(service, model="slow:60")[1]["id"]
     wait_for(service, running, "running")

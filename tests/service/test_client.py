@@ -173,6 +173,13 @@ def test_it_starts_the_service_that_is_missing(alone: str, monkeypatch: pytest.M
     assert pids(alone) != [os.getpid()]
 
 
+def test_a_relative_folder_is_that_of_who_asks(alone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(alone)
+    monkeypatch.setenv("LIIF_RUNTIME_DIR", "run")
+    monkeypatch.setattr(client_start, "START_SECONDS", 20)
+    assert Client(python=sys.executable).status()["pid"] in pids(f"{alone}/run")
+
+
 def test_what_it_starts_gets_its_arguments(alone: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_start, "START_CODE", "import sys; sys.exit(' '.join(sys.argv[1:]))")
     monkeypatch.setattr(client_start, "GIVE_UP_SECONDS", 0.1)

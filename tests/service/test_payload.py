@@ -14,7 +14,7 @@ FULL = Path("/dev/full")
 
 @pytest.mark.skipif(not FULL.exists(), reason="there is no /dev/full to stand for a full disk; Linux has one")
 def test_a_picture_that_a_full_disk_did_not_take_is_removed(tmp_path: Path) -> None:
-    payload = ImagePayload(parse(ImageRequest, b'{"scale": 2}', Defaults()), tmp_path)
+    payload = ImagePayload(parse(ImageRequest, b'{"scale": 2}', Defaults()), tmp_path, 1000)
     payload._file.close()
     payload._file = FULL.open("wb")
     payload.receive(b"a piece that waits in the file's buffer")

@@ -15,6 +15,13 @@ from liif_engine.errors import LiifError, OutputError
 #: Another process (`undo`, `retry`) may hold the ledger for so long. [s]
 BUSY_SECONDS = 30
 
+#: What SQLite says of a file that a failing disk, or somebody's copy of it amid a change, has damaged.
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_DAMAGED_REMEDY = (
+    "The file is damaged. Put a backup of it in its place; or move it away, and a new one is begun: the originals stay"
+    " where they are kept, and most results are known by their metadata. With it go the files"
+)
+
 
 class Database:
     """One SQLite file, open in this process; its methods may be called from any thread.
@@ -38,7 +45,7 @@ class Database:
             self._file.execute("PRAGMA synchronous=FULL")
             self._migrate()
         except (OSError, sqlite3.Error) as error:
-            raise OutputError(f"the ledger cannot be opened ({error})", path=path) from error
+            raise self._fault("opened", error) from error
 
     def close(self) -> None:
         """Closes the file."""
@@ -64,7 +71,7 @@ class Database:
                 yield self._file
                 self._file.execute("COMMIT")
             except sqlite3.Error as error:
-                raise OutputError(f"the ledger cannot be written ({error})", path=self.path) from error
+                raise self._fault("written", error) from error
             finally:
                 self._changes = False
                 with suppress(sqlite3.Error):  # of a full disk SQLite may have let go itself
@@ -81,7 +88,12 @@ class Database:
             try:
                 return self._file.execute(query, tuple(values)).fetchall()
             except sqlite3.Error as error:
-                raise OutputError(f"the ledger cannot be read ({error})", path=self.path) from error
+                raise self._fault("read", error) from error
+
+    def _fault(self, done: str, error: Exception) -> OutputError:
+        is_damaged = getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
+        remedy = f"{_DAMAGED_REMEDY} {self.path.name}-*" if is_damaged else None
+        return OutputError(f"the ledger cannot be {done} ({error})", path=self.path, remedy=remedy)
 
     def _migrate(self) -> None:
         """Brings the file up to this version, one transaction a step."""

@@ -48,6 +48,11 @@ class Originals:
         """Rows of sha256, size, stored and until (by the ledger's clock), of the originals in the store."""
         return self._file.rows("SELECT * FROM originals WHERE NOT gone ORDER BY stored")
 
+    def latest(self, count: int) -> list[str]:
+        """SHA-256 of the originals that were stored last."""
+        rows = self._file.rows("SELECT sha256 FROM originals WHERE NOT gone ORDER BY stored DESC LIMIT ?", (count,))
+        return [row[0] for row in rows]
+
     def total(self) -> tuple[int, int]:
         """How many originals are in the store, and their bytes."""
         row = self._file.rows("SELECT count(*), coalesce(sum(size), 0) FROM originals WHERE NOT gone")[0]

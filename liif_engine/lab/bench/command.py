@@ -71,6 +71,10 @@ def bench(
     known = (*NAMES, *ON_REQUEST)
     if unknown := [name for name in names if name not in known]:
         raise UsageError(f"there is no contender {unknown[0]!r}", remedy=f"They are: {', '.join(known)}.")
+    if not all(1 <= one <= 100 for one in scale or ()):
+        raise UsageError("a scale is a number from 1 to 100")
+    if not all(0.001 <= one <= 1e4 for one in (*(megapixels or ()), largest)):
+        raise UsageError("megapixels are a number from 0.001 to 10,000")
     place = choose_device(device)
     if cpu_time and (place.type != "cpu" or threads not in {None, 1}):
         raise UsageError("CPU time tells the speed of one thread of a CPU only", remedy="Leave --threads out.")

@@ -40,7 +40,8 @@ class Client(object):
     """
 
     def __init__(self, folder=None, python=None, start=True, name=None, arguments=()):
-        self.folder = folder or runtime_folder()
+        # Absolute, since a service that is started has a working folder of its own.
+        self.folder = os.path.abspath(folder or runtime_folder())
         self.python, self.start, self.arguments = python, start, tuple(arguments)
         self.name = name or "%s-%d" % (os.path.basename(sys.argv[0] or "python")[:60], os.getpid())
         self._is_checked = False

@@ -1,0 +1,112 @@
+"""A look at one file that has settled: what came of it is written down, whatever the file does to who looks."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+from liif_daemon.examine import Verdict, examine, record
+from liif_daemon.failures import died_of
+from liif_daemon.figures import Tally
+from liif_daemon.ledger import Glance, Ledger
+from liif_daemon.looking import Looking
+from liif_daemon.names import why_not
+from liif_daemon.settings import FolderSettings, Settings
+from liif_daemon.store import hash_of
+from liif_engine.errors import LiifError
+
+log = logging.getLogger(__name__)
+
+
+class Looker:
+    """Looks at files, one at a time.
+
+    Args:
+        ledger: open.
+        looking: keeps on disk which file it is.
+        tally: counts failures.
+        stopping: ends a pause.
+        once: whether `left` is wanted.
+
+    Attributes:
+        missed: files and folders that could not be looked at, and why; the ledger has no rows of them.
+        left: with `once`, results of ours and undone files, said to be left alone; no job was skipped for them.
+    """
+
+    def __init__(
+        self, ledger: Ledger, looking: Looking, tally: Tally, stopping: threading.Event, *, once: bool
+    ) -> None:
+        self.ledger, self.looking, self.tally, self.stopping, self.once = ledger, looking, tally, stopping, once
+        self.missed: dict[Path, str] = {}
+        self.left: set[Path] = set()
+        self._deadly: dict[Path, tuple[Glance, int]] = {}
+
+    def left_at(self) -> Path | None:
+        """The file at which the last daemon died; told once."""
+        path = self.looking.left()
+        self.looking.over()
+        return path
+
+    def count_death(self, path: Path) -> None:
+        """The last daemon died at the look at this file.
+
+        Raises:
+            OutputError: the ledger cannot be written.
+        """
+        with suppress(OSError):  # it has gone
+            glance = Glance.of(path)
+            self._deadly[path] = glance, self.ledger.looks.died_of(path, glance)
+
+    def look(self, path: Path, settings: Settings) -> bool:
+        """Looks at a file, unless that was done; whether there is something to do."""
+        folder = settings.folder_of(path)
+        if folder is None or why_not(path, folder) is not None:  # other settings than those it was hinted at under
+            return False
+        self.looking.at(path)
+        self.missed.pop(path, None)
+        try:
+            return self._look(path, folder, settings)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            self.miss(path, error)
+        except LiifError as error:
+            log.error("%s", error.explain())
+            self.missed[path] = error.explain()
+            self.stopping.wait(1)  # [s]; it may be the ledger, and so be said of each file
+        except Exception as error:
+            log.exception("%s: unexpected; looked at again at the next scan. Please report this.", path)
+            self.missed[path] = f"unexpected {type(error).__name__}: {error}. Please report this."
+        finally:
+            self.looking.over()
+        return False
+
+    def miss(self, path: Path, error: OSError) -> None:
+        """A file or a folder cannot be read."""
+        self.missed[path] = f"cannot be read ({error.strerror})"
+        log.warning("%s: %s; looked at again at the next scan", path, self.missed[path])
+
+    def _look(self, path: Path, folder: FolderSettings, settings: Settings) -> bool:
+        if self.ledger.looks.knows(path, Glance.of(path), folder.rules):
+            return False
+        verdict = self._verdict(path, folder, settings)
+        if record(path, folder, settings, self.ledger, verdict):
+            return True
+        if verdict.kind == "failed":
+            self.tally.failed("InputError")
+            log.warning("%s: failed: %s", path, verdict.reason)
+            return False
+        level = logging.DEBUG if verdict.in_its_place else logging.INFO
+        log.log(level, "%s: left as it is: %s", path, verdict.reason)
+        if self.once and level == logging.INFO and verdict.kind in {"ours", "undone"}:
+            self.left.add(path)
+        return False
+
+    def _verdict(self, path: Path, folder: FolderSettings, settings: Settings) -> Verdict:
+        if path in self._deadly:
+            glance, deaths = self._deadly[path]
+            if glance == Glance.of(path) and deaths >= settings.daemon.max_attempts:
+                return Verdict("failed", died_of(deaths, "while it looked at it"), hash_of(path), glance)
+        return examine(path, folder, settings, self.ledger)

@@ -1,0 +1,99 @@
+"""What a file is besides its bytes, on file systems that are full, that refuse, or that know less than others."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from liif_daemon.carry import carry
+
+from .workshop import Workshop, draw, size_of, wait_until
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="extended attributes as Linux has them")
+
+
+@pytest.fixture
+def path(workshop: Workshop) -> Path:
+    """A picture with an attribute."""
+    path = workshop.folder / "a.jpg"
+    draw(path, 1)
+    try:
+        os.setxattr(path, "user.tag", b"holiday")
+    except OSError:
+        pytest.skip("this file system has no attributes of users; ext4, XFS and btrfs do")
+    return path
+
+
+def refuse(number: int, times: list[int]) -> Any:
+    """`os.setxattr` that fails so many times, or for ever."""
+    given = os.setxattr
+
+    def setxattr(*arguments: Any, **rest: Any) -> None:
+        if times:
+            times[0] -= 1
+            if not times[0]:
+                times.clear()
+            raise OSError(number, os.strerror(number), str(arguments[0]))
+        given(*arguments, **rest)
+
+    return setxattr
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+def test_a_disk_without_room_for_an_attribute_is_waited_for(
+    workshop: Workshop, path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    monkeypatch.setattr(os, "setxattr", refuse(number, [3]))
+    with workshop.running():
+        wait_until(lambda: workshop.counts().keys() & {"done", "failed"})
+    assert workshop.counts() == {"done": 1}
+    assert os.getxattr(path, "user.tag") == b"holiday"
+
+
+def test_an_attribute_that_is_refused_fails_the_picture_with_the_reason(
+    workshop: Workshop, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = path.read_bytes()
+    monkeypatch.setattr(os, "setxattr", refuse(errno.EPERM, [-1]))
+    assert workshop.once() == {"failed": 1}
+    assert "user.tag cannot be given" in workshop.ledger().jobs()[0].reason
+    assert path.read_bytes() == data
+
+
+def test_an_attribute_that_goes_as_it_is_read_is_no_fault(
+    tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed, target = os.listxattr, tmp_path / "result.jpg"
+    target.touch()
+    monkeypatch.setattr(os, "listxattr", lambda name: [*listed(name), "user.gone"])
+    carry(path, target, mtime=True)
+    assert os.getxattr(target, "user.tag") == b"holiday"
+
+
+def test_where_all_files_have_one_mode_none_is_asked_for(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on some shares and disks without permissions, which refuse it."""
+
+    def chmod(*_: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    draw(workshop.folder / "a.jpg", 1)
+    monkeypatch.setattr(os, "chmod", chmod)
+    assert workshop.once() == {"done": 1}
+    assert size_of(workshop.folder / "a.jpg") == (40, 32)
+
+
+def test_a_link_that_somebody_puts_in_a_result_s_place_gives_nothing_away(tmp_path: Path) -> None:
+    """In a folder where others may write: what it leads to is not opened up to all."""
+    source, private, result = tmp_path / "a.jpg", tmp_path / "private", tmp_path / "result.jpg"
+    source.touch()
+    source.chmod(0o666)
+    private.touch()
+    private.chmod(0o600)
+    result.symlink_to(private)
+    with pytest.raises(OSError, match="symbolic links"):
+        carry(source, result, mtime=True)
+    assert private.stat().st_mode & 0o777 == 0o600
