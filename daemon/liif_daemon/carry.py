@@ -35,9 +35,7 @@ def carry(source: Path, target: Path, *, mtime: bool) -> None:
                 _own(source, file, found)
             _copy_attributes(source, file)
         # After the owner, whose change clears set-user-id bits; an ACL in the attributes has set the group's already.
-        # Some file systems give all files one mode, and refuse to be asked for any.
-        if os.stat(file).st_mode != found.st_mode:  # noqa: PTH116
-            os.chmod(file, stat.S_IMODE(found.st_mode))  # noqa: PTH101
+        _set_mode(source, file, found)
         if mtime:
             os.utime(file, ns=(found.st_atime_ns, found.st_mtime_ns))
 
@@ -71,6 +69,19 @@ def _own(source: Path, target: int | Path, found: os.stat_result) -> None:
             path=source,
             remedy="Let the file's owner run the daemon, or make the file your own with chown.",
         ) from error
+
+
+def _set_mode(source: Path, target: int | Path, found: os.stat_result) -> None:
+    # Some file systems give all files one mode, and refuse to be asked for any; some take what they do not do.
+    if os.stat(target).st_mode == found.st_mode:  # noqa: PTH116
+        return
+    os.chmod(target, stat.S_IMODE(found.st_mode))  # noqa: PTH101
+    if os.name == "posix" and os.stat(target).st_mode != found.st_mode:  # noqa: PTH116
+        raise UnsupportedError(
+            f"has the mode {stat.S_IMODE(found.st_mode):o}, which the system does not give to the result",
+            path=source,
+            remedy="Change its mode with chmod, or let somebody run the daemon who belongs to its group.",
+        )
 
 
 def _copy_attributes(source: Path, target: int | Path) -> None:

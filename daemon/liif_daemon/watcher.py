@@ -140,6 +140,8 @@ class Watcher:
                 watch.is_said = watch.is_silent
                 words = _unanswered(watch) if watch.is_silent else "it answers again"
                 log.warning("%s: %s", watch.folder.path, words)
+                if not watch.is_silent and watch.how != "away":
+                    self.on_lost(watch.folder)
         if self._overflow.taken():
             log.warning("so many files changed at once that the system dropped events: looking at all folders")
             for watch in self._watches:

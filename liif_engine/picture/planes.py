@@ -72,11 +72,8 @@ def resize_alpha(alpha: Pixels, height: int, width: int) -> Pixels:
     if lowest == highest:
         return np.full((height, width), lowest, alpha.dtype)
     plane = Image.fromarray(np.ascontiguousarray(alpha if alpha.dtype == np.uint8 else alpha.astype(np.float32)))
-    resized: Pixels = np.asarray(plane.resize((width, height), Image.Resampling.BICUBIC))
-    if alpha.dtype == np.uint8:
-        return resized
-    # Clipped to the mask's own range: bicubic rings, and a float mask has no type to stop it.
-    resized = np.clip(resized, lowest, highest)
+    # Clipped to the mask's own range: bicubic rings, and what was half transparent everywhere is so at its edges too.
+    resized = np.asarray(plane.resize((width, height), Image.Resampling.BICUBIC)).clip(lowest, highest)
     if alpha.dtype == np.uint16:
         resized = np.rint(resized)
     return resized.astype(alpha.dtype)

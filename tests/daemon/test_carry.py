@@ -97,3 +97,17 @@ def test_a_link_that_somebody_puts_in_a_result_s_place_gives_nothing_away(tmp_pa
     with pytest.raises(OSError, match="symbolic links"):
         carry(source, result, mtime=True)
     assert private.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_mode_that_the_system_does_not_give_is_not_lost_without_a_word(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the set-group-id bit of a file whose group is not one's own: the call succeeds, the bit is not there."""
+    path = workshop.folder / "a.jpg"
+    data = draw(path, 1)
+    path.chmod(0o2664)
+    chmod = os.chmod
+    monkeypatch.setattr(os, "chmod", lambda name, mode, **rest: chmod(name, mode & ~0o2000, **rest))
+    assert workshop.once() == {"failed": 1}
+    assert "mode 2664" in workshop.ledger().jobs()[0].reason
+    assert path.read_bytes() == data

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from faults import Faulty
@@ -17,4 +18,5 @@ def either(model: str, **rest: Any) -> Any:
     _asked.append(model)
     if model == "auto":
         model = _asked[0]
-    return Engine(model, **rest) if model.endswith(".safetensors") else Faulty(model, **rest)
+    # The daemon takes what cannot be a name, such as slow:1, for a file in the folder where it was started.
+    return Engine(model, **rest) if model.endswith(".safetensors") else Faulty(Path(model).name, **rest)

@@ -213,6 +213,7 @@ def test_bytes_after_the_picture_stay(twice: Any) -> None:
 
 REFUSED = {
     "JUMBF": (0xEB, b"JP\0\1\0\0\0\1 content credentials"),
+    "JPEG-HDR": (0xEB, b"HDR_RI ver=11"),
     "gain map": (0xE2, b"urn:iso:std:iso:ts:21496:-1\0\0\0"),
     "gain map in XMP": (
         0xE1,

@@ -57,3 +57,12 @@ def test_alpha_of_16_bits_agrees_with_8() -> None:
     wide = resize_alpha(alpha.astype(np.uint16) * 257, 24, 20) / 257
     # Pillow rounds 8-bit masks between its two passes; the wide mask is the exact one.
     assert np.abs(wide - resize_alpha(alpha, 24, 20)).max() <= 2.5
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_a_mask_that_is_half_transparent_does_not_ring(dtype: str) -> None:
+    full = {"uint8": 255, "uint16": 65535, "float32": 1}[dtype]
+    alpha = np.full((12, 12), full / 4).astype(dtype)
+    alpha[3:9, 3:9] = full / 2
+    larger = resize_alpha(alpha, 36, 36)
+    assert (larger.min(), larger.max()) == (alpha.min(), alpha.max())

@@ -40,7 +40,7 @@ CAPACITY = Capacity(
     animated=True,
     carries={"icc": ANY_SIZE, "xmp": ANY_SIZE, "comments": ANY_SIZE},
     aspects=(16 / 64, 270 / 64),
-    coding=(8, 3),
+    coding=(10, 3),
     turned_to_colour=frozenset({"L", "LA"}),
 )
 _HALF = 128  # alpha from which a pixel is drawn

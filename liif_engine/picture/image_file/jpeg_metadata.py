@@ -24,6 +24,7 @@ from liif_engine.picture.image_file.photoshop import without_stale_resources
 _REFUSED = {
     (0xEB, b"JP"): "Content Credentials or other JUMBF data, signed for or bound to the original pixels",
     (0xE2, b"urn:iso:std:iso:ts:21496"): "a gain map (HDR), made for the original pixels",
+    (0xEB, b"HDR_RI"): "the ratios of a JPEG-HDR picture, made for the original pixels",
     (0xE8, b"SPIFF\0"): "a SPIFF header",
 }
 #: Bytes that mean nothing behind a picture.

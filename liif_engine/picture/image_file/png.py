@@ -36,7 +36,7 @@ CAPACITY = Capacity(
         ("exif", "icc", "xmp", "photoshop", "iptc", "density", "comments", "texts"), (1 << 31) - 1 - 100
     ),
     aspects=(1 / ((1 << 31) - 1), (1 << 31) - 1),
-    coding=(0, 5),
+    coding=(0, 5.5),
 )
 
 _COLOUR_TYPES = {"L": 0, "LA": 4, "RGB": 2, "RGBA": 6}
