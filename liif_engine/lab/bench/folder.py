@@ -55,7 +55,8 @@ def _engine(base: Path, device: str) -> Iterator[dict[str, str]]:
     (base / "run").mkdir(mode=0o700)
     private = {"LIIF_RUNTIME_DIR": str(base / "run"), "XDG_STATE_HOME": str(base), "XDG_CONFIG_HOME": str(base)}
     environment = {**os.environ, **private}
-    command = [sys.executable, "-m", "liif_engine", "serve", "--device", device]
+    # A bench that is killed stops nothing; the engine then ends by itself.
+    command = [sys.executable, "-m", "liif_engine", "serve", "--device", device, "--exit-when-idle", "300"]
     engine = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
     try:
         yield environment
