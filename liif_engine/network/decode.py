@@ -99,7 +99,7 @@ class Strip:
 #: stop, so it is to last well under half a second. Two layers of a block's activations are to stay in a core's own
 #: cache, and still a block is to last longer than what calling its operations takes; a GPU wants few, large launches.
 STRIP_QUERIES = {"cpu": 16_384, "cuda": 1 << 20, "mps": 1 << 18}
-BLOCK_ANSWERS = {"cpu": 2_048, "cuda": 1 << 18, "mps": 1 << 16}
+BLOCK_ANSWERS = {"cpu": 4_096, "cuda": 1 << 18, "mps": 1 << 16}
 
 #: Where there are several strips on a CPU, this many cores get equally many. Not the number of cores there are: a
 #: picture is to be cut the same everywhere.
