@@ -58,7 +58,7 @@ def test_tiled_equals_whole(
     with monkeypatch.context() as patch:
         patch.setitem(budget.TILE_CORE, "cpu", core)
         patch.setitem(decode.STRIP_QUERIES, "cpu", queries)
-        patch.setitem(decode.BLOCK_ANSWERS, "cpu", max(4 * queries // 3, 1))
+        patch.setitem(decode.BLOCK_BYTES, "cpu", max(4 * queries // 3, 1) * 256 * 4)
         tiled = one.restore(pixels, size=size)
     assert np.abs(tiled - whole).max() <= TOLERANCE
 

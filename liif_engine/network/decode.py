@@ -7,7 +7,7 @@ are rank-1 and the indices are two short vectors.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -94,12 +94,13 @@ class Strip:
     extent: Tensor
 
 
-#: Queries per strip, and answers (four a query) per block of a strip, by kind of device, for hidden layers of 256
-#: values an answer; narrower ones get as many more. A strip ends with a report of progress and a look at whether to
-#: stop, so it is to last well under half a second. Two layers of a block's activations are to stay in a core's own
-#: cache, and still a block is to last longer than what calling its operations takes; a GPU wants few, large launches.
+#: Queries per strip for hidden layers of 256 values an answer, by kind of device; narrower ones get as many more. A
+#: strip ends with a report of progress and a look at whether to stop, so it is to last well under half a second.
 STRIP_QUERIES = {"cpu": 16_384, "cuda": 1 << 20, "mps": 1 << 18}
-BLOCK_ANSWERS = {"cpu": 4_096, "cuda": 1 << 18, "mps": 1 << 16}
+
+#: What a layer's activations of a block of a strip may take, by kind of device. They are to stay in a core's cache, and
+#: still a block is to last longer than what calling its operations takes; a GPU wants few, large launches. [bytes]
+BLOCK_BYTES = {"cpu": 2 << 20, "cuda": 128 << 20, "mps": 32 << 20}
 
 #: Where there are several strips on a CPU, this many cores get equally many. Not the number of cores there are: a
 #: picture is to be cut the same everywhere.
@@ -135,14 +136,16 @@ def decode(
         extent = torch.stack(rgb.aminmax())  # a not-a-number makes both so
         return Strip(part.start, part.stop, rgb if finish is None else finish(rgb), extent)
 
-    at_most = max(1, _queries(STRIP_QUERIES, model, feature_map) // (columns.stop - columns.start))
+    queries = STRIP_QUERIES[feature_map.device.type] * 256 // _widest(model)
+    at_most = max(1, queries // (columns.stop - columns.start))
     on_cpu = feature_map.device.type == "cpu"
     parts = _parts(rows, at_most, SHARED_BY if on_cpu else 1)
     return in_order(strip, list(parts), torch.get_num_threads() if on_cpu else 1)
 
 
-def _queries(per_kind: Mapping[str, int], model: EdsrLiif, feature_map: Tensor) -> int:
-    return per_kind[feature_map.device.type] * 256 // max(*model.hidden, 32)
+def _widest(model: EdsrLiif) -> int:
+    """Values an answer of the widest hidden layer; operations on fewer than 32 take hardly less time."""
+    return max(*model.hidden, 32)
 
 
 def _decode_strip(model: EdsrLiif, perceptron: Perceptron, feature_map: Tensor, rows: Span, columns: Span) -> Tensor:
@@ -150,7 +153,7 @@ def _decode_strip(model: EdsrLiif, perceptron: Perceptron, feature_map: Tensor, 
     codes, top, left = first_layer_codes(model, feature_map, rows, columns)
     safe = perceptron.is_safe(codes)
     nearest, terms = _row_terms(model, codes, rows, top)
-    answers = _queries(BLOCK_ANSWERS, model, feature_map)
+    answers = BLOCK_BYTES[codes.device.type] // (_widest(model) * codes.element_size())
     rgb = torch.empty(rows.stop - rows.start, 3 * (columns.stop - columns.start), device=codes.device)
     for part in _parts(columns, max(1, answers // len(ENSEMBLE))):
         width = part.stop - part.start
