@@ -99,3 +99,15 @@ print(by_default, kept, faults())
     by_default, kept, again = map(int, done.stdout.split())
     assert kept < by_default / 4
     assert again > kept
+
+
+def test_what_a_program_has_loaded_is_no_work_for_pythons_collector() -> None:
+    code = """
+import gc
+from liif_engine.commands.options import make_engine, settings_from
+engine = make_engine(settings_from(None))
+print(gc.get_freeze_count(), len(gc.get_objects()))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    spared, left = map(int, done.stdout.split())
+    assert left < spared / 100

@@ -72,15 +72,18 @@ def show_logs(log_json: bool, verbose: bool) -> None:
 
 def make_engine(settings: EngineSettings) -> Engine:
     """An engine of this process."""
+    from liif_engine import memory
     from liif_engine.restore import Engine
 
     megabytes = settings.memory_megabytes
-    return Engine(
+    engine = Engine(
         settings.model,
         device=settings.device,
         precision=settings.precision,
         memory_bytes=None if megabytes is None else megabytes * 1_000_000,
     )
+    memory.keep_loaded()
+    return engine
 
 
 def settings_from(path: Path | None, **given: Any) -> EngineSettings:

@@ -109,6 +109,7 @@ class Inside:
         """Loads the settings' model, so that the first job finds it."""
         memory.keep_freed()
         self.engines.get(self.settings.model, self.settings.precision)
+        memory.keep_loaded()
         self.send(Ready(self.report()))
 
     def send(self, message: FromWorker) -> None:
