@@ -98,7 +98,8 @@ def places(
     home = home or Path.home()
     if given := environment.get("GIMP3_DIRECTORY"):
         return [Place(Path(given) / "plug-ins", "GIMP 3 (GIMP3_DIRECTORY)")]
-    bases = {"": Path(environment.get("XDG_CONFIG_HOME") or home / ".config") / "GIMP"}
+    named = Path(environment.get("XDG_CONFIG_HOME", ""))
+    bases = {"": (named if named.is_absolute() else home / ".config") / "GIMP"}
     if platform == "win32":
         bases = {"": Path(environment.get("APPDATA") or home / "AppData" / "Roaming") / "GIMP"}
     elif platform == "darwin":

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from liif_engine import crew
+from liif_engine.base_folder import base_folder
 from liif_engine.config_file import ConfigFile, placed
 from liif_engine.errors import UsageError
 from liif_engine.model_names import names_a_file
@@ -79,7 +80,7 @@ def default_path() -> Path:
     elif sys.platform == "darwin":
         base = Path.home() / "Library" / "Application Support"
     else:
-        base = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+        base = base_folder("XDG_CONFIG_HOME", ".config")
     return base / "liif-restore" / "config.yaml"
 
 

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 ENGINE_LAYERS = [
     ("liif_engine.errors", "liif_engine.sqlite_integers", "liif_engine.words", "liif_engine.threads"),
     ("liif_engine.memory", "liif_engine.target", "liif_engine.crew", "liif_engine.log", "liif_engine.model_names"),
-    ("liif_engine.config", "liif_engine.config_file", "liif_engine.begin"),
+    ("liif_engine.config", "liif_engine.config_file", "liif_engine.begin", "liif_engine.base_folder"),
     ("liif_engine.figures", "liif_engine.web"),
     ("liif_engine.picture", "liif_engine.network"),
     ("liif_engine.auto", "liif_engine.judge", "liif_engine.levels", "liif_engine.progress", "liif_engine.budget"),
@@ -109,7 +109,7 @@ def test_the_daemon_knows_the_engine_only_by_its_edges() -> None:
     allowed = ("liif_engine.service.client", "liif_engine.picture", "liif_engine.config", "liif_engine.errors")
     allowed += ("liif_engine.target", "liif_engine.terminal", "liif_engine.figures", "liif_engine.log")
     allowed += ("liif_engine.entry", "liif_engine.web", "liif_engine.sqlite_integers", "liif_engine.model_names")
-    allowed += ("liif_engine.words", "liif_engine.begin")
+    allowed += ("liif_engine.words", "liif_engine.begin", "liif_engine.base_folder")
     for path in (ROOT / "daemon").rglob("*.py"):
         for name in imports(path):
             assert name.split(".")[0] != "torch", path

@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from liif_engine import config
+from liif_engine.base_folder import base_folder
 from liif_engine.config import EngineSettings, ModelName
 from liif_engine.config_file import ConfigFile, in_words, placed, several
 from liif_engine.errors import LiifError
@@ -245,7 +246,7 @@ def default_state_folder() -> Path:
     elif sys.platform == "darwin":
         base = Path.home() / "Library" / "Application Support"
     else:
-        base = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+        base = base_folder("XDG_STATE_HOME", ".local/state")
     return base / "liif-restore"
 
 

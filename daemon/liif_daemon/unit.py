@@ -10,6 +10,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from liif_engine.base_folder import base_folder
 from liif_engine.errors import LiifError, OutputError
 
 NAME = "liif-daemon.service"
@@ -25,8 +26,7 @@ def text() -> str:
 
 def path() -> Path:
     """Where the unit is installed."""
-    base = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    return base / "systemd" / "user" / NAME
+    return base_folder("XDG_CONFIG_HOME", ".config") / "systemd" / "user" / NAME
 
 
 def install(*, start: bool) -> list[str]:

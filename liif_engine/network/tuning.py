@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import json
 import logging
-import os
 import statistics
 import tempfile
 import time
@@ -18,6 +17,7 @@ import torch
 import triton
 
 from liif_engine import memory
+from liif_engine.base_folder import base_folder
 from liif_engine.network import kernels
 from liif_engine.network.decode import Span, axis
 from liif_engine.network.kernels import Launch
@@ -131,8 +131,7 @@ def _key(model: EdsrLiif, dtype: torch.dtype, device: torch.device) -> str:
 
 
 def _file() -> Path:
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "liif-restore" / "decoder_launches.json"
+    return base_folder("XDG_CACHE_HOME", ".cache") / "liif-restore" / "decoder_launches.json"
 
 
 def _read() -> dict[str, Any]:

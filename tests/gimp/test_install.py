@@ -37,6 +37,7 @@ def place(tmp_path: Path) -> install.Place:
         ("linux", {}, (".config", "GIMP", "3.2"), "GIMP 3.2"),
         ("linux", {}, (".config", "GIMP", "2.10"), "GIMP 2.10"),
         ("linux", {"XDG_CONFIG_HOME": "{home}/x"}, ("x", "GIMP", "3.0"), "GIMP 3.0"),
+        ("linux", {"XDG_CONFIG_HOME": "x"}, (".config", "GIMP", "3.0"), "GIMP 3.0"),
         ("linux", {}, (".var", "app", "org.gimp.GIMP", "config", "GIMP", "3.2"), "GIMP 3.2 (Flatpak)"),
         ("linux", {}, ("snap", "gimp", "current", ".config", "GIMP", "3.0"), "GIMP 3.0 (Snap)"),
         ("win32", {"APPDATA": "{home}/r"}, ("r", "GIMP", "3.0"), "GIMP 3.0"),

@@ -297,12 +297,24 @@ def test_where_the_engine_is_is_remembered(alone: str, monkeypatch: pytest.Monke
 def test_the_runtime_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("LIIF_RUNTIME_DIR", raising=False)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "relative").mkdir()
     assert client.runtime_folder() == str(tmp_path / "liif-restore")
     monkeypatch.setenv("LIIF_RUNTIME_DIR", "/somewhere")
     assert client.runtime_folder() == "/somewhere"
     monkeypatch.delenv("LIIF_RUNTIME_DIR")
-    monkeypatch.setenv("XDG_RUNTIME_DIR", "/no/such/folder")
-    assert client.runtime_folder().endswith((f"/{os.getuid()}/liif-restore", f"liif-restore-{os.getuid()}"))
+    for none in ("/no/such/folder", "relative"):
+        monkeypatch.setenv("XDG_RUNTIME_DIR", none)
+        assert client.runtime_folder().endswith((f"/{os.getuid()}/liif-restore", f"liif-restore-{os.getuid()}"))
+
+
+def test_a_relative_folder_of_the_xdg_variables_counts_as_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_STATE_HOME", "state")
+    client.record_interpreter(sys.executable, "1.0")
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+    assert (tmp_path / "home" / ".local" / "state" / "liif-restore" / "engine.json").is_file()
 
 
 class _Stranger(BaseHTTPRequestHandler):

@@ -14,7 +14,7 @@ def runtime_folder():
     """The user's own folder for the service's socket.
 
     In this order: $LIIF_RUNTIME_DIR; liif-restore in $XDG_RUNTIME_DIR or /run/user/UID where that is the user's own;
-    liif-restore-UID in the folder for temporary files.
+    liif-restore-UID in the folder for temporary files. By its specification a relative $XDG_RUNTIME_DIR counts as none.
     """
     if os.environ.get("LIIF_RUNTIME_DIR"):
         return os.environ["LIIF_RUNTIME_DIR"]
@@ -22,7 +22,7 @@ def runtime_folder():
         return os.path.join(os.environ.get("LOCALAPPDATA") or tempfile.gettempdir(), "liif-restore")
     # The second, since programs started by cron, sudo or GIMP's sandbox may lack the variable.
     for base in (os.environ.get("XDG_RUNTIME_DIR"), "/run/user/%d" % os.getuid()):
-        if base and os.path.isdir(base) and os.stat(base).st_uid == os.getuid():
+        if base and os.path.isabs(base) and os.path.isdir(base) and os.stat(base).st_uid == os.getuid():
             return os.path.join(base, "liif-restore")
     return os.path.join(tempfile.gettempdir(), "liif-restore-%d" % os.getuid())
 

@@ -67,5 +67,7 @@ def _record_path():
     if os.name == "nt":
         base = os.environ.get("LOCALAPPDATA") or os.path.expanduser("~")
     else:
-        base = os.environ.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local", "state")
+        base = os.environ.get("XDG_STATE_HOME", "")
+        if not os.path.isabs(base):  # which its specification has ignored
+            base = os.path.join(os.path.expanduser("~"), ".local", "state")
     return os.path.join(base, "liif-restore", "engine.json")
