@@ -22,6 +22,8 @@ from liif_engine.picture.image_file.result import write
 from liif_engine.picture.image_file.room import Order
 from liif_engine.picture.image_file.tiff_tags import Directory, Tag, number_tag
 
+from . import made
+
 LIMITS = Limits()
 ORDERS = ("<", ">")
 
@@ -276,6 +278,14 @@ def test_another_formats_exif_is_taken_apart() -> None:
     assert (image.size, image.getexif()[271], image.getexif()[270]) == ((5, 4), "Maker", "one\ntwo")
     assert image.getexif().get_ifd(0x8769)[33434] == 0.5
     assert image.info["dpi"] == pytest.approx((300, 300), abs=0.01)
+
+
+def test_what_another_formats_exif_loses_in_tiff_is_said() -> None:
+    block = made.exif({}, sub={0x927C: (made.UNDEFINED, b"a maker's note")}, thumbnail=b"\xff\xd8thumbnail\xff\xd9")
+    order = Order([Frame(random_pixels(4, 5, 3))], "RGB", Metadata("JPEG", exif=block), 90)
+    result, notes = tiff.encode(order)
+    assert tags_of(result).below[0x8769].tags[0x927C].data == b"a maker's note"
+    assert [note.partition(" was ")[0] for note in notes] == ["the camera's maker note", "the EXIF thumbnail"]
 
 
 def test_sizes_in_exif_are_put_right(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import struct
 from dataclasses import replace
 
 from liif_engine.errors import LiifError, UnsupportedError
+from liif_engine.picture.image_file import exif as exif_block
 from liif_engine.picture.image_file.contents import Density, Limits, Metadata, Piece
 from liif_engine.picture.image_file.photoshop import without_stale_resources
 from liif_engine.picture.image_file.tiff_tags import (
@@ -67,7 +68,8 @@ _REFUSED = {
     50838: "ImageJ's description of a stack",
     52545: "Content Credentials, signed for the original pixels",
 }
-_MAKER_NOTE = 37500
+_EXIF, _MAKER_NOTE = 0x8769, 37500
+_MOVED = "the camera's maker note was moved inside the file, which the offsets in some of them do not survive"
 
 
 def read_metadata(directory: Directory, reader: Reader) -> Metadata:
@@ -87,11 +89,8 @@ def read_metadata(directory: Directory, reader: Reader) -> Metadata:
         if number not in _STRUCTURE and number not in _FIELDS:
             kind = f"<TAG {number}>" if number in _EXIF_MAIN else f"tag {number}"
             pieces.append(Piece(kind, struct.pack("<HQ", tag.kind, tag.count) + tag.data))
-    exif = directory.below.get(0x8769)
-    if exif is not None and _MAKER_NOTE in exif.tags:
-        notes.append(
-            "the camera's maker note was moved inside the file, which the offsets in some of them do not survive"
-        )
+    if _has_maker_note(directory):
+        notes.append(_MOVED)
     return Metadata(
         home="TIFF",
         exif=_exif_block(directory, reader.order),
@@ -100,6 +99,11 @@ def read_metadata(directory: Directory, reader: Reader) -> Metadata:
         notes=tuple(notes),
         **fields,  # type: ignore[arg-type]
     )
+
+
+def _has_maker_note(directory: Directory) -> bool:
+    exif = directory.below.get(_EXIF)
+    return exif is not None and _MAKER_NOTE in exif.tags
 
 
 def _exif_block(directory: Directory, order: ByteOrder) -> bytes | None:
@@ -156,6 +160,9 @@ def directory_for(metadata: Metadata, order: str, notes: list[str]) -> Directory
     else:
         if exif is not None:
             directory.tags = {n: t for n, t in exif.tags.items() if n not in _STRUCTURE and n not in _FIELDS}
+            notes += [_MOVED] if _has_maker_note(exif) else []
+            if exif_block.has_thumbnail(metadata.exif):
+                notes.append("the EXIF thumbnail was left out: TIFF has no place for it")
         _put_foreign(directory, metadata, order)
     if exif is not None:
         directory.below = exif.below
