@@ -138,6 +138,19 @@ def test_out_names_a_folder_for_several(liif: Callable[..., tuple[int, str, str]
     assert "2 of 2 restored" in err
 
 
+def test_the_sign_for_standard_output_is_no_folder(
+    liif: Callable[..., tuple[int, str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jpeg(tmp_path / "old.jpg")
+    (tmp_path / "many").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for source in ("old.jpg", "many"):
+        code, _, err = liif("restore", source, "--out", "-")
+        assert code == ExitCode.USAGE
+        assert "not written to standard output" in " ".join(err.split())
+    assert names(tmp_path) == {"old.jpg", "many"}
+
+
 def test_a_name_without_a_suffix_is_a_folder(liif: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
     assert liif("restore", jpeg(tmp_path / "a.jpg"), "--out", tmp_path / "done")[0] == 0
     assert names(tmp_path / "done") == {"a@2x.jpg"}

@@ -86,6 +86,9 @@ def restore(
     from liif_engine.plan import is_folder
 
     target = _target(scale, size, long_edge, megapixels)
+    if out == Path("-"):  # what many programs take for it
+        remedy = "Name a file or a folder with --out."
+        raise UsageError("results are not written to standard output", path=out, remedy=remedy)
     given = {"model": model, "device": device, "precision": precision, "quality": quality, "workers": workers}
     settings = settings_from(config, **given)
     show_logs(log_json, verbose)

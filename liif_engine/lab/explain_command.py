@@ -110,6 +110,9 @@ def check_out(out: Path, file: Path, *, overwrite: bool) -> None:
     Raises:
         OutputExistsError, OutputError, UsageError: in words.
     """
+    if out == Path("-"):  # what many programs take for standard output
+        remedy = "Name a file, such as report.html; --json prints the facts."
+        raise UsageError("the page is not written to standard output", path=out, remedy=remedy)
     try:
         exists = out.exists()
         if exists and file.exists() and out.samefile(file):

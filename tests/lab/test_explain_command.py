@@ -158,6 +158,7 @@ def test_a_following_program_reads_a_line_for_each_step(run: Any, jpeg: Path, tm
         (["--out", "no/such/folder.html"], 5, "its folder does not exist"),
         (["--out", "."], 5, "is a folder"),
         (["--out", "taken.html"], 5, "already exists"),
+        (["--out", "-"], 2, "not written to standard output"),
         (["--device", "abacus"], 8, "abacus"),
     ],
 )
