@@ -29,7 +29,7 @@ class Limits:
     Attributes:
         max_jobs: waiting at once, of each priority.
         max_held_bytes: of pictures and results held for all jobs together.
-        max_seconds: of work on one job.
+        max_seconds: of work on one job that does not say itself how long that may take.
         follow_seconds: a job that nobody has followed for so long is cancelled, unless detached.
         keep_seconds: how long an ended job and its result are kept.
         max_ended: ended jobs beyond this many are forgotten, the oldest first.
@@ -157,7 +157,7 @@ class Queue:
             unfollowed = now - job.followed if not (job.followers or job.asked.detach) else 0
             if unfollowed > self.limits.follow_seconds:
                 self.stop(job, Cancelled(f"nobody has followed the job for {self.limits.follow_seconds:g} s"))
-            limit = min(job.asked.timeout_seconds or self.limits.max_seconds, self.limits.max_seconds)
+            limit = job.asked.timeout_seconds or self.limits.max_seconds
             if job.started is not None and now - job.started > limit:
                 self.stop(job, TimeLimitError(f"the work took longer than {limit:g} s"))
         while self._ended and self._is_old(self._ended[0], now):

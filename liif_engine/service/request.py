@@ -35,7 +35,7 @@ class JobRequest(BaseModel):
         detach: whether the job goes on though nobody follows it.
         client: who asks; equals take turns by this name.
         reference: the caller's own name of the job, for the logs of every process that has to do with it.
-        timeout_seconds: the most time the work may take, waiting not counted; the service has a limit of its own.
+        timeout_seconds: the most time the work may take, waiting not counted; by default the service's own.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)

@@ -60,10 +60,19 @@ class Scene:
         self.queue = Queue(lambda _: self.worker, Limits(**limits))
 
     def add(
-        self, name: str, *, client: str = "a", priority: str = "backlog", detach: bool = True, held: int = 0
+        self,
+        name: str,
+        *,
+        client: str = "a",
+        priority: str = "backlog",
+        detach: bool = True,
+        held: int = 0,
+        seconds: float | None = None,
     ) -> Job:
         text = f'{{"source": "/{name}", "scale": 2, "client": "{client}", "priority": "{priority}"}}'
-        asked = parse(FileRequest, text.encode(), Defaults()).model_copy(update={"detach": detach})
+        asked = parse(FileRequest, text.encode(), Defaults()).model_copy(
+            update={"detach": detach, "timeout_seconds": seconds}
+        )
         self.queue.reserve(held, priority)
         job = Job(asked, FilePayload(asked, 1000), held)
         self.queue.add(job)
@@ -162,6 +171,20 @@ def test_a_running_job_is_stopped_and_its_reason_told() -> None:
         await s.end(Cancelled("stopped"))
         assert job.state == "failed"
         assert job.as_dict()["error"]["kind"] == "TimeLimitError"
+
+    scene(play, max_seconds=5)
+
+
+def test_a_job_may_say_that_it_takes_longer_than_usual() -> None:
+    async def play(s: Scene) -> None:
+        job = s.add("job", seconds=20)
+        await settle()
+        assert job.started is not None
+        for _ in range(2):
+            assert s.worker.stopped == []
+            job.started -= 11
+            s.queue.sweep()
+        assert len(s.worker.stopped) == 1
 
     scene(play, max_seconds=5)
 
