@@ -47,7 +47,7 @@ def gather(settings: Settings, ledger: Ledger) -> dict[str, Any]:
         "originals": {"count": count, "bytes": size},
         "last_results": [_row(job) for job in overview.recent("done", ROWS)],
         "failures": [_file_row(jobs) for jobs in overview.recent_files("failed", ROWS)],
-        "waiting": [_file_row(jobs) for jobs in overview.recent_files("queued", ROWS) if jobs[0].reason],
+        "waiting": [_file_row(jobs) for jobs in overview.recent_files("queued", ROWS)],
     }
 
 

@@ -83,6 +83,23 @@ def test_status_names_a_failed_file_once_with_its_sizes(workshop: Workshop) -> N
     assert {row["target"] for row in status(workshop)["failures"]} == {"2x and 3x"}
 
 
+def test_status_tells_of_what_waits_for_a_reason_however_much_waits_for_its_turn(workshop: Workshop) -> None:
+    paths = [workshop.folder / f"{number:02}.jpg" for number in range(20)]
+    for number, path in enumerate(paths):
+        draw(path, number)
+    ledger, settings = workshop.ledger(), workshop.settings()
+    for path in paths:
+        examine.record(
+            path, settings.folders[0], settings, ledger, examine.examine(path, settings.folders[0], settings, ledger)
+        )
+        if path is paths[0]:
+            ledger.wait(ledger.claim()[0], "the disk is full", 60, counts=False)
+    ledger.close()
+    assert [(row["path"], row["reason"]) for row in status(workshop)["waiting"]] == [
+        (str(paths[0]), "the disk is full")
+    ]
+
+
 def test_once_tells_of_what_it_could_not_read(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

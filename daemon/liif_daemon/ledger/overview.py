@@ -27,10 +27,10 @@ class Overview:
         return [job_of(row) for row in self._file.rows(query, (state, count))]
 
     def recent_files(self, state: str, count: int) -> list[list[Job]]:
-        """The jobs in a state of the files that came into it latest: a list for each file, newest first."""
+        """The jobs in a state, for a reason, of the files that came into it latest: a list for each, newest first."""
         query = (
-            "SELECT * FROM jobs WHERE state = ? AND path IN"
-            " (SELECT path FROM jobs WHERE state = ? GROUP BY path ORDER BY max(changed) DESC LIMIT ?)"
+            "SELECT * FROM jobs WHERE state = ? AND reason != '' AND path IN"
+            " (SELECT path FROM jobs WHERE state = ? AND reason != '' GROUP BY path ORDER BY max(changed) DESC LIMIT ?)"
             " ORDER BY changed DESC, id"
         )
         return by_file(job_of(row) for row in self._file.rows(query, (state, state, count)))
