@@ -10,10 +10,13 @@ import anyio
 import pytest
 from liif_daemon import places
 from liif_daemon.ledger.review import ReviewLedger
+from liif_daemon.review import evidence
 from liif_daemon.review.evidence import Evidence
 from liif_daemon.review.guard import COOKIE, Keys
 from liif_daemon.review.pages import Pages
 from starlette.types import Message, Receive, Scope, Send
+
+from liif_engine.lab import explain as lab
 
 from .workshop import Workshop, draw, wait_until
 
@@ -95,6 +98,18 @@ def test_the_report_is_made_and_cannot_do_anything(workshop: Workshop) -> None:
     assert body.startswith(said.encode())
     assert headers["content-security-policy"].startswith("sandbox; default-src 'none'")
     assert "script" not in headers["content-security-policy"]
+    page.evidence.close()
+    page.ledger.close()
+
+
+def test_the_report_is_by_what_restored_at_a_scale_that_can_be_explained(workshop: Workshop) -> None:
+    workshop.folder_values |= {"model": str(workshop.base / "copy.safetensors"), "scale": 17}
+    page = Page(workshop, ["one"])
+    assert page.jobs["one"].model == "copy"
+    address = page.explain("one")
+    wait_until(lambda: page.state("one") == "ready")
+    assert f"--scale 16 --model {workshop.base / 'copy.safetensors'}<".encode() in page.ask("GET", address)[2]
+    assert lab.MOST_SCALE == evidence.MOST_SCALE
     page.evidence.close()
     page.ledger.close()
 

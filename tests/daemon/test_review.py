@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -12,9 +13,13 @@ from collections.abc import Iterator
 import numpy as np
 import pillow_heif
 import pytest
+from liif_daemon import progress
 from liif_daemon.ledger.review import Filter, ReviewLedger
 from liif_daemon.prune import prune
 from liif_daemon.review import peer
+from liif_daemon.review.guard import Keys
+from liif_daemon.review.live import live
+from liif_daemon.review.pages import Pages
 from PIL import Image
 
 from .reviewing import Review
@@ -315,6 +320,22 @@ def test_a_ledger_of_the_first_version_is_brought_up_to_date(workshop: Workshop)
     newer = opened(workshop)
     assert newer.review(newer.jobs()) == 1
     newer.close()
+
+
+def test_the_strip_says_why_nothing_is_done_in_a_folder(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [
+        {"path": "/new", "how": "away", "why": "300 pictures in it would be replaced for the first time"},
+        {"path": "/share", "how": "silent", "why": "it has not answered since 12:00:00"},
+        {"path": "/fine", "how": "polling", "why": "polling is on"},
+        {"path": "/unknown yet", "how": "away", "why": ""},
+    ]
+    monkeypatch.setattr(progress, "read", lambda _: {"folders": rows})
+    ledger = opened(workshop)
+    page = Pages(workshop.settings(), ledger, Keys())
+    strip = page.templates.env.get_template("live.html").render(live=live(workshop.settings(), ledger))
+    assert re.findall(r"<bdi>(.*?)</bdi>: (.*?)\.</p>", strip) == [(row["path"], row["why"]) for row in rows[:2]]
+    page.evidence.close()
+    ledger.close()
 
 
 def test_a_taken_port_is_said_in_words(review: Review) -> None:

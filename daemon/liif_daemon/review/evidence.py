@@ -19,6 +19,9 @@ from liif_daemon.ledger import Job
 #: The engine computes, never this process.
 COMMAND = (sys.executable, "-m", "liif_engine", "explain")
 
+#: The largest scale that it explains; what compression destroyed is the same at every scale.
+MOST_SCALE = 16.0
+
 #: The child gives way to whatever the user does meanwhile.
 NICENESS = 10
 
@@ -60,19 +63,20 @@ class Evidence:
         """The report of a row; None if nobody has asked for it."""
         return self._reports.get((job.id, job.source_sha256))
 
-    def ask(self, job: Job, original: bytes) -> None:
+    def ask(self, job: Job, original: bytes, model: str = "") -> None:
         """Has a report made, unless it is there or under way.
 
         Args:
             job: the row.
             original: the file's bytes.
+            model: a name or a checkpoint's path; empty for the settings' own.
         """
         with self._lock:
             known = self.of(job)
             if self._ended or (known is not None and known.state != "failed"):
                 return
             self._say(job, Report("waits"))
-            self._one_by_one.submit(self._make, job, original)
+            self._one_by_one.submit(self._make, job, original, model)
 
     def close(self) -> None:
         """Ends the child, if there is one; nothing is made any more."""
@@ -82,21 +86,21 @@ class Evidence:
                 self._child.terminate()
         self._one_by_one.shutdown(cancel_futures=True)
 
-    def _make(self, job: Job, original: bytes) -> None:
+    def _make(self, job: Job, original: bytes, model: str) -> None:
         try:
             with tempfile.TemporaryDirectory(prefix="liif-review-") as folder:
                 # Under its own name, which the report tells; in the store it has none.
                 picture, out = Path(folder, "of", job.path.name), Path(folder, "report.html")
                 picture.parent.mkdir()
                 picture.write_bytes(original)
-                wrong = self._run(job, [str(picture), "--out", str(out), *self._options(job)])
+                wrong = self._run(job, [str(picture), "--out", str(out), *self._options(job, model)])
                 self._say(job, Report("failed", words=wrong) if wrong else Report("ready", page=out.read_bytes()))
         except OSError as error:
             self._say(job, Report("failed", words=error.strerror or str(error)))
 
-    def _options(self, job: Job) -> list[str]:
-        options = ["--progress", "json", "--scale", f"{max(1.0, job.out_width / max(1, job.width)):g}"]
-        options += ["--model", job.model] if job.model and job.state in {"done", "undone"} else []
+    def _options(self, job: Job, model: str) -> list[str]:
+        scale = min(max(1.0, job.out_width / max(1, job.width)), MOST_SCALE)
+        options = ["--progress", "json", "--scale", f"{scale:g}", *(["--model", model] if model else [])]
         return options + (["--config", str(self.config)] if self.config else [])
 
     def _run(self, job: Job, arguments: list[str]) -> str:

@@ -35,7 +35,7 @@ class Live:
         counts: rows in each view.
         newest: time of the last result, Unix time; 0 if there is none.
         errors: what hinders the daemon.
-        away: folders that are not there now.
+        away: folders in which nothing is done now, and why.
     """
 
     running: bool
@@ -45,7 +45,7 @@ class Live:
     counts: dict[str, int]
     newest: float
     errors: list[str]
-    away: list[str]
+    away: list[tuple[str, str]]
 
 
 def live(settings: Settings, ledger: ReviewLedger) -> Live:
@@ -62,7 +62,11 @@ def live(settings: Settings, ledger: ReviewLedger) -> Live:
         counts=ledger.counts_by_view(),
         newest=newest[0].changed if newest else 0,
         errors=[printable(said[key]) for key in ("config_error", "error", "store") if said.get(key)],
-        away=[printable(folder["path"]) for folder in said.get("folders", []) if folder.get("how") == "away"],
+        away=[
+            (printable(row["path"]), printable(row["why"]))
+            for row in said.get("folders", [])
+            if row["how"] in {"away", "silent"} and row["why"]
+        ],
     )
 
 

@@ -21,6 +21,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.templating import Jinja2Templates
 
+from liif_daemon.examine import model_of
 from liif_daemon.ledger import Job
 from liif_daemon.ledger.review import VIEWS, Filter, ReviewLedger
 from liif_daemon.review import rows
@@ -33,6 +34,7 @@ from liif_daemon.review.pictures import Pictures, Side
 from liif_daemon.settings import Settings
 from liif_daemon.store import Store
 from liif_engine.errors import LiifError, printable
+from liif_engine.model_names import makers, names_a_file
 
 HERE = Path(__file__).parent
 
@@ -245,10 +247,18 @@ class Pages:
     def _explain(self, number: int) -> Response:
         job = self._job(number)
         try:
-            self.evidence.ask(job, self.pictures.read(job, "before"))
+            self.evidence.ask(job, self.pictures.read(job, "before"), self._model_of(job))
         except LiifError as error:
             return PlainTextResponse(f"{error.message}\n", HTTPStatus.NOT_FOUND)
         return RedirectResponse(f"/picture/{job.id}/evidence", HTTPStatus.SEE_OTHER)
+
+    def _model_of(self, job: Job) -> str:
+        """What restored a picture, as `liif explain` takes it; empty if nothing did."""
+        if job.state not in {"done", "undone"}:
+            return ""
+        asked = model_of(self.settings.folder_of(job.path), self.settings)
+        # The ledger has a checkpoint's name alone, by which nobody finds it.
+        return asked if names_a_file(asked) and job.model in makers(asked) else job.model
 
     def _do(self, action: str, numbers: list[int], form: dict[str, str]) -> Response:
         jobs, asked = [self._job(number) for number in numbers], filter_of(form)
