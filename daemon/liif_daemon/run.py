@@ -40,6 +40,9 @@ PRUNE_SECONDS = 3600.0
 #: How many of them go before it is asked whether the daemon ends.
 PRUNE_AT_ONCE = 100
 
+#: Where `low_priority` brings the daemon, if it is not there already.
+LOW_NICE = 10
+
 #: States in which a run with `once` can end a job.
 ENDS = ("done", "skipped", "failed")
 
@@ -96,10 +99,10 @@ def run(
         ledger = Ledger(places.ledger_path(settings))
         engine = ServiceEngine(config=settings.path, arguments=("--log-json", "--verbose") if log_json else ())
         try:
+            if settings.daemon.low_priority:
+                step_back()  # before the question, for whose estimate the engine is started
             agree(settings, ledger, engine, ask, yes=yes)
             signals = Signals()  # not before: Ctrl+C is an answer too
-            if settings.daemon.low_priority:
-                step_back()
             started = time.time()
             daemon = Daemon(settings, ledger, engine, once=once, why_not_begin=why_not_begin)
             if settings.daemon.metrics is not None:
@@ -147,7 +150,7 @@ def write_log(settings: Settings, *, as_json: bool = False) -> None:
 def step_back() -> None:
     """Lowers this process's claim to CPU and disk, and that of the engine it starts; where the system lets it."""
     with suppress(OSError, AttributeError):
-        os.nice(10)
+        os.nice(max(0, LOW_NICE - os.nice(0)))
     number = {"x86_64": 251, "aarch64": 30}.get(platform.machine())
     if sys.platform.startswith("linux") and number is not None:
         who_process, best_effort, lowest = 1, 2, 7  # of <linux/ioprio.h>

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import logging
+import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from liif_daemon import remains
+from liif_daemon import remains, run
 from liif_daemon.dispatch import Daemon
 from liif_daemon.posts import Turn
 from liif_daemon.reload import read_anew
 from liif_daemon.settings import Settings
 from liif_daemon.work import recover_jobs
+
+from liif_engine.errors import UsageError
 
 from .workshop import Copying, Workshop, draw
 
@@ -30,6 +35,36 @@ def test_settings_whose_file_is_away_for_a_moment_are_kept(caplog: pytest.LogCap
     with caplog.at_level(logging.ERROR):
         assert read_anew(daemon, Settings) is None
     assert "/home/me/config.yaml" in said["config_error"]
+
+
+def test_the_claim_is_lowered_before_the_engine_is_asked_how_fast_it_is(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The question of a first run may start the engine, which is to have the daemon's priority."""
+    said: list[str] = []
+
+    def agree(*_: Any, **__: Any) -> None:
+        said.append("agree")
+        raise UsageError("not agreed to")
+
+    monkeypatch.setattr(run, "agree", agree)
+    monkeypatch.setattr(run, "step_back", lambda: said.append("step back"))
+    monkeypatch.setattr(run, "write_log", lambda *_, **__: None)
+    workshop.daemon_values["low_priority"] = True
+    with pytest.raises(UsageError):
+        run.run(workshop.settings(), workshop.settings, once=True, ask=None)
+    assert said == ["step back", "agree"]
+
+
+@pytest.mark.skipif(not hasattr(os, "nice"), reason="this system has no niceness")
+@pytest.mark.parametrize(("before", "after"), [(0, 10), (10, 10), (15, 15)])
+def test_a_claim_that_is_low_already_is_not_lowered_again(before: int, after: int) -> None:
+    """As under systemd, or `nice`."""
+    code = f"import os; os.nice({before} - os.nice(0)); from liif_daemon.run import step_back; step_back();"
+    if before < os.nice(0):
+        pytest.skip("these tests run at a lower priority already, and no process may raise its own")
+    done = subprocess.run([sys.executable, "-c", f"{code} print(os.nice(0))"], capture_output=True, check=True)
+    assert int(done.stdout) == after
 
 
 def test_what_was_left_claimed_is_put_in_order_once(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
