@@ -78,14 +78,15 @@ def explain(image) -> tuple[Path, str]:
     """
     if not any(layer.get_visible() for layer in image.get_layers()):
         raise Refusal("There is nothing to see in this image: add or show a layer with a picture")
-    file, folder = _unchanged_file(image), new_folder()
+    file, orientation = _unchanged_file(image)
+    folder = new_folder()
     try:
         name = _name_of(image)
         note = "" if file else _note_on(image)
         # Both before there is a progress bar of ours: whoever cancels GIMP's own then does not end this plug-in.
         picture = file or _export(image, folder / f"{name}.png")
         report = folder / f"{name}.evidence.html"
-        _explain(image, picture, report, note)
+        _explain(image, picture, report, note, _place_of(image, orientation))
         if not file:
             picture.unlink()
     except BaseException:
@@ -94,9 +95,9 @@ def explain(image) -> tuple[Path, str]:
     return report, note and f"The report is on the image as it is seen: {note}."
 
 
-def _explain(image, picture: Path, report: Path, note: str) -> None:
+def _explain(image, picture: Path, report: Path, note: str, place) -> None:
     """Runs the engine's command and shows how far it is; the note goes with each step."""
-    progress, place = Progress(TITLE, image), _place_of(image)
+    progress = Progress(TITLE, image)
 
     def beat(step: str, share: float) -> None:
         words = courier.WORDS.get(step) or step or "Looking for the evidence"
@@ -105,23 +106,37 @@ def _explain(image, picture: Path, report: Path, note: str) -> None:
     courier.in_thread(lambda say: child.explain(str(picture), str(report.parent), str(report), place, say), beat)
 
 
-def _unchanged_file(image) -> Path | None:
-    """The file that was opened, if what is seen is still what it holds, pixel by pixel."""
+def _unchanged_file(image) -> tuple[Path | None, int]:
+    """The file that was opened, if what is seen is still what it holds, pixel by pixel.
+
+    Returns:
+        Its path, and the orientation in EXIF's numbers that the engine will see it in and GIMP was told to leave alone.
+    """
     found = image.get_imported_file()
     path = Path((found.get_path() if found is not None else None) or "")
     # A selection already makes an image dirty for GIMP, so it is the pixels that are asked.
     if path.suffix.lower() not in SUFFIXES or not path.is_file():
-        return None
+        return None, 1
     again = Gimp.file_load(Gimp.RunMode.NONINTERACTIVE, found)
     if again is None:
-        return None
+        return None, 1
     try:
-        # As GIMP does with what people open.
-        again.policy_rotate(False)
+        # As GIMP does with what people open; whether it turns them, they may have been asked.
         again.policy_color_profile(False)
-        return path if _seen(again) == _seen(image) else None
+        seen, metadata = _seen(image), again.get_metadata()
+        if _seen(again) == seen:
+            return path, _orientation(metadata)
+        again.policy_rotate(False)
+        return (path if _seen(again) == seen else None), 1
     finally:
         again.delete()
+
+
+def _orientation(metadata) -> int:
+    """That of EXIF, 1 to 8."""
+    # The methods that would tell it come from another library, whose description for Python need not be installed.
+    found = metadata and re.search(r'"Exif\.Image\.Orientation">([1-8])<', metadata.serialize())
+    return int(found[1]) if found else 1
 
 
 def _seen(image) -> tuple:
@@ -154,10 +169,19 @@ def _export(image, path: Path) -> Path:
     return path
 
 
-def _place_of(image) -> tuple[int, int, int, int] | None:
-    """Where the selection is."""
+def _place_of(image, orientation: int) -> tuple[int, int, int, int] | None:
+    """Where the selection is in the picture as the engine sees it: upright."""
     _, some, left, top, right, bottom = Gimp.Selection.bounds(image)
-    return (left, top, right - left, bottom - top) if some else None
+    if not some:
+        return None
+    width, height = image.get_width(), image.get_height()
+    if orientation >= 5:
+        left, top, right, bottom, width, height = top, left, bottom, right, height, width
+    if orientation in {2, 3, 6, 7}:
+        left, right = width - right, width - left
+    if orientation in {3, 4, 7, 8}:
+        top, bottom = height - bottom, height - top
+    return left, top, right - left, bottom - top
 
 
 def _name_of(image) -> str:
@@ -188,7 +212,8 @@ def _cache() -> Path:
         return Path(os.environ.get("LOCALAPPDATA") or tempfile.gettempdir())
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    named = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return named if named.is_absolute() else Path.home() / ".cache"  # as its specification says
 
 
 def _open(report: Path) -> None:

@@ -6,9 +6,16 @@ import math
 from array import array
 
 from gi.repository import Babl, Gegl
+from order import Refusal
 
 #: Pixels read or written between two reports of progress; 2 million take GIMP about 0.02 s.
 STRIP_PIXELS = 2_000_000
+
+#: What is said of a layer in float that holds what no screen shows.
+ENDLESS = (
+    "A layer holds infinite values or ones that are no numbers, which the network cannot see: change them with "
+    "Colors > RGB Clip, or choose an integer in Image > Precision"
+)
 
 #: What 0..1 keeps of its contrast at least, whatever lies beyond. With a pixel of 100 among them, a photograph of JPEG
 #: quality 40 was restored to 31.83 dB so, to 11.88 dB in proportion to the whole range, and without the pixel to 32.12.
@@ -104,11 +111,16 @@ class Range:
 
     Attributes:
         low, high: the range of the colours, at least 0..1.
+
+    Raises:
+        Refusal: some are no numbers, or infinite.
     """
 
     def __init__(self, data, encoding, on_strip):
         self.encoding, self.low, self.high = encoding, 0.0, 1.0
         for values in _pieces(data, encoding):
+            if not math.isfinite(sum(values)):
+                raise Refusal(ENDLESS)
             for channel in self._colours():
                 colour = values[channel :: encoding.channels]
                 self.low, self.high = min(self.low, min(colour)), max(self.high, max(colour))

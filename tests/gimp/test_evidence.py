@@ -24,7 +24,7 @@ PNG = "89504e470d0a1a0a"
 
 
 #: Files that this GIMP has opened, as a person would; only these know where they came from.
-FILES = ("a photo", "turned", "replaced", "painted", "called clean", "faded", "layered", "cropped")
+FILES = ("a photo", "turned", "left as it lay", "replaced", "painted", "called clean", "faded", "layered", "cropped")
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def gimp(gimp_folder: Path) -> Iterator[RealGimp]:
     files = [home / f"{name}.jpg" for name in FILES]
     for file in files:
         exif = Image.Exif()
-        if file.stem == "turned":
+        if file.stem in {"turned", "left as it lay"}:
             exif[0x112] = 6
         Image.fromarray(pixels).save(file, quality=20, exif=exif)
     one = RealGimp(home, gimp_folder, ["gimp-console", "-n", "-i", *map(str, files)])
@@ -95,6 +95,19 @@ def test_the_selection_says_where_to_look(gimp: RealGimp, stand_in: Path) -> Non
     assert answer["status"] == "success"
     assert found["at"] == "10,20,30,16"
     assert found["file"].name == "a photo.jpg"
+
+
+def test_a_place_in_a_photo_that_gimp_did_not_turn_is_named_as_the_engine_sees_it(
+    gimp: RealGimp, stand_in: Path
+) -> None:
+    """As after "Keep Original" at the question whether to turn it."""
+    code = "image.rotate(Gimp.RotationType.DEGREES270); before = size(image)"
+    code += "; image.select_rectangle(Gimp.ChannelOps.REPLACE, 10, 20, 30, 16); assert before == [80, 64], before"
+    answer = explain(gimp, "left as it lay", code)
+    found = asked(stand_in)
+    assert answer["status"] == "success"
+    assert found["file"].name == "left as it lay.jpg"
+    assert found["at"] == "28,10,16,30"
 
 
 CHANGED = {

@@ -126,6 +126,23 @@ def test_highlights_and_colours_beyond_the_gamut_are_not_clipped(gimp: RealGimp)
     assert got.min() < 0
 
 
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan"])
+def test_values_that_are_no_numbers_are_refused_with_what_to_do(gimp: RealGimp, value: str) -> None:
+    code = f"""
+import array
+image = new_image(6, 5, precision="FLOAT_NON_LINEAR")
+values = array.array("f", [0.5] * 90)
+values[31] = float({value!r})
+layer = add_layer(image, data=values.tobytes(), format="R'G'B' float")
+answer = call(image)
+answer["same"] = pixels(layer, "R'G'B' float") == values.tobytes()
+"""
+    answer = gimp.do(code)
+    assert (answer["status"], answer["same"]) == ("execution-error", True)
+    assert "no numbers" in answer["error"]
+    assert "RGB Clip" in answer["error"]
+
+
 RANGE = """
 sys.path.insert(0, path("profile/plug-ins/liif_restore"))
 import array, types
