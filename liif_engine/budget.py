@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 
 from liif_engine import memory
-from liif_engine.errors import TooLargeError
+from liif_engine.errors import MemoryExhaustedError, TooLargeError
 from liif_engine.picture.tiles import Grid
 
 log = logging.getLogger(__name__)
@@ -25,6 +25,9 @@ ENCODER_COPIES = 5
 #: Bytes that the libraries' workspaces take, and a strip of the decoder, of which each thread has one: by measurement
 #: on CPU, where it is 25 MB at x1 in fp32 with the widest shipped decoder.
 LIBRARY_BYTES, STRIP_BYTES = 136 << 20, 32 << 20
+
+#: What to do where a result does not fit in what is free now.
+MAKE_ROOM = "Ask for a smaller scale, or close other programs."
 
 #: What making something of a result takes on top of it where nobody says more, as a share of it.
 FILE_COPIES = 1.5
@@ -87,15 +90,21 @@ class Budget:
             beside: bytes that something else takes.
 
         Raises:
-            TooLargeError: not even the smallest tile has room.
+            TooLargeError: not even the smallest tile has room within the limit.
+            MemoryExhaustedError: it has not now; when others need less, it may have.
         """
         needed, free = result + beside + self.tile_bytes(SMALLEST_CORE), self.available()
+        if self.limit is not None and needed > self.limit:
+            raise TooLargeError(shortage(width, height, needed, self.limit))
         if needed > free:
-            raise TooLargeError(
-                f"the result, {width}x{height}, needs {memory.readable(needed)} of memory"
-                f" and {memory.readable(free)} are free"
-            )
+            raise MemoryExhaustedError(shortage(width, height, needed, free), remedy=MAKE_ROOM)
         return free - result - beside
+
+
+def shortage(width: int, height: int, needed: int, free: int) -> str:
+    """That a result does not fit in memory, in words."""
+    needs = f"the result, {width}x{height}, needs {memory.readable(needed)} of memory"
+    return f"{needs} and {memory.readable(free)} are free"
 
 
 def enlargement_of(grid: Grid) -> float:

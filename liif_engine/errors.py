@@ -157,7 +157,7 @@ class DeviceError(LiifError):
 
 
 class MemoryExhaustedError(LiifError):
-    """The smallest tile does not fit in memory."""
+    """The smallest tile, or the result beside it, does not fit in the memory that is free now."""
 
     exit_code = ExitCode.MEMORY
     remedy = "Close other programs, or use --device cpu."

@@ -133,8 +133,9 @@ class Engine:
 
         Raises:
             UsageError: `pixels`, `scale` or `size` make no sense.
-            TooLargeError: the result does not fit in memory.
-            MemoryExhaustedError: memory ran out although the smallest tiles were tried.
+            TooLargeError: the result does not fit in the memory that may be taken.
+            MemoryExhaustedError: it does not fit in what is free, or memory ran out although the smallest tiles were
+                tried.
             NonFiniteError: the network gave infinities even in fp32.
         """
         source, layout = planes.as_channels(pixels, layout)
@@ -205,7 +206,7 @@ class Engine:
             beside: bytes that the caller needs at the same time; by default what `result_bytes` counts for a file.
 
         Raises:
-            TooLargeError: naming the size it would need.
+            TooLargeError, MemoryExhaustedError: naming the size it would need.
         """
         result = width * height * channels * (bits // 8)
         self._budget.room_beside(width, height, result, int(result * FILE_COPIES) if beside is None else beside)

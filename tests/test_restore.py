@@ -353,6 +353,18 @@ def test_a_result_that_cannot_fit_is_refused_before_any_work(monkeypatch: pytest
     assert not tried
 
 
+def test_a_result_that_does_not_fit_now_may_fit_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others may hold the memory, a second picture of the same daemon's among them: it is no fault of the picture."""
+    one, limited = engine(), Engine(tiny_network(), device="cpu", memory_bytes=1 << 30)
+    monkeypatch.setattr(budget.memory, "available_bytes", lambda: 1 << 20)
+    for each in (one, limited):
+        with pytest.raises(MemoryExhaustedError, match="1 MB are free") as caught:
+            each.check_memory(40, 30, 3)
+        assert "close other programs" in caught.value.remedy
+    with pytest.raises(TooLargeError):
+        limited.check_memory(40_000, 30_000, 3)
+
+
 def test_little_memory_means_smaller_tiles_and_equal_results(caplog: pytest.LogCaptureFixture) -> None:
     pixels = picture(300, 300, dtype="float32")
     network = tiny_network(channels=64, blocks=0, hidden=(4,))
@@ -377,11 +389,11 @@ LIMITED = """
 import resource, sys
 import numpy as np
 from liif_engine import Engine
-from liif_engine.errors import TooLargeError
+from liif_engine.errors import MemoryExhaustedError
 resource.setrlimit(resource.RLIMIT_AS, (12 << 30, 12 << 30))
 try:
     Engine("published", device="cpu").restore(np.zeros((100, 100, 3), np.uint8), scale=1000)
-except TooLargeError as error:
+except MemoryExhaustedError as error:
     print("refused:", error)
 """
 

@@ -228,7 +228,8 @@ def scan(
         list[Path] | None, typer.Argument(help="Folders (default: config.yaml's).", metavar="FOLDER")
     ] = None,
     again: Annotated[
-        bool, typer.Option("--again", help="Also redo, from the originals, what has another size or is by another model.")
+        bool,
+        typer.Option("--again", help="Also redo, from the originals, what has another size or is by another model."),
     ] = False,
     dry_run: DryRun = False,
     config: Config = None,

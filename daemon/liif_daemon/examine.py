@@ -26,6 +26,7 @@ class Verdict:
             (nothing to do).
         reason: in words.
         in_its_place: whether it is a result that lies where the daemon put it, which is no news.
+        cause: the kind of error, for the figures, where it failed.
         sha256: of the file.
         glance: what `stat` said before the content was read.
         width, height: in pixels, where a job was found.
@@ -38,6 +39,7 @@ class Verdict:
     width: int = 0
     height: int = 0
     in_its_place: bool = False
+    cause: str = ""
 
 
 def examine(path: Path, folder: FolderSettings, settings: Settings, ledger: Ledger) -> Verdict:
@@ -86,7 +88,7 @@ def examine(path: Path, folder: FolderSettings, settings: Settings, ledger: Ledg
             width, height = target.size_of_result(probe.width, probe.height)
             image_file.check_result(probe, format=probe.format, width=width, height=height)
     except LiifError as error:
-        return verdict("failed", _without_path(error))
+        return replace(verdict("failed", _without_path(error)), cause=type(error).__name__)
     return verdict("job", "", probe)
 
 

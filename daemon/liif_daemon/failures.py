@@ -18,6 +18,9 @@ log = logging.getLogger(__name__)
 _PASSING = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN}
 _PASSING |= {errno.ENOENT, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE, errno.EBUSY, errno.EINTR, errno.ENODEV}
 
+#: What the figures call the end of a daemon amid its work.
+DEATH = "Death"
+
 _WORDS = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
@@ -51,7 +54,7 @@ def after_interruption(job: Job, bench: Bench) -> None:
         reason = died_of(job.deaths, "while it was at work on it")
         log.warning("%s: failed: %s", job.path, reason)
         bench.ledger.finish(job, "failed", reason)
-        bench.tally.failed("Death")
+        bench.tally.failed(DEATH)
         return
     seconds = settings.retry_seconds * 4 ** (job.deaths - 2) if job.deaths > 1 else 0
     bench.ledger.wait(job, "interrupted", seconds, counts=False)

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from liif_daemon.examine import Verdict, examine, record
-from liif_daemon.failures import died_of
+from liif_daemon.failures import DEATH, died_of
 from liif_daemon.figures import Tally
 from liif_daemon.ledger import Glance, Ledger
 from liif_daemon.looking import Looking
@@ -95,7 +95,7 @@ class Looker:
         if record(path, folder, settings, self.ledger, verdict):
             return True
         if verdict.kind == "failed":
-            self.tally.failed("InputError")
+            self.tally.failed(verdict.cause)
             log.warning("%s: failed: %s", path, verdict.reason)
             return False
         level = logging.DEBUG if verdict.in_its_place else logging.INFO
@@ -108,5 +108,5 @@ class Looker:
         if path in self._deadly:
             glance, deaths = self._deadly[path]
             if glance == Glance.of(path) and deaths >= settings.daemon.max_attempts:
-                return Verdict("failed", died_of(deaths, "while it looked at it"), hash_of(path), glance)
+                return Verdict("failed", died_of(deaths, "while it looked at it"), hash_of(path), glance, cause=DEATH)
         return examine(path, folder, settings, self.ledger)

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from liif_engine import log as logs
 from liif_engine import memory
 from liif_engine.auto import choose
-from liif_engine.budget import FILE_COPIES
-from liif_engine.errors import BusyError, Cancelled, LiifError, TooLargeError, WorkerError
+from liif_engine.budget import FILE_COPIES, MAKE_ROOM, shortage
+from liif_engine.errors import BusyError, Cancelled, LiifError, MemoryExhaustedError, WorkerError
 from liif_engine.file import Clock
 from liif_engine.model_names import AUTO, like, plain
 from liif_engine.picture import planes, tiles
@@ -92,10 +92,7 @@ class Share(threading.Thread):
         result, free = width * height * channels * (bits // 8), memory.available_bytes()
         needed = result + (int(result * FILE_COPIES) if beside is None else beside)
         if needed > free:
-            raise TooLargeError(
-                f"the result, {width}x{height}, needs {memory.readable(needed)} of memory"
-                f" and {memory.readable(free)} are free"
-            )
+            raise MemoryExhaustedError(shortage(width, height, needed, free), remedy=MAKE_ROOM)
 
     def for_picture(self, pixels: Pixels, file: Path | None = None) -> Share:
         """As `Engine.for_picture`; this object then stands for the chosen engine."""

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from liif_daemon.engine import EngineError, Order
 from liif_daemon.figures import Figures
+from PIL import Image
 
 from liif_engine.figures import text_of
 from tests.service.test_figures import assert_told, at, free_port, read
@@ -26,6 +27,7 @@ __all__ = ["checkpoint"]  # a fixture
 def test_the_figures_of_the_daemon(workshop: Workshop) -> None:
     sizes = [len(draw(workshop.folder / f"{name}.jpg", seed)) for seed, name in enumerate("abc")]
     (workshop.folder / "broken.jpg").write_bytes(b"\xff\xd8\xff but no more")
+    Image.new("F", (20, 16)).save(workshop.folder / "float.tif")
     left = [EngineError("the process that did the work crashed", "again", "WorkerError")]
 
     def fail_once(_: Order) -> None:
@@ -39,7 +41,8 @@ def test_the_figures_of_the_daemon(workshop: Workshop) -> None:
     assert_told(found)
     assert at(found, "daemon_jobs", state="done") == 3
     assert at(found, "daemon_retries_total", reason="WorkerError") == 1
-    assert sum(value for (name, _), value in found.items() if name == "liif_daemon_failures_total") == 1
+    failures = {dict(labels)["reason"]: value for (name, labels), value in found.items() if "daemon_failures" in name}
+    assert failures == {"TruncatedError": 1, "UnsupportedError": 1}
     assert at(found, "daemon_source_pixels_total") == 3 * 320
     assert at(found, "daemon_result_pixels_total") == 3 * 1280
     assert at(found, "daemon_originals") == 3
