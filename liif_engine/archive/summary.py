@@ -22,6 +22,7 @@ class Summary:
         restored: files that were restored now.
         kept: files whose result was there already, complete and verified.
         failures: (path below the folder, error).
+        planned: (path below the folder, width, height) of what a dry run would restore, if that is wanted here.
         others: files whose names are no pictures', and links.
         results: files that say of themselves that they are results of ours.
         left_out: folders that earlier runs wrote results into, below the source.
@@ -35,6 +36,7 @@ class Summary:
     restored: int = 0
     kept: int = 0
     failures: list[tuple[Path, LiifError]] = field(default_factory=list)
+    planned: list[tuple[Path, int, int]] = field(default_factory=list)
     others: int = 0
     results: int = 0
     left_out: list[Path] = field(default_factory=list)
@@ -63,6 +65,9 @@ class Summary:
             "seconds_by_stage": {key: round(value, 3) for key, value in self.stages.items()},
             "begun_again": self.begun_again,
             "notes": dict(self.notes),
+            "planned": [
+                {"source": str(path), "out_width": width, "out_height": height} for path, width, height in self.planned
+            ],
             "failures": [
                 {"source": str(path), "kind": type(error).__name__, "error": error.message, "remedy": error.remedy}
                 for path, error in self.failures

@@ -36,7 +36,10 @@ def restore_folder(
     with _watch(order, as_json=as_json, verbose=verbose, dry=dry_run) as archive:
         if dry_run:
             for relative, planned in archive.plans():
-                print(f"{printable(relative)}  {planned.width}x{planned.height} (dry run)")
+                if as_json:
+                    archive.summary.planned.append((relative, planned.width, planned.height))
+                else:
+                    print(f"{printable(relative)}  {planned.width}x{planned.height} (dry run)")
         else:
             archive.run(crew, settings)
     return combined_exit_code([error for _, error in archive.summary.failures])

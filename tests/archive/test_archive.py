@@ -345,6 +345,11 @@ def test_the_command(source: Path, tmp_path: Path, tiny: Path) -> None:
     assert "notes.txt: left alone: its name is not that of a picture" in said
     assert "link.jpg: left alone: a symbolic link, and those are not followed" in said
     assert "again.jpg: left alone: its metadata says that it is a result of liif-restore" in said
+    planned = json.loads(liif("old", "--out", "dry", *options, "--dry-run", "--json", folder=tmp_path).stdout)[
+        "planned"
+    ]
+    assert {"source": "a.jpg", "out_width": 40, "out_height": 32} in planned
+    assert len(planned) == dry.stdout.count("(dry run)")
     assert not (tmp_path / "dry").exists()
 
 
