@@ -19,6 +19,12 @@ from liif_engine.errors import InputError, LiifError, OutputError
 from liif_engine.picture.atomic import flush_folder
 
 
+class ChangedSince(OutputError):  # noqa: N818 - somebody may have had good reason
+    """The result was worked on; `force` brings the original back all the same."""
+
+    remedy = "Use --force: the file as it is now goes into the store, then the original returns."
+
+
 def undoable(path: Path, ledger: Ledger, *, since: float = 0) -> list[Job]:
     """The jobs whose originals `undo` would bring back.
 
@@ -47,6 +53,7 @@ def undo(job: Job, ledger: Ledger, store: Store, *, force: bool = False) -> None
         force: also if the file was changed since it was restored; the changed file goes into the store first.
 
     Raises:
+        ChangedSince: refused for want of `force`; nothing was changed.
         LiifError: refused; nothing was changed.
         OSError: the system refuses; the file is as it was.
     """
@@ -63,8 +70,7 @@ def undo(job: Job, ledger: Ledger, store: Store, *, force: bool = False) -> None
         raise InputError("its original is not in the store", path=path, remedy=remedy)
     if here is not None and here != job.result_sha256:
         if not force:
-            remedy = "Use --force: the file as it is now goes into the store, then the original returns."
-            raise OutputError("was changed since it was restored", path=path, remedy=remedy)
+            raise ChangedSince("was changed since it was restored", path=path)
         ledger.originals.promise(here, store.keep(path, here), store.folder, math.inf)
     workplace = workplace_for(path)
     ledger.set_workplace(job, workplace)

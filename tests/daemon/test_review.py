@@ -245,8 +245,9 @@ def test_undo_of_a_changed_file_is_refused_and_then_meant(review: Review) -> Non
     assert review.ask("POST", "/do/undo", form)[0] == 303
     assert path.read_bytes() == edited
     page = review.ask("GET", f"/picture/{job.id}")[2]
-    assert b"was changed since it was restored" in page
-    assert b"Undo all the same" in page
+    assert b"was changed since it was restored. \xe2\x80\x9cUndo all the same\xe2\x80\x9d is on" in page
+    assert b"--force" not in page
+    assert b">Undo all the same</button>" in page
     assert review.ask("POST", "/do/undo", {**form, "force": "yes"})[0] == 303
     assert sha(path) == job.source_sha256
     assert review.workshop.store.holds(sha(edited))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from liif_daemon.ledger import Job
 from liif_daemon.ledger.review import ReviewLedger
 from liif_daemon.store import Store
-from liif_daemon.undo import undo, undoable
+from liif_daemon.undo import ChangedSince, undo, undoable
 from liif_engine.errors import LiifError, UsageError, printable
 
 
@@ -55,6 +55,9 @@ class Actions:
         try:
             with self._lock:
                 self.said.append(Said(actions[name]()))
+        except ChangedSince as error:
+            self.said.append(Said(f"{error}. “Undo all the same” is on the picture's own page.", bad=True))
+            return False
         except LiifError as error:
             self.said.append(Said(error.explain(), bad=True))
             return False
