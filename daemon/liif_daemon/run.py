@@ -153,8 +153,10 @@ def step_back() -> None:
         os.nice(max(0, LOW_NICE - os.nice(0)))
     number = {"x86_64": 251, "aarch64": 30}.get(platform.machine())
     if sys.platform.startswith("linux") and number is not None:
-        who_process, best_effort, lowest = 1, 2, 7  # of <linux/ioprio.h>
-        ctypes.CDLL(None, use_errno=True).syscall(number, who_process, 0, best_effort << 13 | lowest)
+        who_process, best_effort, idle, lowest = 1, 2, 3, 7  # of <linux/ioprio.h>
+        call = ctypes.CDLL(None, use_errno=True).syscall
+        if call(number + 1, who_process, 0) >> 13 != idle:  # the next call tells what this one sets
+            call(number, who_process, 0, best_effort << 13 | lowest)
 
 
 def _loop(daemon: Daemon, load: Callable[[], Settings], signals: Signals) -> None:

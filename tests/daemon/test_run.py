@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -65,6 +66,15 @@ def test_a_claim_that_is_low_already_is_not_lowered_again(before: int, after: in
         pytest.skip("these tests run at a lower priority already, and no process may raise its own")
     done = subprocess.run([sys.executable, "-c", f"{code} print(os.nice(0))"], capture_output=True, check=True)
     assert int(done.stdout) == after
+
+
+@pytest.mark.skipif(shutil.which("ionice") is None, reason="install ionice (util-linux) to run this")
+@pytest.mark.parametrize(("before", "after"), [(["-c2", "-n0"], "best-effort: prio 7"), (["-c3"], "idle")])
+def test_a_claim_to_the_disk_is_lowered_and_never_raised(before: list[str], after: str) -> None:
+    code = "import os, subprocess; from liif_daemon.run import step_back; step_back();"
+    code += "subprocess.run(['ionice', '-p', str(os.getpid())], check=True)"
+    done = subprocess.run(["ionice", *before, sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == after
 
 
 def test_what_was_left_claimed_is_put_in_order_once(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
