@@ -22,7 +22,7 @@ from liif_engine.file import restore_file
 from liif_engine.network import checkpoint
 from liif_engine.picture.tiles import Grid, Rect, tile
 from liif_engine.target import Target
-from liif_engine.workers import FileWork, HereWorkers, PixelWork, Segment, WorkerSettings, start
+from liif_engine.workers import FileWork, HereWorkers, PixelWork, Segment, WorkerSettings, spread, start
 from liif_engine.workers.pixel_work import DTYPES
 from liif_engine.workers.tiling import Tiles
 
@@ -66,6 +66,32 @@ def test_a_tile_for_whose_result_there_is_no_room_leaves_no_shared_memory(monkey
         Tiles(SimpleNamespace(), grid, work, lambda _: None).run()  # type: ignore[arg-type]
     with pytest.raises(FileNotFoundError):
         Segment.attach(made[0].name, 1)
+
+
+def test_a_file_system_that_hangs_does_not_hold_up_whoever_submits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The service submits in the loop in which it answers everybody."""
+    answers, told, given = threading.Event(), list[str](), list[FileWork]()
+
+    def hang(*_: object, **__: object) -> None:
+        told.append("asked")
+        answers.wait(30)
+        told.append("answered")
+
+    class TwoWorkers:
+        def size(self) -> int:
+            return 2
+
+        def submit(self, work: FileWork, **_: object) -> None:
+            given.append(work)
+
+    monkeypatch.setattr(spread, "plan", hang)
+    monkeypatch.setattr(spread, "LOOK_SECONDS", 0.05)
+    work = FileWork("old.jpg", "new.jpg", Target(scale=2))
+    try:
+        spread.Spread(lambda _: TwoWorkers()).submit(work)  # type: ignore[arg-type, return-value]
+        assert (told, given) == (["asked"], [work]), "one worker, which can be ended, gets it whole"
+    finally:
+        answers.set()
 
 
 def whole(model: str) -> Engine:
