@@ -17,14 +17,15 @@ from PIL import Image
 
 from liif_engine import Engine
 from liif_engine.crew import Crew, parse
-from liif_engine.errors import Cancelled, MemoryExhaustedError, UsageError, WorkerError
+from liif_engine.errors import Cancelled, MemoryExhaustedError, TooLargeError, UsageError, WorkerError
 from liif_engine.file import restore_file
 from liif_engine.network import checkpoint
 from liif_engine.picture.tiles import Grid, Rect, tile
 from liif_engine.target import Target
-from liif_engine.workers import FileWork, HereWorkers, PixelWork, Segment, WorkerSettings, spread, start
+from liif_engine.workers import FileWork, HereWorkers, PixelWork, Segment, WorkerSettings, share, spread, start
 from liif_engine.workers.pixel_work import DTYPES
 from liif_engine.workers.tiling import Tiles
+from liif_engine.workers.work import Ticket
 
 from .conftest import picture, tiny_network
 
@@ -92,6 +93,16 @@ def test_a_file_system_that_hangs_does_not_hold_up_whoever_submits(monkeypatch: 
         assert (told, given) == (["asked"], [work]), "one worker, which can be ended, gets it whole"
     finally:
         answers.set()
+
+
+def test_a_result_beyond_the_memory_that_was_set_is_refused_as_by_one_worker() -> None:
+    settings = WorkerSettings(memory_bytes=1_000_000)
+    held = SimpleNamespace(pool=SimpleNamespace(settings=settings))
+    work = FileWork("old.jpg", "new.jpg", Target(scale=2))
+    one = share.Share(held, work, Ticket(work, None, urgent=False))  # type: ignore[arg-type]
+    one.check_memory(300, 400, 3)
+    with pytest.raises(TooLargeError, match="1 MB are free"):
+        one.check_memory(600, 400, 3)
 
 
 def whole(model: str) -> Engine:

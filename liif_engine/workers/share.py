@@ -89,7 +89,8 @@ class Share(threading.Thread):
 
     def check_memory(self, width: int, height: int, channels: int, bits: int = 8, *, beside: int | None = None) -> None:
         """As `Engine.check_memory`; the tiles are the workers' own concern."""
-        result, free = width * height * channels * (bits // 8), memory.available_bytes()
+        result, limit = width * height * channels * (bits // 8), self.spread.pool.settings.memory_bytes
+        free = memory.available_bytes() if limit is None else min(memory.available_bytes(), limit)
         needed = result + (int(result * FILE_COPIES) if beside is None else beside)
         if needed > free:
             raise TooLargeError(
