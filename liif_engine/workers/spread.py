@@ -15,6 +15,7 @@ from typing import Any
 from liif_engine.errors import BusyError
 from liif_engine.picture.image_file import Limits
 from liif_engine.plan import plan
+from liif_engine.workers.file_work import LEAVE_SECONDS
 from liif_engine.workers.pool import Pool
 from liif_engine.workers.share import Share
 from liif_engine.workers.work import FileWork, OnProgress, PixelWork, Ticket, Work
@@ -85,7 +86,7 @@ class Spread:
             share.stop(share.ticket)
         self.pool.close()
         for share in shares:
-            share.join()
+            share.join(LEAVE_SECONDS)
 
     def over(self, share: Share) -> None:
         """A picture is done, or has failed."""
