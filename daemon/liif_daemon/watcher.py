@@ -30,7 +30,7 @@ from watchdog.events import (
     FileSystemEventHandler,
 )
 from watchdog.observers import Observer
-from watchdog.observers.polling import PollingObserver
+from watchdog.observers.polling import PollingObserverVFS
 
 from liif_daemon import asking, mounts, presence
 from liif_daemon.asking import PATIENCE_SECONDS, Question, ask
@@ -237,7 +237,8 @@ class Watcher:
         else:
             log.info("%s: looked at every %g s, since %s", folder.path, self.poll_seconds, watch.why)
         try:
-            observer = PollingObserver(timeout=self.poll_seconds)
+            # Its own way, `stat`, would follow symbolic links: out of the folder, or round and round in it.
+            observer = PollingObserverVFS(stat=os.lstat, listdir=os.scandir, polling_interval=self.poll_seconds)
             watch.observer = self._observe(watch, observer, [*_EVENTS, FileModifiedEvent])
             watch.how = "polling"
         except OSError as error:
@@ -246,10 +247,12 @@ class Watcher:
     def _observe(self, watch: _Watch, observer: Any, events: list[type[FileSystemEvent]]) -> Any:
         folder = watch.folder
         handler = _Handler(folder, self.on_hint)
+        # Without a slash at its end, of a folder that is a symbolic link the link would be watched.
+        place = os.path.join(folder.path, "")  # noqa: PTH118 - a Path has no such slash
         with _one_at_a_time():
             before, others = _inotify_watches(), _watchdogs()
             try:
-                observer.schedule(handler, str(folder.path), recursive=folder.recursive, event_filter=events)
+                observer.schedule(handler, place, recursive=folder.recursive, event_filter=events)
                 observer.start()
                 if folder.recursive and events is _EVENTS and not _all_watched(folder.path, before):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

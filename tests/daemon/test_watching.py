@@ -129,16 +129,44 @@ def test_names(tmp_path: Path, name: str, looked_at: bool) -> None:
     assert (path in list(names.pictures(folder, tmp_path))) == looked_at
 
 
-def test_links_are_not_followed_out_of_the_folder(workshop: Workshop) -> None:
+@pytest.mark.parametrize("polling", [False, True])
+def test_links_are_not_followed_out_of_the_folder(workshop: Workshop, polling: bool) -> None:
     outside = draw(workshop.base / "outside" / "a.jpg", 1)
     (workshop.folder / "way").symlink_to(workshop.base / "outside")
     (workshop.folder / "b.jpg").symlink_to(workshop.base / "outside" / "a.jpg")
-    with workshop.running():
-        draw(workshop.folder / "c.jpg", 2)
+    workshop.daemon_values["poll_seconds"] = 0.1
+    with workshop.running(polling=polling) as daemon:
+        wait_until(lambda: daemon.watcher.present() and not daemon._scans)
+        (workshop.folder / "another way").symlink_to(workshop.base / "outside")
         draw(workshop.base / "outside" / "d.jpg", 3)
+        draw(workshop.folder / "c.jpg", 2)
         wait_until(lambda: workshop.counts() == {"done": 1})
-    assert workshop.once() == {"done": 1}
+        draw(workshop.folder / "e.jpg", 4)  # a look later
+        wait_until(lambda: workshop.counts().get("done") == 2)
+    assert workshop.once() == {"done": 2}
     assert (workshop.base / "outside" / "a.jpg").read_bytes() == outside
+
+
+def test_links_that_go_round_and_round_hold_up_no_polling(workshop: Workshop) -> None:
+    for name in ("one", "two"):
+        (workshop.folder / name).symlink_to(workshop.folder)
+    workshop.daemon_values["poll_seconds"] = 0.1
+    with workshop.running(polling=True) as daemon:
+        assert daemon.watcher.status()[0]["how"] == "polling"
+        draw(workshop.folder / "a.jpg", 1)
+        wait_until(lambda: workshop.counts() == {"done": 1})
+
+
+@pytest.mark.parametrize("polling", [False, True])
+def test_a_folder_that_is_a_link_is_watched_like_any_other(workshop: Workshop, polling: bool) -> None:
+    link = workshop.base / "link"
+    link.symlink_to(workshop.folder)
+    workshop.daemon_values["poll_seconds"] = 0.1
+    with workshop.running(path=link, polling=polling) as daemon:
+        wait_until(lambda: daemon.watcher.present() and not daemon._scans)
+        draw(workshop.folder / "a.jpg", 1)
+        draw(workshop.folder / "deep" / "b.jpg", 2)
+        wait_until(lambda: workshop.counts() == {"done": 2})
 
 
 def test_a_folder_that_is_moved_in_is_looked_at_whole(workshop: Workshop) -> None:
