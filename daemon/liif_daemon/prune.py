@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from liif_daemon import places
 from liif_daemon.ledger import Ledger
@@ -76,7 +77,7 @@ def _prune(
         # A time in the future is of a clock that was wrong, when the ledger had none of its own.
         if not over or row["stored"] > now or _is_needed(ledger, row["sha256"]):
             continue
-        with _in_words(store):
+        with _in_words(store.folder):
             _be_alone(store)
             if not let_go(row):
                 continue
@@ -95,7 +96,8 @@ def _let_go(original: sqlite3.Row, ledger: Ledger, store: Store) -> bool:
 @contextmanager
 def _alone(ledger: Ledger) -> Iterator[None]:
     """One at a time: a removal that a store has held up comes to its end some day, and must not meet a newer copy."""
-    with places.held(ledger.path.with_name("prune.lock")) as is_ours:
+    lock = ledger.path.with_name("prune.lock")
+    with _in_words(lock), places.held(lock) as is_ours:
         if not is_ours:
             message = "another process is letting originals go, or waits for a store that does not answer"
             raise LiifError(message, path=ledger.path.parent, remedy="Try again when it has ended.")
@@ -105,7 +107,7 @@ def _alone(ledger: Ledger) -> Iterator[None]:
 def _go_on(ledger: Ledger, store: Store) -> None:
     """Ends what somebody had begun who was killed."""
     for sha256 in ledger.originals.leaving():
-        with _in_words(store):
+        with _in_words(store.folder):
             _be_alone(store)
             _remove(sha256, ledger, store)
 
@@ -120,11 +122,11 @@ def _remove(sha256: str, ledger: Ledger, store: Store) -> None:
 
 
 @contextmanager
-def _in_words(store: Store) -> Iterator[None]:
+def _in_words(place: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OutputError(f"no original can be let go there ({error.strerror})", path=store.folder) from error
+        raise OutputError(f"no original can be let go there ({error.strerror})", path=place) from error
 
 
 def _be_alone(store: Store) -> None:
