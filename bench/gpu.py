@@ -305,7 +305,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder for results.json and table.md")
     parser.add_argument("--rehearse", action="store_true", help="tiny sizes on the CPU; no figure means anything")
-    parser.add_argument("--only", nargs="*", help=f"parts: {', '.join(part.__name__ for part in PARTS)}")
+    names = [part.__name__ for part in PARTS]
+    parser.add_argument("--only", nargs="+", choices=names, metavar="PART", help=f"of {', '.join(names)}")
     arguments = parser.parse_args()
     if not arguments.rehearse and not torch.cuda.is_available():
         parser.error("torch finds no GPU here; --rehearse tries the script without one")

@@ -18,6 +18,19 @@ Settings = TypeVar("Settings", bound=BaseModel)
 Place = tuple[str | int, ...]
 
 
+class _Loader(yaml.SafeLoader):
+    """PyYAML's, whose own errors are all of one kind: of a date such as 2026-13-45 it tells in Python's words."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """A node as a plain value."""
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, LookupError, AttributeError) as error:
+            kind, given = node.tag.rpartition(":")[2], str(node.value)[:40]
+            message = f"{given!r} is no {kind} that can be read; text needs quotes"
+            raise yaml.constructor.ConstructorError(None, None, message, node.start_mark) from error
+
+
 class ConfigFile:
     """One file, read once. What is asked of it notes the mistakes it meets; `refuse_mistakes` names them all.
 
@@ -89,7 +102,7 @@ class ConfigFile:
         node = _child(self.root, name)
         if node is None:
             return None
-        loader = yaml.SafeLoader("")
+        loader = _Loader("")
         try:
             return loader.construct_document(node)
         except yaml.MarkedYAMLError as error:

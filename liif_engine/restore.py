@@ -156,7 +156,7 @@ class Engine:
         progress = Progress(len(groups) * sum(map(self._work, work)), on_progress)
         for group in groups:
             self._restore_group(Canvas(source[..., group]), canvas, group, grid, work, progress)
-        return result.reshape(out_height, out_width, *pixels.shape[2:])
+        return result.reshape(out_height, out_width, *pixels.shape[2:]).astype(pixels.dtype, copy=False)
 
     @property
     def halo(self) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Column
 from rich.text import Text
 
@@ -61,6 +61,7 @@ class Batch:
         self.several = pictures > 1
         self.all = self.bars.add_task("all", total=megapixels, visible=self.several)
         self.pictures, self.finished, self.done = pictures, 0, 0.0
+        self.at_work: dict[TaskID, float] = {}
 
     def __enter__(self) -> Batch:
         self.bars.start()
@@ -75,16 +76,23 @@ class Batch:
         bar = self.bars.add_task(_shortened(printable(name), min(32, console.width // 3)), total=megapixels)
 
         def report(share: float) -> None:
-            self.bars.update(bar, completed=share * megapixels)
-            self.bars.update(self.all, completed=self.done + share * megapixels)
+            self.at_work[bar] = share * megapixels
+            self.bars.update(bar, completed=self.at_work[bar])
+            self.bars.update(self.all, completed=self._completed())
 
         try:
             yield report
         finally:
             self.done += megapixels
             self.finished += 1
-            self.bars.update(self.all, completed=self.done, description=f"all ({self.finished} of {self.pictures})")
+            self.at_work.pop(bar, None)
+            words = f"all ({self.finished} of {self.pictures})"
+            self.bars.update(self.all, completed=self._completed(), description=words)
             self.bars.remove_task(bar)
+
+    def _completed(self) -> float:
+        """Megapixels of all pictures; workers may be at several."""
+        return self.done + sum(list(self.at_work.values()))  # a copy, since each worker has a thread
 
     def say(self, line: str) -> None:
         """A lasting line above the bars, on stdout, where a script may read it."""

@@ -101,11 +101,19 @@ print(by_default, kept, faults())
     assert again > kept
 
 
-def test_what_a_program_has_loaded_is_no_work_for_pythons_collector() -> None:
-    code = """
+@pytest.mark.parametrize(
+    "load",
+    [
+        "from liif_engine.commands.options import make_engine, settings_from;"
+        " engine = make_engine(settings_from(None))",
+        "from liif_engine.workers import inside, WorkerSettings;"
+        " engine = inside.Engines(WorkerSettings(), 'cpu').get('fast', 'auto')",
+    ],
+)
+def test_what_a_program_has_loaded_is_no_work_for_pythons_collector(load: str) -> None:
+    code = f"""
 import gc
-from liif_engine.commands.options import make_engine, settings_from
-engine = make_engine(settings_from(None))
+{load}
 print(gc.get_freeze_count(), len(gc.get_objects()))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

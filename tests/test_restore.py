@@ -99,6 +99,22 @@ def test_layouts_and_dtypes_are_kept(dtype: str, channels: int | None) -> None:
     assert not np.array_equal(result, engine(tiny_network(1)).restore(pixels, scale=2)), "the network is used"
 
 
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+@pytest.mark.parametrize("channels", [1, 4])
+def test_bytes_in_another_order_are_the_same_numbers(dtype: str, channels: int) -> None:
+    engine, pixels = Engine(tiny_network(), device="cpu"), picture(9, 7, channels, dtype=dtype)
+    swapped = pixels.astype(pixels.dtype.newbyteorder("S"))
+    result = engine.restore(swapped, scale=2)
+    assert result.dtype == swapped.dtype
+    assert np.array_equal(result, engine.restore(pixels, scale=2))
+
+
+def test_not_a_number_is_refused_in_any_order_of_bytes() -> None:
+    pixels = np.full((5, 5, 3), np.nan, np.dtype("f4").newbyteorder("S"))
+    with pytest.raises(UsageError, match="not-a-numbers"):
+        Engine(tiny_network(), device="cpu").restore(pixels, scale=2)
+
+
 def test_integers_are_the_rounded_real_numbers() -> None:
     pixels = picture(9, 8)
     exact = engine().restore(pixels.astype(np.float32) / 255, scale=2.37)

@@ -53,6 +53,17 @@ def test_bars_fit_into_one_line_each(monkeypatch: pytest.MonkeyPatch, width: int
     assert one.startswith("a lo")
 
 
+def test_several_pictures_at_work_count_together() -> None:
+    batch = terminal.Batch(4.0, 3)
+    with batch.picture("one.jpg", 1.0) as one, batch.picture("two.jpg", 2.0) as two:
+        one(0.5)
+        two(0.5)
+        assert batch.bars.tasks[batch.all].completed == 1.5
+        one(0.75)
+        assert batch.bars.tasks[batch.all].completed == 1.75
+    assert batch.bars.tasks[batch.all].completed == 3
+
+
 def test_names_at_the_bars_are_printable_and_short(monkeypatch: pytest.MonkeyPatch) -> None:
     shown = io.StringIO()
     monkeypatch.setattr(terminal, "console", Console(file=shown, force_terminal=True, width=120, emoji=False))

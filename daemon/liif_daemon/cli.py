@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -15,11 +13,13 @@ import typer
 
 import liif_engine
 from liif_daemon import gimp
+from liif_daemon.commands.options import Config, DryRun, Files, Json, opened, settings_from, when
+from liif_daemon.commands.prune import prune
+from liif_daemon.commands.undo import retry, undo
 from liif_engine import entry
-from liif_engine.errors import ConfigError, ExitCode, LiifError, OutputError, UsageError, combined_exit_code, printable
+from liif_engine.errors import ExitCode, UsageError, printable
 
 if TYPE_CHECKING:
-    from liif_daemon.ledger.review import ReviewLedger
     from liif_daemon.settings import Settings
 
 app = typer.Typer(
@@ -33,11 +33,6 @@ app = typer.Typer(
 service = typer.Typer(help="The systemd user unit.", no_args_is_help=True)
 app.add_typer(service, name="service")
 app.add_typer(gimp.app, name="gimp")
-
-Config = Annotated[Path | None, typer.Option(help="A config.yaml (default: ~/.config/liif-restore's).")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else there.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
-Files = Annotated[list[Path], typer.Argument(help="Files.", metavar="FILE", show_default=False)]
 
 
 def main() -> NoReturn:
@@ -88,11 +83,11 @@ def run(
     }
     options |= {"keep_originals": keep_originals, "recursive": recursive, "scales": scale or None}
     given = {key: value for key, value in options.items() if value is not None}
-    if not folders and set(given) - {"recursive"}:
+    if not folders and (set(given) - {"recursive"} or not recursive):
         raise UsageError("options of folders need a FOLDER", remedy="Name one, or write them into config.yaml.")
 
     def load() -> Settings:
-        settings = _settings(config)
+        settings = settings_from(config)
         return settings.with_folders(asked.folders(folders, given)) if folders else settings
 
     def ask(question: str) -> bool:
@@ -116,7 +111,7 @@ def status(
 
     from liif_daemon.status import gather, render
 
-    with _ledger(config, forgiving=True) as (settings, ledger):
+    with opened(config, forgiving=True) as (settings, ledger):
         if as_json:
             print(json.dumps(gather(settings, ledger), indent=2))
             return
@@ -138,88 +133,15 @@ def why(files: Files, config: Config = None) -> None:
     from liif_daemon.store import Store
     from liif_daemon.why import why as reasons
 
-    with _ledger(config) as (settings, ledger):
+    with opened(config) as (settings, ledger):
         for file in files:
             path = asked.as_watched(asked.absolute(file), settings, ledger)
             said = reasons(path, settings, ledger, Store(settings.daemon.originals_folder, ledger.originals.owner()))
             print(f"{printable(file)}\n" + "\n".join(f"  {line}" for line in said or ["Nothing is known of it."]))
 
 
-@app.command()
-def undo(
-    files: Annotated[list[Path] | None, typer.Argument(help="Files or folders.", metavar="FILE")] = None,
-    since: Annotated[
-        str | None, typer.Option(help="What was restored since: `2 hours`, `3 days`, or a date like 2026-01-31.")
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Also files changed since; these are stored first.")] = False,
-    dry_run: DryRun = False,
-    config: Config = None,
-) -> int:
-    """Brings originals back; they stay until `retry`."""
-    from liif_daemon import asked
-    from liif_daemon.store import Store
-    from liif_daemon.undo import undo as undo_one
-    from liif_daemon.undo import undoable
-
-    if not files and since is None:
-        raise UsageError("say what to undo", remedy="Name files or folders, or give --since.")
-    failures: list[LiifError] = []
-    with _ledger(config) as (settings, ledger):
-        after = 0.0 if since is None else asked.moment(since)
-        store = Store(settings.daemon.originals_folder, ledger.originals.owner())
-        for path in [asked.as_watched(asked.absolute(file), settings, ledger) for file in files or []] or [
-            Path(os.sep)
-        ]:
-            try:
-                jobs = undoable(path, ledger, since=after)
-            except OSError as error:
-                failures.append(OutputError(f"cannot be read ({error.strerror})", path=path))
-                entry.show(failures[-1])
-                continue
-            if not jobs and files:
-                failures.append(
-                    UsageError("there is nothing of ours to undo", path=path, remedy="Try `liif-daemon why`.")
-                )
-                entry.show(failures[-1])
-            elif not jobs:
-                print(f"nothing was restored since {since}")
-            for job in jobs:
-                try:
-                    if not dry_run:
-                        undo_one(job, ledger, store, force=force)
-                    print(f"{printable(job.path)}{' (dry run)' if dry_run else ': the original is back'}")
-                except LiifError as error:
-                    failures.append(error.at(job.path))
-                    entry.show(error)
-                except OSError as error:
-                    failures.append(OutputError(error.strerror or str(error), path=job.path))
-                    entry.show(failures[-1])
-    return combined_exit_code(failures)
-
-
-@app.command()
-def retry(
-    files: Annotated[list[Path] | None, typer.Argument(help="Files or folders.", metavar="FILE")] = None,
-    failed: Annotated[bool, typer.Option("--failed", help="Everything that failed.")] = False,
-    config: Config = None,
-) -> int:
-    """Queues again what failed, was left alone or was undone."""
-    from liif_daemon import asked
-
-    if not files and not failed:
-        raise UsageError("say what to try again", remedy="Name files or folders, or give --failed.")
-    with _ledger(config) as (settings, ledger):
-        jobs = ledger.jobs(state="failed") if failed else []
-        failures: list[LiifError] = []
-        for path in [asked.as_watched(asked.absolute(file), settings, ledger) for file in files or []]:
-            found = ledger.below(path) if path.is_dir() else ledger.jobs(path=path)
-            if not found:
-                failures.append(UsageError("nothing is known of it", path=path, remedy="Try `liif-daemon why`."))
-                entry.show(failures[-1])
-            jobs += found
-        count = ledger.retry(jobs)
-        print(f"{count} queued{_when(settings) if count else ''}")
-    return combined_exit_code(failures)
+app.command()(undo)
+app.command()(retry)
 
 
 @app.command()
@@ -238,7 +160,7 @@ def scan(
     from liif_daemon import asked
     from liif_daemon.scan import scan as scan_all
 
-    with _ledger(config) as (settings, ledger):
+    with opened(config) as (settings, ledger):
         if not folders and not settings.folders:
             raise UsageError("there is no folder to look at", remedy="Name one: `liif-daemon scan FOLDER --dry-run`.")
         if folders:
@@ -248,36 +170,10 @@ def scan(
         counts = scan_all(settings, ledger, again=again, dry_run=dry_run, say=lambda line: print(printable(line)))
         queued = bool(counts.get("to be restored")) and not dry_run
         said = ", ".join(f"{count} {kind}" for kind, count in counts.items()) or "no pictures there"
-        print(said + (_when(settings) if queued else ""))
+        print(said + (when(settings) if queued else ""))
 
 
-@app.command()
-def prune(
-    older_than: Annotated[str | None, typer.Option(help="Also originals kept for longer than, like `90 days`.")] = None,
-    reviewed: Annotated[
-        bool, typer.Option("--reviewed", help="Also those whose results you kept on the review page.")
-    ] = False,
-    dry_run: DryRun = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Agree that originals go before their time is over.")] = False,
-    config: Config = None,
-) -> None:
-    """Lets go of originals whose time is over."""
-    from liif_daemon import asked
-    from liif_daemon.prune import prune as prune_all
-    from liif_daemon.status import as_bytes
-    from liif_daemon.store import Store
-    from liif_engine.words import counted
-
-    with _ledger(config) as (settings, ledger):
-        days = None if older_than is None else (time.time() - asked.moment(older_than)) / 86400
-        also = ledger.reviewed_originals() if reviewed else frozenset[str]()
-        store = Store(settings.daemon.originals_folder, ledger.originals.owner())
-        if days is not None and not (dry_run or yes):
-            whole = prune_all(ledger, store, older_than_days=days, also=also, dry_run=True)
-            over = prune_all(ledger, store, also=also, dry_run=True)
-            _agree_to_lose(whole.count - over.count, as_bytes(whole.size - over.size))
-        gone = prune_all(ledger, store, older_than_days=days, also=also, dry_run=dry_run)
-    print(f"{counted(gone.count, 'original')}, {as_bytes(gone.size)}{' (dry run)' if dry_run else ''}")
+app.command()(prune)
 
 
 @app.command()
@@ -289,7 +185,7 @@ def review(
     """Shows what was restored, before and after, in a browser on this machine; undo and keep there."""
     from liif_daemon.review.serve import serve
 
-    with _ledger(config, forgiving=True) as (settings, ledger):
+    with opened(config, forgiving=True) as (settings, ledger):
         serve(settings, ledger, port=port, browser=browser)
 
 
@@ -302,7 +198,7 @@ def check(config: Config = None) -> int:
     from liif_daemon.engine import ServiceEngine
 
     console, worst = Console(highlight=False, emoji=False), ExitCode.OK
-    settings = _settings(config)
+    settings = settings_from(config)
     for finding in check_all(settings, ServiceEngine(config=settings.path)):
         style = {"ok": "green", "warning": "yellow", "error": "red"}[finding.level]
         console.print(f"{finding.level:8}{finding.words}", style=style, markup=False, soft_wrap=True)
@@ -326,54 +222,3 @@ def service_uninstall() -> None:
     from liif_daemon import unit
 
     print("\n".join(unit.uninstall()))
-
-
-def _when(settings: Settings) -> str:
-    """When the queue is worked off, if not now."""
-    from liif_daemon import places
-
-    return "" if places.is_running(settings) else "; the daemon is not running: `liif-daemon run` does it"
-
-
-def _agree_to_lose(count: int, size: str) -> None:
-    """Asks before originals go that were promised to be kept for longer.
-
-    Raises:
-        UsageError: nobody agreed.
-    """
-    if not count:
-        return
-    from liif_engine.words import counted
-
-    said = f"{counted(count, 'original')}, {size}, would go before their time is over, and no undo brings them back"
-    if not sys.stdin.isatty():
-        raise UsageError(said, remedy="If that is meant, run it again with --yes; --dry-run only counts them.")
-    if not typer.confirm(f"{said}. Delete them?", err=True):
-        raise UsageError("not agreed to; nothing was deleted")
-
-
-@contextmanager
-def _ledger(config: Path | None, *, forgiving: bool = False) -> Iterator[tuple[Settings, ReviewLedger]]:
-    """The settings and the open ledger; `forgiving` finds the ledger even if a folder's settings are wrong now."""
-    from liif_daemon import places
-    from liif_daemon.ledger.review import ReviewLedger
-    from liif_daemon.settings import load_daemon
-
-    try:
-        settings = _settings(config)
-    except ConfigError as error:
-        if not forgiving:
-            raise
-        settings = load_daemon(config)  # where the whole file is wrong, this says so
-        entry.show(error)
-    ledger = ReviewLedger(places.ledger_path(settings))
-    try:
-        yield settings, ledger
-    finally:
-        ledger.close()
-
-
-def _settings(config: Path | None) -> Settings:
-    from liif_daemon import settings
-
-    return settings.load(config)

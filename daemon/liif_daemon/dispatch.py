@@ -6,19 +6,19 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 from liif_daemon import outdated, places, remains
 from liif_daemon.asking import PATIENCE_SECONDS
+from liif_daemon.at_work import AtWork
 from liif_daemon.bench import Bench
 from liif_daemon.engine import Engine, Stopped
 from liif_daemon.figures import Tally
-from liif_daemon.ledger import Glance, Job, Ledger
+from liif_daemon.find import Scans
+from liif_daemon.ledger import Job, Ledger
 from liif_daemon.look import Looker
 from liif_daemon.looking import Looking
-from liif_daemon.names import pictures
 from liif_daemon.posts import Posts, Turn
 from liif_daemon.progress import Progress
 from liif_daemon.settings import FolderSettings, Settings
@@ -51,6 +51,7 @@ class Daemon:
 
     Attributes:
         silent: folders that do not answer, or in which something does not; nothing is begun there.
+        before: with `once`, what was over at the start: job and time, for the clock may go back.
     """
 
     def __init__(
@@ -70,13 +71,13 @@ class Daemon:
         self.settling = Settling()
         self.tally = Tally()
         self.silent: frozenset[Path] = frozenset()
+        self.before = ledger.overview.ended() if once else {}
         self.stopping = threading.Event()
         looking = Looking(places.looking_path(settings))
         self.looker = Looker(ledger, looking, self.tally, self.stopping, once=once)
         self._wake = threading.Event()
-        self._scans: dict[Path, FolderSettings] = {}
-        self._at_work: dict[int, Job] = {}
-        self._recovering: set[int] = set()
+        self.scans = Scans(ledger, self.looker, self.stopping, self._hint, self._on_workplace)
+        self.at_work = AtWork(ledger)
         self._tried: set[int] = set()
         self._has_begun, self._in_order = False, threading.Event()
         self._looking = True
@@ -102,7 +103,7 @@ class Daemon:
         self.progress.write(
             folders=self.folders(),
             settling=len(self.settling),
-            scanning=[str(path) for path in list(self._scans)],
+            scanning=[str(path) for path in self.scans.due(())],
         )
         if self.posts.faults or self.stopping.is_set():
             return False
@@ -129,8 +130,7 @@ class Daemon:
         self.watcher.stop()
         self.posts.leave(FAREWELL_SECONDS)
         self.looker.looking.over()
-        with self._lock, suppress(LiifError):
-            self.ledger.absolve(self._at_work)
+        self.at_work.absolve()
         self.progress.remove()
         if self.posts.faults:
             raise self.posts.faults[0]
@@ -141,13 +141,16 @@ class Daemon:
         with self._lock:
             self.settings = settings
             self._in_order.clear()
+        # A folder that is not watched any more is not touched again; what waits in the others, their scans find.
+        self.scans.clear()
+        self.settling = Settling()
         self._new_watcher()
         self.watcher.start(PATIENCE_SECONDS)
 
     def scan(self) -> None:
         """Asks for a look at every file of every folder."""
         for folder in self.watcher.present():
-            self._ask_for_scan(folder)
+            self.scans.ask(folder)
 
     def recover(self, turn: Turn) -> None:
         """Ends what was claimed by a run that was killed; a folder that is away keeps its jobs until it returns."""
@@ -155,20 +158,9 @@ class Daemon:
         for folder, path, sha256 in pictures:
             if folder in self.silent or self.stopping.is_set() or turn.is_over:
                 continue
-            with self._lock:  # what another thread puts in order may be claimed again the next moment
-                left = [
-                    job
-                    for job in self.ledger.jobs(path=path, sha256=sha256, state="claimed")
-                    if job.id not in self._at_work and job.id not in self._recovering
-                ]
-                self._recovering |= {job.id for job in left}
-            try:
-                with turn.touching(folder, path):
-                    if left and remains.recover(left, self._bench()):
-                        self._hint(path, self.settings.folder_of(path))
-            finally:
-                with self._lock:
-                    self._recovering -= {job.id for job in left}
+            with self.at_work.left(path, sha256) as left, turn.touching(folder, path):
+                if left and remains.recover(left, self._bench()):
+                    self._hint(path, self.settings.folder_of(path))
 
     def _on_workplace(self, workplace: Path) -> None:
         try:
@@ -183,13 +175,9 @@ class Daemon:
             self.ledger,
             daemon.poll_seconds,
             self._hint,
-            self._ask_for_scan,
+            self.scans.ask,
             lambda folder: self._why_not_begin(folder, self.settings, self.ledger),
         )
-
-    def _ask_for_scan(self, folder: FolderSettings) -> None:
-        with self._lock:
-            self._scans[folder.path] = folder.model_copy()  # another one than that which may be at work
 
     def _hint(self, path: Path, folder: FolderSettings | None, closed: bool = False) -> None:
         if folder is not None:
@@ -200,23 +188,26 @@ class Daemon:
 
     def _look_for_ever(self, turn: Turn) -> None:
         """Scans and looks at what has settled."""
-        last_scan = time.monotonic()
+        last_scan, failed = time.monotonic(), False
         while not self.stopping.is_set() and not turn.is_over:
             if time.monotonic() - last_scan > self.settings.daemon.scan_seconds:
                 self.scan()
-            if self._scans_now() or not self._in_order.is_set():
-                last_scan = time.monotonic()
-                try:
+            looked: list[bool] = []
+            try:
+                if self.scans.due(self.silent) or not self._in_order.is_set():
+                    last_scan = time.monotonic()
                     self._put_in_order(turn)
-                    self._scan_all(turn)
-                except LiifError as error:
-                    self._wait_for_ledger(error)
-                else:
+                    self.scans.make(turn, self.silent)
+                self._looking |= bool(self._settling_now())
+                looked = [self._look_at_settled(folder, turn) for folder in self._settling_now() if not turn.is_over]
+                if failed:
                     self.progress.write(error=None)
-            self._looking |= bool(self._settling_now())
-            looked = [self._look_at_settled(folder, turn) for folder in self._settling_now() if not turn.is_over]
+                    failed = False
+            except LiifError as error:
+                failed = True
+                self._wait_for_ledger(error)
             if not turn.is_over:
-                self._looking = bool(any(looked) or self._scans_now() or self._settling_now())
+                self._looking = bool(any(looked) or self.scans.due(self.silent) or self._settling_now())
             self.stopping.wait(TICK_SECONDS)
 
     def _put_in_order(self, turn: Turn) -> None:
@@ -235,49 +226,29 @@ class Daemon:
                 self._has_begun = True
                 self._in_order.set()
 
-    def _scans_now(self) -> dict[Path, FolderSettings]:
-        with self._lock:
-            return {path: folder for path, folder in self._scans.items() if path not in self.silent}
-
     def _settling_now(self) -> list[Path | None]:
         return [folder for folder in self.settling.folders() if folder not in self.silent]
 
-    def _scan_all(self, turn: Turn) -> None:
-        for path, folder in self._scans_now().items():
-            with turn.touching(path):
-                self._scan(folder, turn)
-            if turn.is_over:
-                return
-            with self._lock:
-                if self._scans.get(path) is folder:  # otherwise it was asked for again meanwhile
-                    del self._scans[path]
-
-    def _scan(self, folder: FolderSettings, turn: Turn) -> None:
-        def is_stopped(place: Path) -> bool:
-            turn.goes_on(folder.path, place)
-            return turn.is_over or self.stopping.is_set()
-
-        for found in pictures(folder, folder.path, is_stopped, self.looker.miss, self._on_workplace):
-            turn.goes_on(folder.path, found)
-            try:
-                if not self.ledger.looks.knows(found, Glance.of(found), folder.rules):
-                    self._hint(found, folder)
-            except FileNotFoundError:
-                continue
-            except OSError as error:
-                self.looker.miss(found, error)
-
     def _look_at_settled(self, folder: Path | None, turn: Turn) -> bool:
-        """Looks at the files of a folder that have settled; whether there were any."""
+        """Looks at the files of a folder that have settled; whether there were any.
+
+        Raises:
+            OutputError: the ledger cannot be read or written; what was not looked at waits for that.
+        """
         assert folder is not None  # `_hint` names it
         with turn.touching(folder):
             paths = self.settling.settled(folder, partial(turn.goes_on, folder))
-            for path in paths:
+            for number, path in enumerate(paths):
                 if self.stopping.is_set():
                     break
                 turn.goes_on(folder, path)
-                if self.looker.look(path, self.settings):
-                    self._wake.set()
+                try:
+                    if self.looker.look(path, self.settings):
+                        self._wake.set()
+                except LiifError:
+                    for left in paths[number:]:
+                        self._hint(left, self.settings.folder_of(left))
+                    raise
         return bool(paths)
 
     def _wait_for_ledger(self, error: LiifError) -> None:
@@ -305,12 +276,7 @@ class Daemon:
     def _work(self, turn: Turn) -> bool:
         """Does one picture; False if there is none to do."""
         folders = [folder.path for folder in self._workable()]
-        with self._lock:
-            others = [job for job in self._at_work.values() if job.folder not in self.silent]
-            if any(job.is_suspect for job in others):  # nothing is done beside it
-                return False
-            jobs = self.ledger.claim(folders, alone=not others)
-            self._at_work |= {job.id: job for job in jobs}
+        jobs = self.at_work.claim(folders, self.silent)
         if not jobs:
             return False
         try:
@@ -318,11 +284,9 @@ class Daemon:
                 if restore_picture(jobs, self._bench(), partial(self._on_progress, turn)):
                     self._hint(jobs[0].path, self.settings.folder_of(jobs[0].path))
         finally:
-            with self._lock:
-                for job in jobs:
-                    del self._at_work[job.id]
-                if self.once:
-                    self._tried |= {job.id for job in jobs}
+            if self.once:
+                self._tried |= {job.id for job in jobs}
+            self.at_work.over(jobs)
             self.progress.over(jobs)
         return True
 
@@ -341,11 +305,11 @@ class Daemon:
 
     def _is_done(self) -> bool:
         """Whether all that is there was looked at and done, or waits for something that is not the picture's fault."""
-        if self._looking or self._scans_now() or self._settling_now() or self.watcher.is_beginning():
+        # In the order in which a file goes through them: what leaves one of them meanwhile is met in the next.
+        if self.watcher.is_beginning() or self.scans.due(self.silent) or self._settling_now() or self._looking:
             return False
         ours = {folder.path for folder in self._workable()}
-        with self._lock:
-            if any(job.folder not in self.silent for job in self._at_work.values()):
-                return False
-            waiting = [job for job in self.ledger.jobs(state="queued") if job.folder in ours]
-            return all(job.id in self._tried and job.reason and not job.attempts for job in waiting)
+        waiting = self.at_work.queued(self.silent)
+        if waiting is None:
+            return False
+        return all(job.id in self._tried and job.reason and not job.attempts for job in waiting if job.folder in ours)

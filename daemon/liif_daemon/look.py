@@ -60,7 +60,11 @@ class Looker:
             self._deadly[path] = glance, self.ledger.looks.died_of(path, glance)
 
     def look(self, path: Path, settings: Settings) -> bool:
-        """Looks at a file, unless that was done; whether there is something to do."""
+        """Looks at a file, unless that was done; whether there is something to do.
+
+        Raises:
+            OutputError: the ledger cannot be read or written; with `once`, the file is missed.
+        """
         folder = settings.folder_of(path)
         if folder is None or why_not(path, folder) is not None:  # other settings than those it was hinted at under
             return False
@@ -73,9 +77,11 @@ class Looker:
         except OSError as error:
             self.miss(path, error)
         except LiifError as error:
-            log.error("%s", error.explain())
             self.missed[path] = error.explain()
-            self.stopping.wait(1)  # [s]; it may be the ledger, and so be said of each file
+            if error.path == self.ledger.path and not self.once:
+                raise
+            log.error("%s", error.explain())
+            self.stopping.wait(1)  # [s]; it will be said of each file
         except Exception as error:
             log.exception("%s: unexpected; looked at again at the next scan. Please report this.", path)
             self.missed[path] = f"unexpected {type(error).__name__}: {error}. Please report this."

@@ -65,13 +65,13 @@ def _kind_of_device(device: int, _: int) -> str:
 def _mounts() -> list[tuple[str, str, str]]:
     """(major:minor, mount point, type) of each mount; empty outside Linux."""
     try:
-        lines = Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape").splitlines()
+        lines = Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape").split("\n")
     except OSError:
         return []
     rows = []
-    for line in lines:
+    for line in filter(None, lines):  # names may hold what Python takes for the end of a line or for a space
         left, _, right = line.partition(" - ")
-        fields = left.split()
+        fields = left.split(" ")
         point = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), fields[4])
-        rows.append((fields[2], point, right.split()[0]))
+        rows.append((fields[2], point, right.split(" ")[0]))
     return rows

@@ -130,6 +130,13 @@ def is_running(settings: Settings) -> bool:
         return True
 
 
+@contextmanager
+def held(path: Path) -> Iterator[bool]:
+    """Holds a file's lock, if it is free; whether it is. Who ends, however that may be, gives it back."""
+    with path.open("ab") as file:
+        yield fcntl is None or _locked(file, fcntl.LOCK_EX)
+
+
 def _locked(file: IO[Any], kind: int, tries: int = 1) -> bool:
     """Takes a file's lock, if it is free."""
     for left in reversed(range(tries)):

@@ -5,8 +5,12 @@ from __future__ import annotations
 import logging
 import math
 import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
+from liif_daemon import places
 from liif_daemon.ledger import Ledger
 from liif_daemon.store import Store
 from liif_engine.errors import LiifError, OutputError
@@ -45,9 +49,24 @@ def prune(
         at_most: how many go.
 
     Raises:
-        LiifError: other ledgers keep originals in the same store; nothing is let go.
+        LiifError: other ledgers keep originals in the same store, or another process lets some go; nothing is let go.
         OutputError: the system refuses to remove one.
     """
+    if dry_run:
+        return _prune(ledger, store, older_than_days, also, at_most, lambda _: True)
+    with _alone(ledger):
+        _go_on(ledger, store)
+        return _prune(ledger, store, older_than_days, also, at_most, lambda row: _let_go(row, ledger, store))
+
+
+def _prune(
+    ledger: Ledger,
+    store: Store,
+    older_than_days: float | None,
+    also: frozenset[str],
+    at_most: float,
+    let_go: Callable[[sqlite3.Row], bool],
+) -> Pruned:
     now, count, size = ledger.clock.now(), 0, 0
     for row in ledger.originals.all():
         if count >= at_most:
@@ -58,23 +77,56 @@ def prune(
         # A time in the future is of a clock that was wrong, when the ledger had none of its own.
         if not over or row["stored"] > now or _is_needed(ledger, row["sha256"]):
             continue
-        try:
+        with _in_words(store.folder):
             _be_alone(store)
-            if not (dry_run or _let_go(row, ledger, store)):
+            if not let_go(row):
                 continue
-        except OSError as error:
-            raise OutputError(f"no original can be let go there ({error.strerror})", path=store.folder) from error
         count, size = count + 1, size + row["size"]
     return Pruned(count, size)
 
 
 def _let_go(original: sqlite3.Row, ledger: Ledger, store: Store) -> bool:
-    """Ledger and store in one step: who promises it anew meanwhile finds it in both, or in neither and copies it."""
-    with ledger.together():
-        if not ledger.originals.let_go(original):
-            return False
-        store.remove(original["sha256"])
-        return True
+    """First the ledger, then the store, which may not answer for long: nobody else's change waits for that."""
+    if not ledger.originals.let_go(original):
+        return False
+    _remove(original["sha256"], ledger, store)
+    return True
+
+
+@contextmanager
+def _alone(ledger: Ledger) -> Iterator[None]:
+    """One at a time: a removal that a store has held up comes to its end some day, and must not meet a newer copy."""
+    lock = ledger.path.with_name("prune.lock")
+    with _in_words(lock), places.held(lock) as is_ours:
+        if not is_ours:
+            message = "another process is letting originals go, or waits for a store that does not answer"
+            raise LiifError(message, path=ledger.path.parent, remedy="Try again when it has ended.")
+        yield
+
+
+def _go_on(ledger: Ledger, store: Store) -> None:
+    """Ends what somebody had begun who was killed."""
+    for sha256 in ledger.originals.leaving():
+        with _in_words(store.folder):
+            _be_alone(store)
+            _remove(sha256, ledger, store)
+
+
+def _remove(sha256: str, ledger: Ledger, store: Store) -> None:
+    try:
+        store.remove(sha256)
+    except OSError:
+        ledger.originals.has_left(sha256, is_gone=False)
+        raise
+    ledger.originals.has_left(sha256, is_gone=True)
+
+
+@contextmanager
+def _in_words(place: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"no original can be let go there ({error.strerror})", path=place) from error
 
 
 def _be_alone(store: Store) -> None:

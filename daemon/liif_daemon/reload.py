@@ -11,7 +11,7 @@ from liif_daemon.asking import Question
 from liif_daemon.dispatch import Daemon
 from liif_daemon.first_run import agree
 from liif_daemon.settings import Settings
-from liif_engine.errors import ConfigError, LiifError, UsageError
+from liif_engine.errors import ConfigError, LiifError, UsageError, fault
 
 log = logging.getLogger(__name__)
 
@@ -28,29 +28,26 @@ class Reload:
         self.daemon, self.load = daemon, load
         self._written = _written(daemon.settings.path)
         self._found: Settings | None = None
+        self._asked = False
         self._read = Question(self._look)
 
-    def tick(self, *, asked: bool) -> bool:
+    def tick(self, *, asked: bool) -> None:
         """Called by the main loop.
 
         Args:
-            asked: read them even if the file has not changed.
-
-        Returns:
-            Whether it began to read them.
+            asked: read them even if the file has not changed; if they are just being read, once more.
         """
+        self._asked |= asked
         if self._read.is_open:
-            return False
+            return
         found, self._found = self._found, None
         if found is not None and found != self.daemon.settings:
             self.daemon.reload(found)
             log.info("the new settings are used")
         now = _written(self.daemon.settings.path)
-        if not asked and now == self._written:
-            return False
-        self._written = now
-        self._read.put()
-        return True
+        if self._asked or now != self._written:
+            self._asked, self._written = False, now
+            self._read.put()
 
     def _look(self) -> None:
         self._found = read_anew(self.daemon, self.load)
@@ -67,19 +64,25 @@ def read_anew(daemon: Daemon, load: Callable[[], Settings]) -> Settings | None:
         if settings.daemon != daemon.settings.daemon:
             raise UsageError("the daemon: section has changed", remedy="Restart the daemon to use it.")
         agree(settings, daemon.ledger)
-    except (LiifError, OSError) as fault:
-        error = (
-            fault if isinstance(fault, LiifError) else ConfigError(fault.strerror or str(fault), path=fault.filename)
-        )
-        log.error("the new settings are not used: %s", error.explain())
-        daemon.progress.write(config_error=f"The new settings are not used: {error.explain()}")
-        return None
-    daemon.progress.write(config_error=None)
-    return settings
+    except LiifError as caught:
+        error = caught
+    except OSError as caught:
+        error = ConfigError(caught.strerror or str(caught), path=caught.filename)
+    except Exception as caught:
+        log.exception("the new settings cannot be read")
+        error = fault(caught)
+    else:
+        daemon.progress.write(config_error=None)
+        return settings
+    log.error("the new settings are not used: %s", error.explain())
+    daemon.progress.write(config_error=f"The new settings are not used: {error.explain()}")
+    return None
 
 
-def _written(path: Path | None) -> int:
+def _written(path: Path | None) -> tuple[int, int, int] | None:
+    """What tells one state of a file from the next: its time alone may be that of a copy, or count whole seconds."""
     try:
-        return 0 if path is None else path.stat().st_mtime_ns
+        found = None if path is None else path.stat()
     except OSError:
-        return 0
+        return None
+    return found and (found.st_mtime_ns, found.st_size, found.st_ino)

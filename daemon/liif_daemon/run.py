@@ -46,6 +46,9 @@ LOW_NICE = 10
 #: States in which a run with `once` can end a job.
 ENDS = ("done", "skipped", "failed")
 
+#: What is waited for where the ledger has no reason.
+_WAITS = {"queued": "for its originals' store", "claimed": "it was at work at the end; the next run puts it in order"}
+
 _LOG_BYTES, _LOGS = 5_000_000, 3
 
 
@@ -103,7 +106,6 @@ def run(
                 step_back()  # before the question, for whose estimate the engine is started
             agree(settings, ledger, engine, ask, yes=yes)
             signals = Signals()  # not before: Ctrl+C is an answer too
-            started = time.time()
             daemon = Daemon(settings, ledger, engine, once=once, why_not_begin=why_not_begin)
             if settings.daemon.metrics is not None:
                 shown = Figures(ledger, daemon.tally, settings.daemon.originals_folder)
@@ -118,7 +120,7 @@ def run(
             finally:
                 unit.notify(STOPPING="1")
                 daemon.stop()
-            return _summary(daemon, started) if once else ExitCode.OK
+            return _summary(daemon) if once else ExitCode.OK
         finally:
             ledger.close()
 
@@ -163,8 +165,9 @@ def _loop(daemon: Daemon, load: Callable[[], Settings], signals: Signals) -> Non
     reload, pruning, pruned = Reload(daemon, load), Question(lambda: _let_all_go(daemon)), -PRUNE_SECONDS
     while not signals.ends and daemon.tick():
         unit.notify(WATCHDOG="1")
-        if reload.tick(asked=signals.reloads):
+        if asked := signals.reloads:
             signals.reloads = False
+        reload.tick(asked=asked)
         if time.monotonic() - pruned > PRUNE_SECONDS and pruning.put():
             pruned = time.monotonic()
         _pause(daemon, signals)
@@ -197,34 +200,37 @@ def _pause(daemon: Daemon, signals: Signals) -> None:
         time.sleep(0.05)
 
 
-def _summary(daemon: Daemon, started: float) -> ExitCode:
+def _summary(daemon: Daemon) -> ExitCode:
     """Says what a run with `once` did."""
+    before = daemon.before
     ours = {folder.path for folder in daemon.settings.folders}
     jobs = {state: [job for job in daemon.ledger.jobs(state=state) if job.folder in ours] for state in STATES}
-    done, skipped, failed = ([job for job in jobs[key] if job.changed >= started] for key in ENDS)
-    before = [job for job in jobs["failed"] if job.changed < started and _is_meant(job, daemon)]
+    done, skipped, failed = ([job for job in jobs[key] if before.get(job.id) != job.changed] for key in ENDS)
+    former = [job for job in jobs["failed"] if before.get(job.id) == job.changed and _is_meant(job, daemon)]
+    queued = [*jobs["queued"], *jobs["claimed"]]
     missed = {row["path"]: row["why"] for row in daemon.folders() if row["how"] in {"away", "silent"}}
     missed |= {str(path): why for path, why in daemon.looker.missed.items()}
     # What failed before is asked for again only by its own name.
-    named = [job for job in before if _is_named(job, daemon)]
-    said = [("", failed), ("waits: ", jobs["queued"]), ("failed before: ", named)]
+    named = [job for job in former if _is_named(job, daemon)]
+    said = [("", failed), ("waits: ", queued), ("failed before: ", named)]
     for prefix, some in said:
         for file in by_file(some):
-            show_error(LiifError(prefix + (reasons(file) or "for its originals' store"), path=file[0].path))
+            why = reasons(file) or _WAITS[file[0].state]
+            show_error(LiifError(prefix + why, path=file[0].path))
     if why := daemon.store_watch.why_away():
         show_error(LiifError(why))
     for path, why in missed.items():
         show_error(LiifError(why, path=path))
     over = {job.path for job in (*done, *failed)}
     skipped = [job for job in skipped if job.path not in over and _is_meant(job, daemon)]
-    left, lost, waiting = (len(by_file(some)) for some in (skipped, failed, jobs["queued"]))
+    left, lost, waiting = (len(by_file(some)) for some in (skipped, failed, queued))
     left += len(daemon.looker.left)
     words = f"{len(done)} restored, {left} left as they are, {lost} failed, {waiting} waiting"
     words += f", {len(missed)} not to be read" if missed else ""
-    words += f", {len(by_file(before))} that failed before (`liif-daemon retry` tries again)" if before else ""
-    quiet = not any((done, left, failed, jobs["queued"], missed, before))
+    words += f", {len(by_file(former))} that failed before (`liif-daemon retry` tries again)" if former else ""
+    quiet = not any((done, left, failed, queued, missed, former))
     print(words + ("; `liif-daemon why FILE` tells why a file is as it is" if quiet else ""))
-    return ExitCode.SEVERAL if failed or jobs["queued"] or missed or named else ExitCode.OK
+    return ExitCode.SEVERAL if failed or queued or missed or named else ExitCode.OK
 
 
 def _is_meant(job: Job, daemon: Daemon) -> bool:

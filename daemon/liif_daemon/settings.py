@@ -57,8 +57,16 @@ def _days(value: Any) -> Any:
     return float(match[1])
 
 
+def _is_name(path: str) -> bool:
+    """Whether the system can be asked for it at all."""
+    try:
+        return b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:  # half of a character, which YAML can write
+        return False
+
+
 def _home(value: Any, info: ValidationInfo) -> Any:
-    if not isinstance(value, str | Path) or not str(value).strip() or "\0" in str(value):
+    if not isinstance(value, str | Path) or not str(value).strip() or not _is_name(str(value)):
         # An empty one would be wherever the daemon was started; YAML's ~ alone is null.
         raise ValueError("write the path of a folder" + (", the home folder as ~/" if value is None else ""))
     return placed(Path(value), info)

@@ -100,16 +100,22 @@ class Journal:
                 raise OutputError("another run is at work in this folder", path=folder, remedy=remedy) from error
             raise OutputError(f"the journal cannot be opened ({error})", path=self.path) from error
         except sqlite3.Error as error:
-            remedy = "Delete it: results are known by what they say of themselves too."
-            raise OutputError(f"the journal cannot be read ({error})", path=self.path, remedy=remedy) from error
+            raise self._unreadable(error) from error
 
     def find(self, path: Path) -> Row | None:
-        """What is known of a file, by its path below the folder."""
-        row = self._db.execute(
-            "SELECT settings, state, source_size, source_mtime_ns, result_size, result_mtime_ns, source_sha256"
-            " FROM files WHERE path = ?",
-            (os.fsencode(path),),
-        ).fetchone()
+        """What is known of a file, by its path below the folder.
+
+        Raises:
+            OutputError: the journal is damaged.
+        """
+        try:
+            row = self._db.execute(
+                "SELECT settings, state, source_size, source_mtime_ns, result_size, result_mtime_ns, source_sha256"
+                " FROM files WHERE path = ?",
+                (os.fsencode(path),),
+            ).fetchone()
+        except sqlite3.Error as error:
+            raise self._unreadable(error) from error
         if row is None:
             return None
         source, result = Glance(row[2], from_sqlite(row[3])), Glance(row[4], from_sqlite(row[5]))
@@ -141,6 +147,10 @@ class Journal:
         finally:
             self._db.close()
 
+    def _unreadable(self, error: sqlite3.Error) -> OutputError:
+        remedy = "Delete it: results are known by what they say of themselves too."
+        return OutputError(f"the journal cannot be read ({error})", path=self.path, remedy=remedy)
+
     def _write(
         self, path: Path, settings: str, state: str, reason: str, source: Glance, result: Glance, source_sha256: str
     ) -> None:
@@ -151,5 +161,7 @@ class Journal:
         facts = (source.size, times[0], source_sha256, result.size, times[1], time.time())
         try:
             self._db.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values + facts)
-        except sqlite3.Error as error:
+        except sqlite3.OperationalError as error:
             raise OutputError(f"the journal cannot be written ({error})", path=self.path) from error
+        except sqlite3.Error as error:
+            raise self._unreadable(error) from error

@@ -41,7 +41,9 @@ def restore_several(
     def end(index: int, answer: Answer | None, error: LiifError | None) -> None:
         bars.over(index)
         if answer is None:
-            on_end(plans[index], None, error or WorkerError("the worker gave no answer"))
+            # What a worker met that is no fault of the file's, such as its own death, names none.
+            failure = error or WorkerError("the worker gave no answer")
+            on_end(plans[index], None, failure.at(plans[index].source))
             return
         facts = (answer.model, answer.precision, answer.seconds, answer.source_sha256, answer.notes, answer.stages)
         on_end(plans[index], Outcome(plans[index], *facts), None)

@@ -65,12 +65,12 @@ def sources(folders: Iterable[Path], names: Sequence[str]) -> list[str]:
     wanted = set(names)
     counts: dict[str, int] = {}
     licences: dict[str, str] = {}
-    seen: set[str] = set()
+    seen: set[tuple[str, str]] = set()
     for index in sorted(path for path in indexes if path.is_file()):
         with index.open(newline="") as file:
             for row in csv.DictReader(file, delimiter="\t"):
-                if row["file"] in wanted and row["file"] not in seen:
-                    seen.add(row["file"])
+                if row["file"] in wanted and (row["file"], row["source"]) not in seen:
+                    seen.add((row["file"], row["source"]))
                     counts[row["source"]] = counts.get(row["source"], 0) + 1
                     licences.setdefault(row["source"], row["licence"])
     ranked = sorted(counts, key=lambda source: (-counts[source], source))

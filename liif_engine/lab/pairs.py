@@ -134,13 +134,14 @@ def build_pool(
     for folder in folders:
         if not folder.is_dir():
             raise UsageError("there is no such folder", path=folder)
-    found = {path.name: path for folder in folders for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES}
+    # By name, since a run's pairs are numbered in this order; two folders may have pictures of the same name.
+    found = {path.absolute() for folder in folders for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES}
     kept = []
-    for name in sorted(found):
-        if keep(name):
-            width, height = _size(found[name])
+    for path in sorted(found, key=lambda path: (path.name, path)):
+        if keep(path.name):
+            width, height = _size(path)
             if min(width, height) >= smallest:
-                kept.append((name, (height, width)))
+                kept.append((path, (height, width)))
     if not kept:
         raise UsageError(
             f"of {counted(len(found), 'picture')} in {', '.join(map(str, folders))} none is {use or 'wanted here'}"
@@ -148,12 +149,12 @@ def build_pool(
             remedy="Give folders with more AVIF, PNG or lossless WebP. One in twenty, by a hash of its name, is held"
             " out to validate with, and the others are to learn from.",
         )
-    names, sizes = zip(*kept, strict=True)
+    paths, sizes = zip(*kept, strict=True)
     starts = np.cumsum([0, *(3 * height * width for height, width in sizes)])
     pixels = np.memmap(file, np.uint8, "w+", shape=(int(starts[-1]),))
 
     def decode(index: int) -> None:
-        path = found[names[index]]
+        path = paths[index]
         try:
             with Image.open(path) as image:
                 pixels[starts[index] : starts[index + 1]] = np.asarray(image.convert("RGB")).reshape(-1)
@@ -161,9 +162,9 @@ def build_pool(
             raise InputError(f"cannot be decoded ({error})", path=path) from error
 
     with ThreadPoolExecutor(threads) as executor:
-        list(executor.map(decode, range(len(names))))
+        list(executor.map(decode, range(len(paths))))
     pixels.flush()
-    return Pool(file, names, sizes)
+    return Pool(file, tuple(path.name for path in paths), sizes)
 
 
 def _size(path: Path) -> tuple[int, int]:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from liif_engine.begin import deaf
 from liif_engine.errors import LiifError
 from liif_engine.lab.degrade import Shares
 from liif_engine.lab.pairs import PairShape, Pool, make_pair
@@ -91,8 +92,9 @@ def batches(recipe: Recipe, start: int, workers: int) -> Generator[NDArray[Any],
         for first, ring in enumerate(rings)
     ]
     try:
-        for process in processes:
-            process.start()
+        with deaf(signal.SIGINT):  # Ctrl+C is for the reader, which then stops its workers
+            for process in processes:
+                process.start()
         views = [ring.slots(recipe) for ring in rings]
         for count in itertools.count():
             ring, turn = rings[count % workers], count // workers
@@ -100,9 +102,10 @@ def batches(recipe: Recipe, start: int, workers: int) -> Generator[NDArray[Any],
             yield views[count % workers][turn % SLOTS]
             ring.free.release()
     finally:
-        for process in processes:
+        begun = [process for process in processes if process.pid is not None]
+        for process in begun:
             process.terminate()
-        for process in processes:
+        for process in begun:
             process.join()
 
 
@@ -113,7 +116,7 @@ def _wait(ready: Semaphore, process: BaseProcess) -> None:
 
 
 def _work(recipe: Recipe, ring: _Ring, first: int, step: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the reader, which then stops its workers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where the system has no masks
     slots = ring.slots(recipe)
     for turn, number in enumerate(itertools.count(first, step)):
         ring.free.acquire()

@@ -27,7 +27,7 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 from torch import Tensor
 
-from liif_engine.errors import LiifError, NonFiniteError, OutputError
+from liif_engine.errors import Cancelled, LiifError, NonFiniteError, OutputError
 from liif_engine.lab.card import training_card
 from liif_engine.lab.inherit import inherit
 from liif_engine.lab.muon import Muon
@@ -339,9 +339,10 @@ def main() -> NoReturn:
     """``python -m liif_engine.lab.train``, for machines without the ``liif`` command's own needs."""
     try:
         result = train(parse())
-    except LiifError as error:
-        print(error.explain(), file=sys.stderr)
-        sys.exit(error.exit_code)
+    except (LiifError, KeyboardInterrupt) as error:
+        told = error if isinstance(error, LiifError) else Cancelled("stopped; the same command goes on")
+        print(told.explain(), file=sys.stderr)
+        sys.exit(told.exit_code)
     print(json.dumps(asdict(result), default=str))
     sys.exit(0)
 

@@ -6,27 +6,34 @@ others use the machine too. A core that works on a piece of its own also finds i
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from functools import cache
-from pathlib import Path
 from typing import TypeVar
 
 import torch
 
+from liif_engine.threads import cores
+
+log = logging.getLogger(__name__)
+
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
+
+#: A core may be slower than the others, or shared with another program: for its thread's piece they do not wait before
+#: they are so many pieces ahead. What is ahead takes little, since only results are kept.
+AHEAD = 8
 
 
 def in_order(work: Callable[[Piece], Result], pieces: Sequence[Piece], threads: int) -> Iterator[Result]:
     """``map(work, pieces)`` on `threads` threads, each with torch's own threading off, in inference mode.
 
-    No more than one piece a thread is begun ahead of the one that is asked for. Where the iterator is closed or `work`
-    raises, what is begun is finished and the rest is not begun.
+    No more than `AHEAD` pieces a thread are begun ahead of the one that is asked for. Where the iterator is closed or
+    `work` raises, what is begun is finished and the rest is not begun.
 
     Args:
         work: computes in torch; a piece's result must not depend on other pieces.
@@ -34,16 +41,16 @@ def in_order(work: Callable[[Piece], Result], pieces: Sequence[Piece], threads: 
         threads: 1 means: here, without another thread.
     """
     threads = min(threads, len(pieces))
-    if threads <= 1:
+    pool = _workers(threads) if threads > 1 else None
+    if pool is None:
         yield from map(work, pieces)
         return
-    pool = _workers(threads)
     remaining = iter(pieces)
     started: deque[Future[Result]] = deque()
     try:
         for piece in remaining:
             started.append(pool.submit(_in_inference_mode, work, piece))
-            if len(started) > threads:
+            if len(started) > AHEAD * threads:
                 yield started.popleft().result()
         while started:
             yield started.popleft().result()
@@ -51,8 +58,12 @@ def in_order(work: Callable[[Piece], Result], pieces: Sequence[Piece], threads: 
         pool.shutdown(cancel_futures=True)
 
 
-def _workers(threads: int) -> ThreadPoolExecutor:
-    """Threads that compute on one core each; the caller's own number, and that of threads to come, stay as they are."""
+def _workers(threads: int) -> ThreadPoolExecutor | None:
+    """Threads that compute on one core each; the caller's own number, and that of threads to come, stay as they are.
+
+    Returns:
+        None if the system lets this process have no more threads.
+    """
     before = torch.get_num_threads()
     ready = threading.Barrier(threads + 1)
     places = iter(_places(threads))
@@ -63,39 +74,35 @@ def _workers(threads: int) -> ThreadPoolExecutor:
                 os.sched_setaffinity(0, place)
         torch.get_num_threads()  # torch sets a thread's number when first asked, and would undo the next line then
         torch.set_num_threads(1)
-        ready.wait()
+        with suppress(threading.BrokenBarrierError):
+            ready.wait()
 
     pool = ThreadPoolExecutor(threads, "liif-strip", initializer=alone)
-    for _ in range(threads):  # each starts a thread, since none is idle before all are ready
-        pool.submit(int)
-    ready.wait()
-    torch.set_num_threads(before)  # the workers' call has set the default for threads to come
+    try:
+        for _ in range(threads):  # each starts a thread, since none is idle before all are ready
+            pool.submit(int)
+        ready.wait()
+    except BaseException as error:  # Ctrl+C too: who waits here would wait for ever, and this process's end for them
+        ready.abort()
+        pool.shutdown(cancel_futures=True)
+        if not isinstance(error, RuntimeError):
+            raise
+        log.info("no room for %d threads (%s): going on with those of torch", threads, error)
+        return None
+    finally:
+        torch.set_num_threads(before)  # the workers' call has set the default for threads to come
     return pool
 
 
 def _places(threads: int) -> list[frozenset[int]]:
-    """For each thread a core of its own, as its CPUs, or nothing where there are more cores or the system cannot say.
+    """For each thread the CPUs of a core of its own, or of all where there are more or fewer cores than threads.
 
     These threads wake each other for Python's lock many times a millisecond. Where the system is a virtual machine,
     Linux takes a core that has just fallen asleep for one that is not there, and wakes a thread on its waker's core.
     Where there are more cores than threads, other programs' threads might have been given the same ones.
     """
-    if not hasattr(os, "sched_setaffinity"):  # not on Windows and macOS
-        return []
-    allowed = os.sched_getaffinity(0)
-    cores = {_core(cpu) & allowed for cpu in allowed}
-    return sorted(cores, key=min) if len(cores) == threads else []
-
-
-@cache
-def _core(cpu: int) -> frozenset[int]:
-    """The CPUs that are threads of the same core."""
-    try:
-        listed = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list").read_text("ascii")
-        ends = [[int(end) for end in part.split("-")] for part in listed.split(",")]
-    except (OSError, ValueError):
-        return frozenset([cpu])
-    return frozenset(sibling for part in ends for sibling in range(part[0], part[-1] + 1))
+    found = cores()
+    return found if len(found) == threads else [frozenset[int]().union(*found)] * threads
 
 
 def _in_inference_mode(work: Callable[[Piece], Result], piece: Piece) -> Result:

@@ -30,7 +30,7 @@ FULL_SCALE = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}
 
 
 def as_channels(pixels: Pixels, layout: str | None) -> tuple[Pixels, str]:
-    """A view of the pixels as (H, W, C), and their layout.
+    """The pixels as (H, W, C), a view unless their bytes are in another order than this machine's, and their layout.
 
     Raises:
         UsageError: not a picture.
@@ -38,6 +38,7 @@ def as_channels(pixels: Pixels, layout: str | None) -> tuple[Pixels, str]:
     if pixels.dtype.name not in FULL_SCALE:
         raise UsageError(f"pixels are uint8, uint16 or float32, not {pixels.dtype}")
     source = pixels[..., None] if pixels.ndim == 2 else pixels
+    source = source.astype(source.dtype.newbyteorder("="), copy=False)  # those of FITS, for one, are big-endian
     if source.ndim != 3 or source.shape[2] not in LAYOUT_OF_CHANNELS or source.size == 0:
         raise UsageError(f"pixels have the shape (H, W) or (H, W, 1 to 4), not {pixels.shape}")
     layout = layout or LAYOUT_OF_CHANNELS[source.shape[2]]

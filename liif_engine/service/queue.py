@@ -109,9 +109,9 @@ class Queue:
         self._dispatch()
 
     def waiting(self, priority: str | None = None) -> int:
-        """How many jobs wait."""
+        """How many jobs wait; figures are asked for in other threads too."""
         names = PRIORITIES if priority is None else (priority,)
-        return sum(len(jobs) for name in names for jobs in self._waiting[name].values())
+        return sum(len(jobs) for name in names for jobs in list(self._waiting[name].values()))
 
     async def follow(self, job: Job) -> AsyncIterator[dict[str, Any]]:
         """The job as it is now and after each change, until it is over."""

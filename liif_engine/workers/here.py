@@ -53,7 +53,7 @@ class HereWorkers:
         resident, peak = own_memory()
         row: dict[str, Any] = {
             "state": "working" if self._at_work else "idle",
-            "done": 0,
+            "done": self._done,
             "restarts": 0,
             "fault": "",
             "device_bytes": 0,

@@ -109,7 +109,6 @@ class Inside:
         """Loads the settings' model, so that the first job finds it."""
         memory.keep_freed()
         self.engines.get(self.settings.model, self.settings.precision)
-        memory.keep_loaded()
         self.send(Ready(self.report()))
 
     def send(self, message: FromWorker) -> None:
@@ -284,10 +283,12 @@ class Engines:
         }
 
     def _load(self, model: str, precision: str) -> Any:
-        if self._make is None:
-            module, _, name = self.settings.engine.partition(":")
-            self._make = getattr(import_module(module), name)
-        return self._make(model, device=self.device, precision=precision, memory_bytes=self.settings.memory_bytes)
+        is_first = self._make is None
+        self._make = self._make or _maker(self.settings.engine)
+        engine = self._make(model, device=self.device, precision=precision, memory_bytes=self.settings.memory_bytes)
+        if is_first:
+            memory.keep_loaded()
+        return engine
 
     def _make_room(self, size: int) -> None:
         while self._kept and sum(kept for _, kept in self._kept.values()) + size > self.settings.model_bytes:
@@ -296,6 +297,13 @@ class Engines:
             if torch is not None and torch.cuda.is_initialized():
                 # Its memory would stay with torch, for work to come, and be missing from other programs.
                 torch.cuda.empty_cache()
+
+
+def _maker(engine: str) -> Callable[..., Any]:
+    """What makes an engine, by its ``module:name``."""
+    module, _, name = engine.partition(":")
+    maker: Callable[..., Any] = getattr(import_module(module), name)
+    return maker
 
 
 def _size_and_stamp(model: str) -> tuple[int, object]:

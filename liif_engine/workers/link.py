@@ -11,6 +11,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Protocol
 
+from liif_engine.begin import deaf
 from liif_engine.workers import inside
 from liif_engine.workers.work import FromWorker, ToWorker, WorkerSettings
 
@@ -70,7 +71,8 @@ class ProcessLink:
         self._connection, theirs = context.Pipe()
         self._process = context.Process(target=inside.main, args=(theirs, settings, device), daemon=True)
         try:
-            self._process.start()
+            with deaf(signal.SIGINT, signal.SIGTERM):
+                self._process.start()
         finally:
             theirs.close()
         self.pid = self._process.pid

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
+from liif_engine import threads
 from liif_engine.errors import BusyError, Cancelled, LiifError, WorkerError
 from liif_engine.workers.process import Worker
 from liif_engine.workers.work import OnProgress, Report, Ticket, Work, WorkerSettings
@@ -170,4 +171,4 @@ def threads_for(count: int | None) -> int | None:
 
 
 def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return len(threads.cores()) or os.cpu_count() or 1

@@ -25,6 +25,7 @@ from liif_engine.picture.damage import estimate
 from liif_engine.picture.narrow import grid_of, surrounded
 from liif_engine.picture.tiles import Tile
 from liif_engine.workers import file_work, pixel_work
+from liif_engine.workers.file_work import LEAVE_SECONDS
 from liif_engine.workers.tiling import Tiles
 from liif_engine.workers.work import Answer, FileWork, LookWork, OnProgress, PixelWork, Ticket, Work
 
@@ -45,6 +46,7 @@ class Share(threading.Thread):
     Attributes:
         pending: tiles that no worker has yet.
         stopped: whether the picture is not wanted any more.
+        is_over: whether it was told what became of it.
     """
 
     def __init__(self, spread: Spread, work: Work, ticket: Ticket) -> None:
@@ -54,14 +56,18 @@ class Share(threading.Thread):
         #: What the thread waits for: tickets that are over, or None to look again.
         self.news: SimpleQueue[Ticket | None] = SimpleQueue()
         self.pending = 0
-        self.stopped = False
+        self.stopped = self.is_over = False
+        self._ending = threading.Lock()
         self.model_name, self.device, self.precision = work.model, "", "fp32"
         ticket.on_stop = self.stop
 
     def stop(self, _: Ticket) -> None:
-        """Ends it soon."""
+        """Ends it soon, or leaves it: a file system that hangs holds up the thread for ever."""
         self.stopped = True
         self.wake()
+        leave = threading.Timer(LEAVE_SECONDS, self._end, (None, Cancelled("stopped")))
+        leave.daemon = True
+        leave.start()
 
     def wake(self) -> None:
         """Something has changed: there may be room, or the picture is not wanted any more."""
@@ -78,6 +84,14 @@ class Share(threading.Thread):
         except Exception as failure:
             log.exception("a picture that was spread met a fault")
             error = WorkerError(f"unexpected {type(failure).__name__}: {failure}")
+        self._end(answer, error)
+
+    def _end(self, answer: Answer | None, error: LiifError | None) -> None:
+        """Tells what became of the picture, once."""
+        with self._ending:
+            if self.is_over:
+                return
+            self.is_over = True
         self.pending = 0
         self.spread.over(self)
         if answer is not None:
@@ -89,7 +103,8 @@ class Share(threading.Thread):
 
     def check_memory(self, width: int, height: int, channels: int, bits: int = 8, *, beside: int | None = None) -> None:
         """As `Engine.check_memory`; the tiles are the workers' own concern."""
-        result, free = width * height * channels * (bits // 8), memory.available_bytes()
+        result, limit = width * height * channels * (bits // 8), self.spread.pool.settings.memory_bytes
+        free = memory.available_bytes() if limit is None else min(memory.available_bytes(), limit)
         needed = result + (int(result * FILE_COPIES) if beside is None else beside)
         if needed > free:
             raise MemoryExhaustedError(shortage(width, height, needed, free), remedy=MAKE_ROOM)

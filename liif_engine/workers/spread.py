@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any
 
-from liif_engine.errors import BusyError, LiifError
+from liif_engine.errors import BusyError
 from liif_engine.picture.image_file import Limits
 from liif_engine.plan import plan
+from liif_engine.workers.file_work import LEAVE_SECONDS
 from liif_engine.workers.pool import Pool
 from liif_engine.workers.share import Share
 from liif_engine.workers.work import FileWork, OnProgress, PixelWork, Ticket, Work
@@ -20,6 +23,9 @@ from liif_engine.workers.work import FileWork, OnProgress, PixelWork, Ticket, Wo
 #: Results from this size on are spread: some two dozen tiles at x2, so that a dozen workers all have something to do.
 #: Below it, waiting for the last tile costs more than it saves, and other pictures keep the others busy. [pixels]
 SPREAD_PIXELS = 25_000_000
+
+#: How long looking at a file's header may take. [s]
+LOOK_SECONDS = 1.0
 
 
 class Spread:
@@ -80,7 +86,7 @@ class Spread:
             share.stop(share.ticket)
         self.pool.close()
         for share in shares:
-            share.join()
+            share.join(LEAVE_SECONDS)
 
     def over(self, share: Share) -> None:
         """A picture is done, or has failed."""
@@ -99,15 +105,28 @@ class Spread:
         if isinstance(work, PixelWork):
             return work.size[0] * work.size[1] >= self.pixels
         if isinstance(work, FileWork):
-            if work.result_pixels:
-                return work.result_pixels >= self.pixels
-            try:
-                limits = Limits() if work.max_pixels is None else Limits(max_pixels=work.max_pixels)
-                planned = plan(Path(work.source), work.target, out=_path(work.destination), limits=limits)
-            except LiifError:
-                return False  # a worker will say what is wrong with it
-            return planned.width * planned.height >= self.pixels
+            return (work.result_pixels or _result_pixels(work)) >= self.pixels
         return False
+
+
+def _result_pixels(work: FileWork) -> int:
+    """Of a file's result, by its header; 0 if that cannot be had, of which a worker will say what is wrong with it.
+
+    In a thread of its own: whoever submits must not wait for a file system that hangs.
+    """
+    found: SimpleQueue[int] = SimpleQueue()
+
+    def look() -> None:
+        limits = Limits() if work.max_pixels is None else Limits(max_pixels=work.max_pixels)
+        with suppress(Exception):
+            planned = plan(Path(work.source), work.target, out=_path(work.destination), limits=limits)
+            found.put(planned.width * planned.height)
+        found.put(0)
+
+    threading.Thread(target=look, name="look", daemon=True).start()
+    with suppress(Empty):
+        return found.get(timeout=LOOK_SECONDS)
+    return 0
 
 
 def _path(path: str | None) -> Path | None:

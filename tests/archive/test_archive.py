@@ -230,6 +230,22 @@ def test_a_journal_that_is_none_says_what_to_do(tmp_path: Path) -> None:
     assert "Delete" in caught.value.remedy
 
 
+def test_a_journal_that_is_damaged_further_in_is_told_of_in_words(tmp_path: Path) -> None:
+    journal, glance = Journal(tmp_path), Glance(1, 1)
+    for number in range(300):
+        journal.done(Path(f"{number}.jpg"), "settings", glance, glance, "0" * 64)
+    journal.close()
+    content = journal.path.read_bytes()
+    journal.path.write_bytes(content[:8192] + b"\xff" * (len(content) - 8192))
+    journal = Journal(tmp_path)
+    with pytest.raises(OutputError, match="journal cannot be read") as found:
+        journal.find(Path("5.jpg"))
+    with pytest.raises(OutputError, match="journal cannot be read") as begun:
+        journal.begin(Path("5.jpg"), "settings", glance)
+    assert "Delete it" in found.value.remedy
+    assert "Delete it" in begun.value.remedy
+
+
 @pytest.mark.parametrize("out", ["old", ".", "none/../old"])
 def test_results_among_the_originals_are_refused(source: Path, tmp_path: Path, out: str) -> None:
     with pytest.raises(UsageError, match="among the originals"):

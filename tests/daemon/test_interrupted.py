@@ -31,7 +31,7 @@ def test_what_an_interrupted_run_queued_is_restored_as_the_next_one_asks(
     assert workshop.counts() == {"queued": 2}
     with workshop.running(once=True, scale=4) as daemon:
         wait_until(lambda: not daemon.tick())
-        assert _summary(daemon, daemon.progress.facts["started"]) is ExitCode.OK
+        assert _summary(daemon) is ExitCode.OK
     assert capsys.readouterr().out == "1 restored, 0 left as they are, 0 failed, 0 waiting\n"
     assert workshop.counts() == {"done": 1, "skipped": 2}
     assert size_of(workshop.folder / "a.jpg") == (80, 64)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from liif_daemon.ledger import Ledger
+from liif_daemon.ledger import Ledger, database
 
 from liif_engine.errors import OutputError
 
@@ -93,3 +93,21 @@ def test_a_ledger_whose_disk_is_full_is_not_said_to_be_damaged(tmp_path: Path) -
         fill(ledger, tmp_path)
     assert "damaged" not in caught.value.remedy
     ledger.close()
+
+
+def test_a_ledger_that_another_process_is_just_making_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `status` beside the daemon's first start. SQLite itself waits for most locks, and not for this one."""
+    other = sqlite3.connect(tmp_path / "ledger", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    waits = list[float]()
+
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
+        other.rollback()
+
+    monkeypatch.setattr(database.time, "sleep", wait)
+    Ledger(tmp_path / "ledger").close()
+    other.close()
+    assert len(waits) == 1

@@ -7,7 +7,6 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from liif_daemon import mounts, places, presence, steps
@@ -23,7 +22,7 @@ from liif_engine.target import Target
 
 from .test_sequences import at
 from .test_undo import undo_all
-from .workshop import Copying, Workshop, draw, sha, size_of, wait_until
+from .workshop import Answering, Copying, Workshop, draw, sha, size_of, wait_until
 
 
 def temporaries(workshop: Workshop) -> list[Path]:
@@ -198,25 +197,10 @@ def test_a_file_on_a_share_whose_clock_lags_settles_all_the_same(
     assert settling.settled() == [path]
 
 
-class _Another:
-    """A service that read something else than it was asked to, as a BMP that was changed, and changed back."""
-
-    def ensure_running(self) -> dict[str, Any]:
-        return {"api": 1}
-
-    def submit_file(self, *_: object, **__: object) -> _Another:
-        return self
-
-    def wait(self, _: object) -> dict[str, Any]:
-        return {"result": {"model": "web", "source_sha256": "1" * 64}}
-
-    def forget(self) -> None:
-        pass
-
-
 def test_a_result_of_something_else_than_was_meant_is_not_used(tmp_path: Path) -> None:
+    """As a BMP that was changed while it was read, and changed back."""
     engine = ServiceEngine(str(tmp_path))
-    engine.client = _Another()  # type: ignore[assignment]
+    engine.client = Answering({"source_sha256": "1" * 64})  # type: ignore[assignment]
     meant = [
         Order(tmp_path / "a.bmp", tmp_path / "b", Target(scale=2), "web", 95, "auto", 60, "", n * 64) for n in "10"
     ]

@@ -75,6 +75,22 @@ def test_a_claim_to_the_disk_is_lowered_and_never_raised(before: list[str], afte
     code += "subprocess.run(['ionice', '-p', str(os.getpid())], check=True)"
     done = subprocess.run(["ionice", *before, sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == after
+def test_a_job_that_another_thread_claims_before_it_is_over_here_is_at_work_until_it_is_over_there(
+    workshop: Workshop,
+) -> None:
+    """As one that has to wait for no time."""
+    draw(workshop.folder / "a.jpg", 1)
+    ledger = workshop.ledger()
+    daemon = Daemon(workshop.settings(), ledger, Copying())
+    daemon.looker.look(workshop.folder / "a.jpg", daemon.settings)
+    claims = []
+    for _ in range(2):
+        claims.append(daemon.at_work.claim([workshop.folder], ()))
+        ledger.wait(claims[-1][0], "no engine", 0, counts=False)
+    for jobs, queued in zip(claims, [None, ledger.jobs()], strict=True):
+        daemon.at_work.over(jobs)
+        assert daemon.at_work.queued(()) == queued
+    ledger.close()
 
 
 def test_what_was_left_claimed_is_put_in_order_once(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:

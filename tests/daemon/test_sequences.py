@@ -17,7 +17,21 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from liif_daemon import asked, dispatch, exchange, places, run, steps, swap, undo, watcher, work, workplace
+from liif_daemon import (
+    asked,
+    dispatch,
+    exchange,
+    find,
+    observe,
+    places,
+    run,
+    steps,
+    swap,
+    undo,
+    watcher,
+    work,
+    workplace,
+)
 from liif_daemon.engine import EngineError, Order
 from liif_daemon.ledger import Ledger, Owner
 from liif_daemon.ledger.database import Database
@@ -290,6 +304,70 @@ def test_a_full_disk_under_the_ledger_is_waited_out(workshop: Workshop, monkeypa
             wait_until(lambda: workshop.counts() == {"done": 1})
 
 
+def test_what_comes_while_the_ledger_s_disk_is_full_is_looked_at_when_it_has_room(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with workshop.running() as daemon:
+        wait_until(lambda: daemon._in_order.is_set() and not daemon.scans.due(()))
+        with full(monkeypatch) as met:
+            draw(workshop.folder / "a.jpg", 1)
+            draw(workshop.folder / "b.jpg", 2)
+            wait_until(lambda: workshop.folder / "a.jpg" in daemon.looker.missed and len(met) > 9)
+            wait_until(lambda: "cannot be written" in str(daemon.progress.facts["error"]))
+        wait_until(lambda: workshop.counts() == {"done": 2}, SOON)
+        wait_until(lambda: daemon.progress.facts["error"] is None)
+
+
+def test_once_says_that_a_full_disk_under_the_ledger_kept_it_from_an_end(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw(workshop.folder / "a.jpg", 1)
+    with ExitStack() as opened:
+        at(monkeypatch, "engine done", lambda: opened.enter_context(full(monkeypatch)))
+        with workshop.running(once=True) as daemon:
+            wait_until(lambda: not daemon.tick(), SOON)
+            assert run._summary(daemon) is ExitCode.SEVERAL
+    assert capsys.readouterr().out.startswith("0 restored, 0 left as they are, 0 failed, 1 waiting")
+    assert workshop.once() == {"done": 1}
+
+
+def test_once_counts_what_failed_though_the_clock_went_back_meanwhile(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (workshop.folder / "bad.jpg").write_bytes(b"no picture" * 50)
+    draw(workshop.folder / "a.jpg", 1)
+    with workshop.running(once=True) as daemon:
+        monkeypatch.setattr(daemon.ledger.jobs.__globals__["time"], "time", lambda: 1e9)
+        wait_until(lambda: not daemon.tick())
+        assert run._summary(daemon) is ExitCode.SEVERAL
+    assert capsys.readouterr().out.startswith("1 restored, 0 left as they are, 1 failed, 0 waiting")
+
+
+def test_what_goes_from_one_stage_to_the_next_as_once_asks_whether_it_is_done_is_not_overlooked(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = workshop.ledger()
+    daemon = dispatch.Daemon(workshop.settings(), ledger, workshop.engine, once=True)
+    daemon._looking = False
+    assert daemon._is_done()
+
+    def begun() -> bool:
+        daemon.scans.ask(daemon.settings.folders[0])
+        return False
+
+    def settled() -> list[Path | None]:
+        daemon._looking = True
+        return []
+
+    with monkeypatch.context() as context:
+        context.setattr(daemon.watcher, "is_beginning", begun)
+        assert not daemon._is_done()
+    daemon.scans.clear()
+    monkeypatch.setattr(daemon, "_settling_now", settled)
+    assert not daemon._is_done()
+    ledger.close()
+
+
 def test_a_promise_renewed_while_others_are_let_go_is_kept(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
     ledger, store = workshop.ledger(), workshop.store
     kept = []
@@ -315,16 +393,16 @@ def test_a_promise_renewed_while_others_are_let_go_is_kept(workshop: Workshop, m
 
 def test_a_scan_that_is_asked_for_during_a_scan_is_made(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
     """As after an overflow of events: what it is asked for lies where the first has been already."""
-    pictures, running = dispatch.pictures, list[Any]()
+    pictures, running = find.pictures, list[Any]()
 
     def and_then(*arguments: Any) -> Iterator[Path]:
         yield from pictures(*arguments)
         if not running[0].settings.folders[0].path.joinpath("a.jpg").exists():
             draw(workshop.folder / "a.jpg", 1)
-            running[0]._ask_for_scan(running[0].settings.folders[0])
+            running[0].scans.ask(running[0].settings.folders[0])
 
-    monkeypatch.setattr(watcher._Handler, "on_any_event", lambda *_: None)
-    monkeypatch.setattr(dispatch, "pictures", and_then)
+    monkeypatch.setattr(observe._Handler, "on_any_event", lambda *_: None)
+    monkeypatch.setattr(find, "pictures", and_then)
     monkeypatch.setattr(dispatch.Daemon, "_look_for_ever", _after(running, dispatch.Daemon._look_for_ever))
     with workshop.running() as daemon:
         running.append(daemon)
@@ -429,7 +507,7 @@ def test_ending_an_observer_that_is_stuck_blocks_nobody() -> None:
             free.wait(timeout)
 
     started = time.monotonic()
-    watcher._end(Stuck())
+    observe._end(Stuck())
     assert time.monotonic() - started < 20
     free.set()
 

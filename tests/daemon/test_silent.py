@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import threading
 import time
@@ -11,14 +12,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from liif_daemon import asked, asking, check, places, posts, reload, run, scan, steps
+from liif_daemon import asked, asking, check, mounts, places, posts, reload, run, scan, steps
 from liif_daemon.dispatch import Daemon
 from liif_daemon.settings import Settings
 
 from liif_engine.errors import ExitCode, UsageError
 
 from .test_words import status
-from .workshop import Workshop, draw, sha, size_of, wait_until
+from .workshop import Copying, Workshop, draw, sha, size_of, wait_until
 
 
 class Share:
@@ -155,7 +156,7 @@ def test_once_ends_though_a_folder_does_not_answer_and_says_so(
     share.hang()
     with workshop.running(once=True, settings=both(workshop, share)) as daemon:
         wait_until(lambda: not daemon.tick())
-        assert run._summary(daemon, daemon.progress.facts["started"]) is ExitCode.SEVERAL
+        assert run._summary(daemon) is ExitCode.SEVERAL
     said = capsys.readouterr()
     assert said.out.startswith("1 restored, 0 left as they are, 0 failed, 0 waiting, 1 not to be read")
     assert f"{share.path}: it has not answered since" in said.err
@@ -206,11 +207,111 @@ def test_settings_that_take_long_to_read_hold_up_nobody(workshop: Workshop, monk
         reload=used.append,
         progress=SimpleNamespace(write=lambda **_: None),
     )
-    one = reload.Reload(daemon, lambda: workshop.settings(scale=3))
-    assert one.tick(asked=True)
-    assert not one.tick(asked=True)  # it is at it
+    read = list[int]()
+
+    def load() -> Settings:
+        read.append(1)
+        return workshop.settings(scale=3)
+
+    one = reload.Reload(daemon, load)
+    for _ in range(3):
+        one.tick(asked=False)
+    assert read == []
+    for _ in range(3):
+        one.tick(asked=True)
     assert used == []
     counted.set()
-    wait_until(lambda: one.tick(asked=False) or used)
+    wait_until(lambda: one.tick(asked=False) or len(read) == 2)  # once more, as was asked meanwhile
     assert used == [workshop.settings(scale=3)]
+    ledger.close()
+
+
+def test_settings_that_are_asked_for_while_they_are_read_keep_nobody_busy(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A signal that is not taken would end every pause of the main loop at once."""
+    answers, rounds = threading.Event(), list[int]()
+    monkeypatch.setattr(run, "_let_all_go", lambda _: None)
+    signals: Any = SimpleNamespace(ends=False, reloads=False)
+
+    def tick() -> bool:
+        rounds.append(1)
+        signals.reloads = True
+        return len(rounds) < 4
+
+    def load() -> Settings:
+        answers.wait()
+        return workshop.settings()
+
+    daemon: Any = SimpleNamespace(
+        settings=workshop.settings(), once=False, tick=tick, progress=SimpleNamespace(write=lambda **_: None)
+    )
+    taken = list[bool]()
+    monkeypatch.setattr(run, "_pause", lambda *_: taken.append(not signals.reloads))
+    run._loop(daemon, load, signals)
+    answers.set()
+    assert taken == [True] * 3
+
+
+def test_a_reading_that_nobody_foresaw_to_fail_is_told_at_once(workshop: Workshop) -> None:
+    said: dict[str, Any] = {}
+    daemon: Any = SimpleNamespace(settings=workshop.settings(), progress=SimpleNamespace(write=said.update))
+
+    def load() -> Settings:
+        raise KeyError("maybe")
+
+    assert reload.read_anew(daemon, load) is None
+    assert "unexpected KeyError" in said["config_error"]
+
+
+def test_a_config_that_is_written_again_within_a_tick_of_its_clock_is_read_again(workshop: Workshop) -> None:
+    """Half of it may have been read; some file systems count whole seconds."""
+    path = workshop.base / "config.yaml"
+    read = list[str]()
+    path.write_text("half", "utf-8")
+    os.utime(path, (1.7e9, 1.7e9))
+    daemon: Any = SimpleNamespace(
+        settings=dataclasses.replace(workshop.settings(), path=path), progress=SimpleNamespace(write=lambda **_: None)
+    )
+
+    def load() -> Settings:
+        read.append(path.read_text("utf-8"))
+        raise UsageError("no matter what")
+
+    one = reload.Reload(daemon, load)
+    path.write_text("the whole", "utf-8")
+    os.utime(path, (1.7e9, 1.7e9))
+    wait_until(lambda: one.tick(asked=False) or read)
+    assert read == ["the whole"]
+
+
+def test_a_folder_that_stops_answering_as_its_watching_is_begun_is_silent(
+    workshop: Workshop, share: Share, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A large one takes long to be begun, and a server may go meanwhile."""
+    is_network = mounts.is_network
+
+    def hang(path: Path) -> bool:
+        if path == share.path:
+            share.hang()
+        return is_network(path)
+
+    monkeypatch.setattr(mounts, "is_network", hang)
+    draw(workshop.folder / "b.jpg", 2)
+    with workshop.running(once=True, settings=both(workshop, share)) as daemon:
+        wait_until(lambda: not daemon.tick(), 40)
+        assert how(daemon, share.path) == "silent"
+    assert size_of(workshop.folder / "b.jpg") == (40, 32)
+
+
+def test_a_folder_that_is_not_watched_any_more_is_not_touched_again(workshop: Workshop, share: Share) -> None:
+    """As one that does not answer and was therefore taken out of the settings."""
+    ledger = workshop.ledger()
+    daemon = Daemon(both(workshop, share), ledger, Copying())
+    folder = daemon.settings.folders[0]
+    daemon.scans.ask(folder)
+    daemon._hint(folder.path / "a.jpg", folder)
+    daemon.reload(workshop.settings())
+    assert share.path not in {*daemon.scans.due(()), *daemon._settling_now()}
+    daemon.watcher.stop()
     ledger.close()

@@ -72,7 +72,7 @@ def test_once_ends_without_the_store_and_says_so(
     draw(workshop.folder / "b.jpg", 2)
     with workshop.running(once=True) as daemon:
         wait_until(lambda: not daemon.tick())
-        assert _summary(daemon, daemon.progress.facts["started"]) is ExitCode.SEVERAL
+        assert _summary(daemon) is ExitCode.SEVERAL
     said = capsys.readouterr()
     assert said.out.startswith("0 restored, 0 left as they are, 0 failed, 1 waiting")
     assert "unmounted" in said.err

@@ -7,10 +7,12 @@ import errno
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 from liif_daemon import asked
+from liif_daemon.asking import Question
 from liif_daemon.ledger import Ledger, clock
 from liif_daemon.prune import prune
 from liif_daemon.status import gather
@@ -20,7 +22,7 @@ from liif_daemon.why import why
 
 from liif_engine.errors import LiifError, OutputError
 
-from .workshop import Workshop, draw, sha, size_of
+from .workshop import Workshop, draw, sha, size_of, wait_until
 
 DAY = 86400  # [s]
 
@@ -350,6 +352,53 @@ def test_a_store_that_turned_read_only_is_said_in_words(workshop: Workshop, monk
             prune(ledger, store)
     assert store.holds(sha(data))
     assert prune(ledger, store).count == 1  # nor was it forgotten
+    ledger.close()
+
+
+def test_an_original_that_leaves_a_store_that_does_not_answer_holds_up_no_other_change(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = draw(workshop.base / "a.jpg", 1)
+    ledger, store, remove = workshop.ledger(), workshop.store, Store.remove
+    ledger.originals.promise(sha(data), store.keep(workshop.base / "a.jpg", sha(data)), store.folder, 0)
+    asked_for, answers = threading.Event(), threading.Event()
+
+    def held_up(self: Store, sha256: str) -> None:
+        asked_for.set()
+        answers.wait(60)
+        remove(self, sha256)
+
+    monkeypatch.setattr(Store, "remove", held_up)
+    pruning, change = (
+        Question(ask) for ask in (lambda: prune(ledger, store), lambda: ledger.folders.agree(workshop.folder))
+    )
+    pruning.put()
+    assert asked_for.wait(60)
+    change.put()
+    assert change.wait(30)
+    with pytest.raises(OSError, match="just leaving"):  # it would be lost
+        ledger.originals.promise(sha(data), 1, store.folder, DAY)
+    with pytest.raises(LiifError, match="another process"):
+        prune(ledger, store)
+    answers.set()
+    assert pruning.wait(60)
+    ledger.originals.promise(sha(data), store.keep(workshop.base / "a.jpg", sha(data)), store.folder, DAY)
+    assert prune(ledger, store).count == 0
+    assert store.holds(sha(data))
+    ledger.close()
+
+
+def test_what_a_killed_prune_had_begun_the_next_one_ends_and_who_needs_it_waits(workshop: Workshop) -> None:
+    data = draw(workshop.folder / "a.jpg", 1)
+    ledger, store = workshop.ledger(), workshop.store
+    ledger.originals.promise(sha(data), store.keep(workshop.folder / "a.jpg", sha(data)), store.folder, 0)
+    assert ledger.originals.let_go(ledger.originals.all()[0])
+    with workshop.running():
+        wait_until(lambda: any("just leaving" in job.reason for job in ledger.jobs(state="queued")))
+        assert (workshop.folder / "a.jpg").read_bytes() == data
+        assert prune(ledger, store).count == 0
+        wait_until(lambda: workshop.counts() == {"done": 1})
+    assert store.holds(sha(data))
     ledger.close()
 
 

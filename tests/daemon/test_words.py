@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from liif_daemon import asked, check, cli, examine, names, places, unit
+from liif_daemon.commands import prune
 from liif_daemon.engine import EngineError, Order, ServiceEngine
 from liif_daemon.first_run import agree, why_not_begin
 from liif_daemon.run import _summary
@@ -27,13 +28,13 @@ from watchdog.observers.api import EventQueue, ObservedWatch
 from liif_engine.errors import ExitCode, UsageError
 from liif_engine.target import Target
 
-from .workshop import Copying, Workshop, draw, size_of, wait_until
+from .workshop import Answering, Copying, Workshop, draw, size_of, wait_until
 
 
 def run_once(workshop: Workshop, **folder: object) -> ExitCode:
     with workshop.running(once=True, **folder) as daemon:
         wait_until(lambda: not daemon.tick())
-        return _summary(daemon, daemon.progress.facts["started"])
+        return _summary(daemon)
 
 
 def test_a_result_that_was_copied_is_counted_among_what_is_left(
@@ -227,10 +228,10 @@ def test_originals_do_not_go_before_their_time_unasked(
     assert "1 original," in refused.message
     assert "--yes" in refused.remedy
     assert "1 original," in invoke(*older, "--dry-run").output
-    monkeypatch.setattr(cli, "sys", SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True)))
-    monkeypatch.setattr(cli.typer, "confirm", lambda *_, **__: False)
+    monkeypatch.setattr(prune, "sys", SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True)))
+    monkeypatch.setattr(prune.typer, "confirm", lambda *_, **__: False)
     with pytest.raises(UsageError, match="nothing was deleted"):
-        cli._agree_to_lose(1, "3 kB")
+        prune._agree_to_lose(1, "3 kB")
     assert status(workshop)["originals"]["count"] == 1
     assert invoke("prune", "--config", config).output.startswith("0 originals")
     assert invoke(*older, "--yes").output.startswith("1 original,")
@@ -322,6 +323,11 @@ def test_a_folder_named_beside_a_file_in_it_is_meant_whole(workshop: Workshop) -
         assert asked.folders(paths, {}) == [FolderSettings(path=workshop.folder)]
 
 
+def test_an_option_of_folders_without_a_folder_is_refused(config: Path) -> None:
+    for words in (("--scale", "3"), ("--no-recursive",)):
+        assert isinstance(invoke("run", "--once", *words, "--config", config).exception, UsageError)
+
+
 def test_what_is_queued_without_a_daemon_says_so(workshop: Workshop, config: Path) -> None:
     (workshop.folder / "bad.jpg").write_bytes(b"\xff\xd8\xff not a picture")
     workshop.once()
@@ -354,25 +360,9 @@ def test_watchdog_s_word_that_an_ended_watch_has_ended_is_kept_from_people(
     assert [one.getMessage() for one in caplog.records if one.name.startswith("watchdog")] == ["something else"]
 
 
-class _Restoring:
-    """A service that restores at once, and tells what the result could not carry."""
-
-    def ensure_running(self) -> dict[str, Any]:
-        return {"api": 1}
-
-    def submit_file(self, *_: object, **__: object) -> _Restoring:
-        return self
-
-    def wait(self, _: object) -> dict[str, Any]:
-        return {"result": {"model": "web", "notes": ["the thumbnail was removed: it shows the old pixels"]}}
-
-    def forget(self) -> None:
-        pass
-
-
 def test_the_log_tells_what_a_result_could_not_carry(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     engine = ServiceEngine(str(tmp_path))
-    engine.client = _Restoring()  # type: ignore[assignment]
+    engine.client = Answering({"notes": ["the thumbnail was removed: it shows the old pixels"]})  # type: ignore[assignment]
     order = Order(tmp_path / "a.jpg", tmp_path / "b.jpg", Target(scale=2), "web", 95, "auto", 60)
     with caplog.at_level("INFO"):
         assert engine.restore(order, lambda _: None) == "web"

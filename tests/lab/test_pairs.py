@@ -47,6 +47,17 @@ def test_pictures_that_are_too_small_or_unwanted_are_left_out(tmp_path: Path) ->
     assert kept.names == ("large.png",)
 
 
+def test_pictures_of_the_same_name_in_two_folders_are_two_and_a_folder_named_twice_is_one(tmp_path: Path) -> None:
+    for number, folder in enumerate(("b", "a")):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(photograph(60 + number, 80, seed=number)).save(tmp_path / folder / "0001.png")
+    folders = [tmp_path, tmp_path / "a"]
+    kept = build_pool(folders, tmp_path / "pool", keep=bool, threads=1, smallest=8)
+    assert kept.names == ("0001.png", "0001.png")
+    assert kept.sizes == ((61, 80), (60, 80)), "those of a come first"
+    assert np.array_equal(kept[1], photograph(60, 80, seed=0))
+
+
 def test_no_picture_and_a_broken_picture_are_errors_in_words(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="of 0 pictures") as nothing:
         build_pool([tmp_path], tmp_path / "pool", keep=bool, threads=1, smallest=8)

@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 
 from liif_engine.errors import ModelError, NonFiniteError, OutputError, UsageError
 from liif_engine.lab import train as lab
+from liif_engine.lab.card import sources
 from liif_engine.lab.degrade import Shares
 from liif_engine.lab.pairs import is_held_out
 from liif_engine.lab.settings import TrainSettings, command, parse
@@ -159,6 +160,15 @@ def test_what_is_shipped_is_the_average_and_only_if_it_scores_higher(data: Path,
     assert ruined.scores == ruined.start_scores
     kept, given = checkpoint.load(ruined.model).state_dict(), checkpoint.load(start).state_dict()
     assert all(torch.equal(kept[key], given[key]) for key in given)
+
+
+def test_data_sets_with_pictures_of_the_same_name_are_all_named(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        rows = "file\tsource\tlicence", f"0001.png\tset {name}\tCC0"
+        (tmp_path / name / "index.tsv").write_text("\n".join(rows))
+    folders = [tmp_path / "one", tmp_path / "two"]
+    assert sources(folders, ["0001.png", "0001.png"]) == ["set one (1; CC0)", "set two (1; CC0)"]
 
 
 def test_the_card_says_where_the_model_comes_from(data: Path, tmp_path: Path, start: Path) -> None:

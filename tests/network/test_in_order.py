@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
-from pathlib import Path
 
 import pytest
 import torch
 
-from liif_engine.network.in_order import _core, in_order
+from liif_engine.network.in_order import AHEAD, in_order
+from liif_engine.threads import cores
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 9])
@@ -44,17 +46,17 @@ def test_each_worker_uses_one_core_and_the_caller_keeps_its_own() -> None:
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="needs a system that places threads: Linux")
 def test_as_many_workers_as_cores_have_one_each_and_fewer_go_where_they_like() -> None:
     allowed = os.sched_getaffinity(0)
-    cores = len({_core(cpu) & allowed for cpu in allowed})
-    met = threading.Barrier(cores)
+    number = len(cores())
+    met = threading.Barrier(number)
 
     def place(_: int) -> frozenset[int]:
         met.wait(30)  # each worker has one piece
         return frozenset(os.sched_getaffinity(0))
 
-    places = list(in_order(place, range(cores), cores))
-    assert len(set(places)) == cores
+    places = list(in_order(place, range(number), number))
+    assert len(set(places)) == number
     assert frozenset.union(*places) == allowed
-    assert set(in_order(lambda _: frozenset(os.sched_getaffinity(0)), range(40), cores + 1)) == {frozenset(allowed)}
+    assert set(in_order(lambda _: frozenset(os.sched_getaffinity(0)), range(40), number + 1)) == {frozenset(allowed)}
     assert os.sched_getaffinity(0) == allowed, "the caller"
 
 
@@ -64,15 +66,71 @@ def test_a_core_that_cannot_be_had_is_done_without(monkeypatch: pytest.MonkeyPat
     assert list(in_order(abs, [-1, -2, -3], 2)) == [1, 2, 3]
 
 
-@pytest.mark.parametrize(("listed", "core"), [("0-1", {0, 1}), ("3,7", {3, 7}), ("5", {5}), ("", {5}), (None, {5})])
-def test_which_cpus_are_threads_of_one_core(
-    listed: str | None, core: set[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = tmp_path / "list"
-    if listed is not None:
-        file.write_text(listed + "\n")
-    monkeypatch.setattr("liif_engine.network.in_order.Path", lambda _: file)
-    assert _core.__wrapped__(5) == core
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="needs a system that places threads: Linux")
+def test_openmp_that_keeps_its_threads_on_cpus_keeps_ours_on_none_of_them() -> None:
+    """OpenMP keeps the thread that loads it on the first CPU, and all threads that are started later inherit that."""
+    code = """
+import os
+allowed = os.sched_getaffinity(0)
+import torch
+from liif_engine.network.in_order import in_order
+assert len(os.sched_getaffinity(0)) == 1
+torch.ones(1 << 20).exp()  # its helpers start
+places = set(in_order(lambda _: frozenset(os.sched_getaffinity(0)), range(40), len(allowed) + 1))
+print(places == {frozenset(allowed)})
+"""
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("needs two CPUs")
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("OMP_")}
+    command, environment = [sys.executable, "-c", code], {**environment, "OMP_PROC_BIND": "close"}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.strip() == "True"
+
+
+def test_the_others_do_not_wait_for_a_slow_core() -> None:
+    others_are_ahead = threading.Event()
+
+    def work(piece: int) -> bool:
+        if piece == 0:
+            return others_are_ahead.wait(30)
+        if piece == 2 * AHEAD:
+            others_are_ahead.set()
+        return True
+
+    assert all(in_order(work, range(100), 2))
+
+
+def test_where_there_is_no_room_for_more_threads_torch_has_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    start, begun = threading.Thread.start, list[threading.Thread]()
+
+    def scarce(thread: threading.Thread) -> None:
+        if begun:
+            raise RuntimeError("can't start new thread")
+        begun.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", scarce)
+    before = torch.get_num_threads()
+    assert list(in_order(abs, [-1, -2, -3], 3)) == [1, 2, 3]
+    assert torch.get_num_threads() == before
+    begun[0].join(30)
+    assert not begun[0].is_alive(), "it would be waited for when the process ends"
+
+
+def test_ctrl_c_while_threads_start_leaves_none_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    start, begun = threading.Thread.start, list[threading.Thread]()
+
+    def interrupted(thread: threading.Thread) -> None:
+        if begun:
+            raise KeyboardInterrupt
+        begun.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        list(in_order(abs, [-1, -2, -3], 3))
+    begun[0].join(30)
+    assert not begun[0].is_alive(), "it would be waited for when the process ends"
 
 
 def test_a_failure_reaches_the_caller_and_ends_the_threads() -> None:
@@ -98,7 +156,7 @@ def test_a_caller_that_stops_ends_the_threads() -> None:
     results = in_order(work, range(100), 2)
     next(results)
     results.close()  # type: ignore[attr-defined]
-    assert len(begun) <= 4, "what is begun ahead is bounded"
+    assert len(begun) <= 2 * AHEAD + 2, "what is begun ahead is bounded"
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("liif-strip")]
 
 

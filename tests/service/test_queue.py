@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -108,6 +109,26 @@ def test_clients_of_one_priority_take_turns() -> None:
         assert s.worker.taken == ["a1", "a2", "b1", "a3", "b2"]
         assert s.queue.counts["done"] == 5
         assert s.queue.result_pixels == 5 * 600
+
+    scene(play)
+
+
+def test_jobs_can_be_counted_by_another_thread_amid_a_change() -> None:
+    async def play(s: Scene) -> None:
+        for client in "abc":
+            s.add(client, client=client)
+        waiting = s.queue._waiting["backlog"]
+
+        class Changing(deque[Job]):
+            """A client's jobs; while they are counted, another client's are taken."""
+
+            def __len__(self) -> int:
+                waiting.pop("c", None)
+                return 1
+
+        waiting["b"] = Changing()
+        assert s.queue.waiting("backlog") == 2
+        del waiting["b"]
 
     scene(play)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -41,7 +42,7 @@ class Database:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._file = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
             self._file.row_factory = sqlite3.Row
-            self._file.execute("PRAGMA journal_mode=WAL")
+            self._keep_a_log()
             self._file.execute("PRAGMA synchronous=FULL")
             self._migrate()
         except (OSError, sqlite3.Error) as error:
@@ -94,6 +95,18 @@ class Database:
         is_damaged = getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
         remedy = f"{_DAMAGED_REMEDY} {self.path.name}-*" if is_damaged else None
         return OutputError(f"the ledger cannot be {done} ({error})", path=self.path, remedy=remedy)
+
+    def _keep_a_log(self) -> None:
+        """Has changes go into a file beside. SQLite refuses it at once of a file that somebody else is just making."""
+        deadline = time.monotonic() + BUSY_SECONDS
+        while True:
+            try:
+                self._file.execute("PRAGMA journal_mode=WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
 
     def _migrate(self) -> None:
         """Brings the file up to this version, one transaction a step."""

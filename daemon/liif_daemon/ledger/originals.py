@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
 import time
 from pathlib import Path
@@ -28,8 +30,14 @@ class Originals:
         return Owner(str(self._file.rows("SELECT id FROM identity")[0]["id"]), self._file.path, stores)
 
     def promise(self, sha256: str, size: int, store: Path, seconds: float) -> None:
-        """An original is in the store, and stays for a time (infinite: for ever); a promise made is never shortened."""
+        """An original is in the store, and stays for a time (infinite: for ever); a promise made is never shortened.
+
+        Raises:
+            OSError: an older copy of it is just leaving the store; try again when it has.
+        """
         with self._file.change() as db:
+            if sha256 in self.leaving():
+                raise OSError(errno.EBUSY, "an older copy of it is just leaving the originals' store", os.fspath(store))
             now = self._clock.now()
             self.know(store)
             db.execute(
@@ -64,11 +72,23 @@ class Originals:
         return float(rows[0][0]) - self._clock.read() + time.time() if rows else None
 
     def let_go(self, original: sqlite3.Row) -> bool:
-        """An original leaves the store; False if it is needed, or was promised anew since `all` told of it."""
+        """An original leaves the store; False if it is needed, or was promised anew since `all` told of it.
+
+        It is leaving, and promised to nobody, until `has_left` is called.
+        """
         with self._file.change() as db:
             found = db.execute(
-                "UPDATE originals SET gone = 1 WHERE sha256 = :sha256 AND until = :until AND NOT gone AND NOT EXISTS"
+                "UPDATE originals SET gone = 2 WHERE sha256 = :sha256 AND until = :until AND NOT gone AND NOT EXISTS"
                 " (SELECT 1 FROM jobs WHERE source_sha256 = :sha256 AND state IN ('queued', 'claimed'))",
                 {"sha256": original["sha256"], "until": original["until"]},
             )
             return found.rowcount > 0
+
+    def leaving(self) -> list[str]:
+        """SHA-256 of what is leaving the store, or was when somebody who had it leave was killed."""
+        return [row[0] for row in self._file.rows("SELECT sha256 FROM originals WHERE gone = 2")]
+
+    def has_left(self, sha256: str, *, is_gone: bool) -> None:
+        """An original has left the store, or could not."""
+        with self._file.change() as db:
+            db.execute("UPDATE originals SET gone = ? WHERE sha256 = ? AND gone = 2", (is_gone, sha256))

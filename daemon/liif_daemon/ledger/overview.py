@@ -21,6 +21,11 @@ class Overview:
         found = {row[0]: int(row[1]) for row in self._file.rows("SELECT state, count(*) FROM jobs GROUP BY state")}
         return {state: found.get(state, 0) for state in STATES}
 
+    def ended(self) -> dict[int, float]:
+        """The jobs that are over, by their ids, and when each was."""
+        query = "SELECT id, changed FROM jobs WHERE state NOT IN ('queued', 'claimed')"
+        return {row[0]: float(row[1]) for row in self._file.rows(query)}
+
     def recent(self, state: str, count: int) -> list[Job]:
         """The latest jobs in a state, newest first."""
         query = "SELECT * FROM jobs WHERE state = ? ORDER BY changed DESC LIMIT ?"

@@ -1,0 +1,1 @@
+"""Commands of ``liif-daemon`` that want room of their own; `cli` has the others, and registers these."""

@@ -1,0 +1,87 @@
+"""``liif-daemon undo`` and ``retry``: the way back, and forth again."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from liif_daemon.commands.options import Config, DryRun, opened, when
+from liif_engine import entry
+from liif_engine.errors import LiifError, OutputError, UsageError, combined_exit_code, printable
+
+
+def undo(
+    files: Annotated[list[Path] | None, typer.Argument(help="Files or folders.", metavar="FILE")] = None,
+    since: Annotated[
+        str | None, typer.Option(help="What was restored since: `2 hours`, `3 days`, or a date like 2026-01-31.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Also files changed since; these are stored first.")] = False,
+    dry_run: DryRun = False,
+    config: Config = None,
+) -> int:
+    """Brings originals back; they stay until `retry`."""
+    from liif_daemon import asked
+    from liif_daemon.store import Store
+    from liif_daemon.undo import undo as undo_one
+    from liif_daemon.undo import undoable
+
+    if not files and since is None:
+        raise UsageError("say what to undo", remedy="Name files or folders, or give --since.")
+    failures: list[LiifError] = []
+
+    def failed(error: LiifError) -> None:
+        failures.append(error)
+        entry.show(error)
+
+    with opened(config) as (settings, ledger):
+        after = 0.0 if since is None else asked.moment(since)
+        store = Store(settings.daemon.originals_folder, ledger.originals.owner())
+        for path in [asked.as_watched(asked.absolute(file), settings, ledger) for file in files or []] or [
+            Path(os.sep)
+        ]:
+            try:
+                jobs = undoable(path, ledger, since=after)
+            except OSError as error:
+                failed(OutputError(f"cannot be read ({error.strerror})", path=path))
+                continue
+            if not jobs and files:
+                failed(UsageError("there is nothing of ours to undo", path=path, remedy="Try `liif-daemon why`."))
+            elif not jobs:
+                print(f"nothing was restored since {since}")
+            for job in jobs:
+                try:
+                    if not dry_run:
+                        undo_one(job, ledger, store, force=force)
+                    print(f"{printable(job.path)}{' (dry run)' if dry_run else ': the original is back'}")
+                except LiifError as error:
+                    failed(error.at(job.path))
+                except OSError as error:
+                    failed(OutputError(error.strerror or str(error), path=job.path))
+    return combined_exit_code(failures)
+
+
+def retry(
+    files: Annotated[list[Path] | None, typer.Argument(help="Files or folders.", metavar="FILE")] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Everything that failed.")] = False,
+    config: Config = None,
+) -> int:
+    """Queues again what failed, was left alone or was undone."""
+    from liif_daemon import asked
+
+    if not files and not failed:
+        raise UsageError("say what to try again", remedy="Name files or folders, or give --failed.")
+    with opened(config) as (settings, ledger):
+        jobs = ledger.jobs(state="failed") if failed else []
+        failures: list[LiifError] = []
+        for path in [asked.as_watched(asked.absolute(file), settings, ledger) for file in files or []]:
+            found = ledger.below(path) if path.is_dir() else ledger.jobs(path=path)
+            if not found:
+                failures.append(UsageError("nothing is known of it", path=path, remedy="Try `liif-daemon why`."))
+                entry.show(failures[-1])
+            jobs += found
+        count = ledger.retry(jobs)
+        print(f"{count} queued{when(settings) if count else ''}")
+    return combined_exit_code(failures)
