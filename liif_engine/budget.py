@@ -26,9 +26,6 @@ ENCODER_COPIES = 5
 #: on CPU, where it is 25 MB at x1 in fp32 with the widest shipped decoder.
 LIBRARY_BYTES, STRIP_BYTES = 136 << 20, 32 << 20
 
-#: What to do where a result does not fit in what is free now.
-MAKE_ROOM = "Ask for a smaller scale, or close other programs."
-
 #: What making something of a result takes on top of it where nobody says more, as a share of it.
 FILE_COPIES = 1.5
 
@@ -55,8 +52,7 @@ class Budget:
 
     def available(self) -> int:
         """Bytes that may be taken now."""
-        free = memory.available_bytes()
-        return free if self.limit is None else min(free, self.limit)
+        return _free(self.limit)
 
     def tile_bytes(self, core: int, enlargement: float = 1.0) -> int:
         """Bytes of work for a tile of this core size; the wider itemsize, since a tile may be redone in fp32."""
@@ -90,21 +86,37 @@ class Budget:
             beside: bytes that something else takes.
 
         Raises:
-            TooLargeError: not even the smallest tile has room within the limit.
-            MemoryExhaustedError: it has not now; when others need less, it may have.
+            TooLargeError, MemoryExhaustedError: as `free_for`, of the smallest tile.
         """
-        needed, free = result + beside + self.tile_bytes(SMALLEST_CORE), self.available()
-        if self.limit is not None and needed > self.limit:
-            raise TooLargeError(shortage(width, height, needed, self.limit))
-        if needed > free:
-            raise MemoryExhaustedError(shortage(width, height, needed, free), remedy=MAKE_ROOM)
-        return free - result - beside
+        needed = result + beside + self.tile_bytes(SMALLEST_CORE)
+        return free_for(width, height, needed, self.limit) - result - beside
 
 
-def shortage(width: int, height: int, needed: int, free: int) -> str:
-    """That a result does not fit in memory, in words."""
-    needs = f"the result, {width}x{height}, needs {memory.readable(needed)} of memory"
-    return f"{needs} and {memory.readable(free)} are free"
+def free_for(width: int, height: int, needed: int, limit: int | None) -> int:
+    """Bytes that may be taken now, if they are enough for a result.
+
+    Args:
+        width, height: of the result, in pixels.
+        needed: bytes.
+        limit: as of `Budget`.
+
+    Raises:
+        TooLargeError: the limit itself is less.
+        MemoryExhaustedError: it does not fit now; when others need less, it may.
+    """
+    free = _free(limit)
+    if needed <= free:
+        return free
+    words = f"the result, {width}x{height}, needs {memory.readable(needed)} of memory"
+    words += f" and {memory.readable(free)} are free"
+    if limit is not None and needed > limit:
+        raise TooLargeError(words)
+    raise MemoryExhaustedError(words, remedy="Ask for a smaller scale, or close other programs.")
+
+
+def _free(limit: int | None) -> int:
+    free = memory.available_bytes()
+    return free if limit is None else min(free, limit)
 
 
 def enlargement_of(grid: Grid) -> float:

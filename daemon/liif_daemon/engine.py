@@ -19,9 +19,11 @@ log = logging.getLogger(__name__)
 #: The picture is at fault: it is not tried again until it changes.
 REFUSALS = frozenset({"InputError", "TruncatedError", "UnsupportedError", "TooLargeError", "UsageError"})
 
-#: The surroundings are at fault - disk, settings, an engine that cannot start: every picture waits, none is blamed.
+#: The surroundings are at fault - disk, settings, an engine that cannot start or was told to end: every picture waits,
+#: none is blamed.
 SURROUNDINGS = frozenset(
     {"OutputError", "BusyError", "ModelError", "UnsafeCheckpointError", "DeviceError", "ConfigError", "AccessError"}
+    | {"ServiceError"}
 )
 
 
@@ -202,7 +204,7 @@ def _words(error: client.ServiceError, order: Order) -> str:
 
 def _kind(error: client.ServiceError) -> str:
     if isinstance(error, client.Cancelled):
-        return "wait"  # somebody else cancelled it, or the service was told to end
+        return "wait"  # somebody else did
     return "refused" if error.kind in REFUSALS else "wait" if error.kind in SURROUNDINGS else "again"
 
 

@@ -14,10 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from liif_engine import log as logs
-from liif_engine import memory
 from liif_engine.auto import choose
-from liif_engine.budget import FILE_COPIES, MAKE_ROOM, shortage
-from liif_engine.errors import BusyError, Cancelled, LiifError, MemoryExhaustedError, WorkerError
+from liif_engine.budget import FILE_COPIES, free_for
+from liif_engine.errors import BusyError, Cancelled, LiifError, WorkerError
 from liif_engine.file import Clock
 from liif_engine.model_names import AUTO, like, plain
 from liif_engine.picture import planes, tiles
@@ -103,11 +102,9 @@ class Share(threading.Thread):
 
     def check_memory(self, width: int, height: int, channels: int, bits: int = 8, *, beside: int | None = None) -> None:
         """As `Engine.check_memory`; the tiles are the workers' own concern."""
-        result, limit = width * height * channels * (bits // 8), self.spread.pool.settings.memory_bytes
-        free = memory.available_bytes() if limit is None else min(memory.available_bytes(), limit)
+        result = width * height * channels * (bits // 8)
         needed = result + (int(result * FILE_COPIES) if beside is None else beside)
-        if needed > free:
-            raise MemoryExhaustedError(shortage(width, height, needed, free), remedy=MAKE_ROOM)
+        free_for(width, height, needed, self.spread.pool.settings.memory_bytes)
 
     def for_picture(self, pixels: Pixels, file: Path | None = None) -> Share:
         """As `Engine.for_picture`; this object then stands for the chosen engine."""

@@ -13,9 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from liif_daemon import engine
 from liif_daemon.engine import EngineError, Order, ServiceEngine
 
+from liif_engine import errors
+from liif_engine.service import client
 from liif_engine.service.client import NotRunning
+from liif_engine.service.job import error_dict
 from liif_engine.target import Target
 
 from .test_kills import ZYGOTE
@@ -102,6 +106,11 @@ def test_the_end_of_a_daemon_that_was_told_to_end_is_no_death(workshop: Workshop
     workshop.engine = Copying()
     assert workshop.once() == {"done": 1}
     assert workshop.ledger().jobs()[0].deaths == 0
+
+
+def test_an_engine_that_is_told_to_end_is_no_failed_try_of_the_picture_at_work() -> None:
+    told = error_dict(errors.ServiceError("the service ended"))
+    assert engine._kind(client.ServiceError(told["message"], kind=told["kind"])) == "wait"
 
 
 class _Dying:

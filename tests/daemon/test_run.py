@@ -75,6 +75,8 @@ def test_a_claim_to_the_disk_is_lowered_and_never_raised(before: list[str], afte
     code += "subprocess.run(['ionice', '-p', str(os.getpid())], check=True)"
     done = subprocess.run(["ionice", *before, sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == after
+
+
 def test_a_job_that_another_thread_claims_before_it_is_over_here_is_at_work_until_it_is_over_there(
     workshop: Workshop,
 ) -> None:
