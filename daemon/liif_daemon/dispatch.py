@@ -71,6 +71,7 @@ class Daemon:
         self.settling = Settling()
         self.tally = Tally()
         self.silent: frozenset[Path] = frozenset()
+        self._silent_before: frozenset[Path] = frozenset()
         self.before = ledger.overview.ended() if once else {}
         self.stopping = threading.Event()
         looking = Looking(places.looking_path(settings))
@@ -99,7 +100,7 @@ class Daemon:
         self.watcher.tick()
         silent = self.watcher.silent()
         self.posts.relieve(silent)
-        self.silent = frozenset(silent | {at.folder for at in self.posts.held_up})
+        self.silent = frozenset(silent | self._silent_before | {at.folder for at in self.posts.held_up})
         self.progress.write(
             folders=self.folders(),
             settling=len(self.settling),
@@ -137,11 +138,15 @@ class Daemon:
 
     def reload(self, settings: Settings) -> None:
         """Goes on with other folders and settings; what is at work ends under the old ones."""
+        silent = self.silent | self.watcher.silent()
         self.watcher.stop()
+        # A folder that is not watched any more is not touched again, least of all one that did not answer; what waits
+        # in the others, their scans find.
+        self._silent_before = silent - {folder.path for folder in settings.folders}
+        self.silent |= self._silent_before
         with self._lock:
             self.settings = settings
             self._in_order.clear()
-        # A folder that is not watched any more is not touched again; what waits in the others, their scans find.
         self.scans.clear()
         self.settling = Settling()
         self._new_watcher()

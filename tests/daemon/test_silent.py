@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from liif_daemon import asked, asking, check, mounts, places, posts, reload, run, scan, steps
 from liif_daemon.dispatch import Daemon
+from liif_daemon.engine import EngineError, Order
 from liif_daemon.settings import Settings
 
 from liif_engine.errors import ExitCode, UsageError
@@ -302,6 +303,27 @@ def test_a_folder_that_stops_answering_as_its_watching_is_begun_is_silent(
         wait_until(lambda: not daemon.tick(), 40)
         assert how(daemon, share.path) == "silent"
     assert size_of(workshop.folder / "b.jpg") == (40, 32)
+
+
+def test_a_folder_that_does_not_answer_and_is_taken_out_of_the_settings_holds_up_no_other(
+    workshop: Workshop, share: Share
+) -> None:
+    """Though something is queued in it, of which it would be asked whether its folder has another name now."""
+
+    def refuse(order: Order) -> None:
+        if order.source.is_relative_to(share.path):
+            raise EngineError("no engine", "wait")
+
+    workshop.engine = Copying(refuse)
+    workshop.daemon_values["retry_seconds"] = 600
+    draw(share.path / "a.jpg", 1)
+    with workshop.running(settings=both(workshop, share)) as daemon:
+        wait_until(lambda: any(job.reason for job in daemon.ledger.jobs(state="queued")))
+        share.hang()
+        wait_until(lambda: how(daemon, share.path) == "silent")
+        daemon.reload(workshop.settings())
+        draw(workshop.folder / "b.jpg", 2)
+        wait_until(lambda: size_of(workshop.folder / "b.jpg") == (40, 32), 40)
 
 
 def test_a_folder_that_is_not_watched_any_more_is_not_touched_again(workshop: Workshop, share: Share) -> None:

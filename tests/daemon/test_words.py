@@ -184,10 +184,9 @@ def test_only_results_that_lie_elsewhere_are_news(workshop: Workshop, caplog: py
     (workshop.folder / "copy.jpg").write_bytes((workshop.folder / "a@3x.jpg").read_bytes())
     workshop.once(scales=[2, 3])
     said = [(one.levelname, one.getMessage()) for one in caplog.records]
-    assert {(level, words.split(": ")[0]) for level, words in said if "our own result" in words} == {
-        ("DEBUG", str(workshop.folder / "a@3x.jpg")),
-        ("INFO", str(workshop.folder / "copy.jpg")),
-    }
+    found = {(level, words.split(": ")[0]) for level, words in said if "our own result" in words}
+    assert {path for level, path in found if level == "INFO"} == {str(workshop.folder / "copy.jpg")}
+    assert ("DEBUG", str(workshop.folder / "a@3x.jpg")) in found
 
 
 def test_check_says_whether_figures_can_be_shown(workshop: Workshop) -> None:
