@@ -22,7 +22,7 @@ SILENT_WORDS = "does not answer, as a share does whose server is out of reach"
 
 
 class Question:
-    """One question, asked in a thread of its own, again and again but never twice at once.
+    """One question, asked in a thread of its own, again and again but never twice at once; any thread may wait for it.
 
     Args:
         ask: asks; it leaves the answer where it belongs.
@@ -56,8 +56,9 @@ class Question:
         if fault is not None:
             raise fault
         self.since, self._asked = time.time(), time.monotonic()
-        self._thread = threading.Thread(target=self._run, name="question", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._run, name="question", daemon=True)
+        thread.start()
+        self._thread = thread  # not before: another thread may wait for the answer already
         return True
 
     def wait(self, seconds: float) -> bool:

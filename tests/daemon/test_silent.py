@@ -197,6 +197,18 @@ def test_commands_go_on_without_it(workshop: Workshop, share: Share, monkeypatch
         asked.folders([share.path, workshop.folder], {})
 
 
+def test_an_answer_is_waited_for_in_the_very_moment_in_which_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Met(threading.Thread):
+        def start(self) -> None:
+            assert one.wait(0)
+            super().start()
+
+    one = asking.Question(lambda: None)
+    monkeypatch.setattr(asking.threading, "Thread", Met)
+    assert one.put()
+    assert one.wait(60)
+
+
 def test_settings_that_take_long_to_read_hold_up_nobody(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
     """As those that name a huge folder, whose pictures are counted before it is agreed to."""
     counted, used = threading.Event(), list[Any]()
