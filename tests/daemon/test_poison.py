@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 import threading
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,12 @@ def test_the_end_of_a_daemon_that_was_told_to_end_is_no_death(workshop: Workshop
 def test_an_engine_that_is_told_to_end_is_no_failed_try_of_the_picture_at_work() -> None:
     told = error_dict(errors.ServiceError("the service ended"))
     assert engine._kind(client.ServiceError(told["message"], kind=told["kind"])) == "wait"
+
+
+def test_an_answer_without_a_reason_counts_as_a_try() -> None:
+    """As of a web server's own 500: the picture may be what it fails on, and would be sent again for ever."""
+    as_error = import_module("liif_engine.service.client.errors").as_error
+    assert engine._kind(as_error({}, 500, False)) == "again"
 
 
 class _Dying:

@@ -63,7 +63,7 @@ def as_error(found, status, cancelled):
     return kind(
         message,
         found.get("remedy", ""),
-        found.get("kind", "ServiceError"),
+        found.get("kind", "LiifError"),  # not ServiceError, which the service says of its own end
         found.get("exit_code", 10),
         status,
         bool(found.get("retryable", status == 503)),
