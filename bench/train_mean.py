@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import tempfile
 from collections.abc import Sequence
 from functools import partial
@@ -50,7 +51,8 @@ def main() -> None:
     said = ", ".join(f"{column} {value:.2f}" for column, value in scores.items())
     print(said)
     if options.out:
-        checkpoint.save(network, options.out, card(options.of, options.shares, f"{said} (of {len(pool)} pictures)"))
+        count = min(len(pool), options.pictures)
+        checkpoint.save(network, options.out, card(options.of, options.shares, f"{said} (of {count} pictures)"))
 
 
 def answer(network: EdsrLiif, pixels: Tensor, coord: Tensor, cell: Tensor) -> Tensor:
@@ -61,15 +63,23 @@ def file_of(name: str) -> tuple[Path, bool]:
     """The checkpoint and whether it is a training's state, beside whose folder the checkpoint lies."""
     path = Path(name)
     if path.is_dir():
-        return next(path.parent.glob("*.safetensors")), True
+        beside = next(path.parent.glob("*.safetensors"), None)
+        if beside is None or not (path / "weights.safetensors").is_file():
+            sys.exit(f"{path}: no training's state, or none with a checkpoint beside it.")
+        return beside, True
     return (path if path.is_file() else SHIPPED / f"{name}.safetensors"), False
+
+
+def tensors_of(name: str) -> Path:
+    file, is_state = file_of(name)
+    return Path(name) / "weights.safetensors" if is_state else file
 
 
 def weights(name: str, like: EdsrLiif) -> dict[str, Tensor]:
     file, is_state = file_of(name)
     if not is_state:
         return dict(checkpoint.load(file).state_dict())
-    tensors = load_file(Path(name) / "weights.safetensors")
+    tensors = load_file(tensors_of(name))
     return {key: tensors[AVERAGE + key] for key in like.state_dict()}
 
 
@@ -83,16 +93,23 @@ def mean(network: EdsrLiif, all_weights: Sequence[dict[str, Tensor]], shares: Se
 
 def card(names: Sequence[str], shares: Sequence[float], validation: str) -> dict[str, str]:
     """The first's, with what all went through."""
-    parts = []
-    for name, share in zip(names, shares, strict=True):
-        file, is_state = file_of(name)
-        of = read_card(file)
-        state = f"step {Path(name).name.rpartition('-')[2].lstrip('0')} of {of.card['command']}"
-        parts.append(f"{share:g} of {state if is_state else of.card['training']}")
     made = dict(read_card(file_of(names[0])[0]).card)
+    for of_one_run in ("command", "validation_of_the_start"):
+        made.pop(of_one_run, None)
+    made["started_from"] = ", ".join(f"sha256 {checkpoint.sha256_of(tensors_of(name))}" for name in names)
+    parts = [f"{share:g} of {past(name)}" for name, share in zip(names, shares, strict=True)]
     made["training"] = "; ".join([f"the mean of {len(parts)} runs' weights", *parts])
     made["validation"] = f"RGB PSNR [dB] on held-out patches, for choosing only: {validation}"
     return made
+
+
+def past(name: str) -> str:
+    """What a checkpoint or a state went through, in words."""
+    file, is_state = file_of(name)
+    of = read_card(file)
+    if is_state:
+        return f"step {Path(name).name.rpartition('-')[2].lstrip('0')} of {of.card.get('command', of.name)}"
+    return of.card.get("training", of.name)
 
 
 if __name__ == "__main__":
