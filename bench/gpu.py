@@ -32,10 +32,12 @@ from torch import Tensor
 
 from bench.overlap import Raising
 from bench.peers import Rrdb, published_form
+from liif_engine.lab.muon import Muon
 from liif_engine.network import checkpoint, decode, decoder
 from liif_engine.network.decode import Span, axis
 from liif_engine.network.graphs import CAPTURED_AT, GraphedEncoder
 from liif_engine.network.model import EdsrLiif
+from liif_engine.picture.busy import TOO_BUSY, alternation
 from liif_engine.restore import Engine
 
 HALF = torch.bfloat16
@@ -200,17 +202,31 @@ def decoder_rate(bench: Bench) -> None:
 
 
 def encoder(bench: Bench) -> None:
-    """The encoder on a large window, and on small ones with and without a graph."""
+    """The encoder on a large window and on small ones: as the engine runs it, and in other ways that may be faster."""
     model = bench.network()
-    for side in (bench.size(1096, 24), bench.size(256, 16)):
+    for side in (bench.size(1096, 24), bench.size(256, 16), bench.size(96, 8)):
         pixels = torch.rand(1, 3, side, side, device=bench.device).contiguous(memory_format=torch.channels_last)
-        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
-            plain = bench.seconds(lambda pixels=pixels: model.encode(pixels))
-        rate = 2 * model.encoder_work * side * side / plain
-        share = rate / bench.results["matrix_bf16"]
-        words = f"{plain * 1e3:.2f} ms, {rate / 1e12:.1f} TFLOP/s, {share:.0%} of the matrix rate"
-        bench.say(f"encoder_{side}", {"seconds": plain, "rate": rate, "matrix_share": share}, words)
-        if bench.device.type != "cuda" or side > 512:
+
+        def rate_of(name: str, work: Callable[[], Any], *, searched: bool = False, side: int = side) -> float:
+            flags = {"enabled": True, "benchmark": searched, "deterministic": True, "allow_tf32": False}
+            with torch.backends.cudnn.flags(**flags):
+                seconds = bench.seconds(work)
+            rate = 2 * model.encoder_work * side * side / seconds
+            share = rate / bench.results["matrix_bf16"]
+            words = f"{seconds * 1e3:.2f} ms, {rate / 1e12:.1f} TFLOP/s, {share:.0%} of the matrix rate"
+            bench.say(f"encoder_{side}{name}", {"seconds": seconds, "rate": rate, "matrix_share": share}, words)
+            return seconds
+
+        plain = rate_of("", lambda pixels=pixels: model.encode(pixels))
+        rate_of("_searched", lambda pixels=pixels: model.encode(pixels), searched=True)
+        if bench.device.type != "cuda":
+            continue
+        try:
+            compiled = torch.compile(model.encode, dynamic=False)
+            rate_of("_compiled", lambda compiled=compiled, pixels=pixels: compiled(pixels))
+        except Exception as error:
+            bench.say(f"encoder_{side}_compiled", None, f"cannot be used: {(str(error).splitlines() or [''])[0]}")
+        if side > 512:
             continue
         graphed = GraphedEncoder(model)
         with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
@@ -244,6 +260,51 @@ def end_to_end(bench: Bench) -> None:
         words = f"{megapixels / ours:.2f} output megapixels/s; {paper / ours:.1f} times the published form's,"
         words += f" {peer / ours:.2f} times that of Real-ESRGAN x4plus' network"
         bench.say(f"x4_{precision}", {"ours": ours, "published_form": paper, "rrdb": peer}, words)
+
+
+def training(bench: Bench) -> None:
+    """A step of `liif train` as docs/training.md runs it, with and without torch.compile, and what takes its time."""
+    batch, patch, queries = bench.size(32, 2), bench.size(96, 16), bench.size(4608, 64)
+    pixels = torch.rand(batch, 3, patch, patch, device=bench.device).contiguous(memory_format=torch.channels_last)
+    coord = torch.rand(batch, queries, 2, device=bench.device) * 2 - 1
+    cell = torch.full_like(coord, 1 / patch)
+    truth = torch.rand(batch, queries, 3, device=bench.device)
+    with torch.inference_mode(False), torch.enable_grad():
+        pixels, coord, cell, truth = (given.clone() for given in (pixels, coord, cell, truth))
+        model = bench.network(dtype=torch.float32).train().requires_grad_(True)
+        optimizer = Muon([{"params": list(model.parameters())}], 1e-9)
+
+        def answer(*given: Tensor) -> Tensor:
+            with torch.autocast(bench.device.type, HALF):
+                return model.decode(model.encode(given[0]), given[1], given[2])
+
+        def step(forward: Callable[..., Tensor] = answer) -> None:
+            loss = torch.nn.functional.l1_loss(forward(pixels, coord, cell), truth)
+            optimizer.zero_grad(set_to_none=True)
+            torch.autograd.backward(loss)
+            optimizer.step()
+
+        with torch.backends.cudnn.flags(enabled=True, benchmark=True, deterministic=False, allow_tf32=False):
+            seconds = bench.seconds(step, 10)
+            bench.say("training", {"seconds": seconds}, f"{seconds * 1e3:.1f} ms a step, {batch / seconds:.0f} pairs/s")
+            activities = [torch.profiler.ProfilerActivity.CPU]
+            if bench.device.type == "cuda":
+                activities.append(torch.profiler.ProfilerActivity.CUDA)
+            with torch.profiler.profile(activities=activities) as profile:
+                step()
+                bench.wait()
+            order = "cuda_time_total" if bench.device.type == "cuda" else "cpu_time_total"
+            table = profile.key_averages().table(sort_by=f"self_{order}", row_limit=25, max_name_column_width=80)
+            (bench.out / "training_profile.txt").write_text(table)
+            if bench.device.type == "cuda":
+                compiled = torch.compile(answer)
+                started = time.perf_counter()
+                step(compiled)
+                bench.wait()
+                compiling = time.perf_counter() - started
+                seconds = bench.seconds(lambda: step(compiled), 10)
+                words = f"{seconds * 1e3:.1f} ms a step, after {compiling:.0f} s of compiling"
+                bench.say("training_compiled", {"seconds": seconds, "compiling": compiling}, words)
 
 
 def small_pictures(bench: Bench) -> None:
@@ -283,10 +344,13 @@ def small_pictures(bench: Bench) -> None:
 
 
 def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
-    """A picture with smooth and busy parts, (height, width, 3) uint8."""
+    """A picture with smooth and rough parts, (height, width, 3) uint8; none that half precision is not used for."""
     y, x = np.mgrid[0:height, 0:width] / max(height, width)
-    noise = np.random.default_rng(seed).random((height, width))
-    return (np.stack([y, x * (noise > 0.5), (x + y) / 2], -1) * 255).astype(np.uint8)
+    noise = np.random.default_rng(seed).random((height, width)) * x / 4
+    pixels = (np.stack([y, 0.75 * x + noise, (x + y) / 2], -1) * 255).astype(np.uint8)
+    if alternation(pixels) > TOO_BUSY:
+        raise ValueError("this picture would be computed in fp32 whatever is asked for")
+    return pixels
 
 
 @torch.inference_mode()
@@ -298,7 +362,7 @@ def _distance(a: Tensor, b: Tensor) -> float:
     return float((a - b).abs().max())
 
 
-PARTS = (machine, ceilings, correctness, decoder_rate, encoder, end_to_end, small_pictures)
+PARTS = (machine, ceilings, correctness, decoder_rate, encoder, end_to_end, small_pictures, training)
 
 
 def main() -> int:

@@ -72,6 +72,10 @@ class Frame:
     axes: tuple[Axis, Axis]
 
 
+class _BusyTile(Exception):  # noqa: N818 - a signal to `Computer.restore`
+    """A tile was begun in half precision that strays on what it holds."""
+
+
 class Computer:
     """A model's copies, one for each place that was asked for, and the tiles that they compute. For one thread.
 
@@ -100,6 +104,9 @@ class Computer:
             log.warning("a tile %s in %s: redone in fp32", signal, place.precision)
             progress.redo_tile()
             self.restore(frame, tile, Place(place.device, "fp32"), progress)
+        except _BusyTile:
+            progress.redo_tile()
+            self.restore(frame, tile, _exact(place), progress)
 
     def _write_mean(
         self,
@@ -144,6 +151,8 @@ class Computer:
             pixels = to_tensor(view, place.device)
             feature_map = self._encode(network, pixels, lambda: progress.step(encoder_work))
             low, high = plausible(view)  # while a GPU computes
+            if looks_while_computing(place) and busy.alternation(view) > busy.TOO_BUSY:
+                raise _BusyTile
             finish = partial(finished, dtype=dtype, group=group)
             for strip in to_host(decoder.strips(network, feature_map, rows, columns, form=form, finish=finish)):
                 judge(strip, low, high, place.precision)
@@ -167,10 +176,19 @@ class Computer:
         return self._networks[place]
 
 
+def looks_while_computing(place: Place) -> bool:
+    """Whether a tile's pixels are looked at while it is computed in half precision: a GPU leaves the time for it."""
+    return place.device.type != "cpu" and place.precision != "fp32"
+
+
 def place_for(source: Canvas, tile: Tile, place: Place) -> Place:
-    """The place, in fp32 where half precision would miss the bound of docs/fidelity.md."""
-    if place.precision == "fp32" or busy.alternation(source.cut(tile.window)) <= busy.TOO_BUSY:
+    """The place, in fp32 where half precision would miss the bound of docs/fidelity.md, if that is known beforehand."""
+    if place.precision == "fp32" or looks_while_computing(place):
         return place
+    return _exact(place) if busy.alternation(source.cut(tile.window)) > busy.TOO_BUSY else place
+
+
+def _exact(place: Place) -> Place:
     log.info("a tile of dithering or single-pixel lines: computed in fp32, since %s strays there", place.precision)
     return Place(place.device, "fp32")
 

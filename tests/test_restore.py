@@ -13,7 +13,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from liif_engine import Engine, budget, judge
+from liif_engine import Engine, budget, compute, judge
 from liif_engine.compute import Computer, Place
 from liif_engine.errors import MemoryExhaustedError, NonFiniteError, TooLargeError, UsageError
 from liif_engine.network import decode, decoder
@@ -294,9 +294,12 @@ def test_a_tile_that_overflows_is_redone_in_fp32(
 
 
 @pytest.mark.skipif(not HAS_BF16, reason="needs a CPU with AVX512-BF16 or AMX")
+@pytest.mark.parametrize("looks", ["before", "while it is computed, as on a GPU"])
 def test_a_tile_too_busy_for_half_precision_is_computed_in_fp32(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    looks: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    if looks != "before":
+        monkeypatch.setattr(compute, "looks_while_computing", lambda place: place.precision != "fp32")
     caplog.set_level("INFO")
     monkeypatch.setitem(budget.TILE_CORE, "cpu", 64)
     y, x = np.mgrid[0:64, 0:192]

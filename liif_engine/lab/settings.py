@@ -74,7 +74,7 @@ class TrainSettings:
     precision: str = _option("auto", "auto, fp32 or bf16; auto is bf16 where the hardware has it")
     compile: bool = _option(False, "compile the step with torch.compile; costs about a minute at the start")
     workers: int = _option(-1, "processes that make pairs; 0: none, -1: one per core with a GPU, none without")
-    threads: int = _option(0, "threads of torch on the CPU; 0: torch's own choice")
+    threads: int = _option(0, "threads of torch on the CPU; 0: torch's own choice, or one beside a GPU")
     log_steps: int = _option(20, "steps between two lines of the log")
     save_minutes: float = _option(1.0, "minutes between two saved states")
     validate_minutes: float = _option(10.0, "minutes between two validations; each may choose a new checkpoint")

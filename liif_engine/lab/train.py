@@ -98,8 +98,8 @@ def train(settings: TrainSettings, console: Console | None = None) -> TrainResul
 
 def _train(settings: TrainSettings, console: Console, device: torch.device, bf16: bool) -> TrainResult:
     began = time.monotonic()
-    if settings.threads:
-        torch.set_num_threads(settings.threads)
+    if threads := settings.threads or (1 if device.type == "cuda" else 0):  # a GPU's rest is for those who make pairs
+        torch.set_num_threads(threads)
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = True
         torch.set_float32_matmul_precision("high")

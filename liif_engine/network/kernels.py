@@ -5,11 +5,12 @@ gathers are the accumulator to which a small product adds the rank-1 terms, each
 precision loses nothing of the coordinates. The deeper layers' weights (384 KB in bf16, more than any shared memory)
 stream from L2.
 
-Triton cannot cut a tensor that lies in registers along K, so there are two forms. HALVES keeps a layer's input as two
-tensors of half the width and takes the weights in tiles of half a layer (64 KB), all layers in one loop, so that a
-tile loads while the one before it multiplies. The other multiplies by a whole layer at once (128 KB): less to shuffle,
-nothing to hide the load behind. With 128 rows to each tile, a byte from L2 serves 64 multiply-adds. `tuning.py`
-measures which form is faster; both sum over K in the same order.
+Triton cannot cut a tensor that lies in registers along K, so a layer's input is kept as two tensors of half the width,
+and the weights come in tiles of half a layer (64 KB). There are two forms. In one the half layers of all layers are one
+loop, so that a tile can load while the one before it multiplies; in the other a layer's two halves follow each other
+within a loop over the layers, which leaves the input in registers. With 64 queries a program, two programs share a
+processor and hide each other's waits; with 128 a byte of weights from L2 serves twice as many. `tuning.py` measures
+which is fastest; all sum over K in the same order.
 """
 
 from __future__ import annotations
@@ -47,13 +48,13 @@ class Launch:
 
     Attributes:
         block: queries of a program.
-        halves: whether layers are cut in halves along K.
+        one_loop: whether the half layers of all layers are one loop, or the layers are.
         warps: of 32 threads, a program.
         stages: tiles of weights in shared memory at a time.
     """
 
     block: int
-    halves: bool
+    one_loop: bool
     warps: int
     stages: int
 
@@ -75,7 +76,7 @@ def _decoder(
     result, extent, codes, row_codes, row_relatives, row_terms, column_codes, column_relatives, column_terms,
     first, weights, biases, last_weight, last_bias,
     start, height, width, all_rows, top, left, code_width,
-    K: tl.constexpr, WIDTH: tl.constexpr, LAYERS: tl.constexpr, BLOCK: tl.constexpr, HALVES: tl.constexpr,
+    K: tl.constexpr, WIDTH: tl.constexpr, LAYERS: tl.constexpr, BLOCK: tl.constexpr, ONE_LOOP: tl.constexpr,
     STAGES: tl.constexpr, PAD: tl.constexpr, FULL: tl.constexpr, EPSILON: tl.constexpr, ROUND: tl.constexpr,
 ):  # fmt: skip
     """BLOCK queries of the strip of `height` output rows from `start` on; see `_Axis` and `_Packed` for the arrays."""
@@ -98,7 +99,7 @@ def _decoder(
         deep = tl.load(codes + code[:, None] * K + k[None, :], inside[:, None] & (k < K)[None, :], 0.0).to(tl.float32)
         deep = tl.dot(terms, tl.load(first + pad[:, None] * WIDTH + k[None, :]), deep, input_precision="ieee")
         hidden = _relu(deep).to(dtype)  # (BLOCK, WIDTH)
-        if HALVES:
+        if ONE_LOOP:
             near, far = _halved(hidden, BLOCK, WIDTH)  # (BLOCK, HALF) each
             deep = tl.zeros((BLOCK, WIDTH), tl.float32)
             for step in tl.range(0, 2 * LAYERS, num_stages=STAGES):
@@ -109,17 +110,17 @@ def _decoder(
                     bias = tl.load(biases + (step // 2) * WIDTH + k)
                     near, far = _halved(_relu(deep + bias[None, :]).to(dtype), BLOCK, WIDTH)
                     deep = tl.zeros((BLOCK, WIDTH), tl.float32)
-            last = last_weight + half[:, None] * PAD + pad[None, :]
-            answer = tl.dot(near, tl.load(last), input_precision="ieee")  # (BLOCK, PAD)
-            answer = tl.dot(far, tl.load(last + HALF * PAD), answer, input_precision="ieee")
         else:
             for layer in tl.range(0, LAYERS, num_stages=STAGES):
-                tile = weights.load([layer * WIDTH, 0])  # (WIDTH, WIDTH)
+                near, far = _halved(hidden, BLOCK, WIDTH)
+                deep = tl.dot(near, weights.load([2 * layer * HALF, 0]), input_precision="ieee")
+                deep = tl.dot(far, weights.load([(2 * layer + 1) * HALF, 0]), deep, input_precision="ieee")
                 bias = tl.load(biases + layer * WIDTH + k)
-                deep = tl.dot(hidden, tile, input_precision="ieee") + bias[None, :]
-                hidden = _relu(deep).to(dtype)
-            last = last_weight + k[:, None] * PAD + pad[None, :]
-            answer = tl.dot(hidden, tl.load(last), input_precision="ieee")  # (BLOCK, PAD)
+                hidden = _relu(deep + bias[None, :]).to(dtype)
+            near, far = _halved(hidden, BLOCK, WIDTH)
+        last = last_weight + half[:, None] * PAD + pad[None, :]
+        answer = tl.dot(near, tl.load(last), input_precision="ieee")  # (BLOCK, PAD)
+        answer = tl.dot(far, tl.load(last + HALF * PAD), answer, input_precision="ieee")
         # Each answer weighs as much as the area towards the opposite corner, whose code is that of the other sides.
         opposite_y = tl.load(row_relatives + (1 - corner // 2) * all_rows + row, inside, 0.0)
         opposite_x = tl.load(column_relatives + (1 - corner % 2) * width + column, inside, 0.0)
@@ -229,8 +230,7 @@ def _launch(
     row, column = axes
     start, top, left = corner
     height, width, _ = values.shape
-    tile = [packed.width // 2 if launch.halves else packed.width, packed.width]
-    weights = TensorDescriptor.from_tensor(packed.weights, tile)
+    weights = TensorDescriptor.from_tensor(packed.weights, [packed.width // 2, packed.width])
     programs = triton.cdiv(height * width, launch.block)
     extent = torch.empty(programs, 2, device=codes.device)
     with torch.cuda.device_of(codes):  # Triton launches on the current GPU; does nothing on a CPU
@@ -238,7 +238,7 @@ def _launch(
             values, extent, codes, row.codes, row.relatives, row.terms, column.codes, column.relatives, column.terms,
             first, weights, packed.biases, packed.last_weight, packed.last_bias,
             start, height, width, row.codes.shape[1], top, left, codes.shape[1],
-            K=codes.shape[-1], WIDTH=packed.width, LAYERS=packed.layers, BLOCK=launch.block, HALVES=launch.halves,
+            K=codes.shape[-1], WIDTH=packed.width, LAYERS=packed.layers, BLOCK=launch.block, ONE_LOOP=launch.one_loop,
             STAGES=launch.stages, PAD=PADDED, FULL=FULL_SCALE[values.dtype], EPSILON=AREA_EPSILON, ROUND=ROUNDER,
             num_warps=launch.warps, num_stages=launch.stages,
         )  # fmt: skip

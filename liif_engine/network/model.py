@@ -35,7 +35,7 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        deep: Tensor = self.body(x.to(cast(Tensor, self.body[0].weight).dtype))
+        deep: Tensor = self.body(_as(x, cast(Tensor, self.body[0].weight).dtype))
         if torch.is_grad_enabled() or deep.dtype != x.dtype:
             return deep + x
         return deep.add_(x)
@@ -59,11 +59,15 @@ class Edsr(nn.Module):
         deep: Tensor = shallow
         dtype = cast(Tensor, self.body[-1].weight).dtype
         for layer in self.body:
-            deep = layer(deep if isinstance(layer, ResidualBlock) else deep.to(dtype))  # (N, C, H, W)
+            deep = layer(deep if isinstance(layer, ResidualBlock) else _as(deep, dtype))  # (N, C, H, W)
             if on_layer is not None:
                 on_layer()
-        result: Tensor = (deep + shallow).to(dtype)
-        return result
+        return _as(deep + shallow, dtype)
+
+
+def _as(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """In a dtype; under autocast as it is, since there the weights' dtype says nothing and each cast is a pass more."""
+    return x if torch.is_autocast_enabled(x.device.type) else x.to(dtype)
 
 
 class Mlp(nn.Module):

@@ -25,14 +25,13 @@ from liif_engine.network.model import EdsrLiif
 
 log = logging.getLogger(__name__)
 
-#: The first is used until something was measured, and sets the bytes. Chosen by what the compiler makes of them for
-#: compute capability 9.0 at width 256: 176, 96, 209, 160 and 112 KB of shared memory, no spilling in the inner loop.
+#: The first is used until something was measured, and sets the bytes. An H100 made 349 TFLOP/s of the first and 337 of
+#: the second at width 256, with 96 and 176 KB of shared memory; the other two, of 81 KB, no GPU has tried yet.
 CANDIDATES = (
-    Launch(128, halves=True, warps=8, stages=2),
-    Launch(64, halves=True, warps=4, stages=1),
-    Launch(128, halves=False, warps=8, stages=1),
-    Launch(64, halves=True, warps=4, stages=2),
-    Launch(128, halves=True, warps=8, stages=1),
+    Launch(64, one_loop=True, warps=4, stages=1),
+    Launch(128, one_loop=True, warps=8, stages=2),
+    Launch(64, one_loop=False, warps=4, stages=1),
+    Launch(128, one_loop=False, warps=8, stages=1),
 )
 
 #: Smaller rectangles are decoded with what is known, rather than to wait for a measurement of some seconds.
@@ -144,7 +143,7 @@ def _read() -> dict[str, Any]:
 
 
 def _launch(row: dict[str, Any]) -> Launch:
-    return Launch(int(row["block"]), bool(row["halves"]), int(row["warps"]), int(row["stages"]))
+    return Launch(int(row["block"]), bool(row["one_loop"]), int(row["warps"]), int(row["stages"]))
 
 
 def _write(rows: dict[str, Any]) -> bool:

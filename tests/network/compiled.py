@@ -52,7 +52,7 @@ def resources(launch: Launch, *, width: int = 256, layers: int = 3, capability: 
         "WIDTH": width,
         "LAYERS": layers,
         "BLOCK": launch.block,
-        "HALVES": launch.halves,
+        "ONE_LOOP": launch.one_loop,
         "STAGES": launch.stages,
         "PAD": kernels.PADDED,
         "FULL": 255,
@@ -65,7 +65,7 @@ def resources(launch: Launch, *, width: int = 256, layers: int = 3, capability: 
             signature[name] = f"*{POINTERS[name]}"
             attributes[(index,)] = [["tt.divisibility", 16]]
         elif name == "weights":
-            signature[name] = f"tensordesc<bf16[{width // 2 if launch.halves else width}, {width}]>"
+            signature[name] = f"tensordesc<bf16[{width // 2}, {width}]>"
         else:
             signature[name] = "constexpr" if name in constants else "i32"
     compiled = triton.compile(
