@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -41,6 +42,9 @@ from liif_engine.picture.busy import TOO_BUSY, alternation
 from liif_engine.restore import Engine
 
 HALF = torch.bfloat16
+
+#: How long the candidate for the decoder may take, compiling included.
+CANDIDATE_SECONDS = 60
 
 
 @dataclass
@@ -199,6 +203,25 @@ def decoder_rate(bench: Bench) -> None:
         share = rate / bench.results["matrix_bf16"]
         words = f"{rate / 1e12:.1f} TFLOP/s, {share:.0%} of the matrix rate, {floor / seconds:.0%} of the roofline"
         bench.say(f"decoder {name}", {"rate": rate, "matrix_share": share, "roofline_share": floor / seconds}, words)
+
+
+def candidate(bench: Bench) -> None:
+    """The candidate for the decoder: in a process of its own, since a fault in its barriers would never end."""
+    if bench.rehearse:
+        bench.say("candidate", None, "cannot be rehearsed: Gluon has no interpreter")
+        return
+    command = [sys.executable, "-m", "bench.paired"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=CANDIDATE_SECONDS)
+        said, lines = done.stdout, done.stderr.splitlines()
+        words = lines[-1] if done.returncode and lines else ""
+    except subprocess.TimeoutExpired as error:
+        said = error.stdout.decode() if isinstance(error.stdout, bytes) else error.stdout or ""
+        words = f"not done after {CANDIDATE_SECONDS} s"
+    found = json.loads(said.splitlines()[-1]) if said.strip() else {}
+    bench.say(
+        "candidate", found, "; ".join([f"{name}: {value}" for name, value in found.items()] + [words] * bool(words))
+    )
 
 
 def encoder(bench: Bench) -> None:
@@ -362,7 +385,7 @@ def _distance(a: Tensor, b: Tensor) -> float:
     return float((a - b).abs().max())
 
 
-PARTS = (machine, ceilings, correctness, decoder_rate, encoder, end_to_end, small_pictures, training)
+PARTS = (machine, ceilings, correctness, decoder_rate, candidate, encoder, end_to_end, small_pictures, training)
 
 
 def main() -> int:
