@@ -14,7 +14,7 @@ from liif_engine.picture.damage import VISIBLE, Damage
 
 #: The highest quality at which `web` beats `published` on the held-out training pictures, at scale 1, 2 and 4 alike;
 #: docs/training.md has the curves, and the command that measures them.
-HIGHEST_QUALITY = {"jpeg": 95, "webp": 98}
+HIGHEST_QUALITY = {"jpeg": 98, "webp": 98}
 
 #: Noise from which `web` gives more than `published` does, which takes it for detail and enlarges it [8-bit levels].
 #: docs/training.md has that curve too.
