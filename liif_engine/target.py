@@ -46,21 +46,28 @@ class Target:
         Raises:
             UsageError: the result would be smaller than the picture.
         """
-        if self.size is not None:
-            result = self.size
-        else:
-            scale = self._one_scale(width, height)
-            result = (max(1, math.floor(width * scale + 0.5)), max(1, math.floor(height * scale + 0.5)))
-        if result[0] < width or result[1] < height:
+        result = self._size(width, height)
+        if self.is_below(width, height):
             raise UsageError(
                 f"{result[0]}x{result[1]} is smaller than the picture, {width}x{height}",
                 remedy="Ask for a larger size; this restores pictures, it does not reduce them.",
             )
         return result
 
+    def is_below(self, width: int, height: int) -> bool:
+        """Whether a picture of this size is larger already than what it was to become."""
+        out_width, out_height = self._size(width, height)
+        return out_width < width or out_height < height
+
     def label(self, result: tuple[int, int]) -> str:
         """What marks the result's file name: ``2x``, or ``1920x1080`` where a size was asked for."""
         return f"{self.scale:g}x" if self.scale is not None else f"{result[0]}x{result[1]}"
+
+    def _size(self, width: int, height: int) -> tuple[int, int]:
+        if self.size is not None:
+            return self.size
+        scale = self._one_scale(width, height)
+        return max(1, math.floor(width * scale + 0.5)), max(1, math.floor(height * scale + 0.5))
 
     def _one_scale(self, width: int, height: int) -> float:
         if self.scale is not None:

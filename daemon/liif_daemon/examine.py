@@ -157,6 +157,9 @@ def _unwanted(probe: Probe, folder: FolderSettings) -> str | None:
     megapixels = probe.width * probe.height * probe.frames / 1e6
     if megapixels > folder.max_megapixels:
         return f"{megapixels:.1f} megapixels are more than max_megapixels, {folder.max_megapixels:g}"
+    if any(target.is_below(probe.width, probe.height) for target in folder.targets):
+        words = ", ".join(target_name(target) for target in folder.targets)
+        return f"{probe.width}x{probe.height} is larger already than what is asked for ({words})"
     return None
 
 

@@ -130,7 +130,8 @@ class FolderSettings(BaseModel):
     @property
     def rules(self) -> str:
         """Changes when what is skipped in this folder may change."""
-        asked = (self.min_side, self.max_megapixels, self.only_below_quality, self.hard_links)
+        size = (self.size, self.long_edge, self.megapixels)  # a picture may be larger already
+        asked = (self.min_side, self.max_megapixels, self.only_below_quality, self.hard_links, *size)
         return hashlib.sha256(repr(asked).encode()).hexdigest()[:16]
 
 

@@ -213,6 +213,21 @@ def test_what_is_too_small_too_large_or_undamaged_is_left_alone_with_the_reason(
     assert workshop.once(min_side=1) == {"done": 3}  # other rules: looked at again
 
 
+def test_what_is_larger_already_than_what_is_asked_for_is_left_alone(workshop: Workshop) -> None:
+    draw(workshop.folder / "a.jpg", 1, 64, 48)
+    draw(workshop.folder / "large.jpg", 2, 200, 100)
+    assert workshop.once(long_edge=128) == {"done": 1, "skipped": 1}
+    assert size_of(workshop.folder / "a.jpg") == (128, 96)
+    assert size_of(workshop.folder / "large.jpg") == (200, 100)
+    settings, ledger = workshop.settings(long_edge=128), workshop.ledger()
+    said = " ".join(why(workshop.folder / "large.jpg", settings, ledger, workshop.store))
+    ledger.close()
+    assert "200x100 is larger already than what is asked for (long edge 128)" in said
+    workshop.once(long_edge=400)  # asked for more: looked at again
+    assert size_of(workshop.folder / "large.jpg") == (400, 200)
+    assert size_of(workshop.folder / "a.jpg") == (128, 96), "it is a result"
+
+
 def test_why_knows_a_folder_that_only_the_command_line_named(workshop: Workshop) -> None:
     draw(workshop.folder / "small.jpg", 1, 10, 40)
     (workshop.folder / "notes.txt").write_text("no picture")
