@@ -194,6 +194,7 @@ def decoder(
     tma.async_copy_global_to_shared(first, [0, 0], small, first_tile)
     tma.async_copy_global_to_shared(last_weight, [0, 0], small, last_tile)
     mbarrier.wait(small, 0)
+    mbarrier.invalidate(small)  # its bytes become the scratch of the reductions
     # Written out twice: Gluon knows no stars, and constants that went through a variable are none.
     gl.warp_specialize(
         [
@@ -237,21 +238,24 @@ def launch(
 ) -> Tensor:
     """In the place of `kernels._launch`."""
     packed = kernels._pack(model)
+    if packed.width < 64 or codes.dtype.itemsize != 2:
+        raise ValueError("the candidate takes 16-bit numbers, and widths from 64 on")
     row, column = axes
     start, top, left = corner
     height, width, _ = values.shape
     blocks = triton.cdiv(height * width, GROUPS * ROWS)
     extent = torch.empty(GROUPS * blocks, 2, device=codes.device)
     programs = min(torch.cuda.get_device_properties(codes.device).multi_processor_count, blocks)
-    decoder[(programs,)](
-        values, extent, codes, row.codes, row.relatives, row.terms, column.codes, column.relatives, column.terms,
-        _described(first, PADDED), _described(packed.weights, packed.width // 4), packed.biases,
-        _described(packed.last_weight, packed.width), packed.last_bias,
-        start, height, width, row.codes.shape[1], top, left, codes.shape[1], blocks,
-        K=codes.shape[-1], WIDTH=packed.width, LAYERS=packed.layers, ROWS=ROWS, GROUPS=GROUPS, SLOTS=SLOTS,
-        WARPS=WARPS, OTHERS=REGISTERS[0], LOADER=REGISTERS[1],
-        PAD=PADDED, FULL=FULL_SCALE[values.dtype], EPSILON=AREA_EPSILON, ROUND=ROUNDER, num_warps=WARPS,
-    )  # fmt: skip
+    with torch.cuda.device_of(codes):
+        decoder[(programs,)](
+            values, extent, codes, row.codes, row.relatives, row.terms, column.codes, column.relatives, column.terms,
+            _described(first, PADDED), _described(packed.weights, packed.width // 4), packed.biases,
+            _described(packed.last_weight, packed.width), packed.last_bias,
+            start, height, width, row.codes.shape[1], top, left, codes.shape[1], blocks,
+            K=codes.shape[-1], WIDTH=packed.width, LAYERS=packed.layers, ROWS=ROWS, GROUPS=GROUPS, SLOTS=SLOTS,
+            WARPS=WARPS, OTHERS=REGISTERS[0], LOADER=REGISTERS[1],
+            PAD=PADDED, FULL=FULL_SCALE[values.dtype], EPSILON=AREA_EPSILON, ROUND=ROUNDER, num_warps=WARPS,
+        )  # fmt: skip
     return torch.stack([extent[:, 0].amin(), extent[:, 1].amax()])
 
 

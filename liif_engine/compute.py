@@ -100,13 +100,15 @@ class Computer:
                     _rows_of(target, tile, strip)[...] = as_array(strip.values, target.dtype)
             else:
                 self._write_mean(view, target, frame, tile, place, progress)
+            return
         except ImplausibleTile as signal:
             log.warning("a tile %s in %s: redone in fp32", signal, place.precision)
-            progress.redo_tile()
-            self.restore(frame, tile, Place(place.device, "fp32"), progress)
+            exact = Place(place.device, "fp32")
         except _BusyTile:
-            progress.redo_tile()
-            self.restore(frame, tile, _exact(place), progress)
+            exact = _exact(place)
+        # Outside the except clauses: the signal's traceback would keep the tile's tensors alive.
+        progress.redo_tile()
+        self.restore(frame, tile, exact, progress)
 
     def _write_mean(
         self,
