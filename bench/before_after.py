@@ -2,6 +2,8 @@
 
     python bench/before_after.py GROUND_TRUTH... --out docs/before_after.png
 
+README's: cid22-training_58650be22c78 at 120,180 and cid22-training_3550e8531f52 at 60,130, with quality 40.
+
 Each picture is reduced to half its size and saved as a small JPEG file; that file is restored at x2. The same crop is
 shown three times: the damaged file enlarged by bicubic interpolation, the restored file, and the ground truth.
 """
