@@ -277,6 +277,8 @@ def values_of(
 
 @torch.inference_mode()
 def main() -> int:
+    if not torch.cuda.is_available():
+        sys.exit("bench/paired.py needs a GPU of compute capability 9.0, and torch finds none here.")
     model = checkpoint.load("web").reduce(torch.bfloat16).to("cuda", memory_format=torch.channels_last)
     found: dict[str, object] = {}
     for height, width, scale in ((61, 83, 2.0), (61, 83, 3.3), (5, 7, 1.0), (1, 1, 4.0), (300, 200, 4.0)):
