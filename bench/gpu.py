@@ -10,16 +10,11 @@ triton, numpy, pillow and safetensors; the folder of small files also needs imag
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,73 +26,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from bench.gpu_measuring import HALF, Bench
+from bench.gpu_rivals import candidate, encoder, training
 from bench.overlap import Raising
 from bench.peers import Rrdb, published_form
-from liif_engine.lab.muon import Muon
-from liif_engine.network import checkpoint, decode, decoder
+from liif_engine.network import decode, decoder
 from liif_engine.network.decode import Span, axis
-from liif_engine.network.graphs import CAPTURED_AT, GraphedEncoder
-from liif_engine.network.model import EdsrLiif
 from liif_engine.picture.busy import TOO_BUSY, alternation
 from liif_engine.restore import Engine
-
-HALF = torch.bfloat16
-
-#: How long the candidate for the decoder may take, compiling included.
-CANDIDATE_SECONDS = 60
-
-
-@dataclass
-class Bench:
-    """Where and how large, and what was found."""
-
-    device: torch.device
-    out: Path
-    rehearse: bool
-    results: dict[str, Any] = field(default_factory=dict)
-    rows: list[tuple[str, str]] = field(default_factory=list)
-
-    def size(self, full: int, tiny: int) -> int:
-        """A size, or its stand-in for a rehearsal."""
-        return tiny if self.rehearse else full
-
-    def seconds(self, work: Callable[[], Any], runs: int = 5) -> float:
-        """The median time of some runs, after one that warms up."""
-        work()
-        times = []
-        for _ in range(1 if self.rehearse else runs):
-            self.wait()
-            started = time.perf_counter()
-            work()
-            self.wait()
-            times.append(time.perf_counter() - started)
-        return statistics.median(times)
-
-    def wait(self) -> None:
-        """Until the device is idle."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-
-    def say(self, key: str, value: Any, words: str) -> None:
-        """Keeps one result, and a row of the table."""
-        self.results[key] = value
-        self.rows.append((key, words))
-        print(f"{key}: {words}", flush=True)
-        self.out.mkdir(parents=True, exist_ok=True)
-        (self.out / "results.json").write_text(json.dumps(self.results, indent=2))
-        table = "".join(f"| {name.replace('_', ' ')} | {text} |\n" for name, text in self.rows)
-        (self.out / "table.md").write_text(f"| what | result |\n|---|---|\n{table}")
-
-    def network(self, name: str = "web", dtype: torch.dtype = HALF) -> EdsrLiif:
-        """A shipped model on the device."""
-        model = checkpoint.load(name)
-        if dtype != torch.float32:
-            model.reduce(dtype)
-        return model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-    def random(self, *shape: int, dtype: torch.dtype = HALF) -> Tensor:
-        """Random numbers; zeros would run faster than real data does."""
-        return torch.randn(*shape, device=self.device, dtype=torch.float32).to(dtype)
 
 
 def machine(bench: Bench) -> None:
@@ -205,79 +141,6 @@ def decoder_rate(bench: Bench) -> None:
         bench.say(f"decoder {name}", {"rate": rate, "matrix_share": share, "roofline_share": floor / seconds}, words)
 
 
-def candidate(bench: Bench) -> None:
-    """The candidate for the decoder: in a process of its own, since a fault in its barriers would never end."""
-    if bench.rehearse:
-        bench.say("candidate", None, "cannot be rehearsed: Gluon has no interpreter")
-        return
-    command = [sys.executable, "-m", "bench.paired"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=CANDIDATE_SECONDS)
-        said, lines = done.stdout, done.stderr.splitlines()
-        words = lines[-1] if done.returncode and lines else ""
-    except subprocess.TimeoutExpired as error:
-        said = error.stdout.decode() if isinstance(error.stdout, bytes) else error.stdout or ""
-        words = f"not done after {CANDIDATE_SECONDS} s"
-    found = json.loads(said.splitlines()[-1]) if said.strip() else {}
-    bench.say(
-        "candidate", found, "; ".join([f"{name}: {value}" for name, value in found.items()] + [words] * bool(words))
-    )
-
-
-def encoder(bench: Bench) -> None:
-    """The encoder on a large window and on small ones: as the engine runs it, and in other ways that may be faster."""
-    model = bench.network()
-    for side in (bench.size(1096, 24), bench.size(256, 16), bench.size(96, 8)):
-        pixels = torch.rand(1, 3, side, side, device=bench.device).contiguous(memory_format=torch.channels_last)
-
-        def rate_of(name: str, work: Callable[[], Any], *, searched: bool = False, side: int = side) -> float:
-            flags = {"enabled": True, "benchmark": searched, "deterministic": True, "allow_tf32": False}
-            with torch.backends.cudnn.flags(**flags):
-                seconds = bench.seconds(work)
-            rate = 2 * model.encoder_work * side * side / seconds
-            share = rate / bench.results["matrix_bf16"]
-            words = f"{seconds * 1e3:.2f} ms, {rate / 1e12:.1f} TFLOP/s, {share:.0%} of the matrix rate"
-            bench.say(f"encoder_{side}{name}", {"seconds": seconds, "rate": rate, "matrix_share": share}, words)
-            return seconds
-
-        plain = rate_of("", lambda pixels=pixels: model.encode(pixels))
-        rate_of("_searched", lambda pixels=pixels: model.encode(pixels), searched=True)
-        if bench.device.type != "cuda":
-            continue
-        rate_of("_relu_in_convolution", lambda pixels=pixels: relu_in_convolution(model, pixels))
-        apart = float((relu_in_convolution(model, pixels) - model.encode(pixels)).abs().max())
-        bench.say(f"encoder_{side}_relu_in_convolution_apart", apart, f"{apart:.2g}, the greatest difference")
-        try:
-            compiled = torch.compile(model.encode, dynamic=False)
-            rate_of("_compiled", lambda compiled=compiled, pixels=pixels: compiled(pixels))
-        except Exception as error:
-            bench.say(f"encoder_{side}_compiled", None, f"cannot be used: {(str(error).splitlines() or [''])[0]}")
-        if side > 512:
-            continue
-        graphed = GraphedEncoder(model)
-        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
-            for _ in range(CAPTURED_AT):
-                found = graphed(pixels, lambda: None)
-            same = torch.equal(found, model.encode(pixels))
-            seconds = bench.seconds(lambda pixels=pixels, graphed=graphed: graphed(pixels, lambda: None))
-        words = f"{seconds * 1e3:.2f} ms as a graph, {plain / seconds:.2f} times as fast, same bytes: {same}"
-        bench.say(f"encoder_{side}_graph", {"seconds": seconds, "same_bytes": same}, words)
-
-
-def relu_in_convolution(model: EdsrLiif, pixels: Tensor) -> Tensor:
-    """`EdsrLiif.encode` with cuDNN's convolution that adds the bias and applies the ReLU before it writes."""
-    body = model.encoder.body
-    shallow = model.encoder.head((pixels - 0.5) / 0.5)
-    deep = shallow
-    for block in body[:-1]:
-        first, _, second = block.body
-        given = deep.to(first.weight.dtype)
-        inside = torch.cudnn_convolution_relu(given, first.weight, first.bias, (1, 1), (1, 1), (1, 1), 1)
-        deep = deep + second(inside)
-    last = body[-1]
-    return (last(deep.to(last.weight.dtype)) + shallow).to(last.weight.dtype)
-
-
 def end_to_end(bench: Bench) -> None:
     """One input megapixel at x4, pixels in memory to pixels in memory, against the two peers at equal precision."""
     side = bench.size(1000, 24)
@@ -300,51 +163,6 @@ def end_to_end(bench: Bench) -> None:
         words = f"{megapixels / ours:.2f} output megapixels/s; {paper / ours:.1f} times the published form's,"
         words += f" {peer / ours:.2f} times that of Real-ESRGAN x4plus' network"
         bench.say(f"x4_{precision}", {"ours": ours, "published_form": paper, "rrdb": peer}, words)
-
-
-def training(bench: Bench) -> None:
-    """A step of `liif train` as docs/training.md runs it, with and without torch.compile, and what takes its time."""
-    batch, patch, queries = bench.size(32, 2), bench.size(96, 16), bench.size(4608, 64)
-    pixels = torch.rand(batch, 3, patch, patch, device=bench.device).contiguous(memory_format=torch.channels_last)
-    coord = torch.rand(batch, queries, 2, device=bench.device) * 2 - 1
-    cell = torch.full_like(coord, 1 / patch)
-    truth = torch.rand(batch, queries, 3, device=bench.device)
-    with torch.inference_mode(False), torch.enable_grad():
-        pixels, coord, cell, truth = (given.clone() for given in (pixels, coord, cell, truth))
-        model = bench.network(dtype=torch.float32).train().requires_grad_(True)
-        optimizer = Muon([{"params": list(model.parameters())}], 1e-9)
-
-        def answer(*given: Tensor) -> Tensor:
-            with torch.autocast(bench.device.type, HALF):
-                return model.decode(model.encode(given[0]), given[1], given[2])
-
-        def step(forward: Callable[..., Tensor] = answer) -> None:
-            loss = torch.nn.functional.l1_loss(forward(pixels, coord, cell), truth)
-            optimizer.zero_grad(set_to_none=True)
-            torch.autograd.backward(loss)
-            optimizer.step()
-
-        with torch.backends.cudnn.flags(enabled=True, benchmark=True, deterministic=False, allow_tf32=False):
-            seconds = bench.seconds(step, 10)
-            bench.say("training", {"seconds": seconds}, f"{seconds * 1e3:.1f} ms a step, {batch / seconds:.0f} pairs/s")
-            activities = [torch.profiler.ProfilerActivity.CPU]
-            if bench.device.type == "cuda":
-                activities.append(torch.profiler.ProfilerActivity.CUDA)
-            with torch.profiler.profile(activities=activities) as profile:
-                step()
-                bench.wait()
-            order = "cuda_time_total" if bench.device.type == "cuda" else "cpu_time_total"
-            table = profile.key_averages().table(sort_by=f"self_{order}", row_limit=25, max_name_column_width=80)
-            (bench.out / "training_profile.txt").write_text(table)
-            if bench.device.type == "cuda":
-                compiled = torch.compile(answer)
-                started = time.perf_counter()
-                step(compiled)
-                bench.wait()
-                compiling = time.perf_counter() - started
-                seconds = bench.seconds(lambda: step(compiled), 10)
-                words = f"{seconds * 1e3:.1f} ms a step, after {compiling:.0f} s of compiling"
-                bench.say("training_compiled", {"seconds": seconds, "compiling": compiling}, words)
 
 
 def small_pictures(bench: Bench) -> None:

@@ -2,44 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
+from playwright.sync_api import Browser
 
 from liif_engine import Engine
 from liif_engine.lab.explain import explain
 
 from ..conftest import tiny_network
 from ..picture.photograph import photograph
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-
-#: For a browser in a container, run by root, that is to ask nobody anything.
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("no Chromium: apt-get install chromium would run this")
-    playwright = pytest.importorskip(
-        "playwright.sync_api", reason="no Playwright: pip install playwright would run this"
-    )
-    with playwright.sync_playwright() as driver:
-        running = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield running
-        running.close()
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +27,7 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("width", [360, 768, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_report_shows_and_asks_the_network_for_nothing(
-    browser: Any, page_file: Path, width: int, scheme: str
+    browser: Browser, page_file: Path, width: int, scheme: str
 ) -> None:
     page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
     complaints: list[str] = []
@@ -73,7 +46,7 @@ def test_the_report_shows_and_asks_the_network_for_nothing(
     page.close()
 
 
-def test_the_views_are_changed_from_the_keyboard(browser: Any, page_file: Path) -> None:
+def test_the_views_are_changed_from_the_keyboard(browser: Browser, page_file: Path) -> None:
     page = browser.new_page()
     page.goto(page_file.as_uri())
     shown = "[...document.querySelectorAll('.viewer figure')].filter(f => f.offsetHeight > 0).map(f => f.className)"
