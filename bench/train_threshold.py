@@ -29,7 +29,7 @@ from liif_engine.picture import damage, noise
 
 SCALES = (1.0, 2.0, 4.0)
 NOISES = (1, 2, 3, 4, 6, 9, 13)
-QUALITIES = (30, 50, 70, 75, 80, 85, 90, 92, 95, 98)
+QUALITIES = (30, 50, 70, 75, 80, 85, 90, 92, 95, 98, 100)
 
 
 def main() -> None:
