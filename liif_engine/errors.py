@@ -96,6 +96,12 @@ class UsageError(LiifError):
     exit_code = ExitCode.USAGE
 
 
+class LargerAlreadyError(UsageError):
+    """The picture is larger than what it was to become."""
+
+    remedy = "Ask for a larger size; this restores pictures, it does not reduce them."
+
+
 class InputError(LiifError):
     """The input cannot be read as a picture: missing, not a picture, damaged, or lying about itself."""
 

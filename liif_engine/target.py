@@ -6,7 +6,7 @@ import math
 import re
 from dataclasses import dataclass
 
-from liif_engine.errors import UsageError
+from liif_engine.errors import LargerAlreadyError, UsageError
 
 #: Beyond these a number was mistyped: no picture file holds the result.
 MOST_SCALE, MOST_MEGAPIXELS = 10_000, 1_000_000
@@ -44,14 +44,11 @@ class Target:
         """(width, height) of the result for a picture of this size.
 
         Raises:
-            UsageError: the result would be smaller than the picture.
+            LargerAlreadyError: the result would be smaller than the picture.
         """
         result = self._size(width, height)
         if self.is_below(width, height):
-            raise UsageError(
-                f"{result[0]}x{result[1]} is smaller than the picture, {width}x{height}",
-                remedy="Ask for a larger size; this restores pictures, it does not reduce them.",
-            )
+            raise LargerAlreadyError(f"{result[0]}x{result[1]} is smaller than the picture, {width}x{height}")
         return result
 
     def is_below(self, width: int, height: int) -> bool:

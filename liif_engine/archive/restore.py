@@ -19,6 +19,7 @@ from liif_engine.errors import (
     Cancelled,
     DeviceError,
     InputError,
+    LargerAlreadyError,
     LiifError,
     ModelError,
     OutputError,
@@ -187,6 +188,10 @@ class Archive:
         except LiifError as error:
             if not self._again and _is_result(source):
                 self._leave_result(source)
+                return None
+            if isinstance(error, LargerAlreadyError):
+                self.summary.larger += 1
+                log.info("%s: left alone: %s", printable(relative), error.message)
                 return None
             # The row of a result that exists stays: it tells what that was made with.
             self._fail(relative, error, None if os.path.lexists(destination) else glance)

@@ -25,6 +25,7 @@ class Summary:
         planned: (path below the folder, width, height) of what a dry run would restore, if that is wanted here.
         others: files whose names are no pictures', and links.
         results: files that say of themselves that they are results of ours.
+        larger: pictures that are larger already than what was asked for.
         left_out: folders that earlier runs wrote results into, below the source.
         source_pixels, result_pixels: of what was restored now.
         stages: seconds of work by stage, all workers together.
@@ -39,6 +40,7 @@ class Summary:
     planned: list[tuple[Path, int, int]] = field(default_factory=list)
     others: int = 0
     results: int = 0
+    larger: int = 0
     left_out: list[Path] = field(default_factory=list)
     source_pixels: int = 0
     result_pixels: int = 0
@@ -57,6 +59,7 @@ class Summary:
             "failed_by_kind": dict(reasons),
             "other_files": self.others,
             "results": self.results,
+            "larger_already": self.larger,
             "folders_left_out": [str(path) for path in self.left_out],
             "source_megapixels": round(self.source_pixels / 1e6, 3),
             "result_megapixels": round(self.result_pixels / 1e6, 3),
@@ -83,6 +86,11 @@ class Summary:
         words += (
             [f"{counted(self.results, 'result')} of liif-restore left alone (--again restores them)"]
             if self.results
+            else []
+        )
+        words += (
+            [f"{counted(self.larger, 'picture')} larger already than asked for left alone (--verbose names them)"]
+            if self.larger
             else []
         )
         lines = [f"{', '.join(words)}; {self.seconds:.1f} s"]

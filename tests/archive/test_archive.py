@@ -203,6 +203,16 @@ def test_a_consistent_result_of_another_size_is_refused_before_anything_is_made(
     assert results(tmp_path / "none") == {}
 
 
+def test_pictures_that_are_larger_already_are_counted_and_no_failures(source: Path, tmp_path: Path) -> None:
+    draw(source / "large.png", 9, width=50)
+    done = restore(source, tmp_path / "new", target=Target(long_edge=40))
+    assert (done.restored, done.larger, len(done.failures)) == (5, 1, 1), "one is broken"
+    assert "1 picture larger already than asked for left alone" in done.lines()[0]
+    assert "large.png" not in results(tmp_path / "new")
+    more = restore(source, tmp_path / "new", target=Target(long_edge=80), overwrite=True)
+    assert (more.restored, more.larger) == (6, 0)
+
+
 def test_what_was_begun_when_the_power_went_is_done_over(source: Path, tmp_path: Path) -> None:
     """A BMP got its name, but the row that says so is missing."""
     order = Order(source, tmp_path / "new", Target(scale=2), model="copy")
