@@ -49,7 +49,7 @@ def main() -> NoReturn:
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
         signal.signal(signal.SIGHUP, _interrupt)
     memory.keep_freed()
-    threads.sleep_soon()
+    threads.settle()
     entry.run(app)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -16,6 +15,7 @@ from liif_engine.errors import ExitCode, LiifError
 from liif_engine.file import Computed, Outcome
 from liif_engine.picture.image_file import Limits, Picture
 from liif_engine.plan import Plan
+from liif_engine.threads import usable
 
 if TYPE_CHECKING:
     from liif_engine.progress import OnProgress
@@ -87,7 +87,7 @@ def restore_files(engine: Engine, plans: Sequence[Plan], options: Options, repor
         options: for all of them.
         report: hears of each.
     """
-    with ThreadPoolExecutor(min(MOST_THREADS, (os.cpu_count() or 1) + 1), "liif-file") as threads:
+    with ThreadPoolExecutor(min(MOST_THREADS, usable() + 1), "liif-file") as threads:
         line = _Line(engine, options, report, threads)
         try:
             for plan in plans:

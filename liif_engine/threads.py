@@ -1,8 +1,10 @@
-"""The machine's cores, and how long the helper threads of torch's operations keep one awake; no torch."""
+"""The cores that a program may use, and how long the helper threads of torch's operations keep one awake; no torch."""
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -15,14 +17,21 @@ LOOKS = 10_000
 BINDING = {"OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY", "KMP_AFFINITY"}
 
 
-def sleep_soon() -> None:
-    """Has idle helper threads sleep early; for programs of our own, before torch is loaded.
+#: Where Linux shows its control groups: version 2, alone or beside version 1, and version 1's for CPUs.
+GROUPS = ("sys/fs/cgroup", "sys/fs/cgroup/unified", "sys/fs/cgroup/cpu", "sys/fs/cgroup/cpu,cpuacct")
 
-    The decoder's threads start when the encoder ends, and each would share its core with a helper that still looks out
-    for work. Whoever sets one of OpenMP's own variables is left alone.
+
+def settle() -> None:
+    """Has idle helper threads sleep early, and no more at work than there is time for; before torch is loaded.
+
+    For programs of our own. The decoder's threads start when the encoder ends, and each would share its core with a
+    helper that still looks out for work. A container that is given two CPUs' time on a machine of 64 still sees 64, and
+    64 threads would stand still together for most of it. Whoever sets OpenMP's own variables is left alone.
     """
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & set(os.environ):
         os.environ["GOMP_SPINCOUNT"] = str(LOOKS)
+    if "OMP_NUM_THREADS" not in os.environ and usable() < _seen():
+        os.environ["OMP_NUM_THREADS"] = str(usable())
 
 
 def cores() -> list[frozenset[int]]:
@@ -36,6 +45,54 @@ def cores() -> list[frozenset[int]]:
             with suppress(OSError):  # it has ended
                 allowed |= os.sched_getaffinity(int(thread.name))
     return sorted({_core(cpu) & allowed for cpu in allowed}, key=min)
+
+
+def usable() -> int:
+    """How many threads may compute at once: one per core, or fewer where this process is given less time."""
+    return min(_seen(), time_given() or _seen())
+
+
+def _seen() -> int:
+    return len(cores()) or os.cpu_count() or 1
+
+
+def time_given(root: Path = Path("/")) -> int | None:
+    """The CPUs whose time this process's control groups give it, rounded up; None if they set no limit.
+
+    ``docker run --cpus``, Kubernetes' limits and systemd's ``CPUQuota`` set one.
+
+    Args:
+        root: the file system's.
+    """
+    limits = [limit for folder in _groups(root) for limit in [_limit(folder)] if limit is not None]
+    return max(1, math.ceil(min(limits))) if limits else None
+
+
+def _groups(root: Path) -> Iterator[Path]:
+    """The folders of this process's control groups, and of those around them: each may have a limit."""
+    try:
+        lines = (root / "proc/self/cgroup").read_text("utf-8").splitlines()
+    except (OSError, ValueError):  # not on Windows and macOS
+        return
+    for line in lines:
+        _, controllers, own = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        for shown in GROUPS:
+            # A container may see its own group as the outermost one, under a name that only its host can follow.
+            for inside in (Path(own.lstrip("/")), *Path(own.lstrip("/")).parents):
+                yield root / shown / inside
+
+
+def _limit(group: Path) -> float | None:
+    """CPUs whose time a control group is given."""
+    with suppress(OSError, ValueError):
+        quota, period = (group / "cpu.max").read_text("ascii").split()
+        return None if quota == "max" else int(quota) / int(period)
+    with suppress(OSError, ValueError):
+        quota, period = ((group / f"cpu.cfs_{name}_us").read_text("ascii") for name in ("quota", "period"))
+        return None if int(quota) < 0 else int(quota) / int(period)
+    return None
 
 
 @cache

@@ -10,7 +10,6 @@ import copy
 import hashlib
 import json
 import math
-import os
 import sys
 import tempfile
 import time
@@ -41,6 +40,7 @@ from liif_engine.network import checkpoint
 from liif_engine.network.device import choose_device, choose_precision
 from liif_engine.network.model import EdsrLiif
 from liif_engine.picture.atomic import write_atomically
+from liif_engine.threads import usable
 
 #: The rate ends at this part of its highest value.
 FINAL_RATE = 0.01
@@ -305,7 +305,7 @@ def _answer(model: EdsrLiif, device: torch.device, bf16: bool) -> Answer:
 def _pictures(settings: TrainSettings, scratch: Path) -> tuple[Recipe, Pool]:
     """The recipe of the training pairs, and the held-out pictures."""
     shape = PairShape(settings.patch, settings.queries)
-    threads = os.cpu_count() or 1
+    threads = usable()
 
     def pool(file: str, keep: Callable[[str], bool], smallest: int, use: str) -> Pool:
         return build_pool(settings.data, scratch / file, keep=keep, threads=threads, smallest=smallest, use=use)
@@ -323,7 +323,7 @@ def _digest(pool: Pool) -> str:
 def _workers(settings: TrainSettings, device: torch.device) -> int:
     if settings.workers >= 0:
         return settings.workers
-    return max((os.cpu_count() or 2) - 1, 1) if device.type == "cuda" else 0
+    return max(usable() - 1, 1) if device.type == "cuda" else 0
 
 
 def _over(minutes: float, since: float) -> bool:

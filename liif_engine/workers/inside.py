@@ -69,7 +69,7 @@ def main(connection: Connection, settings: WorkerSettings, device: str) -> None:
     if settings.threads is not None:
         # Before torch is loaded, which reads it once.
         os.environ["OMP_NUM_THREADS"] = str(settings.threads)
-    threads.sleep_soon()
+    threads.settle()
     # Ctrl+C reaches every process of a terminal, and systemd stops all of a unit; the server alone decides what ends.
     for one in (signal.SIGINT, signal.SIGTERM):
         signal.signal(one, signal.SIG_IGN)

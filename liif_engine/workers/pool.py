@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -159,16 +158,14 @@ class ProcessWorkers(Pool):
 
 def _bearable(wanted: int) -> int:
     """Not more than a CPU can feed: each worker has a model of its own in memory."""
-    most = max(WORKERS_PER_CORE * _cores(), 2)
+    most = max(WORKERS_PER_CORE * threads.usable(), 2)
     if wanted > most:
-        log.warning("%d workers are more than this machine's %d cores can use: %d it is", wanted, _cores(), most)
+        log.warning(
+            "%d workers are more than this machine's %d cores can use: %d it is", wanted, threads.usable(), most
+        )
     return min(wanted, most)
 
 
 def threads_for(count: int | None) -> int | None:
     """Threads of each of `count` workers that share this machine's cores; None for one worker, which has them all."""
-    return None if count is None or count < 2 else max(1, _cores() // count)
-
-
-def _cores() -> int:
-    return len(threads.cores()) or os.cpu_count() or 1
+    return None if count is None or count < 2 else max(1, threads.usable() // count)

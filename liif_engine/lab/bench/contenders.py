@@ -75,7 +75,7 @@ def contender(name: str, *, device: str, threads: int, published: Path | None) -
 
     if name in OURS:  # as the programs do
         memory.keep_freed()
-        idle.sleep_soon()
+        idle.settle()
     import torch
 
     torch.set_num_threads(threads)
