@@ -119,7 +119,7 @@ def decoder_rate(bench: Bench) -> None:
     feature_map = bench.random(1, model.channels, side, side, dtype=model.imnet.linears[0].weight.dtype)
     feature_map = feature_map.contiguous(memory_format=torch.channels_last)
     span = Span(axis(side, 4 * side), 0, 4 * side, 0)
-    work = 2 * model.decoder_work * (4 * side) ** 2
+    work = 2 * 4 * model.answer_work * (4 * side) ** 2
     fewest_bytes = feature_map.nbytes + 3 * (4 * side) ** 2
     floor = max(work / bench.results["matrix_bf16"], fewest_bytes / bench.results["memory_rate"])
     layouts = [Launch(32, True, 4, 1)] if bench.rehearse else list(tuning.CANDIDATES)

@@ -35,7 +35,7 @@ from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
 from liif_engine.network import checkpoint, kernels
 from liif_engine.network.decode import Span, axis, decode
 from liif_engine.network.kernels import FULL_SCALE, PADDED, ROUNDER, Launch
-from liif_engine.network.model import AREA_EPSILON, EdsrLiif
+from liif_engine.network.model import EdsrLiif
 
 #: Groups of warps that compute, warps of each, and queries of each.
 GROUPS, WARPS, ROWS = 2, 4, 64
@@ -64,12 +64,12 @@ def _relu(x):
 
 
 @gluon.jit
-def _produce(weights, tiles, full, empty, blocks, TILES: gl.constexpr, SLOTS: gl.constexpr):
+def _produce(weights, tiles, full, empty, blocks, TILES: gl.constexpr, SLOTS: gl.constexpr, CORNERS: gl.constexpr):
     """Keeps the ring full: the tiles of all layers, for each corner of each block of queries."""
     DEEP: gl.constexpr = weights.block_type.shape[0]
     count = 0
     for _block in range(gl.program_id(0), blocks, gl.num_programs(0)):
-        for _corner in range(4):
+        for _corner in range(CORNERS):
             for tile in range(TILES):
                 slot = count % SLOTS
                 mbarrier.wait(empty.index(slot), ((count // SLOTS) & 1) ^ 1)
@@ -88,12 +88,12 @@ def _multiply(a, tiles, full, count, SLOTS: gl.constexpr, acc, ADD: gl.constexpr
 
 @gluon.jit
 def _consume(
-    group, result, extent, codes, row_codes, row_relatives, row_terms, column_codes, column_relatives, column_terms,
+    group, result, extent, codes, row_codes, row_shares, row_terms, column_codes, column_shares, column_terms,
     biases, last_bias, first_tile, last_tile, tiles, full, empty,
     start, height, width, all_rows, top, left, code_width, blocks,
     K: gl.constexpr, WIDTH: gl.constexpr, LAYERS: gl.constexpr, ROWS: gl.constexpr, GROUPS: gl.constexpr,
-    SLOTS: gl.constexpr, PAD: gl.constexpr, FULL: gl.constexpr, EPSILON: gl.constexpr, ROUND: gl.constexpr,
-    WARPS: gl.constexpr,
+    SLOTS: gl.constexpr, PAD: gl.constexpr, FULL: gl.constexpr, DOWN: gl.constexpr, ACROSS: gl.constexpr,
+    ROUND: gl.constexpr, WARPS: gl.constexpr,
 ):  # fmt: skip
     """Answers ROWS queries of each block; the arrays are those of `kernels._decoder`."""
     WIDE: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [WARPS, 1], [16, WIDTH, 16])
@@ -116,9 +116,8 @@ def _consume(
         operand_row, operand_column = start + operand // width, operand % width
         row, column = start + query // width, query % width
         mixed = gl.zeros([ROWS, PAD], gl.float32, layout=THIN)
-        total = gl.zeros([ROWS], gl.float32, layout=gl.SliceLayout(1, THIN))
-        for corner in range(4):
-            down, across = (corner // 2) * all_rows, (corner % 2) * width
+        for corner in range(DOWN * ACROSS):
+            down, across = (corner // ACROSS) * all_rows, (corner % ACROSS) * width
             code_row = gl.load(row_codes + down + wide_row, wide_inside, top) - top
             code_column = gl.load(column_codes + across + wide_column, wide_inside, left) - left
             code = code_row.to(gl.int64) * code_width + code_column
@@ -150,12 +149,10 @@ def _consume(
                 hidden = _relu(deep + bias[None, :]).to(dtype)
             nothing = gl.zeros([ROWS, PAD], gl.float32, layout=THIN)
             answer = warpgroup_mma(gl.convert_layout(hidden, LAST), last_tile, nothing)
-            opposite_y = gl.load(row_relatives + all_rows - down + row, inside, 0.0)
-            opposite_x = gl.load(column_relatives + width - across + column, inside, 0.0)
-            area = gl.abs(opposite_y * opposite_x) + EPSILON
-            total += area
-            mixed += area[:, None] * answer
-        rgb = (mixed / total[:, None] + gl.load(last_bias + pad)[None, :]) * 0.5 + 0.5
+            share = gl.load(row_shares + down + row, inside, 0.0)
+            share *= gl.load(column_shares + across + column, inside, 0.0)
+            mixed += share[:, None] * answer
+        rgb = (mixed + gl.load(last_bias + pad)[None, :]) * 0.5 + 0.5
         written = inside[:, None] & (pad < 3)[None, :]
         known = gl.where(rgb == rgb, rgb, float("inf"))
         gl.store(extent + 2 * (block * GROUPS + group), gl.min(gl.min(gl.where(written, known, float("inf")), 1), 0))
@@ -170,12 +167,12 @@ def _consume(
 
 @gluon.jit(do_not_specialize=["start", "height", "width", "all_rows", "top", "left", "code_width", "blocks"])
 def decoder(
-    result, extent, codes, row_codes, row_relatives, row_terms, column_codes, column_relatives, column_terms,
+    result, extent, codes, row_codes, row_shares, row_terms, column_codes, column_shares, column_terms,
     first, weights, biases, last_weight, last_bias,
     start, height, width, all_rows, top, left, code_width, blocks,
     K: gl.constexpr, WIDTH: gl.constexpr, LAYERS: gl.constexpr, ROWS: gl.constexpr, GROUPS: gl.constexpr,
     SLOTS: gl.constexpr, WARPS: gl.constexpr, OTHERS: gl.constexpr, LOADER: gl.constexpr,
-    PAD: gl.constexpr, FULL: gl.constexpr, EPSILON: gl.constexpr, ROUND: gl.constexpr,
+    PAD: gl.constexpr, FULL: gl.constexpr, DOWN: gl.constexpr, ACROSS: gl.constexpr, ROUND: gl.constexpr,
 ):  # fmt: skip
     """Sets up the ring and its barriers; then three groups of warps go their ways. A block is GROUPS * ROWS queries."""
     dtype: gl.constexpr = codes.dtype.element_ty
@@ -199,18 +196,18 @@ def decoder(
     gl.warp_specialize(
         [
             (_consume, (
-                0, result, extent, codes, row_codes, row_relatives, row_terms, column_codes, column_relatives,
+                0, result, extent, codes, row_codes, row_shares, row_terms, column_codes, column_shares,
                 column_terms, biases, last_bias, first_tile, last_tile, tiles, full, empty,
                 start, height, width, all_rows, top, left, code_width, blocks,
-                K, WIDTH, LAYERS, ROWS, GROUPS, SLOTS, PAD, FULL, EPSILON, ROUND, WARPS,
+                K, WIDTH, LAYERS, ROWS, GROUPS, SLOTS, PAD, FULL, DOWN, ACROSS, ROUND, WARPS,
             )),
             (_consume, (
-                1, result, extent, codes, row_codes, row_relatives, row_terms, column_codes, column_relatives,
+                1, result, extent, codes, row_codes, row_shares, row_terms, column_codes, column_shares,
                 column_terms, biases, last_bias, first_tile, last_tile, tiles, full, empty,
                 start, height, width, all_rows, top, left, code_width, blocks,
-                K, WIDTH, LAYERS, ROWS, GROUPS, SLOTS, PAD, FULL, EPSILON, ROUND, WARPS,
+                K, WIDTH, LAYERS, ROWS, GROUPS, SLOTS, PAD, FULL, DOWN, ACROSS, ROUND, WARPS,
             )),
-            (_produce, (weights, tiles, full, empty, blocks, 4 * LAYERS, SLOTS)),
+            (_produce, (weights, tiles, full, empty, blocks, 4 * LAYERS, SLOTS, DOWN * ACROSS)),
         ],
         [WARPS, 1],
         [OTHERS, LOADER],
@@ -248,13 +245,14 @@ def launch(
     programs = min(torch.cuda.get_device_properties(codes.device).multi_processor_count, blocks)
     with torch.cuda.device_of(codes):
         decoder[(programs,)](
-            values, extent, codes, row.codes, row.relatives, row.terms, column.codes, column.relatives, column.terms,
+            values, extent, codes, row.codes, row.shares, row.terms, column.codes, column.shares, column.terms,
             _described(first, PADDED), _described(packed.weights, packed.width // 4), packed.biases,
             _described(packed.last_weight, packed.width), packed.last_bias,
             start, height, width, row.codes.shape[1], top, left, codes.shape[1], blocks,
             K=codes.shape[-1], WIDTH=packed.width, LAYERS=packed.layers, ROWS=ROWS, GROUPS=GROUPS, SLOTS=SLOTS,
             WARPS=WARPS, OTHERS=REGISTERS[0], LOADER=REGISTERS[1],
-            PAD=PADDED, FULL=FULL_SCALE[values.dtype], EPSILON=AREA_EPSILON, ROUND=ROUNDER, num_warps=WARPS,
+            PAD=PADDED, FULL=FULL_SCALE[values.dtype], DOWN=len(row.codes), ACROSS=len(column.codes),
+            ROUND=ROUNDER, num_warps=WARPS,
         )  # fmt: skip
     return torch.stack([extent[:, 0].amin(), extent[:, 1].amax()])
 
@@ -298,7 +296,7 @@ def main() -> int:
         }
         print(json.dumps(found), flush=True)
     feature_map = random_map(model, 1024, 1024)
-    work = 2 * model.decoder_work * 4096**2
+    work = 2 * 4 * model.answer_work * 4096**2
     for name, paired in (("paired", True), ("used", False)) * 2:
         times = []
         for _ in range(6):

@@ -159,7 +159,8 @@ class Computer:
             for strip in to_host(decoder.strips(network, feature_map, rows, columns, form=form, finish=finish)):
                 judge(strip, low, high, place.precision)
                 yield strip
-                progress.step((strip.stop - strip.start) * tile.output.width * network.decoder_work)
+                answers = (strip.stop - strip.start) * tile.output.width * axes[0].sides * axes[1].sides
+                progress.step(answers * network.answer_work)
 
     def _encode(self, network: EdsrLiif, pixels: Tensor, on_layer: Callable[[], None]) -> Tensor:
         if pixels.device.type != "cuda":

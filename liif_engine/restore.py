@@ -17,7 +17,7 @@ from liif_engine.compute import Canvas, Computer, Frame, Place, on_cpu, place_fo
 from liif_engine.errors import MemoryExhaustedError
 from liif_engine.model_names import AUTO, DAMAGED, SELF_ENSEMBLE, like, plain
 from liif_engine.network import checkpoint, graphs
-from liif_engine.network.decode import STRIP_QUERIES, axis
+from liif_engine.network.decode import STRIP_QUERIES, axis, sides
 from liif_engine.network.device import Precision, choose_device, choose_precision, first_line, has_failed
 from liif_engine.network.model import EdsrLiif
 from liif_engine.picture import planes, tiles
@@ -153,7 +153,7 @@ class Engine:
         work = tiles.tiles(grid, self._core_size(grid, room), middle)
         canvas = Canvas(result, work[0].output.top, work[0].output.left)
         groups = planes.NETWORK_GROUPS[layout]
-        progress = Progress(len(groups) * sum(map(self._work, work)), on_progress)
+        progress = Progress(len(groups) * sum(self._work(grid, tile) for tile in work), on_progress)
         for group in groups:
             self._restore_group(Canvas(source[..., group]), canvas, group, grid, work, progress)
         return result.reshape(out_height, out_width, *pixels.shape[2:]).astype(pixels.dtype, copy=False)
@@ -188,7 +188,7 @@ class Engine:
         result = np.empty((tile.output.height, tile.output.width, window.shape[2]), window.dtype)
         source = Canvas(window, tile.window.top, tile.window.left)
         target = Canvas(result, tile.output.top, tile.output.left)
-        progress = Progress(self._work(tile), on_progress)
+        progress = Progress(self._work(grid, tile), on_progress)
         self._restore_group(source, target, slice(0, window.shape[2]), grid, [tile], progress)
         return result
 
@@ -224,8 +224,9 @@ class Engine:
     def _core_size(self, grid: Grid, room: int) -> int:
         return self._budget.core_size(self.device.type, grid, room)
 
-    def _work(self, tile: Tile) -> int:
-        once = tile.window.area * self._original.encoder_work + tile.output.area * self._original.decoder_work
+    def _work(self, grid: Grid, tile: Tile) -> int:
+        answers = tile.output.area * sides(grid.height, grid.out_height) * sides(grid.width, grid.out_width)
+        once = tile.window.area * self._original.encoder_work + answers * self._original.answer_work
         return len(self._turns) * once
 
     def _restore_group(
@@ -252,7 +253,7 @@ class Engine:
                 continue
             try:
                 self._computer.restore(frame, tile, place_for(source, tile, place), progress)
-                progress.end_tile(self._work(tile))
+                progress.end_tile(self._work(grid, tile))
                 if len(work) > 1:  # pieces of a large tile would lie between those of the next, of another size
                     memory.give_back()
                 continue

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from liif_engine.lab.field import Field
-from liif_engine.network.model import AREA_EPSILON, COORD_EPSILON, ENSEMBLE, EdsrLiif
+from liif_engine.network.model import COORD_EPSILON, DISTANCE_EPSILON, ENSEMBLE, EdsrLiif
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ def query(field: Field, row: int, column: int) -> Query:
         code, relative = _nearest(coord, size, step)
         colour = ask(field.model, feature_map, coord, cell, step)[0] * 0.5 + 0.5
         found.append((code[0, 0].tolist(), relative[0, 0], colour))
-    areas = [float(relative.prod().abs()) + AREA_EPSILON for _, relative, _ in found]
-    weights = [area / sum(areas) for area in reversed(areas)]
+    distances = [relative.abs() + DISTANCE_EPSILON for _, relative, _ in found]
+    weights = [float((far / (near + far)).prod()) for near, far in zip(distances, reversed(distances), strict=True)]
     answers = tuple(
         Answer(code[0], code[1], (float(relative[0]) / 2, float(relative[1]) / 2), weight, _rgb(colour))
         for (code, relative, colour), weight in zip(found, weights, strict=True)

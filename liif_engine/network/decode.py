@@ -1,8 +1,9 @@
 """The exact fast decoder for a regular grid: the same numbers as the paper's formula, query by query, at less work.
 
-Two things make it fast. The first layer's 576 feature columns are a 3x3 convolution done once per input pixel. And on a
+Three things make it fast. The first layer's 576 feature columns are a 3x3 convolution done once per input pixel. On a
 regular grid the nearest latent code and the relative coordinate separate into rows and columns, so the coordinate terms
-are rank-1 and the indices are two short vectors.
+are rank-1 and the indices are two short vectors. And where the scale is 1 an output pixel lies on a code, whose answer
+has all the weight: the others are not asked.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from liif_engine.network.in_order import in_order
-from liif_engine.network.model import AREA_EPSILON, COORD_EPSILON, ENSEMBLE, EdsrLiif
+from liif_engine.network.model import COORD_EPSILON, DISTANCE_EPSILON, EdsrLiif
 from liif_engine.network.perceptron import Perceptron, put_sum
 
 
@@ -43,6 +44,11 @@ class Axis:
         """The size of an output pixel in latent-grid units, where the grid spans 2."""
         return 2 * self.n_in / self.n_out
 
+    @property
+    def sides(self) -> int:
+        """How many sides are asked; of one, it is the first."""
+        return sides(self.n_in, self.n_out)
+
 
 def axis(n_in: int, n_out: int) -> Axis:
     """The axis from `n_in` input to `n_out` output pixels, in float64 on the host.
@@ -66,17 +72,30 @@ class Span:
     stop: int
     origin: int
 
-    def nearest(self, side: int) -> NDArray[np.int64]:
-        """The codes of the span as indices into the feature map."""
-        return self.axis.nearest[side, self.start : self.stop] - self.origin
+    def nearest(self) -> NDArray[np.int64]:
+        """(sides, length): the codes of the span as indices into the feature map."""
+        return self.axis.nearest[: self.axis.sides, self.start : self.stop] - self.origin
 
-    def relative(self, side: int) -> NDArray[np.float64]:
-        """The relative coordinates of the span."""
-        return self.axis.relative[side, self.start : self.stop]
+    def relative(self) -> NDArray[np.float64]:
+        """(sides, length): the relative coordinates of the span."""
+        return self.axis.relative[: self.axis.sides, self.start : self.stop]
+
+    def shares(self) -> NDArray[np.float64]:
+        """(sides, length): what each side's answers are of the mix, as much as the way to the other side's code."""
+        if self.axis.sides == 1:
+            return np.ones((1, self.stop - self.start))
+        near, far = np.abs(self.relative()) + DISTANCE_EPSILON
+        shares: NDArray[np.float64] = np.stack([far, near]) / (near + far)
+        return shares
 
     def cut(self, start: int, stop: int) -> Span:
         """The part of the span from output pixel `start` to `stop`."""
         return Span(self.axis, start, stop, self.origin)
+
+
+def sides(n_in: int, n_out: int) -> int:
+    """How many codes along an axis an output pixel asks: at a scale of 1 it lies on one, the other has no weight."""
+    return 1 if n_in == n_out else 2
 
 
 @dataclass(frozen=True)
@@ -153,28 +172,36 @@ def _decode_strip(model: EdsrLiif, perceptron: Perceptron, feature_map: Tensor, 
     codes, top, left = first_layer_codes(model, feature_map, rows, columns)
     safe = perceptron.is_safe(codes)
     nearest, terms = _row_terms(model, codes, rows, top)
-    answers = BLOCK_BYTES[codes.device.type] // (_widest(model) * codes.element_size())
+    at_once = BLOCK_BYTES[codes.device.type] // (_widest(model) * codes.element_size())
+    down, across = rows.axis.sides, columns.axis.sides
     rgb = torch.empty(rows.stop - rows.start, 3 * (columns.stop - columns.start), device=codes.device)
-    for part in _parts(columns, max(1, answers // len(ENSEMBLE))):
+    for part in _parts(columns, max(1, at_once // (down * across))):
         width = part.stop - part.start
-        lines = _Lines(model, codes, rows.axis, part, left, max(2, answers // (2 * width)))
+        lines = _Lines(model, codes, rows.axis, part, left, max(2, at_once // (across * width)))
         weights = _ensemble_weights(rows, part, codes.device)
-        across = slice(3 * (part.start - columns.start), 3 * (part.stop - columns.start))
-        for runs in _blocks(_runs(nearest), max(1, answers // (len(ENSEMBLE) * width))):
+        there = slice(3 * (part.start - columns.start), 3 * (part.stop - columns.start))
+        for runs in _blocks(_runs(nearest), max(1, at_once // (down * across * width))):
             start, stop = runs[0][0], runs[-1][1]
-            hidden = torch.empty(2, stop - start, *lines.terms.shape, dtype=codes.dtype, device=codes.device)
+            hidden = torch.empty(down, stop - start, *lines.terms.shape, dtype=codes.dtype, device=codes.device)
             for first, last in runs:
-                asked = lines.of(int(nearest[0, first]), int(nearest[1, first]))[:, None]  # (1 or 2, 1, ...)
+                asked = lines.of(int(nearest[0, first]), int(nearest[-1, first]))[:, None]  # (1 or 2, 1, ...)
                 put_sum(hidden[:, first - start : last - start], asked, terms[:, first:last, None], safe=safe)
-            found = perceptron(hidden.view(-1, hidden.shape[-1]), safe=safe).view(2, stop - start, 2, 3 * width)
-            found.mul_(weights[:, start:stop])
-            above, below = found[:, :, 0].add_(found[:, :, 1])
-            torch.add(above, below, out=rgb[start:stop, across])
+            found = perceptron(hidden.view(-1, hidden.shape[-1]), safe=safe)
+            rgb[start:stop, there] = _mixed(found.view(down, stop - start, across, 3 * width), weights[:, start:stop])
     return rgb.mul_(0.5).add_(0.5).view(len(rgb), -1, 3)
 
 
+def _mixed(found: Tensor, weights: Tensor) -> Tensor:
+    """(rows, 3 columns): the answers of all sides, (sides, rows, sides, 3 columns), which are overwritten."""
+    if found.shape[0] * found.shape[2] == 1:
+        return found[0, :, 0]  # its weight is 1
+    found.mul_(weights)
+    lines = found[:, :, 0].add_(found[:, :, 1]) if found.shape[2] == 2 else found[:, :, 0]
+    return lines[0].add_(lines[1]) if len(lines) == 2 else lines[0]
+
+
 def _runs(nearest: NDArray[np.int64]) -> list[tuple[int, int]]:
-    """Output rows, (start, stop), that ask the same codes; `nearest` is (2, rows), the codes of each side."""
+    """Output rows, (start, stop), that ask the same codes; `nearest` is (sides, rows), the codes of each side."""
     cuts = np.flatnonzero(np.diff(nearest).any(0)) + 1
     return list(pairwise([0, *cuts.tolist(), nearest.shape[1]]))
 
@@ -210,16 +237,14 @@ class _Lines:
         _, _, coord_columns, cell_columns = model.first_layer()
         cell = torch.tensor([row_axis.cell, columns.axis.cell], device=codes.device)
         cell_term = cell_columns.float() @ cell  # (K,)
-        nearest = np.concatenate([columns.nearest(side) - left for side in (0, 1)])
-        relative = np.concatenate([columns.relative(side) for side in (0, 1)])
         self.codes, self.at_once = codes, at_once
-        self.nearest = torch.from_numpy(nearest).to(codes.device)  # (2 sides * columns,)
-        across = torch.from_numpy(relative).to(codes.device, torch.float32)
-        self.terms = across[:, None] * coord_columns[:, 1].float() + cell_term  # (2 sides * columns, K)
+        self.nearest = torch.from_numpy(columns.nearest().ravel() - left).to(codes.device)  # (sides * columns,)
+        across = torch.from_numpy(columns.relative().ravel()).to(codes.device, torch.float32)
+        self.terms = across[:, None] * coord_columns[:, 1].float() + cell_term  # (sides * columns, K)
         self.made, self.start = codes.new_empty(0), 0
 
     def of(self, above: int, below: int) -> Tensor:
-        """Two lines that follow each other, or the one that both are: (1 or 2, 2 sides * columns, K) fp32.
+        """Two lines that follow each other, or the one that both are: (1 or 2, sides * columns, K) fp32.
 
         Args:
             above, below: their rows of codes; no row before the one that was asked for last.
@@ -247,8 +272,9 @@ def first_layer_codes(model: EdsrLiif, feature_map: Tensor, rows: Span, columns:
     """The first layer's feature part for just the codes asked for: (h, w, K), and the first code's row and column."""
     kernel, bias, _, _ = model.first_layer()
     height, width = feature_map.shape[-2:]
-    top, bottom = int(rows.nearest(0).min()), int(rows.nearest(1).max()) + 1
-    left, right = int(columns.nearest(0).min()), int(columns.nearest(1).max()) + 1
+    (top, bottom), (left, right) = (
+        (int(codes.min()), int(codes.max()) + 1) for codes in (rows.nearest(), columns.nearest())
+    )
     # One code more on each side for the 3x3 kernel; beyond the feature map, zeros.
     inner = feature_map[:, :, max(top - 1, 0) : bottom + 1, max(left - 1, 0) : right + 1]
     padding = (int(left == 0), int(right == width), int(top == 0), int(bottom == height))
@@ -261,25 +287,16 @@ def first_layer_codes(model: EdsrLiif, feature_map: Tensor, rows: Span, columns:
 
 
 def _row_terms(model: EdsrLiif, codes: Tensor, rows: Span, top: int) -> tuple[NDArray[np.int64], Tensor]:
-    """For both sides: which row of codes, (2, rows), and what its coordinate adds, (2, rows, K) fp32."""
+    """For each side: which row of codes, (sides, rows), and what its coordinate adds, (sides, rows, K) fp32."""
     coord_columns = model.first_layer()[2]
-    nearest = np.stack([rows.nearest(side) - top for side in (0, 1)])
-    relative = np.stack([rows.relative(side) for side in (0, 1)])
-    down = torch.from_numpy(relative).to(codes.device, torch.float32)
-    return nearest, down[..., None] * coord_columns[:, 0].float()
+    down = torch.from_numpy(rows.relative()).to(codes.device, torch.float32)
+    return rows.nearest() - top, down[..., None] * coord_columns[:, 0].float()
 
 
 def _ensemble_weights(rows: Span, columns: Span, device: torch.device) -> Tensor:
-    """(2, rows, 2, 3 columns) fp32: of each side's answers the area towards the opposite corner over all four.
+    """(sides, rows, sides, 3 columns) fp32: each answer's area towards the opposite corner, over all four's.
 
     Each thrice, for the three colours, so that mixing runs over whole rows.
     """
-    height, width = (torch.stack([_distance(span, 1 - side, device) for side in (0, 1)]) for span in (rows, columns))
-    width = width.repeat_interleave(3, 1)
-    total = torch.outer(height.sum(0), width.sum(0)).add_(4 * AREA_EPSILON)
-    return (height[:, :, None, None] * width).add_(AREA_EPSILON).div_(total[:, None])
-
-
-def _distance(span: Span, side: int, device: torch.device) -> Tensor:
-    """To the nearest code of a side along the axis, (length,) fp32, in code units."""
-    return torch.from_numpy(np.abs(span.relative(side)).astype(np.float32)).to(device)
+    height, width = (torch.from_numpy(span.shares()).to(device, torch.float32) for span in (rows, columns))
+    return height[:, :, None, None] * width.repeat_interleave(3, 1)

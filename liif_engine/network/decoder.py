@@ -62,7 +62,7 @@ def _fused(
 
     queries = (rows.stop - rows.start) * (columns.stop - columns.start)
     launch = tuning.launch_for(model, feature_map.dtype, feature_map.device, queries)
-    proof.prove(model, feature_map.device, launch, form)
+    proof.prove(model, feature_map.device, launch, form, (rows.axis.sides, columns.axis.sides))
     result: Iterator[Strip] = kernels.decode(model, feature_map, rows, columns, launch=launch, form=form)
     return result
 

@@ -27,7 +27,7 @@ from torch import Tensor
 from triton.tools.tensor_descriptor import TensorDescriptor
 
 from liif_engine.network.decode import STRIP_QUERIES, Span, Strip, first_layer_codes
-from liif_engine.network.model import AREA_EPSILON, EdsrLiif
+from liif_engine.network.model import EdsrLiif
 
 #: Tensor cores take no operand narrower than 16, and a layer is cut into halves.
 NARROWEST, WIDEST = 32, 256
@@ -73,11 +73,12 @@ def _relu(x):
 
 @triton.jit(do_not_specialize=["start", "height", "width", "all_rows", "top", "left", "code_width"])
 def _decoder(
-    result, extent, codes, row_codes, row_relatives, row_terms, column_codes, column_relatives, column_terms,
+    result, extent, codes, row_codes, row_shares, row_terms, column_codes, column_shares, column_terms,
     first, weights, biases, last_weight, last_bias,
     start, height, width, all_rows, top, left, code_width,
     K: tl.constexpr, WIDTH: tl.constexpr, LAYERS: tl.constexpr, BLOCK: tl.constexpr, ONE_LOOP: tl.constexpr,
-    STAGES: tl.constexpr, PAD: tl.constexpr, FULL: tl.constexpr, EPSILON: tl.constexpr, ROUND: tl.constexpr,
+    STAGES: tl.constexpr, PAD: tl.constexpr, FULL: tl.constexpr, DOWN: tl.constexpr, ACROSS: tl.constexpr,
+    ROUND: tl.constexpr,
 ):  # fmt: skip
     """BLOCK queries of the strip of `height` output rows from `start` on; see `_Axis` and `_Packed` for the arrays."""
     HALF: tl.constexpr = WIDTH // 2
@@ -89,9 +90,8 @@ def _decoder(
     dtype = codes.dtype.element_ty
 
     mixed = tl.zeros((BLOCK, PAD), tl.float32)
-    total = tl.zeros((BLOCK,), tl.float32)
-    for corner in range(4):
-        at_row, at_column = (corner // 2) * all_rows + row, (corner % 2) * width + column
+    for corner in range(DOWN * ACROSS):
+        at_row, at_column = (corner // ACROSS) * all_rows + row, (corner % ACROSS) * width + column
         code_row = tl.load(row_codes + at_row, inside, top) - top
         code = code_row.to(tl.int64) * code_width + tl.load(column_codes + at_column, inside, left) - left
         terms = tl.load(row_terms + at_row[:, None] * PAD + pad[None, :], inside[:, None], 0.0)
@@ -121,14 +121,10 @@ def _decoder(
         last = last_weight + half[:, None] * PAD + pad[None, :]
         answer = tl.dot(near, tl.load(last), input_precision="ieee")  # (BLOCK, PAD)
         answer = tl.dot(far, tl.load(last + HALF * PAD), answer, input_precision="ieee")
-        # Each answer weighs as much as the area towards the opposite corner, whose code is that of the other sides.
-        opposite_y = tl.load(row_relatives + (1 - corner // 2) * all_rows + row, inside, 0.0)
-        opposite_x = tl.load(column_relatives + (1 - corner % 2) * width + column, inside, 0.0)
-        area = tl.abs(opposite_y * opposite_x) + EPSILON
-        total += area
-        mixed += area[:, None] * answer
+        share = tl.load(row_shares + at_row, inside, 0.0) * tl.load(column_shares + at_column, inside, 0.0)
+        mixed += share[:, None] * answer
 
-    rgb = (mixed / total[:, None] + tl.load(last_bias + pad)[None, :]) * 0.5 + 0.5  # (BLOCK, PAD)
+    rgb = (mixed + tl.load(last_bias + pad)[None, :]) * 0.5 + 0.5  # (BLOCK, PAD)
     written = inside[:, None] & (pad < 3)[None, :]
     # The least and the greatest answer, a not-a-number as an infinity: a tile is judged without reading it again.
     known = tl.where(rgb == rgb, rgb, float("inf"))
@@ -142,16 +138,16 @@ def _decoder(
 
 @dataclass(frozen=True)
 class _Axis:
-    """One axis as the kernel reads it, for both sides; n output pixels.
+    """One axis as the kernel reads it, for each side that is asked; n output pixels.
 
     Attributes:
-        codes: (2, n) int32, indices into the feature map.
-        relatives: (2, n) fp32, relative coordinates.
-        terms: (2, n, PADDED) in the model's dtype, the left factor of the rank-1 terms: the axis' own columns.
+        codes: (sides, n) int32, indices into the feature map.
+        shares: (sides, n) fp32, what its answers are of the mix.
+        terms: (sides, n, PADDED) in the model's dtype, the left factor of the rank-1 terms: the axis' own columns.
     """
 
     codes: Tensor
-    relatives: Tensor
+    shares: Tensor
     terms: Tensor
 
 
@@ -235,11 +231,12 @@ def _launch(
     extent = torch.empty(programs, 2, device=codes.device)
     with torch.cuda.device_of(codes):  # Triton launches on the current GPU; does nothing on a CPU
         _decoder[(programs,)](
-            values, extent, codes, row.codes, row.relatives, row.terms, column.codes, column.relatives, column.terms,
+            values, extent, codes, row.codes, row.shares, row.terms, column.codes, column.shares, column.terms,
             first, weights, packed.biases, packed.last_weight, packed.last_bias,
             start, height, width, row.codes.shape[1], top, left, codes.shape[1],
             K=codes.shape[-1], WIDTH=packed.width, LAYERS=packed.layers, BLOCK=launch.block, ONE_LOOP=launch.one_loop,
-            STAGES=launch.stages, PAD=PADDED, FULL=FULL_SCALE[values.dtype], EPSILON=AREA_EPSILON, ROUND=ROUNDER,
+            STAGES=launch.stages, PAD=PADDED, FULL=FULL_SCALE[values.dtype], DOWN=len(row.codes),
+            ACROSS=len(column.codes), ROUND=ROUNDER,
             num_warps=launch.warps, num_stages=launch.stages,
         )  # fmt: skip
     return torch.stack([extent[:, 0].amin(), extent[:, 1].amax()])
@@ -257,14 +254,15 @@ def _parts(values: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
 
 def _axis(span: Span, column: int, device: torch.device, dtype: torch.dtype) -> _Axis:
     """The arrays of an axis whose terms lie at `column`."""
-    codes = torch.from_numpy(np.stack([span.nearest(side) for side in (0, 1)]).astype(np.int32))
-    relatives = torch.from_numpy(np.stack([span.relative(side) for side in (0, 1)]))
+    codes = torch.from_numpy(span.nearest().astype(np.int32))
+    relatives = torch.from_numpy(span.relative())
     high, low = _parts(relatives, dtype)
     terms = torch.zeros(*relatives.shape, PADDED, dtype=dtype)
     terms[..., column : column + 3] = torch.stack([high, low, high], -1)
     if column == _Y:
         terms[..., _ONES : _ONES + 2] = 1
-    return _Axis(codes.to(device), relatives.float().to(device), terms.to(device))
+    shares = torch.from_numpy(span.shares())
+    return _Axis(codes.to(device), shares.float().to(device), terms.to(device))
 
 
 def _first_terms(model: EdsrLiif, rows: Span, columns: Span) -> Tensor:

@@ -13,8 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-#: Keeps a corner's weight above zero where a query falls exactly on a latent code (LIIF, section 3.2).
-AREA_EPSILON = 1e-9
+#: Added to distances between queries and latent codes, in code units: beyond a border both codes may be the same one,
+#: and lie where the query does.
+DISTANCE_EPSILON = 1e-9
 
 #: Nudges a query off the border between two codes, so that "nearest" has one answer in every precision.
 COORD_EPSILON = 1e-6
@@ -118,10 +119,9 @@ class EdsrLiif(nn.Module):
         return 9 * (3 * c + (2 * self.blocks + 1) * c * c + c * self.hidden[0])
 
     @property
-    def decoder_work(self) -> int:
-        """Multiply-adds per output pixel: four answers, each through the layers after the first."""
-        widths = [*self.hidden, 3]
-        return len(ENSEMBLE) * sum(a * b for a, b in pairwise(widths))
+    def answer_work(self) -> int:
+        """Multiply-adds of an answer, through the layers after the first; see `decode.sides`."""
+        return sum(a * b for a, b in pairwise([*self.hidden, 3]))
 
     def reduce(self, dtype: torch.dtype) -> EdsrLiif:
         """Converts the model, in place, to bf16 or fp16, all but the encoder's first convolution; returns it."""
@@ -175,7 +175,7 @@ class EdsrLiif(nn.Module):
         first_row = torch.arange(len(grid), device=grid.device).unsqueeze(1) * (height * width)  # (N, 1)
         cell_term = F.linear((cell * size).to(grid.dtype), cell_columns)  # (N, Q, K)
 
-        answers, areas = [], []
+        answers, distances = [], []
         for step in ENSEMBLE:
             shifted = coord + coord.new_tensor(step) / size + COORD_EPSILON
             shifted = shifted.clamp(-1 + COORD_EPSILON, 1 - COORD_EPSILON)
@@ -188,11 +188,11 @@ class EdsrLiif(nn.Module):
             for linear in self.imnet.linears[1:]:
                 hidden = linear(F.relu(hidden, inplace=True))
             answers.append(hidden)  # (N, Q, 3)
-            areas.append(relative.prod(-1).abs() + AREA_EPSILON)  # (N, Q)
+            distances.append(relative.abs() + DISTANCE_EPSILON)  # (N, Q, 2)
 
-        # Each answer weighs as much as the area towards the opposite corner.
-        total = torch.stack(areas).sum(0)
+        # Each answer weighs as much as the area towards the opposite corner, whose step is the opposite one.
         mixed = sum(
-            answer * (area / total).unsqueeze(-1) for answer, area in zip(answers, reversed(areas), strict=True)
+            answer * (far / (near + far)).prod(-1, keepdim=True)
+            for answer, near, far in zip(answers, distances, reversed(distances), strict=True)
         )
         return cast(Tensor, mixed) * 0.5 + 0.5

@@ -10,6 +10,7 @@ import pytest
 
 from liif_engine.lab.settings import TrainSettings, parse
 from liif_engine.network import checkpoint
+from liif_engine.network.decode import sides
 from liif_engine.network.model import EdsrLiif
 
 PAGE = (Path(__file__).parents[2] / "docs" / "training.md").read_text()
@@ -28,7 +29,7 @@ def test_every_command_is_understood() -> None:
 
 def work(model: EdsrLiif, scale: int) -> float:
     """Multiply-adds per output pixel."""
-    return model.encoder_work / scale**2 + model.decoder_work
+    return model.encoder_work / scale**2 + sides(1, scale) ** 2 * model.answer_work
 
 
 @pytest.mark.parametrize(("scale", "least"), [(1, 1), (2, 4), (4, 8)])

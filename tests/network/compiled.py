@@ -19,10 +19,10 @@ POINTERS = {
     "extent": "fp32",
     "codes": "bf16",
     "row_codes": "i32",
-    "row_relatives": "fp32",
+    "row_shares": "fp32",
     "row_terms": "bf16",
     "column_codes": "i32",
-    "column_relatives": "fp32",
+    "column_shares": "fp32",
     "column_terms": "bf16",
     "first": "bf16",
     "biases": "fp32",
@@ -89,7 +89,8 @@ def _constants(width: int, layers: int) -> dict[str, object]:
         "LAYERS": layers,
         "PAD": kernels.PADDED,
         "FULL": 255,
-        "EPSILON": kernels.AREA_EPSILON,
+        "DOWN": 2,
+        "ACROSS": 2,
         "ROUND": kernels.ROUNDER,
     }
 

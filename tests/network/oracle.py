@@ -1,5 +1,10 @@
 """The formula of the LIIF paper (arXiv 2012.09161, section 3), written query by query, in float64, with no shortcut.
 
+In one place it is not the paper's. Where a query lies on a code from which half a code leads over the picture's border,
+as at a scale of 1 in the last row and column, all four areas are zero, and the published implementation takes the plain
+mean: half of it a neighbour's. Here, along the axis on which both codes are the same, they share as they like, and the
+other axis decides.
+
 Nothing here is shared with the engine but the checkpoint's tensors, so that an error there cannot hide here.
 """
 
@@ -36,7 +41,7 @@ def colour(tensors: dict[str, Tensor], features: Tensor, row: int, column: int, 
     _, height, width = features.shape
     y, x = (2 * row + 1) / out[0] - 1, (2 * column + 1) / out[1] - 1
     cell = (2 / out[0] * height, 2 / out[1] * width)
-    answers, areas = [], []
+    answers, areas, codes, distances = [], [], [], []
     for step_y in (-1, 1):
         for step_x in (-1, 1):
             code_row, centre_y = _nearest(y + step_y / height + SMALL, height)
@@ -45,6 +50,11 @@ def colour(tensors: dict[str, Tensor], features: Tensor, row: int, column: int, 
             code = _unfolded(features, code_row, code_column)
             answers.append(_mlp(tensors, [*code, *relative, *cell]))
             areas.append(abs(relative[0] * relative[1]) + 1e-9)
+            codes.append((code_row, code_column))
+            distances.append((abs(relative[0]), abs(relative[1])))
+    if max(areas) < SMALL:
+        one_row, one_column = (len({code[along] for code in codes}) == 1 for along in (0, 1))
+        areas = [(1 if one_row else down) * (1 if one_column else across) for down, across in distances]
     opposite = areas[::-1]  # of the corner across: (-, -) and (+, +) change places, and so do the other two
     mixed = sum(answer * area for answer, area in zip(answers, opposite, strict=True)) / sum(areas)
     return [float(value) for value in mixed * 0.5 + 0.5]

@@ -68,6 +68,34 @@ def test_published_weights_equal_the_formula(size: tuple[int, int], out: tuple[i
         np.testing.assert_allclose(result[row, column], expected, atol=0.02 / 255)
 
 
+@pytest.mark.parametrize(("size", "out"), [((4, 5), (4, 5)), ((4, 5), (4, 9)), ((3, 5), (9, 5)), ((3, 4), (9, 12))])
+def test_pixels_on_codes_equal_the_formula_to_the_last_row_and_column(
+    size: tuple[int, int], out: tuple[int, int]
+) -> None:
+    """Where the scale is 1, or 3, some pixels lie on codes; there the paper's weights may all be zero."""
+    model = tiny_network(channels=3, hidden=(6, 5))
+    pixels = torch.from_numpy(picture(*size, dtype="float32")).permute(2, 0, 1)
+    tensors = model.state_dict()
+    features = oracle.feature_map(tensors, pixels)
+    expected = [
+        [oracle.colour(tensors, features, row, column, out) for column in range(out[1])] for row in range(out[0])
+    ]
+    np.testing.assert_allclose(whole(model, pixels, out), expected, atol=0.02 / 255)
+
+
+def test_at_a_scale_of_1_each_pixel_is_its_own_code_s_answer() -> None:
+    """Of the last row and column too, for which the published implementation mixes in their neighbours'."""
+    model = tiny_network(channels=3, hidden=(6, 5))
+    pixels = torch.from_numpy(picture(5, 4, dtype="float32")).permute(2, 0, 1)
+    kernel, bias, _, cell_columns = model.first_layer()
+    with torch.inference_mode():
+        answers = torch.nn.functional.conv2d(model.encode(pixels[None]), kernel, bias, padding=1)[0].permute(1, 2, 0)
+        answers = answers + cell_columns @ torch.tensor([2.0, 2.0])
+        for linear in model.imnet.linears[1:]:
+            answers = linear(answers.relu())
+    np.testing.assert_allclose(whole(model, pixels, (5, 4)), answers * 0.5 + 0.5, atol=1e-5)
+
+
 @settings(max_examples=25, deadline=None)
 @given(SIZES, SIZES, SCALES)
 def test_factorised_decoding_at_any_coordinates_equals_the_grid(height: int, width: int, scale: float) -> None:

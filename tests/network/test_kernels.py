@@ -38,7 +38,7 @@ LAYOUTS = [(32, True), (64, False)]
 
 Case = tuple[tuple[int, int], tuple[int, int]]
 
-#: (input size, output size): scales 1, 1.5, 2, 3.3, 4, one for each axis, a single pixel, a line.
+#: (input size, output size): scales 1, 1.5, 2, 3.3, 4, one for each axis, 1 along one of them, a single pixel, a line.
 CASES: list[Case] = [
     ((7, 5), (7, 5)),
     ((6, 9), (9, 14)),
@@ -46,6 +46,8 @@ CASES: list[Case] = [
     ((5, 6), (16, 20)),
     ((4, 3), (16, 12)),
     ((5, 7), (6, 25)),
+    ((5, 7), (5, 25)),
+    ((5, 7), (9, 7)),
     ((1, 1), (4, 3)),
     ((1, 11), (2, 22)),
 ]
@@ -141,7 +143,7 @@ def test_coordinates_keep_their_precision_in_half_precision() -> None:
         left = kernels._axis(rows, kernels._Y, torch.device("cpu"), torch.bfloat16).terms[0]
         given = left.double() @ terms.double()[:, :16]
     weights = model.reduce(torch.bfloat16).first_layer()
-    wanted = torch.from_numpy(rows.relative(0))[:, None] * weights[2][:, 0].double()
+    wanted = torch.from_numpy(rows.relative()[0])[:, None] * weights[2][:, 0].double()
     wanted = wanted + weights[3].double() @ torch.tensor([rows.axis.cell, columns.axis.cell], dtype=torch.double)
     assert coord.shape == cell.shape
     assert (given - wanted).abs().max() <= 2**-15 * wanted.abs().max()

@@ -94,12 +94,13 @@ def work(name: str, input_pixels: int, output_pixels: int) -> dict[str, float]:
         return {}
     from liif_engine.network import checkpoint
 
+    answers = output_pixels if output_pixels == input_pixels else 4 * output_pixels
     network = checkpoint.load(plain(_model(name)))
     itemsize = 4 if name == "ours fp32" else 2
     turns = len(TURNS) if name.endswith(SELF_ENSEMBLE) else 1
     maps = 2 * network.blocks + 3  # the head's, two a block, the last convolution's, and the sum
     return {
-        "multiply_adds": turns * (input_pixels * network.encoder_work + output_pixels * network.decoder_work),
+        "multiply_adds": turns * (input_pixels * network.encoder_work + answers * network.answer_work),
         "feature_bytes": turns * input_pixels * network.channels * itemsize * maps * 2,
     }
 
