@@ -12,10 +12,13 @@ from typing import NamedTuple
 from liif_engine.model_names import CLEAN, DAMAGED
 from liif_engine.picture.damage import VISIBLE, Damage
 
-#: The highest quality at which `web` beats `published` on the held-out training pictures, at scale 1, 2 and 4 alike;
+#: The highest quality at which `web` beats `published` on the held-out training pictures, at every scale;
 #: docs/training.md has the curves, and the command that measures them. Of WebP that is all that is lossy: its chroma
 #: has half the size at any quality.
 HIGHEST_QUALITY = {"jpeg": 98, "webp": 100}
+
+#: The scale from which `web` beats `published` whatever the quality: damage that no eye sees grows with the picture.
+ENLARGED = 1.4
 
 #: Noise from which `web` gives more than `published` does, which takes it for detail and enlarges it [8-bit levels].
 #: docs/training.md has that curve too.
@@ -29,19 +32,25 @@ class Choice(NamedTuple):
     reason: str
 
 
-def choose(damage: Damage) -> Choice:
+def choose(damage: Damage, scale: float = 1.0) -> Choice:
     """The shipped model that suits a picture.
 
     Args:
         damage: from `liif_engine.picture.damage.estimate`.
+        scale: output per input pixel, >= 1.
     """
     file, pixels = damage.file, damage.pixel_quality
-    if pixels is not None and pixels <= HIGHEST_QUALITY["jpeg"] and (file is None or pixels < file.quality):
-        return Choice(DAMAGED, f"its pixels keep to the steps of JPEG quality {pixels}")
+    if pixels is not None and (file is None or pixels < file.quality):
+        if pixels <= HIGHEST_QUALITY["jpeg"]:
+            return Choice(DAMAGED, f"its pixels keep to the steps of JPEG quality {pixels}")
+        if scale >= ENLARGED:
+            return Choice(DAMAGED, f"its pixels keep to the steps of JPEG quality {pixels}, and are to be enlarged")
     if file is not None:
         about = f"{'JPEG' if file.codec == 'jpeg' else 'WebP'} quality {'' if file.exact else 'about '}{file.quality}"
         if file.quality <= HIGHEST_QUALITY[file.codec]:
             return Choice(DAMAGED, f"{about} by the file's own tables")
+        if scale >= ENLARGED:
+            return Choice(DAMAGED, f"{about} by the file's own tables, and it is to be enlarged")
     if damage.grid_strength >= VISIBLE:
         return Choice(DAMAGED, f"8x8 blocks stand out (strength {damage.grid_strength:.2f})")
     if damage.noise >= NOISY:
