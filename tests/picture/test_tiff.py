@@ -280,6 +280,25 @@ def test_another_formats_exif_is_taken_apart() -> None:
     assert image.info["dpi"] == pytest.approx((300, 300), abs=0.01)
 
 
+@pytest.mark.parametrize(
+    ("described", "wanted"), [(b"a view\0", b"a view\none\0"), (b"one\0", b"one\0"), (b"      \0", b"one\0")]
+)
+def test_a_comment_stands_behind_the_description_that_is_there(described: bytes, wanted: bytes) -> None:
+    metadata = Metadata("JPEG", exif=made.exif({270: (made.ASCII, described)}), comments=(b"one",))
+    result, notes = tiff.encode(Order([Frame(random_pixels(4, 5, 3))], "RGB", metadata, 90))
+    assert (notes, tags_of(result).tags[270].data) == ([], wanted)
+
+
+@pytest.mark.parametrize("number", [318, 18246, 40091])
+def test_a_tag_that_exif_has_too_goes_along_alone(tmp_path: Path, number: int) -> None:
+    tag = Tag(5, 2, struct.pack("<4I", 3127, 10000, 329, 1000))
+    (tmp_path / "a.tif").write_bytes(raw(random_pixels(4, 5, 3), 2, **{f"t{number}": tag}))
+    assert made.restored(tmp_path / "a.tif", tmp_path / "b.jpg", format="JPEG") == []
+    exif = image_file.read(tmp_path / "b.jpg").metadata.exif
+    assert exif is not None
+    assert tags_of(exif).tags[number].data == tag.data
+
+
 def test_what_another_formats_exif_loses_in_tiff_is_said() -> None:
     block = made.exif({}, sub={0x927C: (made.UNDEFINED, b"a maker's note")}, thumbnail=b"\xff\xd8thumbnail\xff\xd9")
     order = Order([Frame(random_pixels(4, 5, 3))], "RGB", Metadata("JPEG", exif=block), 90)

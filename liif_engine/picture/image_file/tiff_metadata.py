@@ -57,8 +57,8 @@ _EXIF_MAIN = {
     18249,
     *range(40091, 40096),
 }
-#: Those of them that make a block worth while where there is neither EXIF nor GPS.
-_EXIF_WORDS = {270, 271, 272, 305, 306, 315, 316, 33432}
+#: Those of them that no field of `Metadata` holds: they make a block worth while where there is neither EXIF nor GPS.
+_EXIF_WORDS = _EXIF_MAIN - {274, 282, 283, 296}
 _REFUSED = {
     37724: "Photoshop layers",
     50706: "a camera's raw data (DNG)",
@@ -198,5 +198,14 @@ def _put_foreign(directory: Directory, metadata: Metadata, order: str) -> None:
             directory.tags[_X] = Tag(RATIONAL, 1, struct.pack(order + "II", *x))
             directory.tags[_Y] = Tag(RATIONAL, 1, struct.pack(order + "II", *y))
             directory.tags[_UNIT] = number_tag(order, unit, kind=SHORT)
-    if metadata.comments and 270 not in directory.tags:
-        directory.tags[270] = bytes_tag(b"\n".join(metadata.comments).replace(b"\0", b"") + b"\0", ASCII)
+    if metadata.comments:
+        directory.tags[270] = _described(directory.tags.get(270), metadata.comments)
+
+
+def _described(there: Tag | None, comments: tuple[bytes, ...]) -> Tag:
+    """The image description: what it says already, then each comment that it does not say."""
+    lines = [there.data.rstrip(b"\0 ")] if there is not None else []
+    for comment in comments:
+        line = comment.replace(b"\0", b"")
+        lines += [line] if line not in lines else []
+    return bytes_tag(b"\n".join(filter(None, lines)) + b"\0", ASCII)
