@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import struct
 from pathlib import Path
@@ -33,6 +34,14 @@ from .made import (
 )
 
 EXIF, XMP_NAME, PHOTOSHOP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"Photoshop 3.0\0"
+
+
+def extended_xmp(*parts: bytes) -> list[tuple[int, bytes]]:
+    """XMP that is longer than its segment: the further ones, by Adobe's XMP specification, part 3, 1.1.3.1."""
+    whole = b"".join(parts)
+    head = b"http://ns.adobe.com/xmp/extension/\0" + hashlib.md5(whole).hexdigest().upper().encode()
+    starts = [sum(map(len, parts[:number])) for number in range(len(parts))]
+    return [(0xE1, head + struct.pack(">II", len(whole), at) + part) for at, part in zip(starts, parts, strict=True)]
 
 
 @pytest.fixture
@@ -219,6 +228,10 @@ REFUSED = {
         0xE1,
         XMP_NAME + XMP.replace(b"xmlns:dc", b'xmlns:g="http://ns.adobe.com/hdr-gain-map/1.0/" xmlns:dc'),
     ),
+    "depth map behind the picture": (
+        0xE1,
+        XMP_NAME + XMP.replace(b"xmlns:dc", b'xmlns:d="http://ns.google.com/photos/dd/1.0/depthmap/" xmlns:dc'),
+    ),
     "several pictures": (0xE2, b"MPF\0II*\0 damaged"),
 }
 
@@ -230,6 +243,33 @@ def test_what_belongs_to_the_old_pixels_is_refused(tmp_path: Path, segment: tupl
     with pytest.raises(UnsupportedError) as caught:
         image_file.probe(path)
     assert caught.value.path == path
+
+
+def test_a_depth_map_in_the_further_segments_of_xmp_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "deep.jpg"
+    further = extended_xmp(b'<rdf:Description xmlns:d="http://ns.google.com/photos/', b'1.0/depthmap/"/>')
+    path.write_bytes(jpeg(gradient(8, 8), (0xE1, XMP_NAME + XMP), *further))
+    with pytest.raises(UnsupportedError, match="depth map"):
+        image_file.probe(path)
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        (extended_xmp(b"<x>a history" * 5000, b"its end</x>"), "XMP that goes on in further segments"),
+        (icc_segments(b"half of a profile" * 9000)[:1], "an ICC profile that cannot be read"),
+    ],
+    ids=["XMP", "ICC"],
+)
+def test_what_is_not_put_together_stays_in_jpeg_alone(
+    twice: Any, tmp_path: Path, parts: list[tuple[int, bytes]], words: str
+) -> None:
+    source, result, notes = twice(jpeg(gradient(8, 8), (0xE1, XMP_NAME + XMP), *parts))
+    assert notes == []
+    assert [one for one in segments(result) if one in parts] == parts
+    (tmp_path / "other.jpg").write_bytes(source)
+    with pytest.raises(UnsupportedError, match=f"has {words}, which PNG cannot hold"):
+        restored(tmp_path / "other.jpg", tmp_path / "other.png", format="PNG")
 
 
 def test_cmyk_without_adobe_is_refused(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from liif_engine.picture.image_file.jpeg_segments import (
     APP0,
     COM,
     EXIF_PREFIX,
+    EXTENDED_XMP_PREFIX,
     ICC_PREFIX,
     PHOTOSHOP_PREFIX,
     XMP_PREFIX,
@@ -27,12 +28,15 @@ _REFUSED = {
     (0xEB, b"HDR_RI"): "the ratios of a JPEG-HDR picture, made for the original pixels",
     (0xE8, b"SPIFF\0"): "a SPIFF header",
 }
+#: Before the text of each further segment of XMP: the checksum of the whole, its length, the text's place in it.
+_EXTENDED_HEAD = 32 + 4 + 4  # [bytes]
 #: Bytes that mean nothing behind a picture.
 _FILLING = b"\0\xff\r\n "
 #: What XMP says when other pictures follow that belong pixel by pixel to the main one.
 _REFUSED_XMP = {
     b"http://ns.adobe.com/hdr-gain-map/": "a gain map (HDR), made for the original pixels",
     b"http://ns.google.com/photos/1.0/depthmap/": "a depth map, made for the original pixels",
+    b"http://ns.google.com/photos/dd/1.0/depthmap/": "a depth map, made for the original pixels",
     b"http://ns.google.com/photos/1.0/image/": "a second picture inside XMP",
     b"HDRGainMap": "a gain map (HDR), made for the original pixels",
 }
@@ -73,7 +77,16 @@ def read_metadata(data: bytes, scan: Scan, limits: Limits) -> tuple[Metadata, li
         density=_density(jfif[0]) if jfif else None,
         comments=tuple(s.payload for s in scan.segments if s.marker == COM),
         pieces=tuple(pieces),
+        bound_to_home=tuple(_bound(scan, icc)),
     ), notes
+
+
+def _bound(scan: Scan, icc: bytes | None) -> Iterator[str]:
+    """What no other format is given, since it could not be put together."""
+    if scan.named(0xE1, EXTENDED_XMP_PREFIX):
+        yield "XMP that goes on in further segments"
+    if icc is None and scan.named(0xE2, ICC_PREFIX):
+        yield "an ICC profile that cannot be read"
 
 
 def _refuse_bound_segments(scan: Scan) -> None:
@@ -82,8 +95,9 @@ def _refuse_bound_segments(scan: Scan) -> None:
             if segment.marker == marker and segment.payload.startswith(prefix):
                 raise UnsupportedError(f"carries {reason}", remedy="Remove that from a copy of the file first.")
     packets = scan.named(0xE1, XMP_PREFIX)
+    further = b"".join(segment[_EXTENDED_HEAD:] for segment in scan.named(0xE1, EXTENDED_XMP_PREFIX))
     for words, reason in _REFUSED_XMP.items():
-        if any(xmp_packet.mentions(packet, words) for packet in packets):
+        if any(xmp_packet.mentions(packet, words) for packet in [*packets, further]):
             raise UnsupportedError(f"carries {reason}", remedy="Remove that from a copy of the file first.")
     if len(packets) > 1:
         raise UnsupportedError("carries two XMP packets", remedy="Remove one of them from a copy of the file first.")

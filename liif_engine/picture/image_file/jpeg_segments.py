@@ -15,6 +15,7 @@ MOST_PAYLOAD = 65533  # [bytes] the length field counts itself
 
 EXIF_PREFIX = b"Exif\0\0"
 XMP_PREFIX = b"http://ns.adobe.com/xap/1.0/\0"
+EXTENDED_XMP_PREFIX = b"http://ns.adobe.com/xmp/extension/\0"
 ICC_PREFIX = b"ICC_PROFILE\0"
 PHOTOSHOP_PREFIX = b"Photoshop 3.0\0"
 
