@@ -183,8 +183,13 @@ def test_what_describes_only_the_old_samples_is_left_out_and_said(tmp_path: Path
 
 
 def test_chunks_bound_to_the_pixels_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedError, match="caBX"):
-        read(tmp_path / "bound.png", png(gradient(4, 4), (b"caBX", b"content credentials")))
+    with pytest.raises(UnsupportedError, match="miNE"):
+        read(tmp_path / "bound.png", png(gradient(4, 4), (b"miNE", b"an offset of each row")))
+
+
+def test_content_credentials_are_refused_by_their_name(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedError, match="Content Credentials"):
+        read(tmp_path / "signed.png", png(gradient(4, 4), (b"caBX", b"content credentials")))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

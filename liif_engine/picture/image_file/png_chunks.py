@@ -14,6 +14,7 @@ from liif_engine.picture.image_file.contents import (
     Metadata,
     Piece,
     Text,
+    signed_credentials,
     too_many_pieces,
     too_much_metadata,
 )
@@ -160,6 +161,8 @@ class _Reader:
         if kind in _STRUCTURE:
             return
         self._spend(len(data))
+        if kind == b"caBX":
+            raise signed_credentials()
         if kind in _STALE:
             self.notes.append(_STALE[kind])
         elif kind == b"eXIf" and "<EXIF>" not in self.fields:
