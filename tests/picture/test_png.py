@@ -20,7 +20,7 @@ from liif_engine.errors import InputError, LiifError, TooLargeError, TruncatedEr
 from liif_engine.picture import image_file
 from liif_engine.picture.image_file import Density, Limits, Picture
 
-from .made import LONG, MARKER, SHORT, XMP, chunk, exif, gradient, png, restored, rows
+from .made import LONG, MARKER, SHORT, XMP, chunk, exif, gradient, jpeg, png, restored, rows
 
 Twice = Callable[..., tuple[Picture, bytes]]
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -221,6 +221,41 @@ def test_profiles_that_png_holds_in_texts(twice: Twice, text: bytes, field: str,
     assert getattr(source.metadata, field) == value
     assert [one.title for one in source.metadata.texts] == ([] if value else ["Raw profile type iptc"])
     assert chunk(*chunks) in result
+
+
+def raw_profile(name: bytes, content: bytes) -> bytes:
+    """The data of a zTXt chunk, as ImageMagick wrote what PNG had no chunks for."""
+    digits = b"\n%s\n%8d\n%s\n" % (name, len(content), content.hex().encode())
+    return b"Raw profile type %s\0\0" % name + zlib.compress(digits)
+
+
+@pytest.mark.parametrize("name", [b"exif", b"APP1"])
+@pytest.mark.parametrize("prefix", [b"Exif\0\0", b""])
+def test_exif_in_a_text_becomes_the_chunk_and_turns_the_picture(twice: Twice, name: bytes, prefix: bytes) -> None:
+    block = exif({0x0112: (SHORT, 6)}, thumbnail=jpeg(gradient(8, 8)))
+    source, result = twice(png(gradient(4, 6), (b"zTXt", raw_profile(name, prefix + block))))
+    assert (source.metadata.exif, source.metadata.texts, source.width) == (block, (), 4)
+    kinds = [kind for kind, _ in chunks(result)]
+    assert (kinds.count(b"eXIf"), kinds.count(b"zTXt")) == (1, 0)
+    assert Image.open(io.BytesIO(result)).getexif()[0x0112] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "prefix"), [(b"xmp", b""), (b"APP1", b"http://ns.adobe.com/xap/1.0/\0")], ids=["xmp", "APP1"]
+)
+def test_xmp_in_a_text_becomes_the_chunk(twice: Twice, name: bytes, prefix: bytes) -> None:
+    source, result = twice(png(gradient(4, 6), (b"zTXt", raw_profile(name, prefix + XMP))))
+    assert (source.metadata.xmp, source.metadata.texts) == (XMP, ())
+    assert [kind for kind, _ in chunks(result)].count(b"zTXt") == 0
+    assert "Zoë" in Image.open(io.BytesIO(result)).text["XML:com.adobe.xmp"]
+
+
+def test_a_text_beside_the_chunk_itself_is_a_text(twice: Twice) -> None:
+    block, other = exif({0x0112: (SHORT, 1)}), exif({0x0112: (SHORT, 6)})
+    text = (b"zTXt", raw_profile(b"exif", b"Exif\0\0" + other))
+    source, result = twice(png(gradient(4, 6), text, late=[(b"eXIf", block)]))
+    assert (source.metadata.exif, source.width) == (block, 6)
+    assert chunk(*text) in result
 
 
 def test_the_marker_is_read_back(twice: Twice, tmp_path: Path) -> None:

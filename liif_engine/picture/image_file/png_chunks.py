@@ -38,6 +38,17 @@ _STALE = {
 _STRUCTURE = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"acTL", b"fcTL", b"fdAT", b"bKGD"}
 #: Texts that hold what PNG has no chunk for, in hexadecimal digits; ImageMagick calls either by either name.
 _PROFILES = {b"Raw profile type 8bim", b"Raw profile type iptc"}
+#: Texts that held, in the same form, what PNG has chunks for by now: a result has it in these, where viewers look.
+_BLOCKS = {b"Raw profile type exif", b"Raw profile type APP1", b"Raw profile type xmp"}
+_BLOCK_HEADS = {
+    b"Exif\0\0II*\0": ("<EXIF>", 6),
+    b"Exif\0\0MM\0*": ("<EXIF>", 6),
+    b"II*\0": ("<EXIF>", 0),
+    b"MM\0*": ("<EXIF>", 0),
+    b"http://ns.adobe.com/xap/1.0/\0": ("<XMP>", 29),
+    b"<": ("<XMP>", 0),
+    b"\xef\xbb\xbf<": ("<XMP>", 0),
+}
 _PROFILE_HEAD = re.compile(r"\s*\w{1,20}\s+(\d{1,10})\s")
 _SRGB_GAMMA = 45455
 _SRGB_POINTS = (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
@@ -119,7 +130,7 @@ def read_metadata(chunks: Chunks, limits: Limits) -> Metadata:
         UnsupportedError: a chunk is tied to the original pixels and can neither be kept nor dropped.
         TooLargeError: more bytes of metadata than the limit.
     """
-    reader = _Reader(limits.max_metadata_bytes)
+    reader = _Reader(limits.max_metadata_bytes, chunks)
     late = False
     for chunk in chunks.all:
         late = late or chunk.kind in {b"IDAT", b"fdAT"}
@@ -133,8 +144,10 @@ def read_metadata(chunks: Chunks, limits: Limits) -> Metadata:
 class _Reader:
     """Collects chunk after chunk into `Metadata`, within a budget of bytes."""
 
-    def __init__(self, budget: int) -> None:
+    def __init__(self, budget: int, chunks: Chunks) -> None:
         self.budget = budget
+        own = {"<EXIF>": chunks.first(b"eXIf") is not None, "<XMP>": any(map(_is_xmp, chunks.all))}
+        self.places_in_texts = {place for place, is_there in own.items() if not is_there}
         self.pieces: list[Piece] = []
         self.texts: list[Text] = []
         self.notes: list[str] = []
@@ -167,7 +180,7 @@ class _Reader:
             self.notes.append(_STALE[kind])
         elif kind == b"eXIf" and "<EXIF>" not in self.fields:
             self._field("<EXIF>", data.removeprefix(b"Exif\0\0"), late=late)
-        elif kind == b"iTXt" and data.startswith(XMP_TITLE + b"\0") and "<XMP>" not in self.fields:
+        elif _is_xmp(chunk) and "<XMP>" not in self.fields:
             packet = self._international(data)
             if packet is None:
                 self.pieces.append(Piece("iTXt", data, late))
@@ -215,6 +228,13 @@ class _Reader:
                 self._text(content_of[0], content_of[1].decode("utf-8", "replace"))
 
     def _text(self, title: bytes, text: str) -> None:
+        if title in _BLOCKS and (found := _block_in(_profile_in(text) or b"")) is not None:
+            place, block = found
+            if place in self.places_in_texts:
+                self.places_in_texts.remove(place)
+                self.fields[place] = block
+                self.pieces[-1] = Piece(place, b"", self.pieces[-1].late)
+                return
         if title in _PROFILES and (profile := _profile_in(text)) is not None:
             name = "photoshop" if profile.startswith(b"8BIM") else "iptc"
             if name not in self.fields:
@@ -230,6 +250,18 @@ class _Reader:
             return None
         content = self._inflate(parts[2]) if rest[0] else parts[2]
         return None if content is None else (title, content)
+
+
+def _is_xmp(chunk: Chunk) -> bool:
+    return chunk.kind == b"iTXt" and chunk.data.startswith(XMP_TITLE + b"\0")
+
+
+def _block_in(profile: bytes) -> tuple[str, bytes] | None:
+    """The place of an EXIF block or an XMP packet, and it; None if a profile is neither."""
+    for head, (place, skipped) in _BLOCK_HEADS.items():
+        if profile.startswith(head):
+            return place, profile[skipped:]
+    return None
 
 
 def _is_safe_to_copy(kind: bytes) -> bool:
