@@ -26,7 +26,16 @@ _RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
 _CORRECTED_XMP = ("Orientation", "ImageWidth", "ImageLength", "PixelXDimension", "PixelYDimension", "Thumbnails")
 #: Where regions and panoramas lie in the picture.
 _CORRECTED_XMP += ("Area#}x", "Area#}y", "Area#}w", "Area#}h", "Dimensions#}w", "Dimensions#}h", "Region#}Rectangle")
-_CORRECTED_XMP += ("Pixels", "RectLeft", "RectTop", "RectWidth", "RectHeight", "}rbX", "}rbY", "}rbW", "}rbH", "}rbRx")
+_CORRECTED_XMP += (
+    "Pixels",
+    "RectLeft",
+    "RectTop",
+    "RectWidth",
+    "RectHeight",
+    "FocalPlaneXResolution",
+    "FocalPlaneYResolution",
+)
+_CORRECTED_XMP += ("}rbX", "}rbY", "}rbW", "}rbH", "}rbRx")
 
 
 def losses(source: Path, result: Path, *, allow_truncated: bool = False) -> list[str]:

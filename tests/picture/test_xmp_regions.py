@@ -22,7 +22,8 @@ SHARES = (SIDES[0] / SIZE[0], SIDES[1] / SIZE[1])
 
 NAMESPACES = (
     f'xmlns:rdf="{xmp.RDF}" xmlns:r="{xmp_regions.WORKING_GROUP}" xmlns:a="{xmp_regions.AREAS}"'
-    f' xmlns:d="{xmp_regions.DIMENSIONS}" xmlns:m="{xmp_regions.MICROSOFT}" xmlns:i="{xmp_regions.IPTC}"'
+    f' xmlns:d="{xmp_regions.DIMENSIONS}" xmlns:e="{xmp_regions.EXIF}"'
+    f' xmlns:m="{xmp_regions.MICROSOFT}" xmlns:i="{xmp_regions.IPTC}"'
 )
 
 
@@ -120,6 +121,33 @@ def test_regions_that_were_marked_on_the_upright_picture_stay(tmp_path: Path) ->
     assert (dimensions["w"], dimensions["h"]) == ("80", "160")
 
 
+#: Pixels per unit.
+SENSOR = {"X": "1000/3", "Y": "50"}
+
+
+def of_exif(*, form: str) -> str:
+    """XMP's copies of EXIF's subject and pixels per unit of the sensor, as Adobe's programs write them."""
+    numbers = (CORNER[0] + SIDES[0] // 2, CORNER[1] + SIDES[1] // 2, *SIDES)
+    subject = "".join(f"<rdf:li>{number}</rdf:li>" for number in numbers)
+    subject = f"<e:SubjectArea><rdf:Seq>{subject}</rdf:Seq></e:SubjectArea>"
+    if form == "attributes":
+        sides = " ".join(f'e:FocalPlane{side}Resolution="{n}"' for side, n in SENSOR.items())
+        return f"{subject}<r:x><rdf:Description {sides}/></r:x>"
+    across, down = (f"<e:FocalPlane{side}Resolution>{n}</e:FocalPlane{side}Resolution>" for side, n in SENSOR.items())
+    return across + subject + down
+
+
+@pytest.mark.parametrize("form", ["attributes", "elements"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_what_xmp_repeats_of_exif_follows_it(tmp_path: Path, orientation: int, form: str) -> None:
+    pixels, tree, _ = restored(tmp_path, orientation, packet(of_exif(form=form)))
+    x, y, width, height = (int(one.text or "") for one in tree.iter(f"{{{xmp.RDF}}}li"))
+    assert (x - width // 2, y - height // 2, width, height) == pytest.approx(box_of(pixels), abs=1)
+    found = values_of(tree, xmp_regions.EXIF)
+    per_unit = [found["FocalPlaneXResolution"], found["FocalPlaneYResolution"]]
+    assert per_unit == (["2000/3", "100/1"] if orientation < 5 else ["100/1", "2000/3"])
+
+
 def boundary(unit: str) -> str:
     corners = "".join(f'<i:li i:rbX="{x}" i:rbY="{y}"/>' for x, y in ((1, 2), (30, 4)))
     return (
@@ -155,6 +183,10 @@ def test_what_is_left_as_it_was_is_said(tmp_path: Path) -> None:
         '<r:AppliedToDimensions d:w="wide" d:h="3"/>',
         "<m:Rectangle>0.1, 0.2, 0.3</m:Rectangle>",
         "<m:Rectangle/>",
+        "<e:FocalPlaneXResolution>1000/3</e:FocalPlaneXResolution>",
+        '<r:x e:FocalPlaneXResolution="0/1" e:FocalPlaneYResolution="5/0"/>',
+        "<e:SubjectArea><rdf:Seq><rdf:li>1</rdf:li><rdf:li>-2</rdf:li></rdf:Seq></e:SubjectArea>",
+        "<e:SubjectArea><rdf:Seq><rdf:li>1</rdf:li></rdf:Seq></e:SubjectArea>",
     ],
 )
 def test_what_makes_no_sense_stays(tmp_path: Path, marks: str) -> None:

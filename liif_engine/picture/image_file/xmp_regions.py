@@ -4,7 +4,7 @@ Programs mark them on the picture as it is stored, whatever EXIF says of its ori
 Understood are the Metadata Working Group's areas (a middle and sides, as parts of the picture's sides) with the size
 that they were marked on, and Microsoft's rectangles (an upper left corner and sides, likewise). IPTC's boundaries are
 enlarged where they count pixels; whether they lie in the picture as stored or as seen, no program agrees upon, so they
-are not turned.
+are not turned. XMP's copies of EXIF's subject and of its pixels per unit of the sensor follow those in EXIF.
 """
 
 from __future__ import annotations
@@ -22,16 +22,23 @@ AREAS = "http://ns.adobe.com/xmp/sType/Area#"
 DIMENSIONS = "http://ns.adobe.com/xap/1.0/sType/Dimensions#"
 MICROSOFT = "http://ns.microsoft.com/photo/1.2/t/Region#"
 IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
+EXIF = "http://ns.adobe.com/exif/1.0/"
+RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 
 _AREA, _SIZE, _RECTANGLE, _BOUNDARY = "Area", "AppliedToDimensions", "Rectangle", "RegionBoundary"
+_SUBJECT, _SENSOR = "SubjectArea", "FocalPlaneResolution"
 #: What opens a shape, and in which namespace its numbers are.
 _SHAPES = {
     (WORKING_GROUP, _AREA): (_AREA, AREAS),
     (WORKING_GROUP, _SIZE): (_SIZE, DIMENSIONS),
     (IPTC, _BOUNDARY): (_BOUNDARY, IPTC),
+    (EXIF, "SubjectArea"): (_SUBJECT, RDF),
+    (EXIF, "SubjectLocation"): (_SUBJECT, RDF),
 }
+_PER_UNIT = ("FocalPlaneXResolution", "FocalPlaneYResolution")
 #: IPTC's numbers along the picture's width, and along its height.
 _ACROSS, _DOWN = {"rbX", "rbW", "rbRx"}, {"rbY", "rbH"}
+_FRACTION = re.compile(r"\s*(\d{1,10})(?:/(\d{1,10}))?\s*")
 _NUMBER = re.compile(r"\s*(-?(?:\d{1,9}(?:\.\d{0,20})?|\.\d{1,20}))\s*")
 
 #: Start and end of bytes in a packet, and what takes their place.
@@ -95,13 +102,26 @@ def rectangle(value: Value) -> Shape:
     return Shape(_RECTANGLE, MICROSOFT, [(_RECTANGLE, value)])
 
 
+def sensor() -> Shape:
+    """The shape whose values stand apart in a packet: the pixels per unit of the sensor, across and down."""
+    return Shape(_SENSOR, EXIF)
+
+
+def is_of_sensor(namespace: str, name: str) -> bool:
+    """Whether a value is one of that shape's."""
+    return namespace == EXIF and name in _PER_UNIT
+
+
 def edits(shapes: Sequence[Shape], placement: Placement) -> list[Edit]:
     """What puts all shapes of a packet where they lie in the result; one that makes no sense stays as it is."""
+    as_stored = placement
     sizes = [shape for shape in shapes if shape.kind == _SIZE]
     if any(_is_as_displayed(size, placement) for size in sizes):
         placement = replace(placement, orientation=1)
     move = {_AREA: _moved_area, _SIZE: _resized, _RECTANGLE: _moved_rectangle, _BOUNDARY: _enlarged_boundary}
-    return [edit for shape in shapes for edit in move[shape.kind](shape, placement)]
+    of_exif = {_SUBJECT: _moved_subject, _SENSOR: _resized_sensor}
+    found = [edit for shape in shapes if shape.kind in move for edit in move[shape.kind](shape, placement)]
+    return found + [edit for one in shapes if one.kind in of_exif for edit in of_exif[one.kind](one, as_stored)]
 
 
 def _is_as_displayed(size: Shape, placement: Placement) -> bool:
@@ -166,6 +186,42 @@ def _enlarged_boundary(boundary: Shape, placement: Placement) -> list[Edit]:
         for name, value in boundary.values
         if name in scale_of and (match := _NUMBER.fullmatch(value.text)) is not None
     ]
+
+
+def _moved_subject(subject: Shape, placement: Placement) -> list[Edit]:
+    """A point, a circle by its diameter, or a box by its sides around its middle; pixels."""
+    values = [value for name, value in subject.values if name == "li"]
+    if (
+        not placement.moves
+        or not 2 <= len(values) <= 4
+        or not all(re.fullmatch(r"\d{1,9}", one.text) for one in values)
+    ):
+        return []
+    x, y, *extent = (int(value.text) for value in values)
+    sides = placement.extent(extent[0], extent[-1])[: len(extent)] if extent else ()
+    return [value.becomes(str(new)) for value, new in zip(values, (*placement.point(x, y), *sides), strict=True)]
+
+
+def _resized_sensor(shape: Shape, placement: Placement) -> list[Edit]:
+    """More pixels lie on the same sensor."""
+    values = [[value for name, value in shape.values if name == wanted] for wanted in _PER_UNIT]
+    found = [one[0] for one in values if len(one) == 1]
+    fractions = [_fraction(value.text) for value in found]
+    if not placement.moves or len(found) < len(_PER_UNIT) or not all(fractions):
+        return []
+    if placement.swaps:
+        fractions.reverse()
+    scaled = [(one or 0) * scale for one, scale in zip(fractions, placement.scales, strict=True)]
+    near = [one.limit_denominator(1_000_000) for one in scaled]
+    return [value.becomes(f"{one.numerator}/{one.denominator}") for value, one in zip(found, near, strict=True)]
+
+
+def _fraction(text: str) -> Fraction | None:
+    """A positive fraction as XMP writes EXIF's, or None."""
+    match = _FRACTION.fullmatch(text)
+    if match is None or not int(match[1]) or not int(match[2] or 1):
+        return None
+    return Fraction(int(match[1]), int(match[2] or 1))
 
 
 def _enlarged(number: Decimal, scale: Fraction) -> str:

@@ -13,9 +13,9 @@ from liif_engine.picture.image_file.placement import Placement
 from liif_engine.picture.image_file.xmp_regions import Edit, Shape, Value
 
 OURS = "urn:liif-restore:1.0/"
-RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+RDF = regions.RDF
 TIFF = "http://ns.adobe.com/tiff/1.0/"
-EXIF = "http://ns.adobe.com/exif/1.0/"
+EXIF = regions.EXIF
 PANORAMA = "http://ns.google.com/photos/1.0/panorama/"
 IPTC_EXT = regions.IPTC
 THUMBNAILS = ("http://ns.adobe.com/xap/1.0/", "Thumbnails")
@@ -102,7 +102,8 @@ class Scan:
         self.has_source_type = False
         self.rdf_end = -1
         self._open: list[_Element] = []
-        self._shapes: list[Shape] = []
+        self._sensor = regions.sensor()
+        self._shapes: list[Shape] = [self._sensor]
         self._parts_left = MOST_PARTS
         self._characters: list[str] = []
         parser = self._parser = expat.ParserCreate("utf-8", " ")
@@ -193,12 +194,16 @@ class Scan:
 
     def _is_of_region(self, namespace: str, name: str) -> bool:
         """Whether a value of the innermost element says where a region lies."""
-        return self._open[-1].shape is not None or regions.is_rectangle(namespace, name)
+        if regions.is_rectangle(namespace, name) or regions.is_of_sensor(namespace, name):
+            return True
+        return self._open[-1].shape is not None
 
     def _mark(self, namespace: str, name: str, value: Value) -> None:
         """Notes a value that says where a region lies."""
         if regions.is_rectangle(namespace, name):
             self._shapes.append(regions.rectangle(value))
+        elif regions.is_of_sensor(namespace, name):
+            self._sensor.take(namespace, name, value)
         elif (shape := self._open[-1].shape) is not None:
             shape.take(namespace, name, value)
 
