@@ -302,6 +302,22 @@ def test_search_finds_parts_of_names_as_they_are_written(workshop: Workshop) -> 
     ledger.close()
 
 
+def test_a_result_beside_its_original_is_found_by_the_name_that_is_shown(workshop: Workshop) -> None:
+    ledger = opened(workshop)
+    row = {"folder": workshop.folder, "target": "4x", "size": 1, "mtime_ns": 1, "model": "web", "width": 1, "height": 1}
+    row |= {"path": workshop.folder / "house.jpg", "source_sha256": sha(b"house"), "in_place": False}
+    ledger.note(row, "done", "")
+    [job] = ledger.page(Filter(), 9)
+    beside = workshop.folder / "house@4x.jpg"
+    ledger.promise(
+        job, result_sha256=sha(b"large"), result_size=1, destination=beside, model="web", out=(4, 4), kept=False
+    )
+    assert [job.destination for job in ledger.page(Filter(search="house@4X"), 9)] == [beside]
+    assert ledger.count(Filter(search="house")) == 1
+    assert ledger.count(Filter(search="house@2x")) == 0
+    ledger.close()
+
+
 def test_a_ledger_of_the_first_version_is_brought_up_to_date(workshop: Workshop) -> None:
     draw(workshop.folder / "a.jpg", 1)
     workshop.once()

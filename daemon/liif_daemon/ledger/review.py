@@ -30,7 +30,7 @@ class Filter:
 
     Attributes:
         view: one of `VIEWS`.
-        search: part of the path; upper or lower case is no matter in ASCII.
+        search: part of the path, or of that of a result beside the original; upper or lower case is no matter in ASCII.
         folder: only this watched folder's; empty for all.
         model: only of this model; empty for all.
     """
@@ -45,8 +45,9 @@ class Filter:
         conditions, values = [VIEWS[self.view]], list[Any]()
         if self.search:
             escaped = self.search.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-            conditions.append("CAST(path AS TEXT) LIKE ? ESCAPE '\\'")
-            values.append(f"%{escaped}%")
+            paths = ("path", "CASE in_place WHEN 0 THEN destination END")  # either may be the name that is shown
+            conditions.append("(" + " OR ".join(f"CAST({one} AS TEXT) LIKE ? ESCAPE '\\'" for one in paths) + ")")
+            values += [f"%{escaped}%"] * len(paths)
         if self.folder:
             conditions.append("folder = ?")
             values.append(os.fsencode(self.folder))
