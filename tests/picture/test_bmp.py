@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from liif_engine.errors import InputError, LiifError, TruncatedError, Unsupporte
 from liif_engine.picture.image_file import bmp
 from liif_engine.picture.image_file.contents import Density, Frame, Limits, Metadata, Pixels
 from liif_engine.picture.image_file.room import Order
+
+from . import made
 
 LIMITS = Limits()
 
@@ -260,3 +263,10 @@ def test_mutations_end_in_pixels_or_in_words(data: st.DataObject) -> None:
     except LiifError:
         return
     assert frames[0].pixels.shape == (header.height, header.width, len(header.layout))
+
+
+def test_a_picture_that_is_transparent_everywhere_is_refused_in_words(tmp_path: Path) -> None:
+    Image.new("RGBA", (3, 2), (1, 2, 3, 0)).save(tmp_path / "nothing.png")
+    with pytest.raises(UnsupportedError, match="transparent everywhere"):
+        made.restored(tmp_path / "nothing.png", tmp_path / "nothing.bmp", format="BMP")
+    assert not (tmp_path / "nothing.bmp").exists()

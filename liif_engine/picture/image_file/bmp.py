@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from liif_engine.errors import InputError, TruncatedError
+from liif_engine.errors import InputError, TruncatedError, UnsupportedError
 from liif_engine.picture.image_file import bmp_header as headers
 from liif_engine.picture.image_file.bmp_header import BmpHeader
 from liif_engine.picture.image_file.contents import Frame, Limits, Pixels
@@ -75,9 +75,17 @@ def decode(data: bytes, header: Header, *, allow_truncated: bool = False) -> lis
 
 
 def encode(order: Order) -> tuple[bytes, list[str]]:
-    """A BMP file: gray by palette, 24 bits, or 32 with alpha."""
+    """A BMP file: gray by palette, 24 bits, or 32 with alpha.
+
+    Raises:
+        UnsupportedError: it would be transparent everywhere, which no reader believes.
+    """
     pixels = order.frames[0].pixels[::-1]
     channels = pixels.shape[2]
+    if channels == 4 and not pixels[..., 3].any():
+        raise UnsupportedError(
+            "is transparent everywhere, which BMP cannot say: readers take it for opaque", remedy="Keep its format."
+        )
     palette = b"".join(bytes([v, v, v, 0]) for v in range(256)) if channels == 1 else b""
     head, profile = headers.headers_for(
         order.metadata,
