@@ -86,6 +86,7 @@ def test_probe_and_read_agree_and_the_hash_is_the_files(tmp_path: Path) -> None:
         (b"%PDF-1.4", "PDF"),
         (b"<svg xmlns=", "SVG"),
         (b"\0\0\0\x18ftypisom\0\0\0\0isomiso2", "film"),
+        (b"II*\0\x10\0\0\0CR\2\0", "raw"),
         (b"\0\0\0\x18ftypcrx \0\0\0\x01crx isom", "raw"),
     ],
 )
@@ -434,6 +435,18 @@ def test_a_result_that_does_not_read_back_never_gets_its_name(
     assert caught.value.path is not None
     assert path.read_bytes() == b"the old file"
     assert names(tmp_path) == ["a.png"]
+
+
+def test_gray_that_became_colours_is_compared_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = image_file.read(saved(tmp_path / "gray.png", png(gradient(3, 4, 1))))
+    other = io.BytesIO()
+    Image.fromarray(gradient(6, 8)).save(other, "WEBP", lossless=True)
+    real = Path.write_bytes
+    monkeypatch.setattr(Path, "write_bytes", lambda self, _: real(self, other.getvalue()))
+    with pytest.raises(OutputError, match="its pixels are not"):
+        image_file.write(
+            tmp_path / "a.webp", source, repeated(source), format="WEBP", quality=90, marker=None, overwrite=False
+        )
 
 
 def test_a_disk_that_fills_up_while_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

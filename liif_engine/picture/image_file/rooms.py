@@ -35,6 +35,7 @@ _SIGNATURES = (
     (0, b"MM\0+", "TIFF"),
     (0, b"BM", "BMP"),
 )
+_CANON_RAW = b"CR\2\0"
 #: Brands of the ISO base media file format; a file names one in front and more behind it.
 _BRANDS = {
     "AVIF": (b"avif", b"avis"),
@@ -62,7 +63,6 @@ _OTHERS = (
     (0, b"FUJIFILMCCD-RAW", "a camera's raw file"),
     (0, b"IIRO", "a camera's raw file"),
     (0, b"IIU\0", "a camera's raw file"),
-    (8, b"CR\2\0", "a camera's raw file"),
     (0, b"BA", "an OS/2 bitmap array"),
     (0, b"/* XPM */", "an XPM picture"),
     (0, b"#define ", "an XBM picture"),
@@ -88,6 +88,8 @@ def format_of(data: bytes) -> str:
     """
     if not data:
         raise InputError("is empty")
+    if data.startswith(b"II*\0") and data[8:].startswith(_CANON_RAW):  # which begins as TIFF does
+        raise UnsupportedError("is a camera's raw file", remedy=f"Convert it first; restored are {_listed(FORMATS)}.")
     for offset, signature, format in _SIGNATURES:
         if data[offset:].startswith(signature) if offset == 0 else data[offset : offset + len(signature)] == signature:
             return format
