@@ -253,6 +253,13 @@ def test_a_depth_map_in_the_further_segments_of_xmp_is_refused(tmp_path: Path) -
         image_file.probe(path)
 
 
+def test_a_depth_map_behind_the_picture_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "focus.jpg"
+    path.write_bytes(jpeg(gradient(8, 8)) + b"\0\0\x01\x0b\x13\0\0\0DualShot_DepthMap_1 SEFT")
+    with pytest.raises(UnsupportedError, match="depth map"):
+        image_file.probe(path)
+
+
 @pytest.mark.parametrize(
     ("parts", "words"),
     [

@@ -32,6 +32,8 @@ _REFUSED = {
 _EXTENDED_HEAD = 32 + 4 + 4  # [bytes]
 #: Bytes that mean nothing behind a picture.
 _FILLING = b"\0\xff\r\n "
+#: What Samsung calls the depth map that it puts behind a picture, beside other things that are kept.
+_DEPTH_BEHIND = b"DualShot_DepthMap"
 #: What XMP says when other pictures follow that belong pixel by pixel to the main one.
 _REFUSED_XMP = {
     b"http://ns.adobe.com/hdr-gain-map/": "a gain map (HDR), made for the original pixels",
@@ -60,13 +62,8 @@ def read_metadata(data: bytes, scan: Scan, limits: Limits) -> tuple[Metadata, li
     packets = scan.named(0xE1, XMP_PREFIX)
     photoshop = b"".join(scan.named(0xED, PHOTOSHOP_PREFIX)) or None
     pieces = list(_pieces(scan, icc is not None))
-    if scan.end is not None and data[scan.end :].strip(_FILLING):
-        rest = data[scan.end :]
-        if (end := _previews_end(scan)) is not None:
-            notes.append("the camera's preview pictures after the main one were removed: they show the old pixels")
-            rest = data[end:] if end > scan.end else b""
-        if rest.strip(_FILLING):  # behind previews too: the film that a phone took with the picture
-            pieces.append(Piece("<AFTER>", rest, late=True))
+    if behind := _behind(data, scan, notes):
+        pieces.append(Piece("<AFTER>", behind, late=True))
     jfif = scan.named(APP0, b"JFIF\0")
     return Metadata(
         home="JPEG",
@@ -79,6 +76,22 @@ def read_metadata(data: bytes, scan: Scan, limits: Limits) -> tuple[Metadata, li
         pieces=tuple(pieces),
         bound_to_home=tuple(_bound(scan, icc)),
     ), notes
+
+
+def _behind(data: bytes, scan: Scan, notes: list[str]) -> bytes:
+    """What follows the end mark and is kept, such as the film that a phone took with the picture.
+
+    Raises:
+        UnsupportedError: it belongs to the old pixels.
+    """
+    rest = b"" if scan.end is None else data[scan.end :]
+    if scan.end is not None and rest.strip(_FILLING) and (end := _previews_end(scan)) is not None:
+        notes.append("the camera's preview pictures after the main one were removed: they show the old pixels")
+        rest = data[end:] if end > scan.end else b""
+    if _DEPTH_BEHIND in rest:
+        reason = "a depth map, made for the original pixels"
+        raise UnsupportedError(f"carries {reason}", remedy="Remove that from a copy of the file first.")
+    return rest if rest.strip(_FILLING) else b""
 
 
 def _bound(scan: Scan, icc: bytes | None) -> Iterator[str]:
