@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import struct
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +17,8 @@ from liif_engine.errors import InputError, LiifError, TooLargeError, Unsupported
 from liif_engine.picture.image_file import webp, webp_chunks
 from liif_engine.picture.image_file.contents import Frame, Limits, Metadata, Piece, Pixels
 from liif_engine.picture.image_file.room import Order
+
+from . import made
 
 LIMITS = Limits()
 
@@ -156,6 +160,20 @@ def test_animation_keeps_frames_times_loop_and_background(lossless: bool) -> Non
     if lossless:
         for frame, before in zip(shown, frames, strict=True):
             np.testing.assert_array_equal(frame.pixels, before.pixels)
+
+
+@pytest.mark.parametrize("background", [(0, 0, 0, 0), (255, 255, 255, 255)])
+def test_a_background_colour_that_another_format_lacks_is_said(tmp_path: Path, background: tuple[int, ...]) -> None:
+    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "green")]
+    options: dict[str, Any] = {
+        "save_all": True,
+        "append_images": frames[1:],
+        "background": background,
+        "lossless": True,
+    }
+    frames[0].save(tmp_path / "a.webp", **options)
+    notes = made.restored(tmp_path / "a.webp", tmp_path / "a.png", format="PNG")
+    assert notes == ["the background colour, which viewers ignore, was left out"] * any(background)
 
 
 def test_an_animation_of_both_kinds_is_said_to_become_lossy() -> None:

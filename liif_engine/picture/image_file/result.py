@@ -231,6 +231,8 @@ def _corrected(source: Picture, results: list[Frame], format: str, marker: Marke
         if "<AFTER>" in kinds:
             kinds.remove("<AFTER>")
             notes.append(f"what follows the end of the {metadata.home} data was left out")
+        if any(piece.kind == "<BACKGROUND>" and any(piece.data) for piece in metadata.pieces):
+            notes.append("the background colour, which viewers ignore, was left out")
         if kinds:
             notes.append(f"{format} has no place for {metadata.home}'s own {', '.join(kinds)}")
     return metadata, notes
