@@ -51,6 +51,8 @@ def choose(damage: Damage, scale: float = 1.0) -> Choice:
             return Choice(DAMAGED, f"{about} by the file's own tables")
         if scale >= ENLARGED:
             return Choice(DAMAGED, f"{about} by the file's own tables, and it is to be enlarged")
+    if damage.halved_chroma is not None:
+        return Choice(DAMAGED, f"lossy {damage.halved_chroma}: its colours have less detail than its luma")
     if damage.grid_strength >= VISIBLE:
         return Choice(DAMAGED, f"8x8 blocks stand out (strength {damage.grid_strength:.2f})")
     if damage.noise >= NOISY:

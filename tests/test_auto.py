@@ -111,3 +111,11 @@ def test_the_choice_is_never_fast() -> None:
         assert {choose(Damage(file)).model, choose(Damage(file), 4).model} <= {DAMAGED, CLEAN}
     assert choose(Damage(pixel_quality=99)).model == CLEAN
     assert choose(estimate(np.zeros((4, 4, 3), np.uint8))).model == CLEAN
+
+
+@pytest.mark.parametrize(("chroma", "model"), [("4:2:0", DAMAGED), ("4:4:4", CLEAN)])
+def test_a_lossy_avif_goes_to_web(chroma: str, model: str) -> None:
+    file = saved("AVIF", quality=90, subsampling=chroma)
+    chosen = choose(estimate(PHOTO, file))
+    assert chosen.model == model
+    assert ("lossy AVIF" in chosen.reason) == (model == DAMAGED)

@@ -55,6 +55,8 @@ class Damage:
         grid_strength: how much more often a jump between two pixels stands out on the grid than off it, 0-1.
         pixel_quality: libjpeg quality 1-100 that the pixels speak of; None: they do not speak.
         noise: standard deviation of its noise [8-bit levels]; 0 where it may be texture as well.
+        halved_chroma: "AVIF" or "HEIC" if the file is one whose colours have less detail than its luma, as only lossy
+            ones do; what quality it is they do not say.
     """
 
     file: FileQuality | None = None
@@ -62,6 +64,7 @@ class Damage:
     grid_strength: float = 0.0
     pixel_quality: int | None = None
     noise: float = 0.0
+    halved_chroma: str | None = None
 
     @property
     def quality(self) -> int | None:
@@ -81,7 +84,8 @@ def estimate(pixels: NDArray[Any], file: Path | str | bytes | None = None) -> Da
     """
     middle = _middle(pixels)
     said = None if file is None else quantisation.read(file)
-    return Damage(said, **_from_pixels(middle), noise=max(measure_noise(middle)))
+    halved = None if file is None or said is not None else quantisation.halved_chroma(file)
+    return Damage(said, **_from_pixels(middle), noise=max(measure_noise(middle)), halved_chroma=halved)
 
 
 def estimate_file(path: Path | str) -> Damage:

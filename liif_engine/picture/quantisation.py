@@ -1,6 +1,7 @@
-"""What a lossy file says of its own coarseness: JPEG's quantisation tables, WebP's quantiser; headers only, no pixels.
+"""What a lossy file says of its own coarseness: JPEG's quantisation tables, WebP's quantiser, AVIF's and HEIC's chroma.
 
-Reads what it can and says nothing where a file is broken or of another kind: this is advice, never a reason to refuse.
+Headers only, no pixels. Reads what it can and says nothing where a file is broken or of another kind: this is advice,
+never a reason to refuse.
 """
 
 from __future__ import annotations
@@ -42,6 +43,11 @@ ZIGZAG = sorted(range(64), key=lambda at: (s := at // 8 + at % 8, at // 8 if s %
 FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 START_OF_SCAN = 0xDA
 TABLES = 0xDB
+
+#: The boxes of AVIF and HEIC stand in front of the coded pictures. [bytes]
+BOXES_BYTES = 1 << 20
+#: Bits of AV1's settings (AV1 in ISOBMFF, 2.3.3), and HEVC's formats of chroma (ISO/IEC 14496-15): 4:2:0 and 4:2:2.
+AV1_GRAY, AV1_HALVED, HEVC_HALVED = 0x10, 0x0C, {1, 2}
 
 SUBSAMPLINGS = {
     (1, 1): "4:4:4",
@@ -90,6 +96,39 @@ def read(source: Path | str | bytes) -> FileQuality | None:
                 return _read_webp(stream)
     except (OSError, ValueError, IndexError, KeyError, struct.error, ZeroDivisionError):
         pass
+    return None
+
+
+def halved_chroma(source: Path | str | bytes) -> str | None:
+    """Whether a file's colours have less detail than its luma by the file's own word, which only lossy ones do.
+
+    Args:
+        source: a file, or a file's bytes (its head is enough).
+
+    Returns:
+        "AVIF" or "HEIC"; None where it is neither, has its colours in full, is gray, broken, or cannot be opened.
+    """
+    from liif_engine.errors import LiifError  # not needed by those who have another kind of file
+    from liif_engine.picture.image_file.contents import Limits
+    from liif_engine.picture.image_file.isobmff import read_media
+
+    try:
+        with _stream(source) as stream:
+            head = stream.read(BOXES_BYTES)
+        if head[4:8] == b"ftyp":
+            items = read_media(head, Limits()).items.values()
+            return next(filter(None, (_halved(*one) for item in items for one in item.properties)), None)
+    except (OSError, ValueError, IndexError, LiifError):
+        pass
+    return None
+
+
+def _halved(kind: bytes, value: bytes) -> str | None:
+    """What the settings of a codec say; each is a property of a picture's item."""
+    if kind == b"av1C" and not value[2] & AV1_GRAY and value[2] & AV1_HALVED:
+        return "AVIF"
+    if kind == b"hvcC" and value[16] & 3 in HEVC_HALVED:
+        return "HEIC"
     return None
 
 

@@ -73,6 +73,32 @@ def test_webp_with_alpha_and_animated_webp_are_read() -> None:
         assert abs(read.quality - 40) <= 10
 
 
+@pytest.mark.parametrize(
+    ("format", "options", "said"),
+    [
+        ("AVIF", {"quality": 80}, "AVIF"),
+        ("AVIF", {"quality": 80, "subsampling": "4:2:2"}, "AVIF"),
+        ("AVIF", {"quality": 80, "subsampling": "4:4:4"}, None),
+        ("AVIF", {"quality": 80, "subsampling": "4:0:0"}, None),
+        ("JPEG", {"quality": 80}, None),
+        ("PNG", {}, None),
+    ],
+)
+def test_colours_with_less_detail_than_luma(format: str, options: dict[str, Any], said: str | None) -> None:
+    file = io.BytesIO()
+    Image.fromarray(PHOTO[:48, :48]).save(file, format, **options)
+    assert quantisation.halved_chroma(file.getvalue()) == said
+    assert quantisation.halved_chroma(file.getvalue()[:200]) is None, "cut off, it says nothing and is no error"
+
+
+@pytest.mark.parametrize(("chroma", "said"), [(420, "HEIC"), (422, "HEIC"), (444, None)])
+def test_colours_of_heic(chroma: int, said: str | None) -> None:
+    pillow_heif = pytest.importorskip("pillow_heif", reason="needs the extra: pip install 'liif-restore[heic]'")
+    file = io.BytesIO()
+    pillow_heif.from_pillow(Image.fromarray(PHOTO)).save(file, quality=80, chroma=chroma)
+    assert quantisation.halved_chroma(file.getvalue()) == said
+
+
 def test_lossless_files_say_nothing(tmp_path: Path) -> None:
     picture = tmp_path / "picture.png"
     Image.fromarray(PHOTO).save(picture)

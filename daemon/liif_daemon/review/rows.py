@@ -108,6 +108,8 @@ def file_quality(found: FileQuality | None) -> str:
 def damage(found: Damage) -> str:
     """All that is known of a picture's compression, in a sentence."""
     said = [file_quality(found.file)] if found.file else []
+    if found.halved_chroma is not None:
+        said.append(f"lossy {found.halved_chroma}: colours have less detail than luma")
     if found.grid_phase is not None:
         y, x = found.grid_phase
         where = "" if (y, x) == (0, 0) else f" (cropped since: the first whole block is at {x}, {y})"
