@@ -11,7 +11,7 @@ from pathlib import Path
 
 from liif_engine import log as logs
 from liif_engine.archive.feed import Feed
-from liif_engine.archive.journal import NAME, Glance, Journal
+from liif_engine.archive.journal import NAME, Glance, Journal, Row
 from liif_engine.archive.order import Order
 from liif_engine.archive.summary import Summary
 from liif_engine.crew import Crew
@@ -30,7 +30,7 @@ from liif_engine.file import sha256_of
 from liif_engine.picture import image_file
 from liif_engine.picture.image_file import Limits
 from liif_engine.picture.results import is_marked, mark
-from liif_engine.plan import Plan, check_destination, plan
+from liif_engine.plan import Plan, check_destination, is_folder, plan
 from liif_engine.workers import Answer, FileWork, WorkerSettings
 
 log = logging.getLogger(__name__)
@@ -121,7 +121,9 @@ class Archive:
             try:
                 entries = sorted(os.scandir(here), key=lambda entry: entry.name)
             except OSError as error:
-                self._fail(here.relative_to(self.order.source), OutputError(f"cannot be read ({error.strerror})"))
+                remedy = "Check that it is there, and that you may read it."
+                reason = InputError(f"cannot be read ({error.strerror})", remedy=remedy)
+                self._fail(here.relative_to(self.order.source), reason)
                 continue
             folders = []
             for entry in entries:
@@ -158,7 +160,8 @@ class Archive:
             try:
                 source.stat()
             except FileNotFoundError:
-                return None  # it has gone since the folder was read
+                self.summary.gone += 1
+                log.info("%s: gone since its folder was read", printable(relative))
             except OSError as error:
                 self._fail(relative, InputError(f"cannot be read ({error.strerror})"))
             return None
@@ -168,6 +171,9 @@ class Archive:
             self.summary.kept += 1
             return None
         try:
+            if is_folder(destination):
+                remedy = "Rename it, or choose another --out."
+                raise OutputError("is a folder that has the result's name", path=destination, remedy=remedy)
             planned = plan(source, order.target, out=destination, limits=self._limits, consistent=order.consistent)
             if not self._again and image_file.marker_of(planned.probe) is not None:
                 self._leave_result(source)
@@ -176,8 +182,7 @@ class Archive:
                 destination.parent.mkdir(parents=True, exist_ok=True)
             # A run that was killed may have left the result under its name, or somebody another file since.
             begun = row is not None and same and row.state == "begun"
-            # A row tells more than a marker; one of a failure tells nothing of what exists.
-            known = row is None or begun or row.state == "failed"
+            known = row is None or begun or self._leaves_it_open(row, destination)
             if known and destination.exists() and not order.overwrite and self._is_ours(planned, glance):
                 return None
             if destination.parent.is_dir() or not self.dry:
@@ -198,6 +203,15 @@ class Archive:
             return None
         self.journal.begin(relative, order.settings, glance)
         return _File(relative, planned, glance, begun)
+
+    def _leaves_it_open(self, row: Row, destination: Path) -> bool:
+        """Whether the marker of what exists tells more than a row does: that of a failure tells nothing of it.
+
+        Nor does that of a result whose size is as it was: files that were copied have other times.
+        """
+        found = Glance.of(destination)
+        is_like_it = found is not None and found.size == row.result.size and row.settings == self.order.settings
+        return row.state == "failed" or (row.state == "done" and is_like_it)
 
     def _leave_result(self, source: Path) -> None:
         self.summary.results += 1

@@ -26,6 +26,7 @@ class Summary:
         others: files whose names are no pictures', and links.
         results: files that say of themselves that they are results of ours.
         larger: pictures that are larger already than what was asked for.
+        gone: files that had gone when their turn came.
         left_out: folders that earlier runs wrote results into, below the source.
         source_pixels, result_pixels: of what was restored now.
         stages: seconds of work by stage, all workers together.
@@ -41,6 +42,7 @@ class Summary:
     others: int = 0
     results: int = 0
     larger: int = 0
+    gone: int = 0
     left_out: list[Path] = field(default_factory=list)
     source_pixels: int = 0
     result_pixels: int = 0
@@ -60,6 +62,7 @@ class Summary:
             "other_files": self.others,
             "results": self.results,
             "larger_already": self.larger,
+            "gone": self.gone,
             "folders_left_out": [str(path) for path in self.left_out],
             "source_megapixels": round(self.source_pixels / 1e6, 3),
             "result_megapixels": round(self.result_pixels / 1e6, 3),
@@ -93,6 +96,7 @@ class Summary:
             if self.larger
             else []
         )
+        words += [f"{counted(self.gone, 'file')} gone meanwhile (--verbose names them)"] if self.gone else []
         lines = [f"{', '.join(words)}; {self.seconds:.1f} s"]
         if self.restored:
             pace, speed = self.restored / self.seconds, self.result_pixels / 1e6 / self.seconds

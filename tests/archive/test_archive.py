@@ -27,7 +27,7 @@ from liif_engine.archive.order import Order
 from liif_engine.archive.restore import Archive
 from liif_engine.archive.summary import Summary
 from liif_engine.crew import Crew
-from liif_engine.errors import ModelError, OutputError, UsageError
+from liif_engine.errors import InputError, ModelError, OutputError, UsageError
 from liif_engine.picture import image_file
 from liif_engine.picture.image_file import Marker
 from liif_engine.target import Target
@@ -120,6 +120,42 @@ def test_a_result_that_was_damaged_or_lost_is_seen(source: Path, tmp_path: Path)
     assert (first.restored, second.restored, second.kept) == (5, 1, 3)
     assert {str(path) for path, _ in second.failures} == {"broken.jpg", "deep/c.jpg"}
     assert (tmp_path / "new" / "deep" / "c.jpg").read_bytes() == b"something else"
+
+
+def test_files_that_were_copied_are_known_by_their_markers(source: Path, tmp_path: Path) -> None:
+    """A copy of the originals or of the results has other times, and the journal comes with it."""
+    (source / "broken.jpg").unlink()
+    (source / "deep" / "er" / "d.bmp").unlink()
+    restore(source, tmp_path / "new")
+    copies = [
+        shutil.copytree(path, f"{path}-copy", copy_function=shutil.copyfile) for path in (source, tmp_path / "new")
+    ]
+    for _ in range(2):
+        again = restore(Path(copies[0]), Path(copies[1]))
+        assert (again.restored, again.kept, again.failures) == (0, 4, [])
+
+
+def test_files_that_have_gone_when_their_turn_comes_are_counted(source: Path, tmp_path: Path) -> None:
+    """As when a disk is pulled out: that is no run in which all went well."""
+    order = Order(source, tmp_path / "new", Target(scale=2), model="copy")
+    with Archive(order, lambda *_: shutil.rmtree(source, ignore_errors=True)) as archive:
+        archive.run(HERE, COPYING)
+    summary = archive.summary
+    assert summary.restored >= 1
+    assert summary.gone > 0
+    assert summary.as_dict()["gone"] == summary.gone
+    assert f"{summary.gone} files gone meanwhile" in summary.lines()[0]
+    folder = {path: error for path, error in summary.failures if path == Path("deep")}
+    assert [type(error) for error in folder.values()] == [InputError]
+
+
+def test_a_folder_that_has_a_results_name_is_told_of_and_left_alone(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "new" / "a.jpg").mkdir(parents=True)
+    for options in ({}, {"overwrite": True}):
+        failed = {str(path): error for path, error in restore(source, tmp_path / "new", **options).failures}
+        assert failed["a.jpg"].path == tmp_path / "new" / "a.jpg"
+        assert "is a folder" in failed["a.jpg"].message
+    assert not list((tmp_path / "new" / "a.jpg").iterdir())
 
 
 def test_results_are_known_without_the_journal(source: Path, tmp_path: Path) -> None:
