@@ -37,10 +37,11 @@ class OwnerOnly(H11Protocol):
     """HTTP/1.1 that hangs up on other users, should the modes of folder and socket ever let them in, and on the silent.
 
     Attributes:
-        header_seconds: how long a caller may take to say what it wants.
+        header_seconds: how long a caller may take to say what it wants, at first and after each answer.
     """
 
     header_seconds = 10.0
+    _silence: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Looks at who calls before a byte is read."""
@@ -58,12 +59,29 @@ class OwnerOnly(H11Protocol):
         super().connection_made(transport)
         if one is not None and one.family == getattr(socket, "AF_UNIX", None):
             self.server = UNIX_SOCKET
-        self.loop.call_later(self.header_seconds, self._hang_up_if_silent)
+        self._expect(after=self.cycle)
 
-    def _hang_up_if_silent(self) -> None:
-        """Ends a connection that never sent a request: it would keep others out."""
-        cycle: Any = self.cycle  # None, whatever its type says, before the first request
-        if cycle is None and not self.transport.is_closing():
+    def on_response_complete(self) -> None:
+        """Waits for the next request, of which uvicorn forgets to when its first byte has come."""
+        answered = self.cycle
+        super().on_response_complete()
+        self._expect(after=answered)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Waits for nothing more."""
+        super().connection_lost(exc)
+        if self._silence is not None:
+            self._silence.cancel()
+
+    def _expect(self, *, after: Any) -> None:
+        """Looks in a while whether there was a request after that one; None for none."""
+        if self._silence is not None:
+            self._silence.cancel()
+        self._silence = self.loop.call_later(self.header_seconds, self._hang_up_if_silent, after)
+
+    def _hang_up_if_silent(self, after: Any) -> None:
+        """Ends a connection that sent no request since that one: it would keep others out."""
+        if self.cycle is after and not self.transport.is_closing():
             self.transport.close()
 
 

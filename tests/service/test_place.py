@@ -247,6 +247,22 @@ def test_who_says_nothing_is_hung_up_on(start: Start) -> None:
     assert service.client.status()["api"] == 1
 
 
+def test_who_says_nothing_more_after_an_answer_is_hung_up_on(start: Start) -> None:
+    service = start(header_seconds=0.5)
+    request = b"GET /v1/status HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with socket.socket(socket.AF_UNIX) as one:
+        one.settimeout(20)
+        one.connect(f"{service.folder}/engine.sock")
+        for _ in range(3):
+            one.sendall(request)
+            answer = b""
+            while not answer.endswith(b"}}\n"):
+                answer += one.recv(1 << 16)
+            time.sleep(0.3)  # all three together are longer than one may take
+        one.sendall(request[:-1])
+        assert one.recv(100) == b""
+
+
 def test_the_port_is_of_no_use_without_the_token_even_for_results(start: Start) -> None:
     service = start(loopback=True)
     job = service.client.submit_pixels(PIXELS, SHAPE, "u8", scale=1, detach=True)
