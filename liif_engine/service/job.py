@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from liif_engine.errors import (
+    AccessError,
     BusyError,
     LiifError,
     MemoryExhaustedError,
@@ -27,6 +28,9 @@ KEEPALIVE_SECONDS = 1.0
 
 #: What may go well another time though nothing is changed: it depends on the machine's state, not on the picture.
 RETRYABLE = (BusyError, MemoryExhaustedError, OutputError, ServiceError, TimeLimitError, WorkerError)
+
+#: Of these, what will not.
+FOR_GOOD = (AccessError, OutputExistsError)
 
 
 class Job:
@@ -104,5 +108,5 @@ def error_dict(error: LiifError) -> dict[str, Any]:
         "message": str(error).encode("utf-8", "surrogateescape").decode("utf-8", "replace"),
         "remedy": error.remedy,
         "exit_code": int(error.exit_code),
-        "retryable": isinstance(error, RETRYABLE) and not isinstance(error, OutputExistsError),
+        "retryable": isinstance(error, RETRYABLE) and not isinstance(error, FOR_GOOD),
     }
