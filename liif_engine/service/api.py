@@ -97,7 +97,10 @@ class Api:
             # Looking at the figures is no use of the service, which may end when idle all the same.
             Route("/metrics", self.get_metrics, methods=["GET"]),
         ]
-        return Starlette(routes=routes, exception_handlers=handlers)
+        app = Starlette(routes=routes, exception_handlers=handlers)
+        # A redirection has no words, and curl takes it for success.
+        app.router.redirect_slashes = False
+        return app
 
     async def post_job(self, request: Request) -> Response:
         """Takes a job: 201 with its state, or 4xx with the reason."""

@@ -249,6 +249,8 @@ def test_a_caller_that_goes_away_in_the_middle_of_the_body_leaves_nothing(servic
         ("GET", "/", 404),
         ("GET", "/v1/jobs", 405),
         ("PUT", "/v1/status", 405),
+        ("POST", "/v1/jobs/", 404),
+        ("GET", "/v1/status/", 404),
         ("GET", "/v1/jobs/none", 404),
         ("GET", "/v1/jobs/none/events", 404),
         ("DELETE", "/v1/jobs/..%2f..", 404),
