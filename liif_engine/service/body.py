@@ -23,12 +23,13 @@ class Body:
         seconds: how long the next piece may take to arrive.
 
     Attributes:
-        length: in bytes, if the caller says it.
+        length: in bytes, if the caller says it; of a body in chunks, which decide, another length says nothing.
     """
 
     def __init__(self, request: Request, seconds: float) -> None:
         self.request, self.seconds = request, seconds
-        announced = request.headers.get("content-length")
+        chunked = "transfer-encoding" in request.headers
+        announced = None if chunked else request.headers.get("content-length")
         self.length = None if announced is None else int(announced)  # h11 has seen to it that it is a number
 
     async def pieces(self, limit: int) -> AsyncIterator[bytes]:

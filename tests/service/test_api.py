@@ -216,6 +216,15 @@ def test_limits_are_refused_before_the_body_is_read(start: Start) -> None:
     assert row["error"]["message"] == "the work took longer than 0.3 s"
 
 
+def test_a_length_that_does_not_hold_sets_no_room_aside(service: Service) -> None:
+    """A body in chunks goes on past the length that stands beside it."""
+    head = "POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nConnection: close\r\n"
+    job = 'Liif-Job: {"scale": 1}\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n'
+    status, answer = fuzz.send(service, f"{head}{job}9\r\n123456789\r\n0\r\n\r\n".encode())
+    assert status == 400
+    assert "Content-Length" in json.loads(answer)["error"]["message"]
+
+
 def test_a_body_that_stops_coming_is_given_up(start: Start) -> None:
     service = start(body_seconds=0.2)
     connection, _ = connect(service.folder)
