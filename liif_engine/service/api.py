@@ -29,7 +29,7 @@ from liif_engine.errors import (
 from liif_engine.network import card
 from liif_engine.service import client
 from liif_engine.service.answer import EventStream, Json, refusal, result_of
-from liif_engine.service.body import Body
+from liif_engine.service.body import TOO_LONG_REMEDY, Body
 from liif_engine.service.job import Job
 from liif_engine.service.metrics import Figures
 from liif_engine.service.payload import FilePayload, ImagePayload, Payload, PixelPayload
@@ -222,7 +222,8 @@ class Api:
                 # Room is set aside before the body comes, so its length must be known.
                 raise UsageError("give the picture's length in Content-Length", remedy=REMEDY)
             if held > limit:
-                raise TooLargeError(f"the body, {memory.readable(held)}, is longer than {memory.readable(limit)}")
+                words = f"the body, {memory.readable(held)}, is longer than {memory.readable(limit)}"
+                raise TooLargeError(words, remedy=TOO_LONG_REMEDY)
             self.queue.reserve(held, asked.priority)
         return await self._body_job(body, asked, held, lambda: ImagePayload(asked, self.scratch, most), limit)
 

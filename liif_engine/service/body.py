@@ -14,6 +14,8 @@ from liif_engine.errors import LiifError, TimeLimitError, TooLargeError
 #: A refused body up to this long is read all the same. [bytes]
 MAX_DRAINED_BYTES = 64 << 20
 
+TOO_LONG_REMEDY = "Name a picture by its path instead of sending it: docs/service.md says how."
+
 
 class Body:
     """The body of one request.
@@ -51,7 +53,8 @@ class Body:
                 raise TimeLimitError(words, remedy="Send it again.") from None
             received += len(piece)
             if received > limit:
-                raise TooLargeError(f"the body is longer than {memory.readable(limit)}")
+                words = f"the body is longer than {memory.readable(limit)}"
+                raise TooLargeError(words, remedy=TOO_LONG_REMEDY)
             yield piece
 
     @asynccontextmanager

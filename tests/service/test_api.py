@@ -198,6 +198,7 @@ def test_limits_are_refused_before_the_body_is_read(start: Start) -> None:
         "POST", "/v1/jobs", b"x" * 201, Content_Type="image/png", Liif_Job=json.dumps({"scale": 1})
     )
     assert (status, answer["error"]["exit_code"]) == (413, 7)
+    assert "path" in answer["error"]["remedy"]
     assert service.call("POST", "/v1/jobs", b" " * (1 << 17), Content_Type="application/json")[0] == 413
     png = io.BytesIO()
     Image.new("L", (11, 10)).save(png, "PNG")
