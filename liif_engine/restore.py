@@ -84,6 +84,11 @@ class Engine:
         """The model itself, in fp32 on the CPU; of ``auto`` the one for damaged pictures."""
         return self._original
 
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """The models that ``auto`` has loaded so far; none if this engine's is another one."""
+        return tuple(self._choices)
+
     def for_picture(self, pixels: Pixels, file: Path | None = None, *, scale: float = 1.0) -> Engine:
         """The engine for this picture: of the model that suits its damage if this one's is ``auto``, else this one.
 

@@ -26,6 +26,7 @@ from liif_engine.errors import (
     TooLargeError,
     UsageError,
 )
+from liif_engine.model_names import plain
 from liif_engine.network import card
 from liif_engine.service import client
 from liif_engine.service.answer import EventStream, Json, refusal, result_of
@@ -165,7 +166,7 @@ class Api:
 
     async def get_models(self, _: Request) -> Response:
         """The models that come with the package, with their cards."""
-        loaded = {name for row in self.queue.workers.status() for name in row["models"]}
+        loaded = {plain(name) for row in self.queue.workers.status() for name in row["models"]}
         cards = card.shipped_models().values()
         rows = [
             {"name": c.name, "bytes": c.size_bytes, "loaded": c.name in loaded, "card": dict(c.card)} for c in cards

@@ -265,8 +265,10 @@ class Engines:
         return self._kept[key][0]
 
     def names(self) -> tuple[str, ...]:
-        """The names of the loaded models, the most recently used last."""
-        return tuple(dict.fromkeys(str(engine.model_name) for engine, _ in self._kept.values()))
+        """The names of the loaded models, the most recently used last; after ``auto`` what it has loaded."""
+        engines = [engine for engine, _ in self._kept.values()]
+        names = [name for one in engines for name in (str(one.model_name), *getattr(one, "chosen", ()))]
+        return tuple(dict.fromkeys(names))
 
     def hardware(self) -> dict[str, Any]:
         """The fields of `Report` that concern the device."""

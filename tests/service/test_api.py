@@ -73,6 +73,9 @@ def test_the_result_is_that_of_the_engine(tmp_path: Path, start: Start, network:
         assert np.array_equal(np.frombuffer(data, dtype).reshape(shape), wanted), (dtype, model)
         assert shares == sorted(shares)
         assert shares[-1] == 1
+    loaded = {row["name"] for row in service.client.models() if row["loaded"]}
+    assert "web" in loaded, "what `auto` works with counts"
+    assert loaded <= {"web", "published"}
     with pytest.raises(ServiceError, match="there is no model 'nothing'") as caught:
         service.client.restore_pixels(PIXELS, SHAPE, "u8", scale=1, model="nothing")
     assert (caught.value.exit_code, caught.value.retryable) == (6, False)
