@@ -6,6 +6,7 @@ A worker's process finds this by ``engine="faults:Faulty"`` with this folder on 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import time
@@ -28,6 +29,7 @@ class Faulty(Copying):
         if model == "broken":
             raise ImportError("no such library")
         super().__init__(model, **rest)
+        logging.getLogger(__name__).info("model %s", model)
 
     def restore(self, pixels: Any, **rest: Any) -> Any:
         """As `Copying.restore`."""

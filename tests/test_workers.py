@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import signal
 import sys
@@ -249,6 +250,20 @@ def test_floats_that_are_no_numbers_are_the_pictures_fault(faulty: Bench) -> Non
     pixels = picture(5, 7, dtype="float32")
     pixels[2, 3, 1] = np.nan
     assert isinstance(faulty.submit(pixels, "copy").exception(30), InputError)
+
+
+def test_what_a_worker_says_while_it_loads_bears_its_pid(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path, str(Path(__file__).parent)])
+    caplog.set_level(logging.INFO)
+    bench = Bench(replace(FAULTY, log_level=logging.INFO))
+    try:
+        bench.restore(PIXELS, "copy")
+        pid = bench.workers.status()[0]["pid"]
+    finally:
+        bench.close()
+    assert {record.process for record in caplog.records if record.name == "faults"} == {pid}
 
 
 def test_sigterm_is_left_to_the_server(faulty: Bench) -> None:

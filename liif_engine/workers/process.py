@@ -219,8 +219,10 @@ class Worker:
             self._welcome(message.report)
             return None
         if isinstance(message, Said):
-            report = self.report
-            logs.emit(message.name, message.level, message.text, job=message.job, pid=report.pid, host=report.host)
+            report, link = self.report, self._link
+            # Before it is ready it has said nothing of itself yet.
+            pid = (link.pid if link is not None else None) or report.pid
+            logs.emit(message.name, message.level, message.text, job=message.job, pid=pid, host=report.host)
             return None
         with self._changed:
             ticket = next((one for one in self._tickets if one.number == message.number), None)
