@@ -100,7 +100,7 @@ def serve(
     if log_json:
         log.show_json(level=level)
     else:
-        logging.basicConfig(level=level, format="liif: %(asctime)s %(message)s", force=True)
+        log.show_lines("liif: %(asctime)s %(message)s", level=level)
     return serve(
         ServeSettings(
             loopback=loopback,

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
+from liif_engine.errors import printable
+
 #: By thread, since each piece of work has threads of its own.
 _local = threading.local()
 
@@ -54,6 +56,27 @@ class Json(logging.Formatter):
         if record.exc_info:
             row["traceback"] = self.formatException(record.exc_info)
         return json.dumps(row)
+
+
+class OneLine(logging.Formatter):
+    """Names in a message can neither break its line nor steer the terminal."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """The message without its traceback."""
+        return printable(super().formatMessage(record))
+
+
+def show_lines(words: str, *, level: int, stream: TextIO | None = None) -> None:
+    """Sends all log records to `stream` (by default stderr), each on a line.
+
+    Args:
+        words: what a line says, as `logging.Formatter` takes it.
+        level: the least that is sent.
+        stream: where to.
+    """
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(OneLine(words))
+    logging.basicConfig(level=level, handlers=[handler], force=True)
 
 
 def show_json(*, level: int, stream: TextIO | None = None) -> None:

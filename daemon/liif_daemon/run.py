@@ -27,8 +27,8 @@ from liif_daemon.prune import prune
 from liif_daemon.reload import Reload
 from liif_daemon.settings import Settings
 from liif_engine import figures
-from liif_engine.errors import ExitCode, LiifError, OutputError, UsageError, printable
-from liif_engine.log import Json
+from liif_engine.errors import ExitCode, LiifError, OutputError, UsageError
+from liif_engine.log import Json, OneLine
 from liif_engine.terminal import show_error
 from liif_engine.words import counted
 
@@ -123,14 +123,6 @@ def run(
             return _summary(daemon) if once else ExitCode.OK
         finally:
             ledger.close()
-
-
-class OneLine(logging.Formatter):
-    """Names in a message can neither break its line nor steer the terminal."""
-
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        """The message without its traceback."""
-        return printable(super().formatMessage(record))
 
 
 def write_log(settings: Settings, *, as_json: bool = False) -> None:
