@@ -371,6 +371,16 @@ def test_a_note_that_quotes_the_file_steers_no_terminal(tmp_path: Path) -> None:
     assert [note for note in notes if "own" in note] == ["PNG has no place for GIF's own \\x1b[2Jabcdefg"]
 
 
+def test_thousands_of_pieces_make_no_thousands_of_words(tmp_path: Path) -> None:
+    """They would not fit into the header in which the service sends them."""
+    names = [f"{a}{b}Xx".encode() for a in "abcdefghij" for b in "abcdefghij"]
+    pieces = [(name, b"") for name in [*names, *[b"iDOT"] * 100]]
+    notes = restored(saved(tmp_path / "a.png", png(gradient(8, 8), *pieces)), tmp_path / "a.jpg", format="JPEG")
+    assert len(notes) == 2
+    assert notes[1].startswith("JPEG has no place for PNG's own aaXx, abXx, ")
+    assert notes[1].endswith(", ajXx and 90 others")
+
+
 @pytest.mark.parametrize("make", [jpeg, png])
 def test_a_cut_file_is_restored_only_on_request(tmp_path: Path, make: Any) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (32, 40, 3), np.uint8)

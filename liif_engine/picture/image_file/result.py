@@ -23,9 +23,13 @@ from liif_engine.picture.image_file.preview import thumbnail_of
 from liif_engine.picture.image_file.room import Capacity, Order
 from liif_engine.picture.image_file.rooms import room_of
 from liif_engine.picture.image_file.source import decode, inspect
+from liif_engine.words import counted
 
 #: What a further frame of an animation takes, as a share of it: it is decoded again, and the file is held.
 FRAME_COPIES = 1.5
+
+#: A note names so many kinds of pieces.
+MOST_NAMED = 10
 
 #: A result may be larger than what is read from strangers: its size was checked before the work.
 _OUR_OWN = Limits(
@@ -153,7 +157,8 @@ def write(
         temporary.write_bytes(data)
         del data
         _verify(temporary, order, format, marker)
-    return [printable(note) for note in [*source.metadata.notes, *notes, *more_notes]]
+    # Each once: a file may have a thousand pieces of which the same is true.
+    return list(dict.fromkeys(printable(note) for note in [*source.metadata.notes, *notes, *more_notes]))
 
 
 def _lacking(source: Probe | Picture, format: str) -> list[str]:
@@ -234,8 +239,14 @@ def _corrected(source: Picture, results: list[Frame], format: str, marker: Marke
         if any(piece.kind == "<BACKGROUND>" and any(piece.data) for piece in metadata.pieces):
             notes.append("the background colour, which viewers ignore, was left out")
         if kinds:
-            notes.append(f"{format} has no place for {metadata.home}'s own {', '.join(kinds)}")
+            notes.append(f"{format} has no place for {metadata.home}'s own {_listed(kinds)}")
     return metadata, notes
+
+
+def _listed(kinds: list[str]) -> str:
+    """Names of pieces in words; a file may have thousands, which nobody reads and no header of HTTP holds."""
+    more = len(kinds) - MOST_NAMED
+    return ", ".join(kinds[:MOST_NAMED]) + (f" and {counted(more, 'other')}" if more > 0 else "")
 
 
 def _turned_from(metadata: Metadata) -> int:
