@@ -33,6 +33,9 @@ SWEEP_SECONDS = 0.5
 #: How long callers that still read may take when the service ends. [s]
 FAREWELL_SECONDS = 3
 
+#: How long their tasks then take to end, at most; uvicorn would cancel them, with a traceback for each. [s]
+HANG_UP_SECONDS = 3
+
 #: Header of a request, with the job in it; above it the answer is 400. [bytes]
 MAX_HEADER_BYTES = 1 << 16
 
@@ -148,7 +151,7 @@ class Server(web.Server):
             date_header=False,
             limit_concurrency=MAX_CONNECTIONS,
             h11_max_incomplete_event_size=MAX_HEADER_BYTES,
-            timeout_graceful_shutdown=FAREWELL_SECONDS,
+            timeout_graceful_shutdown=FAREWELL_SECONDS + HANG_UP_SECONDS,
         )
         self.queue, self.exit_when_idle, self.hide = queue, settings.exit_when_idle, hide
         self._swept = 0.0
@@ -166,7 +169,14 @@ class Server(web.Server):
         """Ends the jobs first, so that those who follow them hear of it and hang up."""
         self.hide()
         await self.queue.close()
+        asyncio.get_running_loop().call_later(FAREWELL_SECONDS, self._hang_up)
         await super().shutdown(sockets)
+
+    def _hang_up(self) -> None:
+        """Ends the connections of those who read no more."""
+        for connection in list(self.server_state.connections):
+            if connection.transport is not None:
+                connection.transport.abort()
 
     def _is_idle(self, now: float) -> bool:
         after = self.exit_when_idle

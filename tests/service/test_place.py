@@ -192,6 +192,18 @@ def test_sigterm_ends_it_cleanly_amid_a_job(start: Start) -> None:
     assert not is_alive(worker)
 
 
+def test_a_caller_that_reads_no_more_holds_up_no_end(start: Start) -> None:
+    service = start()
+    shape = (1500, 1500, 3)
+    job = service.client.submit_pixels(bytes(1500 * 1500 * 3), shape, "u8", scale=1, detach=True)
+    job.wait()
+    response = service.client.open("GET", f"/v1/jobs/{job.id}/result")
+    assert response.read(100) == bytes(100)
+    code, said = service.end()
+    response.close()
+    assert (code, said.splitlines()[1:]) == (0, [])
+
+
 def test_a_service_that_dies_is_noticed_at_once(start: Start) -> None:
     service = start()
     job = service.client.submit_pixels(PIXELS, SHAPE, "u8", scale=1, model="slow:60")
