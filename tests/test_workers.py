@@ -362,7 +362,7 @@ def test_a_segment_that_cannot_be_had_is_an_error_in_words() -> None:
 def test_more_workers_than_a_cpu_can_use_are_not_started(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(pool, "_cores", lambda: 3)
+    monkeypatch.setattr(pool.threads, "usable", lambda: 3)
     assert [pool._bearable(wanted) for wanted in (1, 6, 7, 99)] == [1, 6, 6, 6]
     assert "99 workers are more than this machine's 3 cores can use: 6 it is" in caplog.text
     assert pool.threads_for(99) == 1
