@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 from typing import Any, NoReturn
 
 import typer
 
+from liif_engine import streams
 from liif_engine.errors import Cancelled, ExitCode, LiifError, OutputError, UsageError, fault
 
 
 def run(app: typer.Typer) -> NoReturn:
     """Runs a command and ends the process with its exit code; what goes wrong is said in one line on stderr."""
-    # A name that the terminal's encoding lacks is shown escaped: a result must not count as failed for it.
-    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
-        sys.stdout.reconfigure(errors="backslashreplace")
+    streams.mend()
     code = _code_of(app)
     if code == ExitCode.INTERRUPTED:  # typer turns Ctrl+C into this code too
         show(Cancelled("stopped; nothing is half-written"))
@@ -58,7 +56,9 @@ def _command_of(app: typer.Typer) -> Any:
 def _code_of(app: typer.Typer) -> int:
     try:
         _refuse_empty(sys.argv[1:])
-        return _command_of(app)(standalone_mode=False) or ExitCode.OK
+        code = _command_of(app)(standalone_mode=False) or ExitCode.OK
+        sys.stdout.flush()
+        return code
     except LiifError as error:
         show(error)
         return error.exit_code
@@ -70,6 +70,10 @@ def _code_of(app: typer.Typer) -> int:
         leave_stdout()
         return ExitCode.OK
     except OSError as error:
+        if error.filename == streams.STDOUT:
+            from liif_engine.terminal import leave_stdout
+
+            leave_stdout()  # else Python tries once more at its end
         show(OutputError(error.strerror or str(error), path=error.filename))
         return ExitCode.OUTPUT
     except Exception as error:

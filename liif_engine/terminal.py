@@ -13,7 +13,8 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, Tex
 from rich.table import Column
 from rich.text import Text
 
-from liif_engine.errors import LiifError, printable
+from liif_engine.errors import LiifError, OutputError, printable
+from liif_engine.streams import STDOUT
 
 #: For people: progress, warnings, errors. Results for programs go to stdout. A file called :smile:.jpg is no emoji.
 console = Console(stderr=True, highlight=False, emoji=False)
@@ -103,15 +104,19 @@ class Batch:
 
 
 def tell(line: str) -> None:
-    """A line on stdout. Once nobody reads it any more, as after `| head`, nothing is written, and the work goes on."""
+    """A line on stdout. Once nobody reads it any more, as after `| head`, or it cannot be written, the work goes on."""
     try:
         print(line, flush=True)
     except BrokenPipeError:
         leave_stdout()
+    except OSError as error:
+        leave_stdout()
+        reason = f"cannot be written to ({error.strerror})"
+        show_error(OutputError(reason, path=STDOUT, remedy="The work goes on; no more is said there."))
 
 
 def leave_stdout() -> None:
-    """What is still written to stdout goes nowhere: whoever read it has left."""
+    """What is still written to stdout goes nowhere: whoever read it has left, or it cannot be written to."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import pytest
@@ -132,3 +133,93 @@ runpy.run_module("{module}", run_name="__main__", alter_sys=True)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (ExitCode.INTERRUPTED, f"{name}: stopped; nothing is half-written\n")
+
+
+#: Does three things, one of which fails, and prints a summary for programs.
+WORKS = """
+import sys, typer
+from liif_engine import entry, terminal
+from liif_engine.errors import InputError
+app = typer.Typer()
+@app.command()
+def command(results: str) -> None:
+    with open(results, "w") as done:
+        for number in range(3):
+            if number == 1:
+                terminal.show_error(InputError("is empty", path="b.jpg"))
+            terminal.tell(f"{number} done")
+            print("all", number + 1, file=sys.stderr)
+            done.write(f"{number}")
+    print("a summary" * 2000)
+entry.run(app)
+"""
+
+
+def works(tmp_path: Path, redirections: str) -> tuple[int, str, str]:
+    """A command that a shell starts so: its exit code, what it said and what it did."""
+    results = tmp_path / "results"
+    line = f'"$0" -c "$1" "$2" {redirections}'
+    shell = ["bash", "-o", "pipefail", "-c", line, sys.executable, WORKS, str(results)]
+    done = subprocess.run(shell, capture_output=True, text=True, timeout=60)
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+    return done.returncode, done.stdout + done.stderr, results.read_text()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize(
+    ("redirections", "code"),
+    [
+        ("2>/dev/full", ExitCode.OK),
+        ("2>&1 | true", ExitCode.OK),
+        (">/dev/full 2>/dev/full", ExitCode.OK),
+        ("<&- >&- 2>&-", ExitCode.OK),
+        (">&-", ExitCode.OK),
+    ],
+)
+def test_the_work_goes_on_when_nobody_can_be_told(tmp_path: Path, redirections: str, code: ExitCode) -> None:
+    ended, _, did = works(tmp_path, redirections)
+    assert (ended, did) == (code, "012")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_stdout_is_named_once(tmp_path: Path) -> None:
+    code, said, did = works(tmp_path, ">/dev/full")
+    [line] = [line for line in said.splitlines() if "standard output" in line]
+    assert line.startswith("liif: standard output: cannot be written to (No space left on device). The work goes on")
+    assert (code, did) == (ExitCode.OK, "012")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize("words", ["all", "all" * 5000])
+def test_output_for_programs_that_cannot_be_written_is_a_failure(words: str) -> None:
+    code = f"""
+import typer
+from liif_engine import entry
+app = typer.Typer()
+@app.command()
+def command() -> None:
+    print("{words}")
+entry.run(app)
+"""
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert done.returncode == ExitCode.OUTPUT
+    assert done.stderr.startswith("liif: standard output: No space left on device.")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_closed_stream_s_number_goes_to_no_file(tmp_path: Path) -> None:
+    code = """
+import os, sys, typer
+from liif_engine import entry
+app = typer.Typer()
+@app.command()
+def command(path: str) -> None:
+    assert not sys.stdin.isatty()
+    with open(path, "w") as file:
+        assert file.fileno() > 2
+entry.run(app)
+"""
+    shell = ["bash", "-c", '"$0" -c "$1" "$2" <&- >&- 2>&-', sys.executable, code, str(tmp_path / "file")]
+    assert subprocess.run(shell, timeout=60).returncode == ExitCode.OK

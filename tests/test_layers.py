@@ -16,6 +16,7 @@ ENGINE_LAYERS = [
     ("liif_engine.errors", "liif_engine.sqlite_integers", "liif_engine.words", "liif_engine.threads"),
     ("liif_engine.memory", "liif_engine.target", "liif_engine.crew", "liif_engine.log", "liif_engine.model_names"),
     ("liif_engine.config", "liif_engine.config_file", "liif_engine.begin", "liif_engine.base_folder"),
+    ("liif_engine.streams",),
     ("liif_engine.figures", "liif_engine.web"),
     ("liif_engine.picture", "liif_engine.network"),
     ("liif_engine.auto", "liif_engine.judge", "liif_engine.levels", "liif_engine.progress", "liif_engine.budget"),

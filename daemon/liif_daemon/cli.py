@@ -159,6 +159,7 @@ def scan(
     """Looks at every file of the folders now, and queues what is to be restored."""
     from liif_daemon import asked
     from liif_daemon.scan import scan as scan_all
+    from liif_engine.terminal import tell
 
     with opened(config) as (settings, ledger):
         if not folders and not settings.folders:
@@ -167,7 +168,7 @@ def scan(
             chosen = {asked.absolute(folder) for folder in folders}
             known = [folder for folder in settings.folders if folder.path in chosen]
             settings = settings.with_folders(known or asked.folders(folders, {}))
-        counts = scan_all(settings, ledger, again=again, dry_run=dry_run, say=lambda line: print(printable(line)))
+        counts = scan_all(settings, ledger, again=again, dry_run=dry_run, say=lambda line: tell(printable(line)))
         queued = bool(counts.get("to be restored")) and not dry_run
         said = ", ".join(f"{count} {kind}" for kind, count in counts.items()) or "no pictures there"
         print(said + (when(settings) if queued else ""))

@@ -27,6 +27,7 @@ def undo(
     from liif_daemon.store import Store
     from liif_daemon.undo import undo as undo_one
     from liif_daemon.undo import undoable
+    from liif_engine.terminal import tell
 
     if not files and since is None:
         raise UsageError("say what to undo", remedy="Name files or folders, or give --since.")
@@ -55,7 +56,7 @@ def undo(
                 try:
                     if not dry_run:
                         undo_one(job, ledger, store, force=force)
-                    print(f"{printable(job.path)}{' (dry run)' if dry_run else ': the original is back'}")
+                    tell(f"{printable(job.path)}{' (dry run)' if dry_run else ': the original is back'}")
                 except LiifError as error:
                     failed(error.at(job.path))
                 except OSError as error:
