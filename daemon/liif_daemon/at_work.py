@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -24,12 +24,13 @@ class AtWork:
         self._recovering: set[int] = set()
         self._lock = threading.Lock()
 
-    def claim(self, folders: list[Path], silent: Collection[Path]) -> list[Job]:
+    def claim(self, folders: list[Path], silent: Collection[Path], tried: Iterable[int] = ()) -> list[Job]:
         """Claims all due jobs of one picture; empty if there is none to do now.
 
         Args:
             folders: only jobs of these.
             silent: folders that do not answer; what is held up in them counts for nothing.
+            tried: as of `Ledger.claim`.
 
         Raises:
             OutputError: the ledger cannot be written.
@@ -38,7 +39,7 @@ class AtWork:
             others = self._others(silent)
             if any(job.is_suspect for job in others):  # nothing is done beside it
                 return []
-            jobs = self._ledger.claim(folders, alone=not others)
+            jobs = self._ledger.claim(folders, alone=not others, tried=tried)
             self._jobs |= {job.id: job for job in jobs}
         return jobs
 

@@ -281,7 +281,8 @@ class Daemon:
     def _work(self, turn: Turn) -> bool:
         """Does one picture; False if there is none to do."""
         folders = [folder.path for folder in self._workable()]
-        jobs = self.at_work.claim(folders, self.silent)
+        # With `once`, what waits is not tried again: where each try takes longer than the wait, that would never end.
+        jobs = self.at_work.claim(folders, self.silent, tuple(self._tried))
         if not jobs:
             return False
         try:

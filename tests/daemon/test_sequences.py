@@ -228,6 +228,20 @@ def test_once_ends_though_a_folder_is_away_in_which_something_waits(workshop: Wo
         wait_until(lambda: not daemon.tick(), SOON)
 
 
+def test_once_ends_though_each_try_takes_longer_than_the_wait_for_the_next(workshop: Workshop) -> None:
+    def slowly(order: Order) -> None:
+        time.sleep(0.3)
+        no_engine(order)
+
+    for seed in range(3):
+        draw(workshop.folder / f"{seed}.jpg", seed)
+    workshop.engine = engine = Copying(slowly)
+    with workshop.running(once=True) as daemon:
+        wait_until(lambda: not daemon.tick(), SOON)
+    assert workshop.counts() == {"queued": 3}
+    assert len({order.source for order in engine.orders}) == len(engine.orders) == 3
+
+
 def test_a_result_whose_folder_went_away_amid_the_swap_can_be_undone(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:

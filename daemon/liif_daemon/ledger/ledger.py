@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
@@ -91,11 +92,14 @@ class Ledger:
                 {**stored(row), "state": state, "reason": printable(reason), "now": time.time()},
             )
 
-    def claim(self, folders: Iterable[Path] | None = None, *, alone: bool = True) -> list[Job]:
+    def claim(
+        self, folders: Iterable[Path] | None = None, *, alone: bool = True, tried: Iterable[int] = ()
+    ) -> list[Job]:
         """Claims all due jobs of one picture, the one that takes its place last; empty if nothing is due.
 
         Args:
             folders: only jobs of these; None for all.
+            tried: jobs, by their ids, that are not claimed if they wait for something that is not their fault.
             alone: whether nothing else is at work. Only then is a suspect claimed, after all others, so that none of
                 them is taken for what killed the engine or the daemon.
         """
@@ -106,6 +110,8 @@ class Ledger:
             names = [raw(one) for one in folders]
             due += f" AND folder IN ({', '.join('?' * len(names))})"
             values += names
+        due += " AND NOT (reason != '' AND attempts = 0 AND id IN (SELECT value FROM json_each(?)))"
+        values.append(json.dumps(list(tried)))
         ranks = ["attempts = 0 AND deaths = 0"] + ["(attempts > 0 OR deaths > 0)"] * alone
         with self._file.change() as db:
             query = f"SELECT path, source_sha256 FROM jobs WHERE {due} AND {{}} ORDER BY id LIMIT 1"
