@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import liif_engine
+from liif_engine import base_folder
 from liif_engine.errors import LiifError, OutputError
 from liif_engine.service import client
 
@@ -94,8 +95,11 @@ def places(
         environment: where GIMP3_DIRECTORY, XDG_CONFIG_HOME and APPDATA are looked up.
         home: the user's home folder.
         platform: as `sys.platform`.
+
+    Raises:
+        ConfigError: this user has no home folder.
     """
-    home = home or Path.home()
+    home = home or base_folder.home()
     if given := environment.get("GIMP3_DIRECTORY"):
         return [Place(Path(given) / "plug-ins", "GIMP 3 (GIMP3_DIRECTORY)")]
     named = Path(environment.get("XDG_CONFIG_HOME", ""))

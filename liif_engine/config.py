@@ -10,9 +10,9 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from liif_engine import crew
-from liif_engine.base_folder import base_folder
+from liif_engine.base_folder import base_folder, home
 from liif_engine.config_file import ConfigFile, placed
-from liif_engine.errors import UsageError
+from liif_engine.errors import ConfigError, UsageError
 from liif_engine.model_names import names_a_file
 
 
@@ -74,14 +74,35 @@ class EngineSettings(BaseModel):
 
 
 def default_path() -> Path:
-    """Where config.yaml is looked for: the platform's configuration folder."""
+    """Where config.yaml is looked for: the platform's configuration folder.
+
+    Raises:
+        ConfigError: this user has no home folder.
+    """
     if sys.platform == "win32":
-        base = Path(os.environ.get("APPDATA", Path.home() / "AppData" / "Roaming"))
+        base = Path(os.environ.get("APPDATA", home() / "AppData" / "Roaming"))
     elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Application Support"
+        base = home() / "Library" / "Application Support"
     else:
         base = base_folder("XDG_CONFIG_HOME", ".config")
     return base / "liif-restore" / "config.yaml"
+
+
+def found() -> Path | None:
+    """config.yaml at its default place; None where there is no such file.
+
+    Raises:
+        ConfigError: it cannot be known.
+    """
+    try:
+        path = default_path()
+    except ConfigError:  # who has no home folder has no such file in it
+        return None
+    try:
+        return path if path.is_file() else None
+    except OSError as error:
+        remedy = "Set HOME or XDG_CONFIG_HOME to a folder of your own."
+        raise ConfigError(f"cannot be looked for ({error.strerror})", path=path, remedy=remedy) from error
 
 
 def load(path: Path | None = None) -> EngineSettings:
@@ -90,10 +111,9 @@ def load(path: Path | None = None) -> EngineSettings:
     Raises:
         ConfigError: no such file, not YAML, unknown keys or bad values, each with its line.
     """
+    path = path or found()
     if path is None:
-        path = default_path()
-        if not path.is_file():
-            return EngineSettings()
+        return EngineSettings()
     file = ConfigFile(path)
     engine = engine_of(file)
     file.refuse_mistakes()

@@ -53,6 +53,14 @@ def _command_of(app: typer.Typer) -> Any:
     return command
 
 
+def _in_words(error: OSError) -> OutputError:
+    words = error.strerror or str(error)
+    if words.startswith("No usable temporary directory"):  # so `tempfile` says
+        words = "there is no folder for temporary files that can be written to"
+        return OutputError(words, remedy="Set TMPDIR to a folder that is yours.")
+    return OutputError(words, path=error.filename)
+
+
 def _code_of(app: typer.Typer) -> int:
     try:
         _refuse_empty(sys.argv[1:])
@@ -74,7 +82,7 @@ def _code_of(app: typer.Typer) -> int:
             from liif_engine.terminal import leave_stdout
 
             leave_stdout()  # else Python tries once more at its end
-        show(OutputError(error.strerror or str(error), path=error.filename))
+        show(_in_words(error))
         return ExitCode.OUTPUT
     except Exception as error:
         if hasattr(error, "show") and hasattr(error, "exit_code"):  # typer's own classes are not public

@@ -35,6 +35,11 @@ def ends(error: BaseException | None) -> int:
         (None, ExitCode.OK, ""),
         (OutputError("is full", path="disk"), ExitCode.OUTPUT, "disk: is full. Check the folder"),
         (PermissionError(13, "Permission denied", "secret"), ExitCode.OUTPUT, "liif: secret: Permission denied. Check"),
+        (
+            FileNotFoundError(2, "No usable temporary directory found in []"),
+            ExitCode.OUTPUT,
+            "Set TMPDIR to",
+        ),
         (KeyboardInterrupt(), ExitCode.INTERRUPTED, "stopped; nothing is half-written"),
         (typer.Abort(), ExitCode.INTERRUPTED, "stopped"),
         (typer.BadParameter("no"), ExitCode.USAGE, "no"),

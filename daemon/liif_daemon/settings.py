@@ -24,7 +24,7 @@ from pydantic import (
 )
 
 from liif_engine import config
-from liif_engine.base_folder import base_folder
+from liif_engine.base_folder import base_folder, home
 from liif_engine.config import EngineSettings, ModelName
 from liif_engine.config_file import ConfigFile, in_words, placed, several
 from liif_engine.errors import LiifError
@@ -205,10 +205,9 @@ def load(path: Path | None = None) -> Settings:
     Raises:
         ConfigError: no such file, not YAML, unknown keys or bad values, each with its line.
     """
+    path = path or config.found()
     if path is None:
-        path = config.default_path()
-        if not path.is_file():
-            return Settings()
+        return Settings()
     file = ConfigFile(path)
     engine = config.engine_of(file)
     daemon = file.section(DaemonSettings, "daemon")
@@ -249,11 +248,15 @@ def folder(values: dict[str, Any], *, spelled: bool = False) -> FolderSettings:
 
 
 def default_state_folder() -> Path:
-    """The platform's folder for what a program remembers."""
+    """The platform's folder for what a program remembers.
+
+    Raises:
+        ConfigError: this user has no home folder.
+    """
     if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
+        base = Path(os.environ.get("LOCALAPPDATA", home() / "AppData" / "Local"))
     elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Application Support"
+        base = home() / "Library" / "Application Support"
     else:
         base = base_folder("XDG_STATE_HOME", ".local/state")
     return base / "liif-restore"

@@ -18,6 +18,7 @@ import triton
 
 from liif_engine import memory
 from liif_engine.base_folder import base_folder
+from liif_engine.errors import ConfigError
 from liif_engine.network import kernels
 from liif_engine.network.decode import Span, axis
 from liif_engine.network.kernels import Launch
@@ -138,7 +139,7 @@ def _read() -> dict[str, Any]:
     try:
         content = json.loads(_file().read_text("utf-8"))
         return {key: value for key, value in content.items() if _launch(value)}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, ConfigError):
         return {}
 
 
@@ -148,13 +149,13 @@ def _launch(row: dict[str, Any]) -> Launch:
 
 def _write(rows: dict[str, Any]) -> bool:
     """Whole or not at all, since several processes may measure; a folder that cannot be written to is no error."""
-    file = _file()
     try:
+        file = _file()
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=file.parent, suffix=".tmp", delete=False, encoding="utf-8") as new:
             json.dump(rows, new, indent=2, sort_keys=True)
         Path(new.name).replace(file)
-    except OSError as error:
+    except (OSError, ConfigError) as error:
         log.info("the measurement cannot be kept: %s", error)
         return False
     return True

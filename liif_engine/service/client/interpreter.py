@@ -15,6 +15,8 @@ FOREIGN_PREFIXES = ("PYTHON", "GIMP", "BABL_", "GEGL_")
 def record_interpreter(python, version):
     """Remembers which interpreter has the engine, for programs that run in another one."""
     path = _record_path()
+    if not os.path.isabs(path):  # without a home folder it would begin in the current one, with a folder called ~
+        return
     try:
         if not os.path.isdir(os.path.dirname(path)):
             os.makedirs(os.path.dirname(path), 0o700)
