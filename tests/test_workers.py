@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import os
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import wait
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -34,7 +35,7 @@ from liif_engine.network.model import EdsrLiif
 from liif_engine.picture.image_file import Metadata, Probe
 from liif_engine.plan import Plan
 from liif_engine.target import Target
-from liif_engine.workers import FileWork, PixelWork, ProcessWorkers, Segment, WorkerSettings, file_work, pool
+from liif_engine.workers import FileWork, PixelWork, ProcessWorkers, Segment, WorkerSettings, file_work, pool, segment
 from liif_engine.workers.inside import Engines
 from liif_engine.workers.pixel_work import DTYPES
 from liif_engine.workers.stand_in import Copying
@@ -352,6 +353,15 @@ def test_the_least_recently_used_model_goes_first(tmp_path: Path) -> None:
     assert engines.names() == ("a", "c")
     checkpoint.save(tiny_network(9), paths[0], {"note": "another file of the same name"})
     assert engines.get(a, "fp32") is not first, "a replaced file is loaded anew"
+
+
+def test_shared_memory_that_is_closed_is_no_lack_of_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    def closed(*_: object, **__: object) -> NoReturn:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(segment, "SharedMemory", closed)
+    with pytest.raises(WorkerError, match=r"there is no shared memory \(Read-only file system\)"):
+        Segment.create(1)
 
 
 def test_a_segment_that_cannot_be_had_is_an_error_in_words() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import secrets
@@ -10,7 +11,7 @@ from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 
 from liif_engine import memory
-from liif_engine.errors import MemoryExhaustedError
+from liif_engine.errors import MemoryExhaustedError, WorkerError
 
 #: Where Linux keeps shared memory as files.
 SHARED_FOLDER = Path("/dev/shm")
@@ -19,6 +20,9 @@ SHARED_FOLDER = Path("/dev/shm")
 PREFIX = f"liif-{secrets.token_hex(6)}-"
 
 REMEDY = "Wait for other jobs to end, or enlarge the shared memory (docker run --shm-size, or remount /dev/shm)."
+
+#: What the system says where nothing of it may be had, however much of it is free.
+_CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOSYS}
 
 
 class Segment:
@@ -43,6 +47,7 @@ class Segment:
 
         Raises:
             MemoryExhaustedError: the system has no such room.
+            WorkerError: it has no shared memory for this process at all.
         """
         # Asked first, since Python's resource tracker prints a traceback when the call itself fails.
         if hasattr(os, "statvfs") and SHARED_FOLDER.exists():
@@ -52,6 +57,9 @@ class Segment:
         try:
             block = SharedMemory(PREFIX + secrets.token_hex(4), create=True, size=size)
         except OSError as error:
+            if error.errno in _CLOSED:
+                remedy = f"See that {SHARED_FOLDER} is there and can be written to, as on most systems."
+                raise WorkerError(f"there is no shared memory ({error.strerror})", remedy=remedy) from error
             raise _no_room(size) from error
         try:
             _reserve(block.name, size)
