@@ -8,13 +8,14 @@ from typing import Any, NoReturn
 
 import typer
 
-from liif_engine import streams
+from liif_engine import streams, threads
 from liif_engine.errors import Cancelled, ExitCode, LiifError, OutputError, UsageError, fault
 
 
 def run(app: typer.Typer) -> NoReturn:
     """Runs a command and ends the process with its exit code; what goes wrong is said in one line on stderr."""
     streams.mend()
+    threads.alone()
     code = _code_of(app)
     if code == ExitCode.INTERRUPTED:  # typer turns Ctrl+C into this code too
         show(Cancelled("stopped; nothing is half-written"))
@@ -90,5 +91,6 @@ def _code_of(app: typer.Typer) -> int:
             return ExitCode.USAGE
         if "LIIF_DEBUG" in os.environ:
             raise
-        show(fault(error))
-        return ExitCode.ENGINE
+        found = fault(error)
+        show(found)
+        return found.exit_code

@@ -11,6 +11,8 @@ from typing import ClassVar
 _UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
 #: Characters that show what follows in another order, so that `exe.jpg` may end in anything.
 _REORDERING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+#: How the system's loader says that memory, or the address space of this process, has no room for a library.
+_NO_ROOM_FOR_CODE = "failed to map segment"
 
 
 class ExitCode(IntEnum):
@@ -219,8 +221,24 @@ class Cancelled(LiifError):  # noqa: N818 - not a failure: what the user asked f
     exit_code = ExitCode.INTERRUPTED
 
 
+def scarcity(error: Exception) -> LiifError | None:
+    """In words, what the system has no more of; None if the error means something else."""
+    text = str(error)
+    remedy = "Close other programs, or raise the limit that is set for this one (ulimit -v)."
+    if isinstance(error, MemoryError):
+        return MemoryExhaustedError("memory ran out", remedy=remedy)
+    if isinstance(error, ImportError) and _NO_ROOM_FOR_CODE in text:
+        return MemoryExhaustedError("there is not enough memory to load the engine", remedy=remedy)
+    if isinstance(error, RuntimeError) and "can't start new thread" in text:
+        remedy = "Raise the limit that is set: ulimit -u or -v, docker run --pids-limit, or systemd's TasksMax."
+        return LiifError("the system gives this program no more threads", remedy=remedy)
+    return None
+
+
 def fault(error: Exception) -> LiifError:
     """An error that nobody foresaw, in words; one file's fault must not end the others."""
+    if (found := scarcity(error)) is not None:
+        return found
     remedy = "This is a fault of liif-restore: please report it, with what LIIF_DEBUG=1 prints."
     return LiifError(f"unexpected {type(error).__name__}: {error}", remedy=remedy)
 

@@ -34,6 +34,15 @@ def settle() -> None:
         os.environ["OMP_NUM_THREADS"] = str(usable())
 
 
+def alone() -> None:
+    """Has NumPy's library for matrices start no threads, of which it has one per CPU; before NumPy is loaded.
+
+    They would be of no use for what little it does here, and where the system gives no more of them, that library ends
+    the process as if by Ctrl+C.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
 def cores() -> list[frozenset[int]]:
     """The cores that this program may use, each as those of its CPUs that it may use; none if the system cannot say."""
     if not hasattr(os, "sched_getaffinity"):  # not on Windows and macOS

@@ -214,6 +214,22 @@ entry.run(app)
     assert done.stderr.count("\n") == 1
 
 
+def test_numpy_is_loaded_with_one_thread() -> None:
+    code = """
+import os, sys, typer
+from liif_engine import entry
+app = typer.Typer()
+@app.command()
+def command() -> None:
+    assert "numpy" not in sys.modules
+    print(os.environ["OPENBLAS_NUM_THREADS"])
+entry.run(app)
+"""
+    environment = {key: value for key, value in os.environ.items() if key != "OPENBLAS_NUM_THREADS"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=environment)
+    assert (done.returncode, done.stdout, done.stderr) == (ExitCode.OK, "1\n", "")
+
+
 def test_a_closed_stream_s_number_goes_to_no_file(tmp_path: Path) -> None:
     code = """
 import os, sys, typer

@@ -8,7 +8,17 @@ import pickle
 import pytest
 
 from liif_engine import errors
-from liif_engine.errors import Cancelled, ExitCode, InputError, LiifError, OutputError, combined_exit_code, printable
+from liif_engine.errors import (
+    Cancelled,
+    ExitCode,
+    InputError,
+    LiifError,
+    OutputError,
+    combined_exit_code,
+    fault,
+    printable,
+)
+from liif_engine.workers.inside import in_words
 
 KINDS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, LiifError)]
 
@@ -48,3 +58,19 @@ def test_a_message_may_quote_what_a_file_holds_and_a_library_says() -> None:
     assert str(error) == error.message == "carries \\x1b[2J\\nand more"
     copied = pickle.loads(pickle.dumps(error))
     assert (copied.explain(), copied.message) == (error.explain(), error.message)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (MemoryError(), ExitCode.MEMORY, "memory ran out. Close other programs"),
+        (ImportError("libtorch.so: failed to map segment from shared object"), ExitCode.MEMORY, "not enough memory to"),
+        (RuntimeError("can't start new thread"), ExitCode.ENGINE, "no more threads. Raise the limit"),
+    ],
+)
+def test_what_the_system_has_no_more_of_is_no_fault_of_ours(error: Exception, code: ExitCode, words: str) -> None:
+    assert fault(error).exit_code == in_words(error).exit_code == code
+    assert words in fault(error).explain()
+    for found in (fault(error), in_words(error)):
+        assert "report it" not in found.explain()
+        assert "Install" not in found.explain()

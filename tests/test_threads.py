@@ -26,6 +26,14 @@ def test_what_the_user_set_stays(before: dict[str, str], after: str | None, monk
     assert environment.get("GOMP_SPINCOUNT") == after
 
 
+@pytest.mark.parametrize(("before", "after"), [({}, "1"), ({"OPENBLAS_NUM_THREADS": "7"}, "7")])
+def test_numpy_starts_no_threads(before: dict[str, str], after: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = dict(before)
+    monkeypatch.setattr(os, "environ", environment)
+    threads.alone()
+    assert environment["OPENBLAS_NUM_THREADS"] == after
+
+
 @pytest.mark.parametrize(("listed", "core"), [("0-1", {0, 1}), ("3,7", {3, 7}), ("5", {5}), ("", {5}), (None, {5})])
 def test_which_cpus_are_threads_of_one_core(
     listed: str | None, core: set[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

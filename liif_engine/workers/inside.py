@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from liif_engine import log, memory, threads
-from liif_engine.errors import Cancelled, LiifError, MemoryExhaustedError, WorkerError
+from liif_engine.errors import Cancelled, LiifError, MemoryExhaustedError, WorkerError, scarcity
 from liif_engine.model_names import AUTO, CLEAN, DAMAGED, plain
 from liif_engine.network import card
 from liif_engine.workers import pixel_work, tile_work
@@ -329,6 +329,8 @@ def in_words(error: Exception) -> LiifError:
         return error.with_traceback(None)
     if memory.is_out_of_memory(error):
         return MemoryExhaustedError(f"memory ran out ({_first_line(error)})")
+    if (found := scarcity(error)) is not None:
+        return found
     if isinstance(error, ImportError | AttributeError):
         return WorkerError(f"the engine cannot be loaded ({_first_line(error)})", remedy="Install liif-restore again.")
     return WorkerError(f"unexpected {type(error).__name__}: {_first_line(error)}")
