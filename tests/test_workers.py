@@ -73,8 +73,8 @@ class Bench:
 
     def close(self) -> None:
         self.workers.close()
-        for segment in self.segments:
-            segment.close()
+        for one in self.segments:
+            one.close()
 
 
 @pytest.fixture
