@@ -92,17 +92,21 @@ def found() -> Path | None:
     """config.yaml at its default place; None where there is no such file.
 
     Raises:
-        ConfigError: it cannot be known.
+        ConfigError: it cannot be known, or something else is there.
     """
     try:
         path = default_path()
     except ConfigError:  # who has no home folder has no such file in it
         return None
     try:
-        return path if path.is_file() else None
+        if path.is_file():
+            return path
     except OSError as error:
         remedy = "Set HOME or XDG_CONFIG_HOME to a folder of your own."
         raise ConfigError(f"cannot be looked for ({error.strerror})", path=path, remedy=remedy) from error
+    if os.path.lexists(path):  # a link into a folder that is not mounted, say: its settings are not left out in silence
+        raise ConfigError("is no file that can be read", path=path, remedy="See where its link leads, or remove it.")
+    return None
 
 
 def load(path: Path | None = None) -> EngineSettings:

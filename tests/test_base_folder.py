@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -80,3 +81,14 @@ def test_a_home_folder_that_is_closed_has_words(monkeypatch: pytest.MonkeyPatch,
         with pytest.raises(ConfigError, match=r"config.yaml: cannot be looked for \(Permission denied\)") as caught:
             load()
         assert "Set HOME" in caught.value.remedy
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, lambda path: path.symlink_to("nowhere")])
+def test_a_config_that_leads_nowhere_is_not_left_out_in_silence(
+    make: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(config, "default_path", lambda: tmp_path / "config.yaml")
+    make(tmp_path / "config.yaml")
+    for load in (config.load, settings.load):
+        with pytest.raises(ConfigError, match=r"config.yaml: is no file that can be read"):
+            load()
