@@ -1,10 +1,11 @@
 """From which quality on `published` beats `web`: the curve behind the threshold in liif_engine/auto.py.
 
-    python bench/train_threshold.py --data train/a train/b [--web CHECKPOINT] [--codec webp | --codec noise]
+    python bench/train_threshold.py --data train/a train/b [--web CHECKPOINT]
+        [--codec webp | --codec avif | --codec heif | --codec palette | --codec noise]
 
 Only the held-out training pictures are looked at, the same that choose a checkpoint. Prints Markdown: PSNR of both
-models by quality and scale and, for JPEG, how often the quality is recovered from pixels alone; or by noise, and how
-often that is seen.
+models by quality and scale and, for JPEG, how often the quality is recovered from pixels alone; or by noise or the
+colours of a palette, and how often these are seen. HEIF needs the extra `heic`.
 """
 
 from __future__ import annotations
@@ -14,21 +15,23 @@ import io
 import os
 import tempfile
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 
-from liif_engine.auto import NOISY
-from liif_engine.lab.degrade import Codec, Compression, Plan
+from liif_engine.auto import NOISY, choose
+from liif_engine.lab.degrade import Compression, Plan, apply
 from liif_engine.lab.pairs import Pool, build_pool, is_held_out
 from liif_engine.lab.validate import SHAPE, Answer, validate, validation_pairs
+from liif_engine.model_names import DAMAGED
 from liif_engine.network import checkpoint
-from liif_engine.picture import damage, noise
+from liif_engine.picture import colours, damage, noise
 
 SCALES = (1.0, 2.0, 4.0)
 NOISES = (1, 2, 3, 4, 6, 9, 13)
+PALETTES = ((256, True), (256, False), (64, True), (64, False), (16, True), (16, False))
 QUALITIES = (30, 50, 70, 75, 80, 85, 90, 92, 95, 98, 100)
 
 
@@ -36,9 +39,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", nargs="+", type=Path, required=True, help="the folders of training pictures")
     parser.add_argument("--web", default="web", help="a shipped name or a checkpoint")
-    parser.add_argument("--codec", default="jpeg", choices=["jpeg", "webp", "noise"])
+    parser.add_argument("--codec", default="jpeg", choices=["jpeg", "webp", "avif", "heif", "palette", "noise"])
     parser.add_argument("--pictures", type=int, default=32, help="held-out pictures, at most")
     options = parser.parse_args()
+    if options.codec == "heif":
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
     with tempfile.TemporaryDirectory() as scratch:
         pool = build_pool(
             options.data,
@@ -52,12 +59,16 @@ def main() -> None:
             print_recovery(pool)
         if options.codec == "noise":
             print_noise(pool)
+        if options.codec == "palette":
+            print_palettes(pool)
 
 
-def print_scores(pool: Pool, web: str, codec: Codec | Literal["noise"], pictures: int) -> None:
+def print_scores(pool: Pool, web: str, codec: Any, pictures: int) -> None:
     plans: dict[str, dict[str, Any]] = {"clean": {}}
     if codec == "noise":
         plans |= {str(level): {"noise": float(level)} for level in NOISES}
+    elif codec == "palette":
+        plans |= {_named(*one): {"colours": one[0], "dither": one[1]} for one in PALETTES}
     else:
         plans |= {str(quality): {"passes": (Compression(codec, quality),)} for quality in reversed(QUALITIES)}
     models = {name: answer(name) for name in (web, "published")}
@@ -82,6 +93,23 @@ def print_noise(pool: Pool) -> None:
             found.append(max(noise.measure(np.rint(noisy).clip(0, 255).astype(np.uint8))))
         taken = sum(one >= NOISY for one in found)
         print(f"| {level} | {np.median(found):.1f} | {max(found):.1f} | {taken} of {len(found)} |", flush=True)
+
+
+def _named(count: int, dither: bool) -> str:
+    return f"{count} colours{', dithered' if dither else ''}"
+
+
+def print_palettes(pool: Pool) -> None:
+    """How many of the pictures, the middle of each, are seen to be reduced to a palette."""
+    print("\n| palette | seen | taken for `web` by that or by anything else |\n|---|---|---|")
+    for count, dither in ((0, False), *PALETTES):
+        seen = taken = 0
+        for index in range(len(pool)):
+            middle = np.ascontiguousarray(pool[index][:512, :512])
+            pixels, _ = apply(middle, Plan(colours=count, dither=dither), np.random.default_rng(0))
+            seen += colours.quantised(pixels) is not None
+            taken += choose(damage.estimate(pixels)).model == DAMAGED
+        print(f"| {_named(count, dither) if count else 'clean'} | {seen} of {len(pool)} | {taken} |", flush=True)
 
 
 def answer(name: str) -> Answer:

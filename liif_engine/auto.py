@@ -1,5 +1,5 @@
-"""The default model, `auto`: for each picture either `web`, which removes compression damage and noise, or
-`published`.
+"""The default model, `auto`: for each picture either `web`, which removes the damage of compression, of palettes
+and noise, or `published`.
 
 `web` pays for that with detail on clean pictures, so a picture without a trace of damage goes to `published`.
 Never `fast`: what replaces an original should be the best there is.
@@ -53,6 +53,8 @@ def choose(damage: Damage, scale: float = 1.0) -> Choice:
             return Choice(DAMAGED, f"{about} by the file's own tables, and it is to be enlarged")
     if damage.halved_chroma is not None:
         return Choice(DAMAGED, f"lossy {damage.halved_chroma}: its colours have less detail than its luma")
+    if damage.colours is not None:
+        return Choice(DAMAGED, f"a photograph that was reduced to {damage.colours} colours")
     if damage.grid_strength >= VISIBLE:
         return Choice(DAMAGED, f"8x8 blocks stand out (strength {damage.grid_strength:.2f})")
     if damage.noise >= NOISY:

@@ -19,7 +19,7 @@ from PIL import Image, ImageFilter
 
 Pixels = NDArray[np.uint8]
 Kernel = Literal["bicubic", "lanczos", "area", "bilinear", "blur"]
-Codec = Literal["jpeg", "webp"]
+Codec = Literal["jpeg", "webp", "avif", "heif"]
 
 MAX_SCALE = 4.0
 
@@ -48,7 +48,7 @@ class Compression:
     Attributes:
         codec: the encoder.
         quality: 0-100 on the encoder's own scale, or the name of a set of JPEG tables in `EDITOR_TABLES`.
-        subsampling: chroma of a JPEG: 0 is 4:4:4, 1 is 4:2:2, 2 is 4:2:0. WebP always has 4:2:0.
+        subsampling: chroma of a JPEG: 0 is 4:4:4, 1 is 4:2:2, 2 is 4:2:0. The others have 4:2:0.
         shift: rows and columns cut off at the top left before this pass [pixels], 0-7 each: where the new grid starts.
     """
 
@@ -206,7 +206,7 @@ def compress(image: Image.Image, step: Compression) -> Image.Image:
             options = {"qtables": step.quality}
         if image.mode == "RGB":  # a gray JPEG has no chroma to subsample
             options["subsampling"] = step.subsampling
-    else:
+    elif step.codec == "webp":
         options["method"] = 2  # the strength of the search, not of the damage; 4 takes twice as long
     file = io.BytesIO()
     image.save(file, step.codec.upper(), **options)

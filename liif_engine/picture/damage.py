@@ -2,7 +2,7 @@
 
 A PNG or a WebP may hold what was once a JPEG, cropped since; its pixels still tell where the 8x8 grid lay and how
 coarse the quantisation was. A picture that was resized after compression keeps neither, and is reported as unknown.
-Noise is told as well: it is no compression, but it spoils an enlargement as much.
+Noise is told as well, and a palette's few colours: they are no compression, but they spoil an enlargement as much.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from liif_engine.picture import quantisation
+from liif_engine.picture import colours, quantisation
 from liif_engine.picture.noise import measure as measure_noise
 from liif_engine.picture.quantisation import LUMA_TABLE, FileQuality, scaled_table
 
@@ -57,6 +57,7 @@ class Damage:
         noise: standard deviation of its noise [8-bit levels]; 0 where it may be texture as well.
         halved_chroma: "AVIF" or "HEIC" if the file is one whose colours have less detail than its luma, as only lossy
             ones do; what quality it is they do not say.
+        colours: of the palette that a photograph was reduced to, as for a GIF; None: it was not.
     """
 
     file: FileQuality | None = None
@@ -65,6 +66,7 @@ class Damage:
     pixel_quality: int | None = None
     noise: float = 0.0
     halved_chroma: str | None = None
+    colours: int | None = None
 
     @property
     def quality(self) -> int | None:
@@ -85,7 +87,8 @@ def estimate(pixels: NDArray[Any], file: Path | str | bytes | None = None) -> Da
     middle = _middle(pixels)
     said = None if file is None else quantisation.read(file)
     halved = None if file is None or said is not None else quantisation.halved_chroma(file)
-    return Damage(said, **_from_pixels(middle), noise=max(measure_noise(middle)), halved_chroma=halved)
+    left, noise = colours.quantised(middle), max(measure_noise(middle))
+    return Damage(said, **_from_pixels(middle), noise=noise, halved_chroma=halved, colours=left)
 
 
 def estimate_file(path: Path | str) -> Damage:

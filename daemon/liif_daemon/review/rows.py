@@ -110,6 +110,8 @@ def damage(found: Damage) -> str:
     said = [file_quality(found.file)] if found.file else []
     if found.halved_chroma is not None:
         said.append(f"lossy {found.halved_chroma}: colours have less detail than luma")
+    if found.colours is not None:
+        said.append(f"reduced to {found.colours} colours")
     if found.grid_phase is not None:
         y, x = found.grid_phase
         where = "" if (y, x) == (0, 0) else f" (cropped since: the first whole block is at {x}, {y})"
