@@ -119,3 +119,12 @@ def test_a_lossy_avif_goes_to_web(chroma: str, model: str) -> None:
     chosen = choose(estimate(PHOTO, file))
     assert chosen.model == model
     assert ("lossy AVIF" in chosen.reason) == (model == DAMAGED)
+
+
+def test_a_photograph_that_was_a_gif_goes_to_web() -> None:
+    noisy = np.rint(PHOTO + np.random.default_rng(0).standard_normal(PHOTO.shape)).clip(0, 255).astype(np.uint8)
+    image = Image.fromarray(noisy)
+    dithered = image.quantize(palette=image.quantize(64)).convert("RGB")
+    model, reason = choose(estimate(np.asarray(dithered)))
+    assert model == DAMAGED
+    assert "reduced to 64 colours" in reason
