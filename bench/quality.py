@@ -76,6 +76,12 @@ def webps(scale: float, *qualities: int) -> tuple[Condition, ...]:
     return tuple(Condition(f"x{scale:g}, WebP {q}", scale, (Compression("webp", q),)) for q in qualities)
 
 
+def others(scale: float) -> tuple[Condition, ...]:
+    gifs = tuple(Condition(f"x{scale:g}, GIF {n} colours", scale, (Compression("gif", n),)) for n in (256, 64))
+    avifs = tuple(Condition(f"x{scale:g}, AVIF {q}", scale, (Compression("avif", q),)) for q in (50, 75))
+    return gifs + avifs
+
+
 #: What `auto+` may choose.
 ENSEMBLES = WEB, PUBLISHED = DAMAGED + SELF_ENSEMBLE, CLEAN_MODEL + SELF_ENSEMBLE
 
@@ -90,6 +96,7 @@ TABLES = (
     Table("JPEG, then enlarged: Set5", "Set5", SCALED_JPEG, (PSNR_Y, SSIM), (WEB,)),
     Table("Clean, enlarged: Set5", "Set5", CLEAN, (PSNR_Y, PSNR_RGB, SSIM), (PUBLISHED,)),
     Table("WebP: Set5", "Set5", (*webps(1, 10, 30, 50, 75), *webps(2, 10, 50, 75)), (PSNR_RGB, SSIM)),
+    Table("GIF, dithered, and AVIF: Set5", "Set5", (*others(1), *others(2)), (PSNR_RGB, SSIM)),
     Table("JPEG twice, the second grid 4 px off: Set5", "Set5", (twice(10, 50), twice(50, 10)), (PSNR_RGB, SSIM)),
     Table("JPEG, artifact removal alone: LIVE1, colour", "LIVE1", LIVE1_JPEG, (PSNR_RGB, PSNR_B, SSIM), (WEB,)),
     Table(
@@ -167,6 +174,10 @@ def look(pixels: Pixels, condition: Condition) -> Damage:
         return found
     last = condition.passes[-1]
     assert isinstance(last.quality, int)
+    if last.codec == "gif":
+        return found
+    if last.codec == "avif":
+        return replace(found, halved_chroma="AVIF")
     file = FileQuality(last.codec, last.quality, last.codec == "jpeg", "4:2:0")
     return replace(found, file=file)
 
@@ -175,8 +186,8 @@ def report(judge: Judge) -> Iterator[str]:
     """The page, paragraph by paragraph; each table is measured when it is asked for."""
     yield (
         "# What the models are worth\n\nWritten by `python bench/quality.py`; do not edit. Protocol: see"
-        " `liif_engine/lab/evaluate.py`. Means over the pictures; PSNR in dB, PSNR-Y on limited-range BT.601 luma; JPEG"
-        " and WebP by Pillow, 4:2:0. At x1 `bicubic` is the damaged picture itself, and"
+        " `liif_engine/lab/evaluate.py`. Means over the pictures; PSNR in dB, PSNR-Y on limited-range BT.601 luma;"
+        " JPEG, WebP and AVIF by Pillow, 4:2:0. At x1 `bicubic` is the damaged picture itself, and"
         " `web+` and `published+` are these models as self-ensembles.\n\n"
         "No model, checkpoint or threshold was chosen on these sets."
     )

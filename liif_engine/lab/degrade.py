@@ -19,7 +19,7 @@ from PIL import Image, ImageFilter
 
 Pixels = NDArray[np.uint8]
 Kernel = Literal["bicubic", "lanczos", "area", "bilinear", "blur"]
-Codec = Literal["jpeg", "webp", "avif", "heif"]
+Codec = Literal["jpeg", "webp", "avif", "heif", "gif"]
 
 MAX_SCALE = 4.0
 
@@ -47,7 +47,8 @@ class Compression:
 
     Attributes:
         codec: the encoder.
-        quality: 0-100 on the encoder's own scale, or the name of a set of JPEG tables in `EDITOR_TABLES`.
+        quality: 0-100 on the encoder's own scale, or the name of a set of JPEG tables in `EDITOR_TABLES`; of a GIF the
+            number of its colours, which are dithered.
         subsampling: chroma of a JPEG: 0 is 4:4:4, 1 is 4:2:2, 2 is 4:2:0. The others have 4:2:0.
         shift: rows and columns cut off at the top left before this pass [pixels], 0-7 each: where the new grid starts.
     """
@@ -201,6 +202,9 @@ def compress(image: Image.Image, step: Compression) -> Image.Image:
     if down or right:
         image = image.crop((right, down, image.width, image.height))
     options: dict[str, Any] = {"quality": step.quality}
+    if step.codec == "gif":
+        assert isinstance(step.quality, int)
+        return _dither(image, step.quality, dither=True, method=Image.Quantize.MEDIANCUT).convert(image.mode)
     if step.codec == "jpeg":
         if isinstance(step.quality, str):
             options = {"qtables": step.quality}
@@ -240,8 +244,10 @@ def apply(reduced: Pixels, plan: Plan, rng: np.random.Generator) -> tuple[Pixels
     return np.asarray(image.convert("RGB")), (down, right)
 
 
-def _dither(image: Image.Image, colours: int, dither: bool) -> Image.Image:
+def _dither(
+    image: Image.Image, colours: int, dither: bool, method: Image.Quantize = Image.Quantize.FASTOCTREE
+) -> Image.Image:
     # Pillow diffuses errors only towards a palette it is given, hence two steps.
-    palette = image.quantize(colours, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    palette = image.quantize(colours, method, dither=Image.Dither.NONE)
     kind = Image.Dither.FLOYDSTEINBERG if dither else Image.Dither.NONE
     return image.quantize(palette=palette, dither=kind).convert("RGB")
