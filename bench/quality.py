@@ -77,7 +77,7 @@ def webps(scale: float, *qualities: int) -> tuple[Condition, ...]:
 
 
 def others(scale: float) -> tuple[Condition, ...]:
-    gifs = tuple(Condition(f"x{scale:g}, GIF {n} colours", scale, (Compression("gif", n),)) for n in (256, 64))
+    gifs = tuple(Condition(f"x{scale:g}, GIF {n} colours", scale, (Compression("gif", n),)) for n in (128, 64))
     avifs = tuple(Condition(f"x{scale:g}, AVIF {q}", scale, (Compression("avif", q),)) for q in (50, 75))
     return gifs + avifs
 
