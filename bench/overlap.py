@@ -49,7 +49,7 @@ class Elsewhere:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.real, name)
 
-    def for_picture(self, *_: Any, **__: Any) -> Any:
+    def for_picture(self, *_: Any) -> Any:
         return self
 
     def restore(self, pixels: np.ndarray, *, size: tuple[int, int], **_: Any) -> np.ndarray:

@@ -146,7 +146,7 @@ class Judge:
             if time.monotonic() > self.deadline:
                 return None
             pixels, _ = degrade(read(path), scale=condition.scale, passes=condition.passes)
-            self._keep(key, choose(look(pixels, condition), condition.scale).model)
+            self._keep(key, choose(look(pixels, condition)).model)
         return str(self.known[key])
 
     def score(self, model: str, path: Path, condition: Condition) -> list[float] | None:

@@ -51,7 +51,7 @@ def beside(engine: Engine, folder: Path) -> Iterator[Image.Image]:
         if pixels.ndim == 2 or pixels.shape[2] < 3:
             pixels = np.repeat(pixels.reshape(*pixels.shape[:2], -1)[..., :1], 3, axis=-1)
         pixels = pixels[..., :3]
-        chosen = engine.for_picture(pixels, path, scale=2)
+        chosen = engine.for_picture(pixels, path)
         top, left = (max(n - CROP, 0) // 2 for n in pixels.shape[:2])
         crop = np.ascontiguousarray(pixels[top : top + CROP, left : left + CROP])
         size = (2 * crop.shape[1], 2 * crop.shape[0])

@@ -1,7 +1,7 @@
 """From which quality on `published` beats `web`: the curve behind the threshold in liif_engine/auto.py.
 
     python bench/train_threshold.py --data train/a train/b [--web CHECKPOINT]
-        [--codec webp | --codec avif | --codec heif | --codec palette | --codec noise]
+        [--codec webp | --codec avif | --codec heif | --codec palette | --codec noise] [--only PREFIX...]
 
 Only the held-out training pictures are looked at, the same that choose a checkpoint. Prints Markdown: PSNR of both
 models by quality and scale and, for JPEG, how often the quality is recovered from pixels alone; or by noise or the
@@ -40,6 +40,7 @@ def main() -> None:
     parser.add_argument("--data", nargs="+", type=Path, required=True, help="the folders of training pictures")
     parser.add_argument("--web", default="web", help="a shipped name or a checkpoint")
     parser.add_argument("--codec", default="jpeg", choices=["jpeg", "webp", "avif", "heif", "palette", "noise"])
+    parser.add_argument("--only", nargs="+", default=[""], metavar="PREFIX", help="names that begin with one of these")
     parser.add_argument("--pictures", type=int, default=32, help="held-out pictures, at most")
     options = parser.parse_args()
     if options.codec == "heif":
@@ -50,7 +51,7 @@ def main() -> None:
         pool = build_pool(
             options.data,
             Path(scratch) / "held-out.rgb",
-            keep=is_held_out,
+            keep=lambda name: is_held_out(name) and name.startswith(tuple(options.only)),
             threads=os.cpu_count() or 1,
             smallest=SHAPE.canvas,
         )

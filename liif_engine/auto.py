@@ -12,16 +12,12 @@ from typing import NamedTuple
 from liif_engine.model_names import CLEAN, DAMAGED
 from liif_engine.picture.damage import VISIBLE, Damage
 
-#: The highest quality at which `web` beats `published` on the held-out training pictures, at every scale;
-#: docs/training.md has the curves, and the command that measures them. Of WebP that is all that is lossy: its chroma
-#: has half the size at any quality.
-HIGHEST_QUALITY = {"jpeg": 98, "webp": 100}
-
-#: The scale from which `web` beats `published` whatever the quality: damage that no eye sees grows with the picture.
-ENLARGED = 1.4
+#: The highest quality of JPEG at which `web` beats `published` on the held-out training pictures, and loses nothing to
+#: speak of on the photographs among them; docs/training.md has the curves, and the command that measures them.
+HIGHEST_QUALITY = 98
 
 #: Noise from which `web` gives more than `published` does, which takes it for detail and enlarges it [8-bit levels].
-#: docs/training.md has that curve too.
+#: docs/training.md has the curve, and the command that measures it.
 NOISY = 2.9
 
 
@@ -32,25 +28,20 @@ class Choice(NamedTuple):
     reason: str
 
 
-def choose(damage: Damage, scale: float = 1.0) -> Choice:
+def choose(damage: Damage) -> Choice:
     """The shipped model that suits a picture.
 
     Args:
         damage: from `liif_engine.picture.damage.estimate`.
-        scale: output per input pixel, >= 1.
     """
     file, pixels = damage.file, damage.pixel_quality
-    if pixels is not None and (file is None or pixels < file.quality):
-        if pixels <= HIGHEST_QUALITY["jpeg"]:
-            return Choice(DAMAGED, f"its pixels keep to the steps of JPEG quality {pixels}")
-        if scale >= ENLARGED:
-            return Choice(DAMAGED, f"its pixels keep to the steps of JPEG quality {pixels}, and are to be enlarged")
+    if pixels is not None and pixels <= HIGHEST_QUALITY and (file is None or pixels < file.quality):
+        return Choice(DAMAGED, f"its pixels keep to the steps of JPEG quality {pixels}")
     if file is not None:
         about = f"{'JPEG' if file.codec == 'jpeg' else 'WebP'} quality {'' if file.exact else 'about '}{file.quality}"
-        if file.quality <= HIGHEST_QUALITY[file.codec]:
+        # Of WebP that is all that is lossy: its colours have less detail than its luma at any quality.
+        if file.codec == "webp" or file.quality <= HIGHEST_QUALITY:
             return Choice(DAMAGED, f"{about} by the file's own tables")
-        if scale >= ENLARGED:
-            return Choice(DAMAGED, f"{about} by the file's own tables, and it is to be enlarged")
     if damage.halved_chroma is not None:
         return Choice(DAMAGED, f"lossy {damage.halved_chroma}: its colours have less detail than its luma")
     if damage.colours is not None:

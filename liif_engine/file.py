@@ -192,7 +192,7 @@ def compute(engine: Engine, planned: Plan, picture: Picture, *, on_progress: OnP
     """
     with _naming(planned.source):
         stored = _intervals(planned.source, picture) if planned.consistent else None
-        chosen = engine.for_picture(picture.frames[0].pixels, planned.source, scale=planned.scale)
+        chosen = engine.for_picture(picture.frames[0].pixels, planned.source)
         frames = [
             chosen.restore(
                 frame.pixels,

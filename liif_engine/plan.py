@@ -38,11 +38,6 @@ class Plan:
     consistent: bool = False
 
     @property
-    def scale(self) -> float:
-        """Output per input pixel; of two axes that differ, the larger."""
-        return max(self.width / self.probe.width, self.height / self.probe.height)
-
-    @property
     def source_bytes(self) -> int:
         """Of the source's pixels."""
         probe = self.probe

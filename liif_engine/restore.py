@@ -89,13 +89,12 @@ class Engine:
         """The models that ``auto`` has loaded so far; none if this engine's is another one."""
         return tuple(self._choices)
 
-    def for_picture(self, pixels: Pixels, file: Path | None = None, *, scale: float = 1.0) -> Engine:
+    def for_picture(self, pixels: Pixels, file: Path | None = None) -> Engine:
         """The engine for this picture: of the model that suits its damage if this one's is ``auto``, else this one.
 
         Args:
             pixels: as for `restore`.
             file: the picture's file, whose quantisation tables say more of the damage than pixels can.
-            scale: output per input pixel that is wanted; the larger of two.
 
         Raises:
             ModelError: the chosen model cannot be loaded.
@@ -104,7 +103,7 @@ class Engine:
             return self
         if pixels.dtype.kind == "f":
             pixels = (np.nan_to_num(pixels).clip(0, 1) * 255 + 0.5).astype(np.uint8)
-        choice = choose(estimate(pixels, file), scale)
+        choice = choose(estimate(pixels, file))
         model = like(self.model_name, choice.model)
         log.info("%smodel %s: %s", "" if file is None else f"{file}: ", model, choice.reason)
         return self._choice(model)
@@ -145,11 +144,11 @@ class Engine:
             NonFiniteError: the network gave infinities even in fp32.
         """
         source, layout = planes.as_channels(pixels, layout)
-        height, width, channels = source.shape
-        out_width, out_height = Target(scale=scale, size=size).size_of_result(width, height)
-        chosen = self.for_picture(source, scale=max(out_width / width, out_height / height))
+        chosen = self.for_picture(source)
         if chosen is not self:
             return chosen.restore(pixels, scale=scale, size=size, layout=layout, on_progress=on_progress)
+        height, width, channels = source.shape
+        out_width, out_height = Target(scale=scale, size=size).size_of_result(width, height)
         size_in_bytes = out_width * out_height * channels * source.dtype.itemsize
         room = self._budget.room_beside(out_width, out_height, size_in_bytes, int(size_in_bytes * FILE_COPIES))
 

@@ -149,7 +149,7 @@ def explain(
             check_consistent(picture, scale)
 
         steps.begin("Restoring the picture")
-        chosen = (Engine(engine) if isinstance(engine, str) else engine).for_picture(picture.pixels, path, scale=scale)
+        chosen = (Engine(engine) if isinstance(engine, str) else engine).for_picture(picture.pixels, path)
         if (one := plain(chosen.model_name)) != chosen.model_name:
             words = "%s: restored by %s, which mixes eight answers; explained by %s alone, which gave one of them"
             log.warning(words, path, chosen.model_name, one)

@@ -34,7 +34,7 @@ def run(engine: Any, work: PixelWork, *, on_progress: Callable[[float], None]) -
     clock = Clock()
     pixels = read(work)
     clock.lap("read")
-    engine = engine.for_picture(pixels, scale=work.scale)
+    engine = engine.for_picture(pixels)
     result = engine.restore(pixels, size=work.size, layout=work.layout, on_progress=on_progress)
     clock.lap("restore")
     write(work, result)

@@ -106,10 +106,10 @@ class Share(threading.Thread):
         needed = result + (int(result * FILE_COPIES) if beside is None else beside)
         free_for(width, height, needed, self.spread.pool.settings.memory_bytes)
 
-    def for_picture(self, pixels: Pixels, file: Path | None = None, *, scale: float = 1.0) -> Share:
+    def for_picture(self, pixels: Pixels, file: Path | None = None) -> Share:
         """As `Engine.for_picture`; this object then stands for the chosen engine."""
         if plain(self.model_name) == AUTO:
-            self.model_name = model_for(self.model_name, pixels, file, scale)
+            self.model_name = model_for(self.model_name, pixels, file)
         return self
 
     def precision_for(self, _: int) -> str:
@@ -148,7 +148,7 @@ class Share(threading.Thread):
         clock = Clock()
         pixels = pixel_work.read(work)
         clock.lap("read")
-        chosen = self.for_picture(pixels, scale=work.scale)
+        chosen = self.for_picture(pixels)
         result = chosen.restore(pixels, size=work.size, layout=work.layout, on_progress=self._report)
         clock.lap("restore")
         pixel_work.write(work, result)
@@ -214,11 +214,11 @@ def _of(result: Pixels, tile: Tile, top: int, left: int) -> Pixels:
     return result[there.top - top : there.bottom - top, there.left - left : there.right - left]
 
 
-def model_for(asked: str, pixels: Pixels, file: Path | None, scale: float) -> str:
+def model_for(asked: str, pixels: Pixels, file: Path | None) -> str:
     """The model that `auto` or `auto+` takes, as `Engine.for_picture` does."""
     if pixels.dtype.kind == "f":
         pixels = (np.nan_to_num(pixels).clip(0, 1) * 255 + 0.5).astype(np.uint8)
-    choice = choose(estimate(pixels, file), scale)
+    choice = choose(estimate(pixels, file))
     model = like(asked, choice.model)
     log.info("%smodel %s: %s", "" if file is None else f"{file}: ", model, choice.reason)
     return model

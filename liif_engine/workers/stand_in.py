@@ -77,7 +77,7 @@ class Copying:
         report(1.0)
         return result
 
-    def for_picture(self, *_: object, **__: object) -> Copying:
+    def for_picture(self, *_: object) -> Copying:
         """One engine suits them all."""
         return self
 

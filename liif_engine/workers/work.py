@@ -41,11 +41,6 @@ class PixelWork:
     precision: str = "auto"
     job: str = ""
 
-    @property
-    def scale(self) -> float:
-        """Output per input pixel; of two axes that differ, the larger."""
-        return max(self.size[0] / self.shape[1], self.size[1] / self.shape[0])
-
 
 @dataclass(frozen=True)
 class FileWork:
