@@ -84,7 +84,7 @@ def _groups(root: Path) -> Iterator[Path]:
     except (OSError, ValueError):  # not on Windows and macOS
         return
     for line in lines:
-        _, controllers, own = line.split(":", 2)
+        _, controllers, own = [*line.split(":", 2), "", ""][:3]
         if controllers and "cpu" not in controllers.split(","):
             continue
         for shown in GROUPS:
@@ -95,10 +95,10 @@ def _groups(root: Path) -> Iterator[Path]:
 
 def _limit(group: Path) -> float | None:
     """CPUs whose time a control group is given."""
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, ZeroDivisionError):
         quota, period = (group / "cpu.max").read_text("ascii").split()
         return None if quota == "max" else int(quota) / int(period)
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, ZeroDivisionError):
         quota, period = ((group / f"cpu.cfs_{name}_us").read_text("ascii") for name in ("quota", "period"))
         return None if int(quota) < 0 else int(quota) / int(period)
     return None

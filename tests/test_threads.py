@@ -86,6 +86,8 @@ def grouped(root: Path, listed: str, **limits: str) -> Path:
         ("1:cpu:/a\n", {"cpu__a__cpu_dot_cfs_quota_us": "-1", "cpu__a__cpu_dot_cfs_period_us": "100000"}, None),
         ("1:cpuset:/a\n", {"cpu__a__cpu_dot_cfs_quota_us": "100000", "cpu__a__cpu_dot_cfs_period_us": "100000"}, None),
         ("0::/\n", {"cpu_dot_max": "of no use"}, None),
+        ("0::/\n", {"cpu_dot_max": "100000 0"}, None),
+        ("of no use\n", {"cpu_dot_max": "max 100000"}, None),
     ],
 )
 def test_the_time_that_a_container_is_given(

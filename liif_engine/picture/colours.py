@@ -26,7 +26,8 @@ def quantised(pixels: NDArray[np.uint8]) -> int | None:
 
     Drawings have few colours too, but in them a pixel is like its neighbours or at an edge. In a photograph that was
     reduced, dithered or not, pixels flip back and forth between two colours: one is another than those on both its
-    sides, which are equal. A gray picture has no more than 256 levels anyway, so nothing is said of it.
+    sides, which are equal. A gray picture has no more than 256 levels anyway, nor has one that was toned, as in sepia:
+    of these nothing is said.
 
     Args:
         pixels: (H, W, 1 or 3) uint8.
@@ -38,14 +39,17 @@ def quantised(pixels: NDArray[np.uint8]) -> int | None:
         packed = packed << np.uint32(8) | pixels[..., channel]
     if len(np.unique(packed.ravel()[::STRIDE])) > MOST:
         return None
-    colours = len(np.unique(packed))
-    if not FEWEST <= colours <= min(MOST, packed.size // PIXELS_EACH) or _is_gray(pixels):
+    palette = np.unique(packed)
+    if not FEWEST <= len(palette) <= min(MOST, packed.size // PIXELS_EACH) or _is_toned(palette):
         return None
-    return colours if _lonely(packed) >= (LONELY if colours > FEW else LONELY_IN_FEW) else None
+    return len(palette) if _lonely(packed) >= (LONELY if len(palette) > FEW else LONELY_IN_FEW) else None
 
 
-def _is_gray(pixels: NDArray[np.uint8]) -> bool:
-    return not (pixels[..., 1:] != pixels[..., :1]).any()
+def _is_toned(palette: NDArray[Any]) -> bool:
+    """Whether the colours are levels of one tone, gray or another: of two of them one is brighter in every channel."""
+    channels = np.stack([palette >> shift & 0xFF for shift in (16, 8, 0)], -1).astype(np.int64)
+    by_brightness = channels[np.argsort(channels.sum(-1), kind="stable")]
+    return bool((np.diff(by_brightness, axis=0) >= 0).all())
 
 
 def _lonely(packed: NDArray[Any]) -> float:

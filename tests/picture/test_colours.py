@@ -54,6 +54,14 @@ def test_a_drawing_of_few_colours_is_none() -> None:
         assert quantised(reduced(colours, dither=False, pixels=np.asarray(smooth))) is None
 
 
+def test_an_old_photograph_in_sepia_never_had_more() -> None:
+    """Each of its levels is one colour. It has faded, so that pixels often flip between two of them."""
+    level = (PHOTO[..., 1] // 4 + 90) / 255
+    sepia = np.rint(255 * np.stack([level**0.8, level, level**1.4], -1)).astype(np.uint8)
+    assert quantised(sepia) is None
+    assert quantised(reduced(48, dither=True)) is not None, "as many colours that are no levels of one tone"
+
+
 def test_gray_and_tiny_pictures_say_nothing() -> None:
     gray = np.repeat(PHOTO[..., :1], 3, -1)
     assert quantised(gray) is None
