@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -55,8 +55,8 @@ def picture(seed: int) -> tuple[bytes, bytes]:
     return original.getvalue(), result.getvalue()
 
 
-def fill(base: Path, count: int) -> Path:
-    """Makes the results; returns the settings' file."""
+def fill(base: Path, count: int, make: Callable[[int], tuple[bytes, bytes]] = picture) -> Path:
+    """Makes the results; returns the settings' file. `make` gives an original's and a result's bytes by a number."""
     config = base / "config.yaml"
     config.write_text(json.dumps({"daemon": {"state": str(base / "state")}, "folders": [{"path": str(base / "p")}]}))
     ledger = Ledger(base / "state" / "ledger.sqlite3")
@@ -66,7 +66,7 @@ def fill(base: Path, count: int) -> Path:
     for number in range(count):
         path = base / "p" / f"folder {number % 23}" / f"picture {number:05}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
-        original, result = picture(number)
+        original, result = make(number)
         path.write_bytes(result)
         sha256, made = (hashlib.sha256(data).hexdigest() for data in (original, result))
         kept = store.path_of(sha256)
