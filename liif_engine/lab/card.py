@@ -11,6 +11,7 @@ import torch
 
 from liif_engine.lab.settings import TrainSettings, command
 from liif_engine.lab.state import Progress
+from liif_engine.model_names import SELF_ENSEMBLE
 from liif_engine.network import checkpoint
 
 #: Lists the pictures of a data folder: tab-separated, with the columns file, source and licence.
@@ -50,7 +51,8 @@ def training_card(settings: TrainSettings, progress: Progress, names: Sequence[s
         "license": "BSD-3-Clause",
     }
     if settings.teacher:
-        card["teacher"] = f"{Path(settings.teacher).name}, weight {settings.teacher_share:g} against the truth"
+        ways = f" asked in {settings.teacher_ways} ways a step" if settings.teacher.endswith(SELF_ENSEMBLE) else ""
+        card["teacher"] = f"{Path(settings.teacher).name}{ways}, weight {settings.teacher_share:g} against the truth"
     return card
 
 

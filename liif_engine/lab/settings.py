@@ -12,6 +12,7 @@ from typing import Any
 
 from liif_engine.errors import UsageError
 from liif_engine.lab.degrade import Shares
+from liif_engine.picture.turns import TURNS
 
 #: What moves the weights.
 OPTIMIZERS = ("muon", "adam")
@@ -65,7 +66,8 @@ class TrainSettings:
     decoder_rate: float = _option(0.0, "the decoder's own highest rate; 0: as the rest")
     warm_up: int = _option(100, "steps in which a rate rises")
     average: float = _option(0.999, "decay per step of the weights' moving average, which is what is saved")
-    teacher: str = _option("", "a model whose answers are learnt beside the truth: a shipped name or a path")
+    teacher: str = _option("", "a model to learn from beside the truth: a name or a path, with + its self-ensemble")
+    teacher_ways: int = _option(2, "in how many of its eight ways a self-ensemble is asked at each step, 1 to 8")
     teacher_share: float = _option(0.5, "weight of the teacher's answers against the truth, 0 to 1")
     channels: int = _option(64, "encoder channels, from scratch only")
     blocks: int = _option(16, "encoder blocks, from scratch only")
@@ -95,6 +97,8 @@ class TrainSettings:
             raise UsageError("only a network from scratch can inherit", remedy="Give --from scratch, or no --inherit.")
         if not 0 <= self.average < 1 or not 0 <= self.teacher_share <= 1:
             raise UsageError("average must be in [0, 1) and teacher_share in [0, 1]")
+        if not 1 <= self.teacher_ways <= len(TURNS):
+            raise UsageError(f"teacher_ways must be in 1 to {len(TURNS)}")
         if not all(0 <= share <= 1 for share in asdict(self.shares).values()):
             raise UsageError("each share must be in [0, 1]")
 

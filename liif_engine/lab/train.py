@@ -35,7 +35,9 @@ from liif_engine.lab.plot import draw_plot
 from liif_engine.lab.settings import TrainSettings, parse
 from liif_engine.lab.state import Progress, alone, load_state, save_state, states
 from liif_engine.lab.stream import Recipe, batches
+from liif_engine.lab.teacher import Teacher
 from liif_engine.lab.validate import SHAPE, Answer, tensors, validate, validation_pairs
+from liif_engine.model_names import SELF_ENSEMBLE, plain
 from liif_engine.network import checkpoint
 from liif_engine.network.device import choose_device, choose_precision
 from liif_engine.network.model import EdsrLiif
@@ -116,7 +118,9 @@ def _train(settings: TrainSettings, console: Console, device: torch.device, bf16
         forward = torch.compile(forward)
     teacher = None
     if settings.teacher:
-        teacher = _answer(_place(checkpoint.load(settings.teacher), device), device, bf16)
+        taught = _place(checkpoint.load(plain(settings.teacher)), device)
+        ways = settings.teacher_ways if settings.teacher.endswith(SELF_ENSEMBLE) else 0
+        teacher = Teacher(_answer(taught, device, bf16), ways, settings.seed)
 
     with tempfile.TemporaryDirectory(prefix="liif-train-", ignore_cleanup_errors=True) as scratch:
         recipe, held_out = _pictures(settings, Path(scratch))
@@ -144,9 +148,8 @@ def _train(settings: TrainSettings, console: Console, device: torch.device, bf16
                     group["lr"] = rate
                 loss = F.l1_loss(answers := forward(pixels, coord, cell), rgb)
                 if teacher is not None:
-                    with torch.no_grad():
-                        taught = teacher(pixels, coord, cell)
-                    loss = torch.lerp(loss, F.l1_loss(answers, taught), settings.teacher_share)
+                    told = teacher(pixels, coord, cell, progress.step)
+                    loss = torch.lerp(loss, F.l1_loss(answers, told), settings.teacher_share)
                 optimizer.zero_grad(set_to_none=True)
                 torch.autograd.backward(loss)
                 torch.nn.utils.clip_grad_norm_(parameters, MAX_GRADIENT)

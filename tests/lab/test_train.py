@@ -198,6 +198,13 @@ def test_a_teacher_pulls_the_answers_towards_its_own(data: Path, tmp_path: Path,
     assert losses[0.0] > 0.01
 
 
+def test_a_model_can_learn_from_its_own_self_ensemble(data: Path, tmp_path: Path, start: Path) -> None:
+    own: dict[str, Any] = {"start": str(start), "teacher": f"{start}+", "teacher_share": 1.0, "rate": 1e-4}
+    result = run(settings(data, tmp_path / "run", steps=3, **own))
+    assert log_of(tmp_path / "run")[1]["loss"] > 1e-5  # the ways differ, and that is all there is to learn
+    assert "start.safetensors+ asked in 2 ways" in read_card(result.model).card["teacher"]
+
+
 def test_a_smaller_network_can_learn_from_a_larger_teacher(data: Path, tmp_path: Path, start: Path) -> None:
     result = run(settings(data, tmp_path / "run", steps=2, hidden=(6, 4), teacher=str(start), name="fast"))
     assert checkpoint.load(result.model).hidden == (6, 4)
@@ -246,6 +253,7 @@ def test_a_time_budget_ends_the_run(data: Path, tmp_path: Path) -> None:
         ({"rate": 0.0}, "rate"),
         ({"average": 1.0}, "average"),
         ({"teacher_share": 1.5}, "teacher_share"),
+        ({"teacher_ways": 9}, "teacher_ways"),
         ({"start": "web", "inherit": "web"}, "scratch"),
         ({"shares": Shares(clean=2)}, "share"),
         ({"optimizer": "sgd"}, "no optimizer .sgd"),
