@@ -62,6 +62,17 @@ def _in_words(error: OSError) -> OutputError:
     return OutputError(words, path=error.filename)
 
 
+def _code_of_system(error: OSError) -> int:
+    if error.filename == streams.STDOUT:
+        from liif_engine.terminal import leave_stdout
+
+        leave_stdout()  # else Python tries once more at its end
+        if isinstance(error, BrokenPipeError):  # who reads no more, as `head`, has what it wanted
+            return ExitCode.OK
+    show(_in_words(error))
+    return ExitCode.OUTPUT
+
+
 def _code_of(app: typer.Typer) -> int:
     try:
         _refuse_empty(sys.argv[1:])
@@ -73,18 +84,12 @@ def _code_of(app: typer.Typer) -> int:
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         return ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        from liif_engine.terminal import leave_stdout
-
-        leave_stdout()
-        return ExitCode.OK
     except OSError as error:
-        if error.filename == streams.STDOUT:
-            from liif_engine.terminal import leave_stdout
-
-            leave_stdout()  # else Python tries once more at its end
-        show(_in_words(error))
-        return ExitCode.OUTPUT
+        return _code_of_system(error)
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # typer and rich make this of it, and say nothing
+            return _code_of_system(end.__context__)
+        raise
     except Exception as error:
         if hasattr(error, "show") and hasattr(error, "exit_code"):  # typer's own classes are not public
             error.show()

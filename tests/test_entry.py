@@ -187,6 +187,36 @@ def test_the_work_goes_on_when_nobody_can_be_told(tmp_path: Path, redirections: 
     assert (ended, did) == (code, "012")
 
 
+#: Ways in which a command writes; each ends otherwise where nobody reads.
+WRITES = """
+import os, sys, typer
+from liif_engine import entry
+app = typer.Typer(add_completion=False, rich_markup_mode=os.environ["MARKUP"] or None)
+@app.command()
+def command(lines: int = 0) -> None:
+    "Does things."
+    for number in range(lines):
+        print("line", number)
+entry.run(app)
+"""
+
+
+@pytest.mark.parametrize("words", ["--help", "--lines=1", "--lines=9999"])
+@pytest.mark.parametrize("markup", ["", "rich"])
+def test_what_nobody_reads_is_no_failure(words: str, markup: str) -> None:
+    shell = ["bash", "-o", "pipefail", "-c", '"$0" -c "$1" "$2" | true', sys.executable, WRITES, words]
+    done = subprocess.run(shell, capture_output=True, text=True, timeout=60, env={**os.environ, "MARKUP": markup})
+    assert (done.returncode, done.stdout, done.stderr) == (ExitCode.OK, "", "")
+
+
+def test_a_pipe_that_breaks_elsewhere_is_a_failure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["command"])
+    assert ends(BrokenPipeError(32, "Broken pipe")) == ExitCode.OUTPUT
+    assert capsys.readouterr().err.startswith("liif: Broken pipe.")
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_a_full_stdout_is_named_once(tmp_path: Path) -> None:
     code, said, did = works(tmp_path, ">/dev/full")
