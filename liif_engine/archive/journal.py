@@ -6,8 +6,11 @@ All SQL of it is here. The journal only ever saves work: what it lost, results s
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
+import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,6 +71,26 @@ class Row:
     source_sha256: str
 
 
+def _open(where: Path | str) -> sqlite3.Connection:
+    db = sqlite3.connect(where, timeout=1, isolation_level=None, check_same_thread=False)
+    try:
+        # Alone, so that a second run is told, and so that no shared memory is needed, which network shares lack.
+        db.execute("PRAGMA locking_mode=EXCLUSIVE")
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA synchronous=NORMAL")
+        db.execute(_SCHEMA)
+        db.execute("BEGIN IMMEDIATE")
+        db.execute("COMMIT")
+    except sqlite3.Error:
+        db.close()
+        raise
+    return db
+
+
+def _is_writable(path: Path) -> bool:
+    return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+
+
 class Journal:
     """One file, open in this process alone; used by one thread.
 
@@ -84,21 +107,16 @@ class Journal:
     def __init__(self, folder: Path, *, dry: bool = False) -> None:
         self.path = folder / NAME
         self._dry = dry
+        self._copy: tempfile.TemporaryDirectory[str] | None = None
         try:
-            where = ":memory:" if dry and not self.path.exists() else self.path
-            self._db = sqlite3.connect(where, timeout=1, isolation_level=None, check_same_thread=False)
-            # Alone, so that a second run is told, and so that no shared memory is needed, which network shares lack.
-            self._db.execute("PRAGMA locking_mode=EXCLUSIVE")
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=NORMAL")
-            self._db.execute(_SCHEMA)
-            self._db.execute("BEGIN IMMEDIATE")
-            self._db.execute("COMMIT")
+            self._db = self._opened()
         except sqlite3.OperationalError as error:
             if "locked" in str(error):
                 remedy = "Let it end, or choose another --out."
                 raise OutputError("another run is at work in this folder", path=folder, remedy=remedy) from error
-            raise OutputError(f"the journal cannot be opened ({error})", path=self.path) from error
+            # What SQLite says of a file that it may not lock for itself alone is "disk I/O error".
+            words = error if _is_writable(self.path) else "it is not to be written to"
+            raise OutputError(f"the journal cannot be opened ({words})", path=self.path) from error
         except sqlite3.Error as error:
             raise self._unreadable(error) from error
 
@@ -146,6 +164,37 @@ class Journal:
             raise OutputError(f"the journal cannot be written ({error})", path=self.path) from error
         finally:
             self._db.close()
+            if self._copy is not None:
+                self._copy.cleanup()
+
+    def _opened(self) -> sqlite3.Connection:
+        if not self._dry:
+            return _open(self.path)
+        if not self.path.exists():
+            return _open(":memory:")
+        try:
+            return _open(self.path)
+        except sqlite3.OperationalError as error:
+            if "locked" in str(error):
+                raise
+            return _open(self._copied())
+
+    def _copied(self) -> Path:
+        """A copy that can be written to, as SQLite has to where the last run's log was not worked in.
+
+        Raises:
+            OutputError: it cannot be read, or there is no room for it.
+        """
+        try:
+            self._copy = tempfile.TemporaryDirectory(prefix="liif-journal-")
+            copy = Path(self._copy.name) / NAME
+            shutil.copyfile(self.path, copy)
+            with suppress(FileNotFoundError):
+                shutil.copyfile(f"{self.path}-wal", f"{copy}-wal")
+        except OSError as error:
+            words = f"the journal cannot be copied ({error.strerror or error})"
+            raise OutputError(words, path=self.path) from error
+        return copy
 
     def _unreadable(self, error: sqlite3.Error) -> OutputError:
         remedy = "Delete it: results are known by what they say of themselves too."

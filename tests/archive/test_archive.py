@@ -473,6 +473,34 @@ def test_folders_that_are_closed_to_us_fail_alone() -> None:
     assert all("Permission denied" in words for words in failed.values())
 
 
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="needs root, to become uid 65534")
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_a_dry_run_reads_a_journal_that_is_not_to_be_written_to(is_killed: bool) -> None:
+    with tempfile.TemporaryDirectory(prefix="liif-nobody-") as base:
+        folder, glance = Path(base, "new"), Glance(1, 1)
+        folder.mkdir()
+        Path(base).chmod(0o755)
+        journal = Journal(folder)
+        journal.done(Path("a.jpg"), "settings", glance, glance, "0" * 64)
+        if is_killed:  # what it did last stands in its log alone
+            shutil.copytree(folder, folder.with_name("killed"))
+            folder = folder.with_name("killed")
+        journal.close()
+        before = {path.name: path.read_bytes() for path in folder.iterdir()}
+        os.seteuid(65534)
+        try:
+            dry = Journal(folder, dry=True)
+            found = dry.find(Path("a.jpg"))
+            dry.close()
+            with pytest.raises(OutputError, match=r"journal cannot be opened \(it is not to be written to\)"):
+                Journal(folder)
+        finally:
+            os.seteuid(0)
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert found is not None
+    assert found.state == "done"
+
+
 def test_an_end_that_each_file_at_work_comes_to_leaves_no_timer_behind() -> None:
     """As when the model is missing: the process would wait for the timer."""
     feed: Any = Feed.__new__(Feed)
