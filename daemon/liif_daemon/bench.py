@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from liif_daemon.engine import Engine
@@ -13,10 +14,15 @@ from liif_daemon.store import Store
 
 @dataclass(frozen=True)
 class Bench:
-    """What the work needs."""
+    """What the work needs.
+
+    Attributes:
+        on_no_engine: told why none can be started; by then the job waits.
+    """
 
     settings: Settings
     ledger: Ledger
     store: Store
     engine: Engine
     tally: Tally = field(default_factory=Tally)
+    on_no_engine: Callable[[str], None] = lambda _: None

@@ -52,6 +52,7 @@ class Daemon:
     Attributes:
         silent: folders that do not answer, or in which something does not; nothing is begun there.
         before: with `once`, what was over at the start: job and time, for the clock may go back.
+        no_engine: with `once`, why none can be started; then no picture is tried any more.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Daemon:
         self.scans = Scans(ledger, self.looker, self.stopping, self._hint, self._on_workplace)
         self.at_work = AtWork(ledger)
         self._tried: set[int] = set()
+        self.no_engine = ""
         self._has_begun, self._in_order = False, threading.Event()
         self._looking = True
         self._lock = threading.Lock()
@@ -189,7 +191,11 @@ class Daemon:
             self.settling.hint(path, folder.settle_seconds, closed=closed, folder=folder.path)
 
     def _bench(self) -> Bench:
-        return Bench(self.settings, self.ledger, self.store, self.engine, self.tally)
+        return Bench(self.settings, self.ledger, self.store, self.engine, self.tally, self._on_no_engine)
+
+    def _on_no_engine(self, reason: str) -> None:
+        if self.once:
+            self.no_engine = self.no_engine or reason
 
     def _look_for_ever(self, turn: Turn) -> None:
         """Scans and looks at what has settled."""
@@ -280,6 +286,8 @@ class Daemon:
 
     def _work(self, turn: Turn) -> bool:
         """Does one picture; False if there is none to do."""
+        if self.no_engine:
+            return False
         folders = [folder.path for folder in self._workable()]
         # With `once`, what waits is not tried again: where each try takes longer than the wait, that would never end.
         jobs = self.at_work.claim(folders, self.silent, tuple(self._tried))
@@ -316,6 +324,6 @@ class Daemon:
             return False
         ours = {folder.path for folder in self._workable()}
         waiting = self.at_work.queued(self.silent)
-        if waiting is None:
-            return False
+        if waiting is None or self.no_engine:
+            return waiting is not None
         return all(job.id in self._tried and job.reason and not job.attempts for job in waiting if job.folder in ours)

@@ -41,6 +41,13 @@ class EngineError(Exception):
         self.reason, self.kind, self.cause = reason, kind, cause
 
 
+class NoEngineError(EngineError):
+    """None could be started, or one of another version runs: so it is for every picture, and none was sent."""
+
+    def __init__(self, reason: str, cause: str = "NotRunning") -> None:
+        super().__init__(reason, "wait", cause)
+
+
 class Stopped(Exception):  # noqa: N818 - what was asked for
     """The daemon is ending."""
 
@@ -106,6 +113,8 @@ class ServiceEngine:
         try:
             self.client.ensure_running()
         except client.ServiceError as error:  # nothing was sent yet, so no picture is to blame
+            if isinstance(error, client.NotRunning | client.WrongVersion):
+                raise NoEngineError(error.explain(), error.kind) from error
             raise EngineError(_words(error, order), "wait", error.kind) from error
         try:
             job = self.client.submit_file(

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from liif_daemon.bench import Bench
-from liif_daemon.engine import EngineError
+from liif_daemon.engine import EngineError, NoEngineError
 from liif_daemon.ledger import LONGEST_WAIT, Job
 from liif_daemon.store import Store
 
@@ -42,9 +42,13 @@ def after_engine_error(job: Job, error: EngineError, bench: Bench) -> None:
         bench.tally.failed(error.cause)
         return
     seconds = settings.retry_seconds * 4 ** (job.attempts if counts else 0)
-    log.warning("%s: %s Tried again in %.0f s.", job.path, error.reason, min(seconds, LONGEST_WAIT))
+    # Or later: when something else is at work, or by the next run.
+    words = "%s: %s. Tried again in %.0f s or later."
+    log.warning(words, job.path, error.reason.removesuffix("."), min(seconds, LONGEST_WAIT))
     bench.ledger.wait(job, error.reason, seconds, counts=counts)
     bench.tally.again(error.cause)
+    if isinstance(error, NoEngineError):
+        bench.on_no_engine(error.reason)
 
 
 def after_interruption(job: Job, bench: Bench) -> None:

@@ -27,7 +27,7 @@ from liif_daemon.prune import prune
 from liif_daemon.reload import Reload
 from liif_daemon.settings import Settings
 from liif_engine import figures
-from liif_engine.errors import ExitCode, LiifError, OutputError, UsageError
+from liif_engine.errors import ExitCode, LiifError, OutputError, UsageError, printable
 from liif_engine.log import Json, OneLine
 from liif_engine.terminal import show_error
 from liif_engine.words import counted
@@ -204,12 +204,15 @@ def _summary(daemon: Daemon) -> ExitCode:
     missed |= {str(path): why for path, why in daemon.looker.missed.items()}
     # What failed before is asked for again only by its own name.
     named = [job for job in former if _is_named(job, daemon)]
-    said = [("", failed), ("waits: ", queued), ("failed before: ", named)]
+    # What waits for the engine waits for one reason, which is said once.
+    of_engine = {"", printable(daemon.no_engine)} if daemon.no_engine else frozenset[str]()
+    held_up = [job for job in queued if job.reason not in of_engine]
+    said = [("", failed), ("waits: ", held_up), ("failed before: ", named)]
     for prefix, some in said:
         for file in by_file(some):
             why = reasons(file) or _WAITS[file[0].state]
             show_error(LiifError(prefix + why, path=file[0].path))
-    if why := daemon.store_watch.why_away():
+    for why in filter(None, (daemon.no_engine, daemon.store_watch.why_away())):
         show_error(LiifError(why))
     for path, why in missed.items():
         show_error(LiifError(why, path=path))

@@ -26,6 +26,7 @@ from typer.testing import CliRunner
 from watchdog.observers.api import EventQueue, ObservedWatch
 
 from liif_engine.errors import ExitCode, UsageError
+from liif_engine.service.client import NotRunning, ServiceError, WrongVersion
 from liif_engine.target import Target
 
 from .workshop import Answering, Copying, Workshop, draw, size_of, wait_until
@@ -46,6 +47,37 @@ def test_a_result_that_was_copied_is_counted_among_what_is_left(
     capsys.readouterr()
     assert run_once(workshop) is ExitCode.OK
     assert capsys.readouterr().out == "0 restored, 1 left as they are, 0 failed, 0 waiting\n"
+
+
+class Unstartable:
+    """Takes the service's client's place where no engine can be started."""
+
+    def __init__(self, error: ServiceError) -> None:
+        self.error, self.tries = error, 0
+
+    def ensure_running(self) -> dict[str, Any]:
+        self.tries += 1
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [NotRunning("the engine did not start: no torch"), WrongVersion("it is old")])
+def test_once_tries_an_engine_that_cannot_be_started_no_more_and_says_so_once(
+    workshop: Workshop, capsys: pytest.CaptureFixture[str], error: ServiceError
+) -> None:
+    before = {workshop.folder / f"{seed}.jpg": draw(workshop.folder / f"{seed}.jpg", seed) for seed in range(20)}
+    engine = ServiceEngine(str(workshop.base))
+    engine.client = client = Unstartable(error)  # type: ignore[assignment]
+    workshop.engine = engine
+    workshop.daemon_values["jobs_at_once"] = 1
+    assert run_once(workshop) is ExitCode.SEVERAL
+    said = capsys.readouterr()
+    assert client.tries == 1
+    assert said.out == "0 restored, 0 left as they are, 0 failed, 20 waiting\n"
+    assert said.err == f"liif: {error.message}\n"
+    assert {path: path.read_bytes() for path in before} == before
+    assert not workshop.leftovers()
+    workshop.engine = Copying()
+    assert workshop.once() == {"done": 20}
 
 
 def status(workshop: Workshop) -> dict[str, Any]:
