@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from liif_engine.errors import UnsupportedError
+
+try:
+    import grp
+except ImportError:  # Windows
+    grp = None  # type: ignore[assignment]
 
 #: Set by the system itself, or by nobody but root; their loss is not the user's.
 _SYSTEMS_OWN = ("security.", "trusted.", "system.nfs4_acl", "btrfs.")
@@ -32,7 +38,7 @@ def carry(source: Path, target: Path, *, mtime: bool) -> None:
         if os.name == "posix":
             now = os.stat(file)  # noqa: PTH116 - a descriptor has no method
             if (found.st_uid, found.st_gid) != (now.st_uid, now.st_gid):
-                _own(source, file, found)
+                _own(source, file, found, now)
             _copy_attributes(source, file)
         # After the owner, whose change clears set-user-id bits; an ACL in the attributes has set the group's already.
         _set_mode(source, file, found)
@@ -60,15 +66,30 @@ def _file(path: Path) -> Iterator[int | Path]:
         os.close(file)
 
 
-def _own(source: Path, target: int | Path, found: os.stat_result) -> None:
+def _own(source: Path, target: int | Path, found: os.stat_result, now: os.stat_result) -> None:
     try:
         os.chown(target, found.st_uid, found.st_gid)
     except PermissionError as error:
+        if found.st_uid == now.st_uid:
+            # The owner may give it a group of theirs at any time, but no other.
+            ours = f"chgrp {_group(now.st_gid)} {shlex.quote(str(source))}"
+            raise UnsupportedError(
+                f"its group is {_group(found.st_gid)}, to which you do not belong, so the result's could not be",
+                path=source,
+                remedy=f"Give it a group of yours ({ours}), or join that one, log in and start the daemon anew.",
+            ) from error
         raise UnsupportedError(
             f"belongs to another user or group ({found.st_uid}:{found.st_gid}), which the result could not",
             path=source,
             remedy="Let the file's owner run the daemon, or make the file your own with chown.",
         ) from error
+
+
+def _group(number: int) -> str:
+    try:
+        return grp.getgrgid(number).gr_name
+    except KeyError:
+        return str(number)
 
 
 def _set_mode(source: Path, target: int | Path, found: os.stat_result) -> None:

@@ -399,7 +399,13 @@ print(Workshop(Path({base!r})).once())
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="needs root, to become uid 65534")
 @pytest.mark.parametrize(
     ("lost", "state", "reason"),
-    [("folder", "failed", "permission"), ("file", None, ""), ("owner", "failed", "another user"), ("none", "done", "")],
+    [
+        ("folder", "failed", "permission"),
+        ("file", None, ""),
+        ("owner", "failed", "another user"),
+        ("group", "failed", "(chgrp "),
+        ("none", "done", ""),
+    ],
 )
 def test_lost_permission_is_said_and_nothing_is_touched(lost: str, state: str | None, reason: str) -> None:
     base = Path(tempfile.mkdtemp(prefix="liif-nobody-"))
@@ -416,6 +422,8 @@ def test_lost_permission_is_said_and_nothing_is_touched(lost: str, state: str | 
             path.chmod(0)
         elif lost == "owner":
             os.chown(path, 0, 0)
+        elif lost == "group":
+            os.chown(path, 65534, 0)
         code = NOBODY.format(path=[str(Path(__file__).parents[2])], base=str(base))
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, done.stderr
