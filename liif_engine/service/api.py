@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 import time
@@ -33,7 +34,7 @@ from liif_engine.service.answer import EventStream, Json, refusal, result_of
 from liif_engine.service.body import TOO_LONG_REMEDY, Body
 from liif_engine.service.job import Job
 from liif_engine.service.metrics import Figures
-from liif_engine.service.payload import FilePayload, ImagePayload, Payload, PixelPayload
+from liif_engine.service.payload import FilePayload, ImagePayload, PixelPayload
 from liif_engine.service.queue import Queue
 from liif_engine.service.request import REMEDY, Defaults, FileRequest, ImageRequest, PixelRequest, parse
 
@@ -232,9 +233,11 @@ class Api:
         self, body: Body, asked: Any, held: int, make: Callable[[], PixelPayload | ImagePayload], limit: int
     ) -> Job:
         """A job from a body that goes, piece by piece, where the worker will find it; `held` bytes are reserved."""
-        payload: Payload | None = None
+        payload: PixelPayload | ImagePayload | None = None
         try:
             payload = make()
+            if isinstance(payload, PixelPayload):
+                await asyncio.to_thread(payload.source.reserve)
             async for piece in body.pieces(limit):
                 payload.receive(piece)
             payload.complete()

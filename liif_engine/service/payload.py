@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +24,9 @@ class PixelPayload:
     Args:
         asked: the request.
 
+    Attributes:
+        source: to be reserved before `receive`.
+
     Raises:
         MemoryExhaustedError: there is no room for the picture.
     """
@@ -32,7 +35,7 @@ class PixelPayload:
 
     def __init__(self, asked: PixelRequest) -> None:
         self.asked = asked
-        self.source = Segment.create(asked.source_bytes)
+        self.source = Segment.create(asked.source_bytes, reserved=False)
         self.result: Segment | None = None
         self.received = 0
 
@@ -57,14 +60,21 @@ class PixelPayload:
         if self.received != self.source.size:
             raise UsageError(f"the body has {self.received} bytes; shape and dtype ask for {self.source.size}")
 
-    def work(self) -> Work:
-        """The work to be done.
+    def prepare(self) -> Callable[[], None] | None:
+        """What is to be called before `work`, in another thread since it takes a while; None if nothing is.
 
         Raises:
-            MemoryExhaustedError: there is no room for the result.
+            MemoryExhaustedError: there is no room for the result; what is returned may raise it too.
         """
+        if self.result is not None:
+            return None
+        self.result = Segment.create(self.asked.result_bytes, reserved=False)
+        return self.result.reserve
+
+    def work(self) -> Work:
+        """The work to be done."""
         asked = self.asked
-        self.result = self.result or Segment.create(asked.result_bytes)
+        assert self.result is not None  # it was prepared
         names = self.source.name, self.result.name
         return PixelWork(
             *names, asked.shape, asked.dtype, asked.result_size, asked.layout, asked.model, asked.precision
@@ -121,6 +131,9 @@ class ImagePayload:
         """The body has ended."""
         self._file.close()
 
+    def prepare(self) -> None:
+        """Nothing is to be done before `work`."""
+
     def work(self) -> Work:
         """The work to be done."""
         work = _file_work(self.asked, str(self.source), str(self.destination), self.max_pixels)
@@ -164,6 +177,9 @@ class FilePayload:
 
     def __init__(self, asked: FileRequest, max_pixels: int) -> None:
         self.asked, self.max_pixels = asked, max_pixels
+
+    def prepare(self) -> None:
+        """Nothing is to be done before `work`."""
 
     def work(self) -> Work:
         """The work to be done."""

@@ -62,6 +62,7 @@ class Queue:
         self.held_bytes = self.arriving = 0
         self.last_used = time.monotonic()
         self._waiting: dict[str, OrderedDict[str, deque[Job]]] = {name: OrderedDict() for name in PRIORITIES}
+        self._preparing: set[Job] = set()
         self._ended: deque[Job] = deque()
         self._closing = False
         self._loop = asyncio.get_running_loop()
@@ -111,7 +112,8 @@ class Queue:
     def waiting(self, priority: str | None = None) -> int:
         """How many jobs wait; figures are asked for in other threads too."""
         names = PRIORITIES if priority is None else (priority,)
-        return sum(len(jobs) for name in names for jobs in list(self._waiting[name].values()))
+        preparing = sum(job.asked.priority in names for job in list(self._preparing))
+        return preparing + sum(len(jobs) for name in names for jobs in list(self._waiting[name].values()))
 
     async def follow(self, job: Job) -> AsyncIterator[dict[str, Any]]:
         """The job as it is now and after each change, until it is over."""
@@ -138,7 +140,10 @@ class Queue:
             job.ticket.stop()
             job.change()
         else:
-            self._unqueue(job)
+            if job in self._preparing:
+                self._preparing.remove(job)
+            else:
+                self._unqueue(job)
             self._end(job, error=reason)
 
     def forget(self, job: Job) -> None:
@@ -191,10 +196,12 @@ class Queue:
         return int(getattr(self.workers, "lost", 0))
 
     def _dispatch(self) -> None:
-        """Starts what there is room for."""
+        """Starts what there is room for, or has it prepared: one at a time, so that none takes memory long before."""
         for priority in PRIORITIES:
             urgent = priority == "person"
             while not self._closing and self._waiting[priority] and self.workers.room(urgent=urgent):
+                if any(job.asked.priority == priority for job in self._preparing):
+                    return
                 if not self._start(self._next(priority), urgent):
                     return
 
@@ -211,12 +218,13 @@ class Queue:
     def _start(self, job: Job, urgent: bool) -> bool:
         """Hands a job to the workers; False if they turned out to have no room after all."""
         try:
+            if (prepare := job.payload.prepare()) is not None:
+                self._prepare(job, prepare)
+                return True
             work = replace(job.payload.work(), job=job.name)
             ticket = self.workers.submit(work, on_progress=self._progress_of(job), urgent=urgent)
         except BusyError:
-            turns = self._waiting[job.asked.priority]
-            turns.setdefault(job.asked.client, deque()).appendleft(job)
-            turns.move_to_end(job.asked.client, last=False)
+            self._put_back(job)
             return False
         except LiifError as error:
             self._end(job, error=error)
@@ -225,6 +233,29 @@ class Queue:
         self.running.add(job)
         ticket.add_done_callback(lambda _: self._soon(self._finish, job))
         return True
+
+    def _prepare(self, job: Job, prepare: Callable[[], None]) -> None:
+        """Has a job prepared in a thread; then it is the next one."""
+        self._preparing.add(job)
+
+        def prepared(future: asyncio.Future[None]) -> None:
+            error = future.exception()
+            if job not in self._preparing:  # it was stopped
+                return
+            self._preparing.remove(job)
+            if error is None:
+                self._put_back(job)
+            else:
+                self._end(job, error=error if isinstance(error, LiifError) else WorkerError(f"unexpected {error!r}"))
+            self._dispatch()
+
+        self._loop.run_in_executor(None, prepare).add_done_callback(prepared)
+
+    def _put_back(self, job: Job) -> None:
+        """The job is the first one again, and its client's turn has come."""
+        turns = self._waiting[job.asked.priority]
+        turns.setdefault(job.asked.client, deque()).appendleft(job)
+        turns.move_to_end(job.asked.client, last=False)
 
     def _progress_of(self, job: Job) -> Callable[[float], None]:
         return lambda share: self._soon(self._advance, job, share)

@@ -42,8 +42,12 @@ class Segment:
         self.view: memoryview = memory_block.buf[:size]
 
     @classmethod
-    def create(cls, size: int) -> Segment:
+    def create(cls, size: int, *, reserved: bool = True) -> Segment:
         """Makes a segment of `size` bytes, zeroed; `close` gives it back to the system.
+
+        Args:
+            size: in bytes.
+            reserved: take the memory now; else `reserve` is to be called before anything is written.
 
         Raises:
             MemoryExhaustedError: the system has no such room.
@@ -61,18 +65,30 @@ class Segment:
                 remedy = f"See that {SHARED_FOLDER} is there and can be written to, as on most systems."
                 raise WorkerError(f"there is no shared memory ({error.strerror})", remedy=remedy) from error
             raise _no_room(size) from error
+        segment = cls(block, size, owner=True)
         try:
-            _reserve(block.name, size)
-        except OSError as error:
-            block.close()
-            block.unlink()
-            raise _no_room(size) from error
-        return cls(block, size, owner=True)
+            if reserved:
+                segment.reserve()
+        except MemoryExhaustedError:
+            segment.close()
+            raise
+        return segment
 
     @classmethod
     def attach(cls, name: str, size: int) -> Segment:
         """Opens a segment that another process made; `close` leaves it to that process."""
         return cls(SharedMemory(name), size, owner=False)
+
+    def reserve(self) -> None:
+        """Takes the memory, half a second for a gigabyte or two; in any thread, also while another one closes it.
+
+        Raises:
+            MemoryExhaustedError: the system has no such room.
+        """
+        try:
+            _reserve(self.name, self.size)
+        except OSError as error:
+            raise _no_room(self.size) from error
 
     def close(self) -> None:
         """Lets go of the memory; its maker also returns it to the system. Closing twice is allowed."""

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
-from liif_engine.errors import BusyError, Cancelled, ServiceError, TooLargeError, WorkerError
+from liif_engine.errors import (
+    BusyError,
+    Cancelled,
+    MemoryExhaustedError,
+    ServiceError,
+    TooLargeError,
+    WorkerError,
+)
 from liif_engine.service.job import Job
-from liif_engine.service.payload import FilePayload
+from liif_engine.service.payload import FilePayload, PixelPayload
 from liif_engine.service.queue import Limits, Queue
-from liif_engine.service.request import Defaults, FileRequest, parse
-from liif_engine.workers import Answer, FileWork, Ticket
+from liif_engine.service.request import Defaults, FileRequest, PixelRequest, parse
+from liif_engine.workers import Answer, FileWork, Ticket, segment
 
 ANSWER = Answer("copy", "fp32", "cpu", 0.5, 20, 30, "/result.png", "PNG")
 
@@ -32,11 +41,10 @@ class OneWorker:
         return not self.tickets or (urgent and len(self.tickets) == 1 and not self.tickets[0].urgent)
 
     def submit(self, work: Any, *, on_progress: Any = None, urgent: bool = False) -> Ticket:
-        assert isinstance(work, FileWork)
         ticket = Ticket(work, on_progress, urgent)
         ticket.on_stop = self.stopped.append
         self.tickets.append(ticket)
-        self.taken.append(work.source.removeprefix("/"))
+        self.taken.append(work.source.removeprefix("/") if isinstance(work, FileWork) else "pixels")
         on_progress(0.0)
         return ticket
 
@@ -82,6 +90,33 @@ class Scene:
     async def end(self, error: Exception | None = None) -> None:
         self.worker.end(error)
         await settle()
+
+
+@contextmanager
+def slow_memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Takes memory only when the event is set, as if there were much to take; never in the event loop's thread."""
+    taken, loop, take = threading.Event(), threading.current_thread(), segment._reserve
+
+    def slowly(name: str, size: int) -> None:
+        assert threading.current_thread() is not loop
+        assert taken.wait(60)
+        take(name, size)
+
+    monkeypatch.setattr(segment, "_reserve", slowly)
+    try:
+        yield taken
+    finally:
+        taken.set()
+
+
+def pixels(s: Scene, *, client: str = "a", priority: str = "backlog") -> Job:
+    """A job of raw pixels, queued."""
+    text = f'{{"shape": [2, 3, 3], "dtype": "u8", "scale": 2, "client": "{client}", "priority": "{priority}"}}'
+    asked = parse(PixelRequest, text.encode(), Defaults())
+    s.queue.reserve(90, priority)
+    job = Job(asked, PixelPayload(asked), 90)
+    s.queue.add(job)
+    return job
 
 
 async def settle() -> None:
@@ -297,5 +332,73 @@ def test_a_follower_sees_every_state_to_the_end() -> None:
         await settle()
         await s.end()
         assert await follower == [("running", 0.0), ("running", 0.5), ("done", 1.0)]
+
+    scene(play)
+
+
+def test_the_loop_goes_on_while_a_result_s_memory_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def play(s: Scene) -> None:
+        with slow_memory(monkeypatch) as taken:
+            first, second = pixels(s), pixels(s, client="b")
+            await settle()
+            assert (first.state, s.queue.waiting("backlog"), s.worker.taken) == ("queued", 2, [])
+            s.add("p", priority="person")  # who need not wait for that
+            assert s.worker.taken == ["p"]
+            await s.end()
+            assert second.payload.result is None  # type: ignore[union-attr]
+            taken.set()
+            for job in (first, second):
+                while not s.worker.tickets:
+                    await asyncio.sleep(0.01)
+                await s.end()
+                assert job.state == "done"
+            assert s.worker.taken == ["p", "pixels", "pixels"]
+            await s.queue.close()
+            s.queue.free_all()
+        assert s.queue.held_bytes == 0
+
+    scene(play)
+
+
+@pytest.mark.parametrize("everything", [False, True])
+def test_a_job_that_is_stopped_while_its_memory_is_taken_ends_at_once_and_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch, everything: bool
+) -> None:
+    async def play(s: Scene) -> None:
+        with slow_memory(monkeypatch) as taken:
+            job = pixels(s)
+            name = job.payload.source.name  # type: ignore[union-attr]
+            await settle()
+            if everything:
+                await s.queue.close()
+            else:
+                s.queue.stop(job, Cancelled("cancelled"))
+            assert (job.is_over, s.queue.waiting(), s.queue.held_bytes) == (True, 0, 0)
+            if not everything:
+                assert s.queue.is_idle()
+            taken.set()
+            await asyncio.get_running_loop().shutdown_default_executor()
+            await settle()
+        assert s.worker.taken == []
+        assert not (segment.SHARED_FOLDER / name).exists()
+        assert not list(segment.SHARED_FOLDER.glob(f"{segment.PREFIX}*"))
+
+    scene(play)
+
+
+def test_a_result_without_room_fails_its_job_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    async def play(s: Scene) -> None:
+        monkeypatch.setattr(segment, "_reserve", full)
+        job = pixels(s)
+        s.add("next")
+        while not job.is_over:
+            await asyncio.sleep(0.01)
+        assert job.state == "failed"
+        assert isinstance(job.error, MemoryExhaustedError)
+        assert s.worker.taken == ["next"]
+        await s.end()
 
     scene(play)
