@@ -174,6 +174,21 @@ def test_everything_at_once_chunk_by_chunk(twice: Twice) -> None:
     assert "Zoë &amp; Bob" in image.text["XML:com.adobe.xmp"]
 
 
+def test_titled_texts_become_comments_that_say_title_and_language(tmp_path: Path) -> None:
+    source, result = tmp_path / "source.png", tmp_path / "result.jpg"
+    texts = [
+        (b"tEXt", b"Title\0caf\xe9"),
+        (b"iTXt", b"Author\0\0\0fr\0Auteur\0" + "Zoë".encode()),
+        (b"iTXt", b"Title\0\0\0de\0\0Markt"),
+        (b"iTXt", b"Comment\0\0\0\0\0plain"),
+        (b"iTXt", b"Comment\0\1\0en\0\0" + zlib.compress(b"in English")),
+    ]
+    source.write_bytes(png(gradient(6, 5), *texts))
+    assert restored(source, result, format="JPEG") == []
+    said = ["Title: café", "Author (Auteur, fr): Zoë", "Title (de): Markt", "plain", "Comment (en): in English"]
+    assert [comment.decode() for comment in image_file.read(result).metadata.comments] == said
+
+
 @pytest.mark.parametrize("kind", [b"sBIT", b"hIST", b"iDOT"])
 def test_what_describes_only_the_old_samples_is_left_out_and_said(tmp_path: Path, kind: bytes) -> None:
     source = tmp_path / "source.png"

@@ -95,10 +95,25 @@ class Density:
 
 @dataclass(frozen=True)
 class Text:
-    """A titled text of a PNG file, or what becomes one."""
+    """A titled text of a PNG file, or what becomes one.
+
+    Attributes:
+        title, text: what it says.
+        language: of the text, as in ``fr`` or ``pt-BR``; empty where that is not said.
+        translation: the title in that language; likewise.
+    """
 
     title: str
     text: str
+    language: str = ""
+    translation: str = ""
+
+    def as_comment(self) -> str:
+        """All of it as one text, as ``Author (Auteur, fr): Zoë``; of a mere comment its text alone."""
+        about = ", ".join(filter(None, (self.translation, self.language)))
+        if self.title == "Comment" and not about:
+            return self.text
+        return f"{self.title} ({about}): {self.text}" if about else f"{self.title}: {self.text}"
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ CAPACITY = Capacity(
         "photoshop": ANY_SIZE,
         "density": ANY_SIZE,
         "comments": 65533,
-        "texts": 65533 - 81,
+        "texts": 65533,
     },
     aspects=(1 / 65535, 65535),
     coding=(0, 4.2),

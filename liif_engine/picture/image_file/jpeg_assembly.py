@@ -132,7 +132,5 @@ def _icc_segments(profile: bytes) -> Iterator[bytes]:
 def _foreign_pieces(metadata: Metadata) -> tuple[Piece, ...]:
     """Comments and texts of another format as JPEG comments."""
     pieces = [Piece("COM", comment[:MOST_PAYLOAD]) for comment in metadata.comments]
-    for text in metadata.texts:
-        titled = text.text if text.title == "Comment" else f"{text.title}: {text.text}"
-        pieces.append(Piece("COM", titled.encode()[:MOST_PAYLOAD]))
+    pieces += [Piece("COM", text.as_comment().encode()) for text in metadata.texts]
     return tuple(pieces)

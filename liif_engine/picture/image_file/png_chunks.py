@@ -185,7 +185,7 @@ class _Reader:
             if packet is None:
                 self.pieces.append(Piece("iTXt", data, late))
             else:
-                self._field("<XMP>", packet[1], late=late)
+                self._field("<XMP>", packet, late=late)
         elif kind in _KEPT or _is_safe_to_copy(kind):
             self.pieces.append(Piece(kind.decode("ascii"), data, late))
             self._understand(kind, data)
@@ -223,11 +223,13 @@ class _Reader:
             if content is not None:
                 self._text(title, content.decode("latin-1"))
         elif kind == b"iTXt":
-            content_of = self._international(data)
-            if content_of is not None:
-                self._text(content_of[0], content_of[1].decode("utf-8", "replace"))
+            content = self._international(data)
+            if content is not None:
+                language, translation, _ = rest[2:].split(b"\0", 2)
+                about = language.decode("latin-1"), translation.decode("utf-8", "replace")
+                self._text(title, content.decode("utf-8", "replace"), *about)
 
-    def _text(self, title: bytes, text: str) -> None:
+    def _text(self, title: bytes, text: str, language: str = "", translation: str = "") -> None:
         if title in _BLOCKS and (found := _block_in(_profile_in(text) or b"")) is not None:
             place, block = found
             if place in self.places_in_texts:
@@ -240,16 +242,15 @@ class _Reader:
             if name not in self.fields:
                 self.fields[name] = profile
                 return
-        self.texts.append(Text(title.decode("latin-1"), text))
+        self.texts.append(Text(title.decode("latin-1"), text, language, translation))
 
-    def _international(self, data: bytes) -> tuple[bytes, bytes] | None:
-        """Title and UTF-8 content of an iTXt chunk, None if it is damaged."""
-        title, _, rest = data.partition(b"\0")
+    def _international(self, data: bytes) -> bytes | None:
+        """UTF-8 content of an iTXt chunk, None if it is damaged."""
+        rest = data.partition(b"\0")[2]
         parts = rest[2:].split(b"\0", 2)
         if len(rest) < 2 or len(parts) != 3:
             return None
-        content = self._inflate(parts[2]) if rest[0] else parts[2]
-        return None if content is None else (title, content)
+        return self._inflate(parts[2]) if rest[0] else parts[2]
 
 
 def _is_xmp(chunk: Chunk) -> bool:

@@ -196,7 +196,7 @@ def _too_long(metadata: Metadata, capacity: Capacity) -> list[str]:
         sizes = {
             "density": [0],
             "comments": [len(comment) for comment in metadata.comments],
-            "texts": [len(text.text.encode()) for text in metadata.texts],
+            "texts": [len(text.as_comment().encode()) for text in metadata.texts],
         }.get(field) or [len(value)]
         if max(sizes) > most:
             lacking.append(f"{name} of {max(sizes):,} bytes")
