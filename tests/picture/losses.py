@@ -6,6 +6,7 @@ import io
 import warnings
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -15,13 +16,13 @@ from PIL import ExifTags, Image, ImageOps
 
 from liif_engine.errors import LiifError
 from liif_engine.picture import image_file
-from liif_engine.picture.image_file import Limits, Metadata, Picture, xmp
+from liif_engine.picture.image_file import Limits, Metadata, Picture, photoshop, xmp
 from liif_engine.picture.image_file.placement import Placement
 
 #: Tags that a restoration corrects, and those of the stale thumbnail's directory.
 _CORRECTED = {0x0100, 0x0101, 0x0112, 0xA002, 0xA003, 0x9214, 0xA214, 0xA20E, 0xA20F, 0x8769, 0x8825, 0xA005}
-#: TIFF's orientation and PNG's canvas, whose new values the tests of their rooms check.
-_CORRECTED_PIECES = {"<TAG 274>", "caNv", "vpAg", "oFFs", "sCAL"}
+#: TIFF's orientation, PNG's canvas and Photoshop's guides in a text, whose new values the tests of their rooms check.
+_CORRECTED_PIECES = {"<TAG 274>", "caNv", "vpAg", "oFFs", "sCAL", "<PHOTOSHOP>"}
 _RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
 _CORRECTED_XMP = ("Orientation", "ImageWidth", "ImageLength", "PixelXDimension", "PixelYDimension", "Thumbnails")
 #: Where regions and panoramas lie in the picture.
@@ -45,7 +46,11 @@ def losses(source: Path, result: Path, *, allow_truncated: bool = False) -> list
         after = image_file.read(result, limits=Limits(max_pixels=1 << 40))
     except LiifError as error:
         return [f"it cannot be read: {error}"]
-    found = [*_pixel_losses(before, after), *_field_losses(before.metadata, after.metadata)]
+    wanted = before.metadata
+    if wanted.photoshop is not None:
+        moved = Placement(wanted.orientation, (before.width, before.height), (after.width, after.height))
+        wanted = replace(wanted, photoshop=photoshop.corrected(wanted.photoshop, moved)[0] or None)
+    found = [*_pixel_losses(before, after), *_field_losses(wanted, after.metadata)]
     if image_file.read_marker(result) is None and after.format not in {"BMP"} and not _unreadable(before.metadata.xmp):
         found.append("it has no marker")
     return [*found, *_witness_losses(source, result)]

@@ -19,7 +19,7 @@ from liif_engine.picture.image_file.contents import (
     too_much_metadata,
 )
 from liif_engine.picture.image_file.inflate import inflate
-from liif_engine.picture.image_file.photoshop import without_stale_resources
+from liif_engine.picture.image_file.photoshop import is_bound, without_stale_resources
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 XMP_TITLE = b"XML:com.adobe.xmp"
@@ -241,6 +241,8 @@ class _Reader:
             name = "photoshop" if profile.startswith(b"8BIM") else "iptc"
             if name not in self.fields:
                 self.fields[name] = profile
+                if name == "photoshop" and is_bound(profile):
+                    self.pieces[-1] = Piece("<PHOTOSHOP>", title, self.pieces[-1].late)
                 return
         self.texts.append(Text(title.decode("latin-1"), text, language, translation))
 
@@ -313,6 +315,8 @@ def _piece_bytes(piece: Piece, metadata: Metadata) -> bytes:
         return chunk_bytes(b"eXIf", metadata.exif or b"")
     if piece.kind == "<XMP>":
         return chunk_bytes(b"iTXt", XMP_TITLE + b"\0\0\0\0\0" + (metadata.xmp or b""))
+    if piece.kind == "<PHOTOSHOP>":
+        return b"" if metadata.photoshop is None else chunk_bytes(b"zTXt", _photoshop_data(piece.data, metadata))
     if piece.kind == "pHYs" and metadata.turned and metadata.density is not None:
         # A picture that was turned on its side has its old numbers the other way round.
         turned = piece.data[4:8] + piece.data[:4]
@@ -338,12 +342,14 @@ def _foreign_pieces(metadata: Metadata) -> list[Piece]:
     pieces += [Piece("iTXt", _text_data("Comment", comment)) for comment in metadata.comments]
     pieces += [Piece("iTXt", _text_data(text.title, text.text.encode())) for text in metadata.texts]
     if metadata.photoshop is not None:
-        pieces.append(
-            Piece("zTXt", b"Raw profile type 8bim\0\0" + zlib.compress(_raw_profile(b"8bim", metadata.photoshop)))
-        )
+        pieces.append(Piece("zTXt", _photoshop_data(b"Raw profile type 8bim", metadata)))
     if metadata.iptc is not None:
         pieces.append(Piece("zTXt", b"Raw profile type iptc\0\0" + zlib.compress(_raw_profile(b"iptc", metadata.iptc))))
     return pieces
+
+
+def _photoshop_data(title: bytes, metadata: Metadata) -> bytes:
+    return title + b"\0\0" + zlib.compress(_raw_profile(b"8bim", metadata.photoshop or b""))
 
 
 def _text_data(title: str, text: bytes) -> bytes:

@@ -14,7 +14,7 @@ import numpy as np
 
 from liif_engine.errors import LiifError, OutputError, TooLargeError, UnsupportedError, UsageError, printable
 from liif_engine.picture.atomic import write_atomically
-from liif_engine.picture.image_file import density, png_canvas
+from liif_engine.picture.image_file import density, photoshop, png_canvas
 from liif_engine.picture.image_file import exif as exif_block
 from liif_engine.picture.image_file import xmp as xmp_packet
 from liif_engine.picture.image_file.contents import Frame, Limits, Marker, Metadata, Picture, Pixels, Probe
@@ -223,6 +223,10 @@ def _corrected(source: Picture, results: list[Frame], format: str, marker: Marke
         notes.append("IPTC's regions in XMP were left as they were, but the picture was turned upright")
     placement = Placement(orientation, (source.width, source.height), (width, height))
     correction = xmp_packet.Correction(placement, metadata.turned)
+    if metadata.photoshop is not None:
+        resources, more = photoshop.corrected(metadata.photoshop, placement)
+        metadata = replace(metadata, photoshop=resources or None)
+        notes += more
     if metadata.home == format == "PNG":
         metadata, more = png_canvas.enlarged(metadata, placement)
         notes += more
