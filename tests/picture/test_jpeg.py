@@ -281,6 +281,52 @@ def test_what_is_not_put_together_stays_in_jpeg_alone(
         restored(tmp_path / "other.jpg", tmp_path / "other.png", format="PNG")
 
 
+def named_xmp(further: list[tuple[int, bytes]]) -> bytes:
+    """A main packet that names the further one."""
+    checksum = further[0][1][35:67]
+    note = b'<rdf:Description rdf:about="" xmlns:n="http://ns.adobe.com/xmp/note/" n:HasExtendedXMP="%s"/>' % checksum
+    return XMP.replace(b"</rdf:RDF>", note + b"</rdf:RDF>")
+
+
+FURTHER = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    b'<rdf:Description rdf:about="" xmlns:tiff="http://ns.adobe.com/tiff/1.0/" xmlns:h="urn:h"'
+    b' xmlns:xmp="http://ns.adobe.com/xap/1.0/" tiff:ImageWidth="%b"><h:history>',
+    b"what was done " * 8000,
+    b"</h:history>%b</rdf:Description></rdf:RDF></x:xmpmeta>",
+)
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_what_is_stale_in_the_further_segments_of_xmp_is_put_right(twice: Any, mixed: bool) -> None:
+    begin, middle, end = FURTHER
+    old = begin % b"24" + middle + end % b"<xmp:Thumbnails>of the old pixels</xmp:Thumbnails>"
+    new = begin % b"48" + middle + end % b""
+    parts = extended_xmp(*(old[at : at + 50_000] for at in range(0, len(old), 50_000)))
+    main = named_xmp(parts)
+    stored = [parts[2], parts[0], parts[1], parts[0]] if mixed else parts
+    _, result, notes = twice(jpeg(gradient(16, 24), (0xE1, XMP_NAME + main), (0xFE, b"between"), *stored))
+    assert notes == []
+    found = [payload[35:] for _, payload in segments(result) if payload.startswith(b"http://ns.adobe.com/xmp/ext")]
+    checksum = hashlib.md5(new).hexdigest().upper().encode()
+    assert b"".join(one[40:] for one in found) == new
+    starts = [0, *np.cumsum([len(one) - 40 for one in found])[:-1]]
+    assert [one[:40] for one in found] == [checksum + struct.pack(">II", len(new), at) for at in starts]
+    [packet] = [payload for _, payload in segments(result) if payload.startswith(XMP_NAME)]
+    assert b'HasExtendedXMP="%b"' % checksum in packet
+
+
+@pytest.mark.parametrize("fault", ["lost", "unnamed", "broken"])
+def test_further_segments_of_xmp_that_are_not_whole_stay_as_they_are(twice: Any, fault: str) -> None:
+    begin, middle, end = FURTHER
+    parts = extended_xmp(begin % b"24", middle[:50_000], middle[50_000:], end % (b"<" if fault == "broken" else b""))
+    main = XMP if fault == "unnamed" else named_xmp(parts)
+    stored = parts[:1] + parts[2:] if fault == "lost" else parts
+    _, result, notes = twice(jpeg(gradient(16, 24), (0xE1, XMP_NAME + main), *stored))
+    assert [one for one in segments(result) if one in parts] == stored
+    assert [note[:40] for note in notes] == ["the XMP in further segments is damaged ("] * (fault == "broken")
+
+
 def test_cmyk_without_adobe_is_refused(tmp_path: Path) -> None:
     data = jpeg(Image.new("CMYK", (8, 8)))
     path = tmp_path / "cmyk.jpg"

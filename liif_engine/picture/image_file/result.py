@@ -14,7 +14,7 @@ import numpy as np
 
 from liif_engine.errors import LiifError, OutputError, TooLargeError, UnsupportedError, UsageError, printable
 from liif_engine.picture.atomic import write_atomically
-from liif_engine.picture.image_file import density, photoshop, png_canvas
+from liif_engine.picture.image_file import density, jpeg_extended_xmp, photoshop, png_canvas
 from liif_engine.picture.image_file import exif as exif_block
 from liif_engine.picture.image_file import xmp as xmp_packet
 from liif_engine.picture.image_file.contents import Frame, Limits, Marker, Metadata, Picture, Pixels, Probe
@@ -219,7 +219,8 @@ def _corrected(source: Picture, results: list[Frame], format: str, marker: Marke
         )
         metadata = replace(metadata, exif=exif)
     orientation = _turned_from(source.metadata)
-    if orientation != 1 and xmp_packet.mentions(metadata.xmp, xmp_packet.UNTURNED_REGIONS):
+    words = xmp_packet.UNTURNED_REGIONS
+    if orientation != 1 and (xmp_packet.mentions(metadata.xmp, words) or jpeg_extended_xmp.mentions(metadata, words)):
         notes.append("IPTC's regions in XMP were left as they were, but the picture was turned upright")
     placement = Placement(orientation, (source.width, source.height), (width, height))
     correction = xmp_packet.Correction(placement, metadata.turned)
@@ -229,6 +230,9 @@ def _corrected(source: Picture, results: list[Frame], format: str, marker: Marke
         notes += more
     if metadata.home == format == "PNG":
         metadata, more = png_canvas.enlarged(metadata, placement)
+        notes += more
+    if metadata.home == format == "JPEG":
+        metadata, more = jpeg_extended_xmp.corrected(metadata, correction)
         notes += more
     carried = marker if "xmp" in room_of(format).CAPACITY.carries else None
     try:
