@@ -58,7 +58,7 @@ class Actor:
     Args:
         settings: how to work.
         device: the worker's.
-        prefix: of the names of its folders for files; only this worker and its predecessors have it.
+        prefix: of the names of its folders for files and of its shared memory; it and its predecessors alone have it.
         model: the settings' own model, if it is a checkpoint.
     """
 
@@ -84,7 +84,8 @@ class Actor:
         return found
 
     def tidy(self) -> None:
-        """Removes what lies on this machine's disk of the pictures that this worker or a predecessor was sent."""
+        """Removes what lies on this machine's disk and in its memory of the pictures that this worker or a predecessor
+        was sent."""
         remove_left(self.prefix)
 
     def _live(self) -> None:

@@ -21,7 +21,7 @@ from liif_engine.picture.atomic import mode_like, write_atomically
 from liif_engine.picture.image_file import Limits
 from liif_engine.plan import Plan, check_destination, plan
 from liif_engine.workers.pixel_work import DTYPES
-from liif_engine.workers.segment import Segment
+from liif_engine.workers.segment import SHARED_FOLDER, Segment
 from liif_engine.workers.work import Answer, FileWork, PixelWork, TileWork, Work
 
 #: How often a folder is removed in which work at the same moment may make a new file.
@@ -108,7 +108,7 @@ def unpacked(freight: Freight, prefix: str) -> Iterator[tuple[Work, Callable[[],
 
     Args:
         freight: as it came.
-        prefix: of the name of the folder for files, so that `remove_left` finds it.
+        prefix: of the names of the folder for files and of shared memory, so that `remove_left` finds them.
     """
     work = freight.work
     if isinstance(work, FileWork):
@@ -119,24 +119,32 @@ def unpacked(freight: Freight, prefix: str) -> Iterator[tuple[Work, Callable[[],
             names = {"source": str(source), "destination": str(destination)}
             yield replace(work, **names, overwrite=True), destination.read_bytes  # type: ignore[arg-type]
     elif isinstance(work, PixelWork | TileWork):
-        with Segment.create(len(freight.data)) as source_, Segment.create(freight.back) as result:
+        there, back = len(freight.data), freight.back
+        with Segment.create(there, prefix=prefix) as source_, Segment.create(back, prefix=prefix) as result:
             source_.view[:] = memoryview(freight.data).cast("B")
-            there = replace(work, source=source_.name, result=result.name)
-            yield there, lambda: np.frombuffer(bytes(result.view), np.uint8)
+            yield (
+                replace(work, source=source_.name, result=result.name),
+                lambda: np.frombuffer(bytes(result.view), np.uint8),
+            )
     else:
         yield work, lambda: None
 
 
 def remove_left(prefix: str) -> None:
-    """Removes the folders of `unpacked` whose names begin so, also amid work, which fails then.
+    """Removes the folders and shared memory of `unpacked` whose names begin so, also amid work, which fails then.
+
+    Ray ends with a worker also the process that Python has tidy up after it.
 
     Args:
         prefix: of one worker and its predecessors alone.
     """
     for _ in range(LEFT_TRIES):
-        left = list(Path(tempfile.gettempdir()).glob(f"{prefix}*"))
-        for folder in left:
-            shutil.rmtree(folder, ignore_errors=True)
+        left = [one for folder in (Path(tempfile.gettempdir()), SHARED_FOLDER) for one in folder.glob(f"{prefix}*")]
+        for path in left:
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
         if not left:
             return
 

@@ -42,24 +42,28 @@ class Segment:
         self.view: memoryview = memory_block.buf[:size]
 
     @classmethod
-    def create(cls, size: int, *, reserved: bool = True) -> Segment:
+    def create(cls, size: int, *, reserved: bool = True, prefix: str = PREFIX) -> Segment:
         """Makes a segment of `size` bytes, zeroed; `close` gives it back to the system.
 
         Args:
             size: in bytes.
             reserved: take the memory now; else `reserve` is to be called before anything is written.
+            prefix: of its name, where that can be found again.
 
         Raises:
             MemoryExhaustedError: the system has no such room.
             WorkerError: it has no shared memory for this process at all.
         """
         # Asked first, since Python's resource tracker prints a traceback when the call itself fails.
-        if hasattr(os, "statvfs") and SHARED_FOLDER.exists():
+        has_files = SHARED_FOLDER.exists()
+        if hasattr(os, "statvfs") and has_files:
             free = os.statvfs(SHARED_FOLDER)
             if size > free.f_bavail * free.f_frsize:
                 raise _no_room(size)
         try:
-            block = SharedMemory(PREFIX + secrets.token_hex(4), create=True, size=size)
+            # Elsewhere names are short.
+            name = (prefix if has_files else PREFIX) + secrets.token_hex(4)
+            block = SharedMemory(name, create=True, size=size)
         except OSError as error:
             if error.errno in _CLOSED:
                 remedy = f"See that {SHARED_FOLDER} is there and can be written to, as on most systems."

@@ -27,6 +27,8 @@ from liif_engine.target import Target
 from liif_engine.workers import Answer, FileWork, PixelWork, WorkerSettings, start
 from liif_engine.workers.actor import Checkpoint, unpack_model
 from liif_engine.workers.cluster import slots_of
+from liif_engine.workers.freight import remove_left
+from liif_engine.workers.segment import SHARED_FOLDER
 from tests.archive.test_archive import draw, results
 from tests.conftest import NODE, picture, tiny_network
 from tests.test_spread import restore_pixels, submit, whole
@@ -138,28 +140,56 @@ def test_a_hanging_worker_is_ended(cluster: Any, monkeypatch: pytest.MonkeyPatch
         workers.close()
 
 
-def test_no_picture_stays_on_the_disk_of_a_worker_that_died_or_was_ended(
+def left_by(workers: Any) -> list[Path]:
+    """What lies on the disk and in shared memory of the pictures that workers were sent, whose nodes are all here."""
+    folders = Path(tempfile.gettempdir()), SHARED_FOLDER
+    return [path for folder in folders for path in folder.glob(f"liif-restore-{workers.pool._run}-*")]
+
+
+def test_no_picture_stays_with_a_worker_that_died_or_was_ended(
     cluster: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(sys, "path", [*sys.path, TESTS])
     source, begun = draw(tmp_path / "a.jpg", 1), threading.Event()
     workers = start(crew(cluster), WorkerSettings(device="cpu", model="copy", engine="faults:Faulty"))
 
-    def left() -> list[Path]:
-        return list(Path(tempfile.gettempdir()).glob(f"liif-restore-{workers.pool._run}-*"))  # type: ignore[attr-defined]
-
     try:
         crashes = FileWork(str(source), str(tmp_path / "b.jpg"), Target(scale=2), model="crash")
         assert isinstance(workers.submit(crashes).exception(120), WorkerError)
+        assert isinstance(submit(workers, "crash", 20).exception(120), WorkerError)
         wait_until(lambda: states(workers)["idle"] >= 2)
-        assert left() == []
+        assert left_by(workers) == []
         slow = FileWork(str(source), str(tmp_path / "c.jpg"), Target(scale=2), model="slow:60")
         workers.submit(slow, on_progress=lambda share: begun.set() if share > 0.05 else None)
         assert begun.wait(60)
-        assert [path.name for path in left()[0].iterdir()] == ["picture"]
+        assert [path.name for path in left_by(workers)[0].iterdir()] == ["picture"]
+        begun.clear()
+        submit(workers, "slow:60", 20, lambda share: begun.set() if share > 0.05 else None)
+        assert begun.wait(60)
+        assert len(left_by(workers)) == 3, "the folder, pixels and room for their result"
     finally:
         workers.close()
-    assert left() == []
+    assert left_by(workers) == []
+
+
+@pytest.mark.skipif(not SHARED_FOLDER.exists(), reason="shared memory has no files here; it has on Linux")
+def test_what_a_worker_left_that_was_killed_with_what_tidies_up_after_it_is_found_by_its_name() -> None:
+    prefix = f"liif-restore-test{os.getpid()}-"
+    code = f"""
+import os, signal
+from multiprocessing import resource_tracker
+from liif_engine.workers import PixelWork
+from liif_engine.workers.freight import Freight, unpacked
+work = PixelWork("there", "back", (5, 7, 3), "u8", (10, 14))
+with unpacked(Freight(work, bytes(105), 420), {prefix!r}):
+    os.kill(resource_tracker._resource_tracker._pid, signal.SIGKILL)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert sorted(path.stat().st_size for path in SHARED_FOLDER.glob(f"{prefix}*")) == [105, 420]
+    remove_left(prefix)
+    assert list(SHARED_FOLDER.glob(f"{prefix}*")) == []
 
 
 def test_a_model_that_is_missing_is_said(cluster: Any) -> None:
@@ -200,6 +230,8 @@ def test_work_of_a_node_that_dies_is_done_by_another(cluster: Any, faulty: Any) 
     assert all(ticket.result(120).width == 40 for ticket in tickets)
     assert faulty.lost == lost + 1
     wait_until(lambda: len(faulty.status()) == before)
+    for path in left_by(faulty):  # nobody tidies up on a node that has gone, but here it is this machine
+        path.unlink()
 
 
 def test_a_picture_that_kills_every_worker_is_given_up(faulty: Any) -> None:
