@@ -6,7 +6,8 @@ import dataclasses
 import math
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from liif_daemon.carry import carry
@@ -15,8 +16,12 @@ from liif_daemon.ledger import Glance, Job, Ledger, by_file
 from liif_daemon.store import Store, hash_of
 from liif_daemon.swap import flush, swap
 from liif_daemon.workplace import copy_in, remove_workplace, tidy, workplace_for
-from liif_engine.errors import InputError, LiifError, OutputError
+from liif_engine.errors import InputError, LiifError, OutputError, printable
+from liif_engine.picture import image_file
 from liif_engine.picture.atomic import flush_folder
+
+#: Names of formats with no place for a marker: whether they are results, only their content tells.
+_WITHOUT_MARKER = {".bmp", ".dib"}
 
 
 class ChangedSince(OutputError):  # noqa: N818 - somebody may have had good reason
@@ -29,7 +34,7 @@ def undoable(path: Path, ledger: Ledger, *, since: float = 0) -> list[Job]:
     """The jobs whose originals `undo` would bring back.
 
     Args:
-        path: a file, also one that was renamed since, or a folder.
+        path: a file or a folder, also one that was renamed since.
         ledger: open.
         since: only what was restored after this Unix time.
     """
@@ -40,6 +45,8 @@ def undoable(path: Path, ledger: Ledger, *, since: float = 0) -> list[Job]:
         # Renamed or copied since, maybe amid the work: its content tells which original it came from.
         made = [dataclasses.replace(job, path=path) for job in ledger.results(hash_of(path)) if job.in_place]
         undone = [_of_what_lies_there(made)] if made else []
+    elif path.is_dir():
+        undone = _where_results_lie(path, undone, ledger)
     return [job for job in undone if job.changed >= since]
 
 
@@ -72,6 +79,9 @@ def undo(job: Job, ledger: Ledger, store: Store, *, force: bool = False) -> None
         if not force:
             raise ChangedSince("was changed since it was restored", path=path)
         ledger.originals.promise(here, store.keep(path, here), store.folder, math.inf)
+    if here is None and not path.parent.is_dir():
+        remedy = f"Make it again, or take the original from the store: {printable(original)}"
+        raise OutputError("its folder is gone", path=path, remedy=remedy)
     workplace = workplace_for(path)
     ledger.set_workplace(job, workplace)
     workplace.mkdir(mode=0o700)
@@ -125,6 +135,33 @@ def _note(job: Job, ledger: Ledger) -> None:
         "height": job.height,
     }
     ledger.note(row, "undone", "undone")
+
+
+def _where_results_lie(folder: Path, jobs: list[Job], ledger: Ledger) -> list[Job]:
+    """The jobs of a folder; where files or the folder were renamed since, each at the place of its result."""
+    gone = {job.id for job in jobs if not os.path.lexists(job.path)}
+    if (jobs and not gone) or folder == folder.parent:  # the root stands for all that is known, not for all files
+        return jobs
+    known, moved = {job.path for job in jobs}, []
+    for path in _maybe_results(folder):
+        if path in known or not (made := [job for job in ledger.results(_content(path) or "") if job.in_place]):
+            continue
+        found = next((job for job in made if job.id in gone), None) or max(made, key=lambda job: job.changed)
+        gone.discard(found.id)
+        moved.append(dataclasses.replace(found, path=path))
+    back = {job.id for job in moved}
+    return [job for job in jobs if job.id not in back or os.path.lexists(job.path)] + moved
+
+
+def _maybe_results(folder: Path) -> Iterator[Path]:
+    """The files below a folder that have the marker of a result, or no place for one."""
+    for place, _, names in os.walk(folder):
+        for path in (Path(place, name) for name in sorted(names)):
+            if path.is_symlink() or not path.is_file():
+                continue
+            with suppress(LiifError, OSError):
+                if path.suffix.lower() in _WITHOUT_MARKER or image_file.read_marker(path):
+                    yield path
 
 
 def _of_what_lies_there(jobs: list[Job]) -> Job:

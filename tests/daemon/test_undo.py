@@ -86,6 +86,44 @@ def test_undo_finds_a_renamed_result_and_replaces_a_deleted_one(workshop: Worksh
     assert (workshop.folder / "c.jpg").read_bytes() == data
 
 
+def test_undo_finds_the_results_in_a_renamed_folder(workshop: Workshop) -> None:
+    old, new, same = workshop.folder / "old", workshop.folder / "new", workshop.folder / "same.png"
+    data = [draw(old / name, seed) for seed, name in enumerate(("a.jpg", "b.png", "c.bmp"))]
+    same.write_bytes(data[1])
+    draw(workshop.folder / "d.jpg", 4)
+    workshop.once()
+    old.rename(new)
+    (new / "note.txt").write_text("no picture")
+    (new / "d.jpg").symlink_to(workshop.folder / "d.jpg")
+    assert undo_all(workshop, new) == 3
+    assert [(new / name).read_bytes() for name in ("a.jpg", "b.png", "c.bmp")] == data
+    assert undo_all(workshop, new) == 0
+    assert size_of(same) == size_of(workshop.folder / "d.jpg") == (40, 32)
+
+
+def test_undo_of_a_folder_takes_what_was_renamed_in_it_where_it_lies(workshop: Workshop) -> None:
+    stayed = draw(workshop.folder / "a.jpg", 1)
+    moved = draw(workshop.folder / "b.jpg", 2)
+    workshop.once()
+    (workshop.folder / "deep").mkdir()
+    (workshop.folder / "b.jpg").rename(workshop.folder / "deep" / "c.jpg")
+    assert undo_all(workshop, workshop.folder) == 2
+    assert (workshop.folder / "a.jpg").read_bytes() == stayed
+    assert (workshop.folder / "deep" / "c.jpg").read_bytes() == moved
+    assert not (workshop.folder / "b.jpg").exists()
+
+
+def test_undo_where_the_folder_is_gone_says_where_the_original_is(workshop: Workshop) -> None:
+    path = workshop.folder / "deep" / "a.jpg"
+    data = draw(path, 1)
+    workshop.once()
+    path.unlink()
+    path.parent.rmdir()
+    with pytest.raises(OutputError, match="folder is gone") as caught:
+        undo_all(workshop, path)
+    assert str(workshop.store.path_of(sha(data))) in caught.value.explain()
+
+
 @pytest.mark.parametrize("undone", [False, True])
 def test_undo_brings_back_the_original_of_the_result_that_lies_there(workshop: Workshop, undone: bool) -> None:
     path = workshop.folder / "a.jpg"
