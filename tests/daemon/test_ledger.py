@@ -60,6 +60,18 @@ def test_changes_together_are_one(tmp_path: Path) -> None:
     ledger.close()
 
 
+@pytest.mark.parametrize("other", [False, True])
+def test_a_ledger_that_was_taken_away_is_not_written_any_more(tmp_path: Path, other: bool) -> None:
+    ledger = Ledger(tmp_path / "ledger")
+    ledger.folders.agree(tmp_path / "first")
+    (tmp_path / "ledger").rename(tmp_path / "elsewhere")
+    if other:
+        Ledger(tmp_path / "ledger").close()
+    with pytest.raises(OutputError, match="removed or replaced"):
+        ledger.folders.agree(tmp_path / "second")
+    ledger.close()
+
+
 def read(path: Path) -> None:
     ledger = Ledger(path)
     try:

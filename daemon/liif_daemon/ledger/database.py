@@ -38,6 +38,7 @@ class Database:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock, self._changes = threading.RLock(), False
+        self._identity: tuple[int, int] | None = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._file = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
@@ -68,9 +69,11 @@ class Database:
                 if self._file.in_transaction:  # one that could not be ended
                     self._file.execute("ROLLBACK")
                 self._file.execute("BEGIN IMMEDIATE")
+                self._check_place()
                 self._changes = True
                 yield self._file
                 self._file.execute("COMMIT")
+                self._identity = self._identity or self._identity_there()
             except sqlite3.Error as error:
                 raise self._fault("written", error) from error
             finally:
@@ -90,6 +93,25 @@ class Database:
                 return self._file.execute(query, tuple(values)).fetchall()
             except sqlite3.Error as error:
                 raise self._fault("read", error) from error
+
+    def _check_place(self) -> None:
+        """Refuses changes to a file that was taken from its place: nobody would find them there.
+
+        What lies there is known from the first change on, since some file systems make a new file then.
+        """
+        if self._identity is not None and self._identity_there() != self._identity:
+            raise OutputError(
+                "the ledger was removed or replaced while it was in use",
+                path=self.path,
+                remedy="Put it back, with the files beside it, and restart the daemon; without it, a new one is begun.",
+            )
+
+    def _identity_there(self) -> tuple[int, int] | None:
+        try:
+            found = self.path.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
 
     def _fault(self, done: str, error: Exception) -> OutputError:
         is_damaged = getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
