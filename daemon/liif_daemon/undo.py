@@ -16,7 +16,7 @@ from liif_daemon.ledger import Glance, Job, Ledger, by_file
 from liif_daemon.store import Store, hash_of
 from liif_daemon.swap import flush, swap
 from liif_daemon.workplace import copy_in, remove_workplace, tidy, workplace_for
-from liif_engine.errors import InputError, LiifError, OutputError, printable
+from liif_engine.errors import InputError, LiifError, OutputError, UsageError, printable
 from liif_engine.picture import image_file
 from liif_engine.picture.atomic import flush_folder
 
@@ -113,6 +113,40 @@ def undo(job: Job, ledger: Ledger, store: Store, *, force: bool = False) -> None
         tidy([dataclasses.replace(job, workplace=workplace)], store, ledger)
         if workplace.is_dir():
             remove_workplace(workplace)
+
+
+def older(path: Path, ledger: Ledger) -> list[Job]:
+    """Where a file is an original that came back: the job of what its path held before that, if any is left to undo."""
+    here = _content(path)
+    rows = [job for job in ledger.jobs(path=path) if job.in_place and job.state == "done"]
+    found = [job for job in rows if here is not None and job.source_sha256 != here]
+    return [max(found, key=lambda job: (job.changed, job.id))] if found else []
+
+
+def why_nothing(path: Path, ledger: Ledger, store: Store) -> UsageError:
+    """Why there is nothing to undo at a path, and what can be done instead."""
+    for job in ledger.jobs(path=path):
+        if job.state in {"queued", "claimed"}:
+            said = "waits for its turn" if job.state == "queued" else "is being restored right now"
+            return UsageError(
+                f"{said}: there is no result to undo yet", path=path, remedy="Try again when it is restored."
+            )
+    if path.is_file():
+        if any(store.holds(job.source_sha256) for job in older(path, ledger)):
+            return UsageError(
+                "its original is back; what was restored under this name before is kept too",
+                path=path,
+                remedy="--force brings that back, and puts the file as it is now into the store.",
+            )
+        with suppress(LiifError, OSError):
+            marker = image_file.read_marker(path)
+            if marker is not None and not ledger.results(hash_of(path)) and store.holds(marker.source_sha256):
+                return UsageError(
+                    "the ledger does not know it, but its original is kept",
+                    path=path,
+                    remedy=f"Copy it from there: {printable(store.path_of(marker.source_sha256))}",
+                )
+    return UsageError("there is nothing of ours to undo", path=path, remedy="Try `liif-daemon why`.")
 
 
 def _in_place(jobs: Iterable[Job]) -> list[Job]:

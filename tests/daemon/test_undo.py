@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 from liif_daemon import asked
 from liif_daemon.asking import Question
+from liif_daemon.examine import examine, record
 from liif_daemon.ledger import Ledger, clock
 from liif_daemon.prune import prune
 from liif_daemon.status import gather
 from liif_daemon.store import Store
-from liif_daemon.undo import undo, undoable
+from liif_daemon.undo import older, undo, undoable, why_nothing
 from liif_daemon.why import why
 
 from liif_engine.errors import LiifError, OutputError
@@ -138,6 +139,46 @@ def test_undo_brings_back_the_original_of_the_result_that_lies_there(workshop: W
     assert size_of(path) == (40, 32)
     assert undo_all(workshop, path, force=True) == 1
     assert path.read_bytes() == first
+
+
+def test_what_was_restored_under_a_name_before_is_not_lost_to_undo(workshop: Workshop) -> None:
+    path = workshop.folder / "a.jpg"
+    first = draw(path, 1)
+    workshop.once()
+    second = draw(path, 2)  # by a program that keeps no metadata, from the result or from elsewhere
+    workshop.once()
+    assert undo_all(workshop, path) == 1
+    assert path.read_bytes() == second
+    ledger, store = workshop.ledger(), workshop.store
+    assert undoable(path, ledger) == []
+    assert "--force" in why_nothing(path, ledger, store).explain()
+    (job,) = older(path, ledger)
+    undo(job, ledger, store, force=True)
+    assert path.read_bytes() == first
+    assert store.holds(sha(second))
+    assert older(path, ledger) == []
+    assert "nothing of ours" in why_nothing(path, ledger, store).explain()
+    ledger.close()
+    assert workshop.once() == {"undone": 2}
+    assert path.read_bytes() == first
+
+
+def test_undo_says_why_there_is_nothing_to_undo(workshop: Workshop) -> None:
+    path, waits = workshop.folder / "a.jpg", workshop.folder / "b.jpg"
+    data = draw(path, 1)
+    workshop.once()
+    workshop.base.joinpath("state", "ledger.sqlite3").unlink()
+    workshop.once()
+    ledger, store = workshop.ledger(), workshop.store
+    assert str(store.path_of(sha(data))) in why_nothing(path, ledger, store).explain()
+    draw(waits, 2)
+    found = examine(waits, workshop.settings().folders[0], workshop.settings(), ledger)
+    assert record(waits, workshop.settings().folders[0], workshop.settings(), ledger, found)
+    assert "waits for its turn" in why_nothing(waits, ledger, store).explain()
+    ledger.claim()
+    assert "being restored right now" in why_nothing(waits, ledger, store).explain()
+    assert "nothing of ours" in why_nothing(workshop.folder, ledger, store).explain()
+    ledger.close()
 
 
 KILLED_UNDO = """

@@ -25,8 +25,8 @@ def undo(
     """Brings originals back; they stay until `retry`."""
     from liif_daemon import asked
     from liif_daemon.store import Store
+    from liif_daemon.undo import older, undoable, why_nothing
     from liif_daemon.undo import undo as undo_one
-    from liif_daemon.undo import undoable
     from liif_engine.terminal import tell
 
     if not files and since is None:
@@ -45,11 +45,13 @@ def undo(
         ]:
             try:
                 jobs = undoable(path, ledger, since=after)
+                if force and not jobs:
+                    jobs = [job for job in older(path, ledger) if job.changed >= after]
             except OSError as error:
                 failed(OutputError(f"cannot be read ({error.strerror})", path=path))
                 continue
             if not jobs and files:
-                failed(UsageError("there is nothing of ours to undo", path=path, remedy="Try `liif-daemon why`."))
+                failed(why_nothing(path, ledger, store))
             elif not jobs:
                 print(f"nothing was restored since {since}")
             for job in jobs:
