@@ -55,13 +55,14 @@ def check_layout(settings: Settings) -> None:
         ConfigError: naming each place that is not, its line where there is one, and what to do.
     """
     if problems := list(_problems(settings)):
-        file = None if settings.path is None else ConfigFile(settings.path)
+        path = None if settings.are_named else settings.path
+        file = None if path is None else ConfigFile(path)
         messages = [
             message if file is None else f"line {file.line_of(('folders', number, 'path'))}: {message}"
             for number, message, _ in problems
         ]
         remedies = dict.fromkeys(remedy for *_, remedy in problems if remedy)
-        raise several(messages, settings.path, " ".join(remedies) or None)
+        raise several(messages, path, " ".join(remedies) or None)
     if mounts.is_network(settings.daemon.state_folder):
         raise ConfigError(
             f"the ledger would lie on a network share ({settings.daemon.state_folder}), where SQLite keeps no promises",

@@ -180,12 +180,14 @@ class Settings:
         daemon: the daemon's own.
         folders: what is watched.
         path: the file they were read from, None if there was none.
+        are_named: whether the command line named the folders.
     """
 
     engine: EngineSettings = field(default_factory=EngineSettings)
     daemon: DaemonSettings = field(default_factory=DaemonSettings)
     folders: tuple[FolderSettings, ...] = ()
     path: Path | None = None
+    are_named: bool = False
 
     def folder_of(self, path: Path) -> FolderSettings | None:
         """The folder whose settings a file falls under."""
@@ -195,8 +197,8 @@ class Settings:
         return None
 
     def with_folders(self, folders: list[FolderSettings]) -> Settings:
-        """The same with other folders."""
-        return replace(self, folders=tuple(folders))
+        """The same with other folders, as the command line names them."""
+        return replace(self, folders=tuple(folders), are_named=True)
 
 
 def load(path: Path | None = None) -> Settings:

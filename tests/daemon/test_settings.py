@@ -168,6 +168,15 @@ def test_unsafe_layouts_are_refused(tmp_path: Path, folders: str, daemon: str, m
     assert caught.value.remedy
 
 
+def test_folders_of_the_command_line_are_no_mistake_of_config_yaml(tmp_path: Path) -> None:
+    one = layout(tmp_path, "  - path: BASE/c\n")
+    named = one.with_folders([settings.folder({"path": tmp_path / name}) for name in ("a", "a/b")])
+    with pytest.raises(ConfigError, match=f"{tmp_path}/a/b overlaps") as caught:
+        places.check_layout(named)
+    assert "config.yaml" not in caught.value.explain()
+    assert "line" not in caught.value.message
+
+
 def test_all_unsafe_places_are_named(tmp_path: Path) -> None:
     found = layout(tmp_path, "  - path: BASE/a\n  - path: BASE/a/b\n  - path: BASE/c\n", f"state: {tmp_path}/c/state")
     with pytest.raises(ConfigError) as caught:
