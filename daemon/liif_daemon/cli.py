@@ -17,6 +17,7 @@ from liif_daemon.commands.options import Config, DryRun, Files, Json, opened, se
 from liif_daemon.commands.prune import prune
 from liif_daemon.commands.undo import retry, undo
 from liif_engine import entry
+from liif_engine.config import default_path
 from liif_engine.errors import ExitCode, UsageError, printable
 
 if TYPE_CHECKING:
@@ -214,7 +215,10 @@ def service_install(
     """Installs the systemd user unit, and starts it."""
     from liif_daemon import unit
 
-    print("\n".join(unit.install(start=start)))
+    has_folders = bool(settings_from(None).folders)
+    print("\n".join(unit.install(start=start and has_folders)))
+    if not has_folders:
+        print(f"no folder is watched yet: name some in {default_path()}, then run this command again")
 
 
 @service.command("uninstall")

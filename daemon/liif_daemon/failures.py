@@ -11,6 +11,7 @@ from liif_daemon.bench import Bench
 from liif_daemon.engine import EngineError, NoEngineError
 from liif_daemon.ledger import LONGEST_WAIT, Job
 from liif_daemon.store import Store
+from liif_daemon.workplace import is_workplace
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +85,7 @@ def in_words(error: OSError, store: Store) -> tuple[str, bool]:
     """What happened, and whether it may pass."""
     number = error.errno or 0
     name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
-    where = f" ({name})" if name else ""
+    where = f" ({name})" if name and not is_workplace(Path(name).parent) else ""  # gone when somebody reads of it
     if number in {errno.EACCES, errno.EPERM} and name and _concerns(Path(name), store):
         return f"its original cannot be kept: no permission{where}", True  # no picture's fault
     return _WORDS.get(number, error.strerror or str(error)) + where, number in _PASSING

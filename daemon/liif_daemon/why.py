@@ -52,7 +52,7 @@ def _of_other_folders(path: Path, ledger: Ledger) -> str:
     watched = known[-1].folder if known else next((one for one in path.parents if ledger.folders.is_agreed(one)), None)
     if watched is None:
         return "It lies in none of the watched folders."
-    was = f"It lies in none of the folders of the settings, but in {watched}, which was watched"
+    was = f"It lies in none of the folders of the settings, but in {watched}, which is, or was, watched"
     if known:
         return f"{was}."
     reason = why_not(path, FolderSettings(path=watched)) or "it was not there, or other options left it out"

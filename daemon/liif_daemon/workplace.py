@@ -34,6 +34,11 @@ def workplace_for(path: Path) -> Path:
     return path.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{TEMPORARY_SUFFIX}")
 
 
+def is_workplace(path: Path) -> bool:
+    """Whether a name is that of a folder of temporary files."""
+    return path.name.startswith(TEMPORARY_PREFIX) and path.name.endswith(TEMPORARY_SUFFIX)
+
+
 def result_in(workplace: Path, job: Job) -> Path:
     """Where a job's result is made; what lies there after a swap is what it took the place of."""
     return workplace / f"result{job.id}{job.path.suffix}"

@@ -16,12 +16,14 @@ import pytest
 from liif_daemon import asked, check, cli, examine, names, places, unit
 from liif_daemon.commands import prune
 from liif_daemon.engine import EngineError, Order, ServiceEngine
+from liif_daemon.failures import in_words
 from liif_daemon.first_run import agree, why_not_begin
 from liif_daemon.run import _summary
 from liif_daemon.scan import scan
 from liif_daemon.settings import FolderSettings, Settings
 from liif_daemon.status import gather
 from liif_daemon.why import why
+from liif_daemon.workplace import workplace_for
 from typer.testing import CliRunner
 from watchdog.observers.api import EventQueue, ObservedWatch
 
@@ -309,6 +311,21 @@ def test_a_systemd_that_takes_long_is_said_in_words(monkeypatch: pytest.MonkeyPa
     assert "systemd did not answer" in unit.install(start=True)[-1]
 
 
+@pytest.mark.parametrize("folders", [0, 1])
+def test_a_service_without_folders_is_not_started(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folders: int
+) -> None:
+    asked_of: list[tuple[str, ...]] = []
+    monkeypatch.setattr(unit, "_systemctl", lambda *arguments: asked_of.append(arguments) or True)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    config = tmp_path / "liif-restore" / "config.yaml"
+    config.parent.mkdir()
+    config.write_text(f"folders: {[{'path': str(tmp_path)}] * folders}\n")
+    done = CliRunner().invoke(cli.app, ["service", "install"])
+    assert (str(config) in done.output) is not bool(folders)
+    assert bool(asked_of) is bool(folders)
+
+
 @pytest.mark.parametrize("agreed", [False, True])
 def test_a_folder_that_was_not_there_to_be_asked_about_is_not_begun_unasked(workshop: Workshop, agreed: bool) -> None:
     """As a share that is mounted after the service has started."""
@@ -426,3 +443,15 @@ def test_ctrl_c_ends_the_live_view_as_it_says_without_an_error(
     said = capsys.readouterr()
     assert "The daemon is not running" in said.out
     assert said.err == ""
+
+
+def test_a_failure_names_no_file_of_a_folder_that_is_gone_by_then(workshop: Workshop) -> None:
+    kept = workshop.store.path_of("ab" * 32)
+    refused = PermissionError(
+        errno.EPERM, "Operation not permitted", workplace_for(workshop.folder / "a.jpg") / "x.jpg"
+    )
+    assert in_words(refused, workshop.store)[0].endswith("lsattr")
+    refused.filename = str(refused.filename)
+    assert in_words(refused, workshop.store)[0].endswith("lsattr")
+    refused.filename = str(kept)
+    assert str(kept) in in_words(refused, workshop.store)[0]

@@ -63,4 +63,5 @@ def when(settings: Settings) -> str:
     """When the queue is worked off, if not now."""
     from liif_daemon import places
 
-    return "" if places.is_running(settings) else "; the daemon is not running: `liif-daemon run` does it"
+    run = "`liif-daemon run`" if settings.folders else "`liif-daemon run FOLDER`"
+    return "" if places.is_running(settings) else f"; the daemon is not running: {run} does it"
