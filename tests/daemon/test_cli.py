@@ -115,6 +115,19 @@ def test_once_restores_a_single_file_in_place_and_nothing_else(shell: Shell) -> 
     assert (shell.folder / "b.jpg").read_bytes() == other
 
 
+def test_undo_works_with_a_wrong_folder_in_the_settings(shell: Shell) -> None:
+    data = draw(shell.folder / "a.jpg", 1)
+    config = shell.base / "slip.yaml"
+    words = f"engine:\n  model: {shell.model}\nfolders:\n  - path: {shell.folder}\n    scale: "
+    config.write_text(f"{words}2\n", "utf-8")
+    shell("run", "--once", "--config", config)
+    config.write_text(f"{words}two\n", "utf-8")
+    said = shell("undo", shell.folder, "--config", config)
+    assert "line 5" in said
+    assert "original is back" in said
+    assert (shell.folder / "a.jpg").read_bytes() == data
+
+
 def test_once_ends_with_an_exit_code_that_tells_of_failures(shell: Shell) -> None:
     draw(shell.folder / "a.jpg", 1)
     (shell.folder / "bad.jpg").write_bytes(b"\xff\xd8\xff not a picture")

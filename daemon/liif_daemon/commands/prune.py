@@ -37,7 +37,7 @@ def prune(
             over = prune_all(ledger, store, also=also, dry_run=True)
             _agree_to_lose(whole.count - over.count, as_bytes(whole.size - over.size))
         gone = prune_all(ledger, store, older_than_days=days, also=also, dry_run=dry_run)
-    print(f"{counted(gone.count, 'original')}, {as_bytes(gone.size)}{' (dry run)' if dry_run else ''}")
+    print(f"{counted(gone.count, 'original')} let go, {as_bytes(gone.size)}{' (dry run)' if dry_run else ''}")
 
 
 def _agree_to_lose(count: int, size: str) -> None:
