@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from contextlib import suppress
 from typing import Any
 
 from liif_engine.errors import (
@@ -22,9 +21,6 @@ from liif_engine.errors import (
 from liif_engine.service.payload import Payload
 from liif_engine.service.request import JobRequest
 from liif_engine.workers import Answer, Ticket
-
-#: An event stream that has nothing new says so, so that both ends know of each other. [s]
-KEEPALIVE_SECONDS = 1.0
 
 #: What may go well another time though nothing is changed: it depends on the machine's state, not on the picture.
 RETRYABLE = (BusyError, MemoryExhaustedError, OutputError, ServiceError, TimeLimitError, WorkerError)
@@ -55,7 +51,8 @@ class Job:
         self.created = self.followed = time.monotonic()
         self.started: float | None = None
         self.ended: float | None = None
-        self._changed = asyncio.Event()
+        #: Set at the next change; another one then takes its place.
+        self.changed = asyncio.Event()
 
     @property
     def name(self) -> str:
@@ -69,13 +66,8 @@ class Job:
 
     def change(self) -> None:
         """Wakes those who follow."""
-        changed, self._changed = self._changed, asyncio.Event()
+        changed, self.changed = self.changed, asyncio.Event()
         changed.set()
-
-    async def next_change(self) -> None:
-        """Returns when something has changed, or after a while."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), KEEPALIVE_SECONDS)
 
     def as_dict(self) -> dict[str, Any]:
         """The job as the API tells it."""

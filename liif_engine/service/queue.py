@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 
 PRIORITIES = ("person", "backlog")
 
+#: An event stream that has nothing new says so, so that both ends know of each other. [s]
+KEEPALIVE_SECONDS = 1.0
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -118,11 +121,13 @@ class Queue:
     async def follow(self, job: Job) -> AsyncIterator[dict[str, Any]]:
         """The job as it is now and after each change, until it is over."""
         while True:
-            row, over = job.as_dict(), job.is_over
+            # Before the state is read: a change while that is on its way must not be waited for as the next one.
+            row, over, changed = job.as_dict(), job.is_over, job.changed
             yield row
             if over:
                 return
-            await job.next_change()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(changed.wait(), KEEPALIVE_SECONDS)
 
     def leave(self, job: Job) -> None:
         """One who followed has gone; the last one to go takes an undetached job along."""

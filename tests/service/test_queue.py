@@ -20,6 +20,7 @@ from liif_engine.errors import (
     TooLargeError,
     WorkerError,
 )
+from liif_engine.service import queue
 from liif_engine.service.job import Job
 from liif_engine.service.payload import FilePayload, PixelPayload
 from liif_engine.service.queue import Limits, Queue
@@ -381,7 +382,6 @@ def test_a_job_that_is_stopped_while_its_memory_is_taken_ends_at_once_and_leaves
             await settle()
         assert s.worker.taken == []
         assert not (segment.SHARED_FOLDER / name).exists()
-        assert not list(segment.SHARED_FOLDER.glob(f"{segment.PREFIX}*"))
 
     scene(play)
 
@@ -400,5 +400,17 @@ def test_a_result_without_room_fails_its_job_alone(monkeypatch: pytest.MonkeyPat
         assert isinstance(job.error, MemoryExhaustedError)
         assert s.worker.taken == ["next"]
         await s.end()
+
+    scene(play)
+
+
+def test_a_change_while_a_state_is_on_its_way_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue, "KEEPALIVE_SECONDS", 60.0)
+
+    async def play(s: Scene) -> None:
+        follower = s.queue.follow(s.add("job"))
+        assert (await anext(follower))["state"] == "queued"
+        await s.end()  # while whoever follows has not asked for more yet
+        assert (await asyncio.wait_for(anext(follower), 5))["state"] == "done"
 
     scene(play)
