@@ -16,6 +16,7 @@ from liif_engine import memory
 from liif_engine.errors import BusyError, Cancelled, LiifError, ServiceError, TimeLimitError, TooLargeError, WorkerError
 from liif_engine.service.job import Job
 from liif_engine.workers import Answer, Workers
+from liif_engine.workers.inside import in_words
 
 log = logging.getLogger(__name__)
 
@@ -231,8 +232,8 @@ class Queue:
         except BusyError:
             self._put_back(job)
             return False
-        except LiifError as error:
-            self._end(job, error=error)
+        except Exception as error:  # it waits no longer, so nothing else would ever end it
+            self._end(job, error=in_words(error))
             return True
         job.ticket = ticket
         self.running.add(job)
@@ -241,7 +242,6 @@ class Queue:
 
     def _prepare(self, job: Job, prepare: Callable[[], None]) -> None:
         """Has a job prepared in a thread; then it is the next one."""
-        self._preparing.add(job)
 
         def prepared(future: asyncio.Future[None]) -> None:
             error = future.exception()
@@ -251,10 +251,12 @@ class Queue:
             if error is None:
                 self._put_back(job)
             else:
-                self._end(job, error=error if isinstance(error, LiifError) else WorkerError(f"unexpected {error!r}"))
+                self._end(job, error=in_words(error))
             self._dispatch()
 
-        self._loop.run_in_executor(None, prepare).add_done_callback(prepared)
+        future = self._loop.run_in_executor(None, prepare)
+        self._preparing.add(job)  # not before: there may be no thread
+        future.add_done_callback(prepared)
 
     def _put_back(self, job: Job) -> None:
         """The job is the first one again, and its client's turn has come."""

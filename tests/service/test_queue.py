@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -412,5 +412,24 @@ def test_a_change_while_a_state_is_on_its_way_is_not_waited_for(monkeypatch: pyt
         assert (await anext(follower))["state"] == "queued"
         await s.end()  # while whoever follows has not asked for more yet
         assert (await asyncio.wait_for(anext(follower), 5))["state"] == "done"
+
+    scene(play)
+
+
+def test_a_job_that_cannot_be_started_for_whatever_reason_has_failed_and_the_others_go_on() -> None:
+    async def play(s: Scene) -> None:
+        runs, waits = s.add("runs"), s.add("waits")
+
+        def submit(*_: Any, **__: Any) -> NoReturn:
+            raise RuntimeError("can't start new thread")
+
+        s.worker.submit, usual = submit, s.worker.submit  # type: ignore[method-assign]
+        await s.end()
+        assert (runs.state, waits.state) == ("done", "failed")
+        s.worker.submit = usual  # type: ignore[method-assign]
+        s.queue.sweep()
+        later = s.add("later")
+        await s.end()
+        assert later.state == "done"
 
     scene(play)
