@@ -9,6 +9,7 @@ import contextlib
 import logging
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,11 +23,14 @@ class Faulty(Copying):
     """Copies pixels, after what its model's name asks for.
 
     Names: ``crash`` (SIGKILL), ``segv``, ``exit``, ``hang``, ``memory``, ``refuse``, ``bug``, ``broken`` (cannot be
-    loaded), ``slow:SECONDS`` (that long, in steps of 20 ms with progress), and any other for none of it.
+    loaded), ``stuck`` (nor does its process end by itself), ``slow:SECONDS`` (that long, in steps of 20 ms with
+    progress), and any other for none of it.
     """
 
     def __init__(self, model: str = "copy", **rest: Any) -> None:
-        if model == "broken":
+        if model == "stuck":
+            threading.Thread(target=time.sleep, args=(3600,)).start()
+        if model in {"broken", "stuck"}:
             raise ImportError("no such library")
         super().__init__(model, **rest)
         logging.getLogger(__name__).info("model %s", model)

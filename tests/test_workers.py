@@ -141,6 +141,17 @@ def test_a_fault_is_its_own_jobs_error_and_the_next_job_runs(
     assert np.array_equal(faulty.restore(PIXELS, "copy"), PIXELS)
 
 
+def test_a_process_that_cannot_start_and_does_not_end_either_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path, str(Path(__file__).parent)])
+    stuck = Bench(replace(FAULTY, model="stuck"))
+    try:
+        error = stuck.submit(PIXELS, "copy").exception(60)
+        assert isinstance(error, WorkerError)
+        assert "no such library" in str(error)
+    finally:
+        stuck.close()
+
+
 def test_urgent_work_goes_ahead_and_the_rest_is_completed(faulty: Bench) -> None:
     ended: list[str] = []
     begun = threading.Event()

@@ -110,7 +110,9 @@ class ProcessLink:
         return False
 
     def close(self) -> str:
-        """As `Link.close`."""
+        """As `Link.close`; one that has said that it cannot start may have something left that keeps it from ending."""
+        self._process.join(END_SECONDS)
+        self.kill()
         self._process.join()
         self._connection.close()
         return f"the worker process {_how_it_ended(self._process.exitcode)}"
