@@ -310,6 +310,28 @@ def test_work_here_is_that_of_a_worker_process(model: str, tmp_path: Path) -> No
         workers.close()
 
 
+def begin(workers: HereWorkers) -> Ticket:
+    """Long work that has begun."""
+    begun = threading.Event()
+    ticket: Ticket = submit(workers, "slow:60", 8, lambda share: share > 0 and begun.set())
+    assert begun.wait(30)
+    return ticket
+
+
+def test_what_is_stopped_here_ends_and_the_next_one_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path, TESTS])
+    workers = HereWorkers(WorkerSettings(device="cpu", model="copy", engine="faults:Faulty"))
+    try:
+        ticket = begin(workers)
+        ticket.stop()
+        assert isinstance(ticket.exception(30), Cancelled)
+        assert submit(workers, "copy", 8).result(30).width == 16
+        ticket = begin(workers)
+    finally:
+        workers.close()
+    assert isinstance(ticket.exception(30), Cancelled)
+
+
 @pytest.mark.parametrize(
     ("text", "crew"),
     [

@@ -30,7 +30,7 @@ class HereWorkers:
         self._thread = ThreadPoolExecutor(1, "worker")
         self._lock = threading.Lock()
         self._at_work: Ticket | None = None
-        self._stopped = self._closed = False
+        self._closed = False
         self._done = 0
 
     def room(self, *, urgent: bool) -> bool:  # noqa: ARG002 - one thing after the other
@@ -43,9 +43,8 @@ class HereWorkers:
         with self._lock:
             if not self.room(urgent=urgent):
                 raise BusyError("the worker is busy")
-            self._at_work, self._stopped = ticket, False
-        ticket.on_stop = self._stop
-        self._thread.submit(self._run, ticket)
+            self._at_work = ticket
+            self._thread.submit(self._run, ticket)
         return ticket
 
     def status(self) -> list[dict[str, Any]]:
@@ -63,20 +62,17 @@ class HereWorkers:
 
     def close(self) -> None:
         """As `Workers.close`."""
-        self._closed = self._stopped = True
+        with self._lock:
+            self._closed = True
         self._thread.shutdown(wait=True)
 
-    def _stop(self, ticket: Ticket) -> None:
-        if ticket is self._at_work:
-            self._stopped = True
-
-    def _look(self) -> None:
-        if self._stopped:
-            raise Cancelled("stopped")
-
     def _run(self, ticket: Ticket) -> None:
+        def look() -> None:
+            if ticket.is_stopped or self._closed:
+                raise Cancelled("stopped")
+
         def beat(share: float) -> None:
-            self._look()
+            look()
             if ticket.on_progress is not None:
                 ticket.on_progress(share)
 
@@ -85,7 +81,7 @@ class HereWorkers:
             beat(0.0)
             with log.about(ticket.work.job):
                 engine = self._engines.get(ticket.work.model, ticket.work.precision)
-                answer = perform(engine, ticket.work, on_progress=beat, look=self._look)
+                answer = perform(engine, ticket.work, on_progress=beat, look=look)
         except Exception as failure:
             error = in_words(failure)
         self._at_work = None
