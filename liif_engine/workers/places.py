@@ -4,27 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Protocol
 
 from liif_engine.crew import Crew
 from liif_engine.workers.here import HereWorkers
 from liif_engine.workers.pool import Pool, ProcessWorkers, threads_for
 from liif_engine.workers.spread import SPREAD_PIXELS, Spread
-from liif_engine.workers.work import OnProgress, Ticket, Work, WorkerSettings
+from liif_engine.workers.work import Workers, WorkerSettings
 
 #: What a worker on a cluster may lose together with its machine is begun so often before it fails.
 RAY_ATTEMPTS = 3
 
 
-class Place(Protocol):
+class Place(Workers, Protocol):
     """`Workers` that also count what was lost and begun again."""
 
     @property
-    def lost(self) -> int: ...
-    def room(self, *, urgent: bool) -> bool: ...
-    def submit(self, work: Work, *, on_progress: OnProgress | None = None, urgent: bool = False) -> Ticket: ...
-    def status(self) -> list[dict[str, Any]]: ...
-    def close(self) -> None: ...
+    def lost(self) -> int:
+        """Pieces of work that were begun again, since a worker died with them."""
 
 
 def start(

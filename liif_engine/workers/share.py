@@ -194,7 +194,7 @@ class Share(threading.Thread):
         ticket.add_done_callback(lambda _: self.news.put(ticket))
         return ticket
 
-    def next_news(self, seconds: float = LOOK_SECONDS) -> Ticket | None:
+    def next_news(self) -> Ticket | None:
         """Waits for news, not for long: a ticket that is over, or None.
 
         Raises:
@@ -202,7 +202,7 @@ class Share(threading.Thread):
         """
         ticket = None
         with suppress(Empty):
-            ticket = self.news.get(timeout=seconds) if seconds else self.news.get_nowait()
+            ticket = self.news.get(timeout=LOOK_SECONDS)
         if self.stopped:
             raise Cancelled("stopped")
         return ticket
