@@ -161,7 +161,7 @@ def state(place: Place) -> State:
         return State(place, "broken", python)
     try:
         same = all((folder / name).read_text("utf-8") == text for name, text in _files(place).items())
-    except OSError:
+    except (OSError, UnicodeDecodeError):  # one is missing, or is damaged
         same = False
     return State(place, "installed" if same else "outdated", python)
 

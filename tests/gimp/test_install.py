@@ -90,8 +90,9 @@ def test_gimp_2_10_gets_its_own_python(tmp_path: Path) -> None:
 def test_states_are_told_apart(place: install.Place, tmp_path: Path) -> None:
     assert install.state(place).state == "missing"
     install.install([place])
-    (place.folder / "courier.py").write_text("# older\n")
-    assert install.state(place).state == "outdated"
+    for content in (b"# older\n", b"\xff\x00 damaged"):
+        (place.folder / "courier.py").write_bytes(content)
+        assert install.state(place).state == "outdated"
     install.install([place])
     assert install.state(place).state == "installed"
     (place.folder / "liif_restore.py").chmod(0o644)
