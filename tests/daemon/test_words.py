@@ -377,9 +377,10 @@ def test_an_option_of_folders_without_a_folder_is_refused(config: Path) -> None:
 
 
 def test_what_is_queued_without_a_daemon_says_so(workshop: Workshop, config: Path) -> None:
-    (workshop.folder / "bad.jpg").write_bytes(b"\xff\xd8\xff not a picture")
+    bad = workshop.folder / "bad.jpg"
+    bad.write_bytes(b"\xff\xd8\xff not a picture")
     workshop.once()
-    assert "1 queued; the daemon is not running" in invoke("retry", "--failed", "--config", config).output
+    assert "1 queued; the daemon is not running" in invoke("retry", "--failed", bad, "--config", config).output
     assert invoke("retry", workshop.folder / "nosuch.jpg", "--config", config).return_value == ExitCode.USAGE
     draw(workshop.folder / "a.jpg", 1)
     assert "1 known; the daemon is not running" in invoke("scan", "--config", config).output

@@ -85,6 +85,6 @@ def retry(
                 failures.append(UsageError("nothing is known of it", path=path, remedy="Try `liif-daemon why`."))
                 entry.show(failures[-1])
             jobs += found
-        count = ledger.retry(jobs)
+        count = ledger.retry({job.id: job for job in jobs}.values())  # what failed may be named too
         print(f"{count} queued{when(settings) if count else ''}")
     return combined_exit_code(failures)
