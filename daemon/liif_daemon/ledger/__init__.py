@@ -1,4 +1,4 @@
-"""The only truth about jobs, originals and folders: one SQLite file, all SQL in this folder, no row is ever deleted.
+"""The only truth about jobs, originals and folders: one SQLite file, all SQL in this folder, no job is ever deleted.
 
 `Ledger` is the whole of it: what happens to jobs is its own, the rest are its parts.
 """
