@@ -105,7 +105,7 @@ def serve(
         ServeSettings(
             loopback=loopback,
             exit_when_idle=exit_when_idle,
-            max_pixels=int(settings.max_megapixels * 1e6),
+            max_pixels=settings.max_pixels,
             quality=settings.quality,
             workers=worker_settings(settings, release_after_seconds=release_when_idle),
             crew=crew.parse(settings.workers or "auto"),

@@ -48,6 +48,16 @@ class EngineSettings(BaseModel):
     max_megapixels: float = Field(default=250, gt=0, allow_inf_nan=False)
     workers: str | int | None = None
 
+    @property
+    def memory_bytes(self) -> int | None:
+        """`memory_megabytes` in bytes."""
+        return None if self.memory_megabytes is None else self.memory_megabytes * 1_000_000
+
+    @property
+    def max_pixels(self) -> int:
+        """`max_megapixels` in pixels."""
+        return int(self.max_megapixels * 1e6)
+
     @field_validator("model", mode="before")
     @classmethod
     def _names_a_model(cls, value: object) -> object:

@@ -81,7 +81,7 @@ def examine(path: Path, folder: FolderSettings, settings: Settings, ledger: Ledg
     if path.lstat().st_nlink > 1 and folder.hard_links == "skip":
         return verdict("skipped", "it has several names (hard links), and hard_links is skip")
     try:
-        probe = image_file.probe(path, limits=Limits(max_pixels=int(settings.engine.max_megapixels * 1e6)))
+        probe = image_file.probe(path, limits=Limits(max_pixels=settings.engine.max_pixels))
         if reason := _unwanted(probe, folder) or _undamaged(path, folder):
             return verdict("skipped", reason, probe)
         for target in folder.targets:

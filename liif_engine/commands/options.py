@@ -42,12 +42,11 @@ def worker_settings(settings: EngineSettings, **rest: Any) -> WorkerSettings:
 
     from liif_engine.workers import WorkerSettings
 
-    megabytes = settings.memory_megabytes
     return WorkerSettings(
         device=settings.device,
         model=lasting(settings.model),
         precision=settings.precision,
-        memory_bytes=None if megabytes is None else megabytes * 1_000_000,
+        memory_bytes=settings.memory_bytes,
         log_level=logging.getLogger().getEffectiveLevel(),
         **rest,
     )
@@ -75,12 +74,11 @@ def make_engine(settings: EngineSettings) -> Engine:
     from liif_engine import memory
     from liif_engine.restore import Engine
 
-    megabytes = settings.memory_megabytes
     engine = Engine(
         settings.model,
         device=settings.device,
         precision=settings.precision,
-        memory_bytes=None if megabytes is None else megabytes * 1_000_000,
+        memory_bytes=settings.memory_bytes,
     )
     memory.keep_loaded()
     return engine
@@ -100,4 +98,4 @@ def limits_of(settings: EngineSettings) -> Limits:
     """What is refused as too large."""
     from liif_engine.picture.image_file import Limits
 
-    return Limits(max_pixels=int(settings.max_megapixels * 1e6))
+    return Limits(max_pixels=settings.max_pixels)

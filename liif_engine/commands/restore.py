@@ -258,7 +258,7 @@ def _restore_several(plans: list[Plan], job: _Job, report: Report) -> None:
     """Restores files by several workers; a failure is reported and the others go on."""
     from liif_engine import crew
     from liif_engine.commands.several import restore_several
-    from liif_engine.terminal import MEGA, Batch
+    from liif_engine.terminal import Batch
     from liif_engine.workers import FileWork
 
     settings = job.settings
@@ -283,7 +283,7 @@ def _restore_several(plans: list[Plan], job: _Job, report: Report) -> None:
     def end(plan: Plan, outcome: Outcome | None, error: LiifError | None) -> None:
         report(plan.source, outcome=outcome, error=error)
 
-    total = sum(plan.width * plan.height * plan.probe.frames / MEGA for plan in plans)
+    total = sum(map(_megapixels, plans))
     chosen, workers = crew.parse(settings.workers or "auto"), worker_settings(settings)
     with Batch(total, len(plans)) as batch:
         report.say = batch.say
@@ -318,7 +318,7 @@ def _restore_folder(
         model=lasting(settings.model),
         precision=settings.precision,
         quality=settings.quality,
-        max_pixels=int(settings.max_megapixels * 1e6),
+        max_pixels=settings.max_pixels,
         **options,
     )
     chosen = crew.Crew("here") if settings.workers is None else crew.parse(settings.workers)

@@ -148,14 +148,13 @@ def _explain(
     from liif_engine.lab.explain import explain
     from liif_engine.restore import Engine
 
-    megabytes = settings.memory_megabytes
     engine = Engine(
         model or settings.model,
         device=device or settings.device,
         precision=settings.precision,
-        memory_bytes=None if megabytes is None else megabytes * 1_000_000,
+        memory_bytes=settings.memory_bytes,
     )
-    limits = Limits(max_pixels=int(settings.max_megapixels * 1e6))
+    limits = Limits(max_pixels=settings.max_pixels)
     return explain(file, at=place, scale=scale, engine=engine, consistent=consistent, limits=limits, on_progress=report)
 
 
