@@ -20,9 +20,8 @@ from liif_daemon.workplace import result_in, workplace_for
 from liif_engine.errors import ConfigError
 from liif_engine.target import Target
 
-from .test_sequences import at
 from .test_undo import undo_all
-from .workshop import Answering, Copying, Workshop, draw, sha, size_of, wait_until
+from .workshop import Answering, Copying, Workshop, at, draw, sha, size_of, wait_until
 
 
 def temporaries(workshop: Workshop) -> list[Path]:

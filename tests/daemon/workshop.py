@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from liif_daemon import places
+import pytest
+from liif_daemon import places, steps
 from liif_daemon.dispatch import Daemon
 from liif_daemon.engine import Engine, EngineError, Order
 from liif_daemon.ledger import Ledger
@@ -23,10 +24,13 @@ from PIL import Image
 from liif_engine.config import EngineSettings
 from liif_engine.errors import LiifError
 from liif_engine.picture import image_file
-from liif_engine.picture.image_file import Frame, Marker
+from liif_engine.picture.image_file import Marker
 
 #: Generous, for a machine that does much else. [s]
 PATIENCE = 90
+
+#: For what is over in a moment, if it ends at all. [s]
+SOON = 30
 
 
 def draw(path: Path, seed: int, width: int = 20, height: int = 16) -> bytes:
@@ -172,4 +176,16 @@ def size_of(path: Path) -> tuple[int, int]:
     return probe.width, probe.height
 
 
-_ = Frame
+def at(monkeypatch: pytest.MonkeyPatch, step: str, action: Callable[[], object]) -> None:
+    """Does something once, when a step is reached."""
+    left = [action]
+
+    def reached(name: str) -> None:
+        if name == step and left:
+            left.pop()()
+
+    monkeypatch.setattr(steps, "on_step", reached)
+
+
+def no_engine(_: Order) -> None:
+    raise EngineError("no engine", "wait")
