@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from liif_engine.archive.journal import NAME, Journal
 from liif_engine.picture import image_file
-from tests.archive.test_archive import draw, restore
+from tests.archive.folders import draw, restore
 
 NAMES = ["a.jpg", "b.bmp", "deep/c.png"]
 

@@ -16,7 +16,7 @@ from liif_engine.picture.results import MARK
 from liif_engine.target import Target
 from liif_engine.workers import Answer, FileWork
 from liif_engine.workers.freight import Parcel
-from tests.archive.test_archive import HERE, ROOT, draw, restore
+from tests.archive.folders import HERE, ROOT, draw, restore
 
 #: Formats whose results carry a marker, and one that has no place for it.
 SUFFIXES = ["jpg", "png", "bmp"]
@@ -30,7 +30,7 @@ sys.path[:0] = {path!r}
 from pathlib import Path
 from liif_engine.archive.journal import Journal
 from liif_engine.picture import atomic
-from tests.archive.test_archive import HERE, restore
+from tests.archive.folders import HERE, restore
 setattr({where}, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
 restore(Path({source!r}), Path({new!r}))
 """
@@ -103,7 +103,7 @@ def test_work_that_its_worker_died_with_after_the_result_had_its_name_is_done_on
     """The second try finds the first one's result."""
     from dataclasses import replace
 
-    from tests.archive.test_archive import COPYING
+    from tests.archive.folders import COPYING
 
     monkeypatch.setattr(sys, "path", [*sys.path, str(ROOT / "tests")])
     source, new = tmp_path / "old", tmp_path / "new"

@@ -8,9 +8,7 @@ from pathlib import Path
 import pytest
 
 from liif_engine.archive.journal import NAME
-from tests.archive.test_archive import draw, liif, restore, results, source, tiny
-
-__all__ = ["source", "tiny"]  # fixtures
+from tests.archive.folders import draw, liif, restore, results
 
 ALL = {"a.jpg", "b.png", "deep/c.jpg", "deep/er/d.bmp", "e.webp"}
 

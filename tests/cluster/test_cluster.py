@@ -29,7 +29,7 @@ from liif_engine.workers.actor import Checkpoint, unpack_model
 from liif_engine.workers.cluster import slots_of
 from liif_engine.workers.freight import remove_left
 from liif_engine.workers.segment import SHARED_FOLDER
-from tests.archive.test_archive import draw, results
+from tests.archive.folders import draw, results
 from tests.conftest import NODE, picture, tiny_network
 from tests.test_spread import restore_pixels, submit, whole
 

@@ -1,0 +1,56 @@
+"""``liif restore FOLDER --out FOLDER``: what it prints, and which words it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.archive.folders import liif
+
+
+def test_the_command(source: Path, tmp_path: Path, tiny: Path) -> None:
+    assert source.name == "old"
+    options = ("--model", tiny, "--device", "cpu")
+    done = liif("old", "--out", "new", *options, "--workers", 2, folder=tmp_path)
+    assert done.returncode == 3, done.stderr
+    assert "5 restored, 1 failed, 1 other file left alone (--verbose names them)" in done.stderr
+    assert "failed, unreadable picture: 1" in done.stderr
+    assert "note, 1 file: BMP has no place for a note of the restoration" in done.stderr
+    again = liif("old", "--out", "new", *options, "--json", folder=tmp_path)
+    figures = json.loads(again.stdout)
+    assert (figures["kept"], figures["restored"], figures["failed"]) == (5, 0, 1)
+    named = liif("old/a.jpg", "old/b.png", "--out", "named", *options, "--workers", 1, "--json", folder=tmp_path)
+    assert named.returncode == 0, named.stderr
+    assert {row["status"] for row in json.loads(named.stdout)} == {"restored"}
+    assert (tmp_path / "named" / "a@2x.jpg").read_bytes() == (tmp_path / "new" / "a.jpg").read_bytes()
+    (source / "link.jpg").symlink_to(source / "a.jpg")
+    (source / "again.jpg").write_bytes((tmp_path / "new" / "a.jpg").read_bytes())
+    dry = liif("old", "--out", "dry", *options, "--dry-run", "--verbose", folder=tmp_path)
+    assert "40x32 (dry run)" in dry.stdout
+    said = " ".join(dry.stderr.split())
+    assert "notes.txt: left alone: its name is not that of a picture" in said
+    assert "link.jpg: left alone: a symbolic link, and those are not followed" in said
+    assert "again.jpg: left alone: its metadata says that it is a result of liif-restore" in said
+    planned = json.loads(liif("old", "--out", "dry", *options, "--dry-run", "--json", folder=tmp_path).stdout)[
+        "planned"
+    ]
+    assert {"source": "a.jpg", "out_width": 40, "out_height": 32} in planned
+    assert len(planned) == dry.stdout.count("(dry run)")
+    assert not (tmp_path / "dry").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("old",), "--out"),
+        (("old", "old/a.jpg", "--out", "new"), "a run of its own"),
+        (("old", "--out", "new", "--workers", "many"), "workers are"),
+    ],
+)
+def test_commands_that_make_no_sense(source: Path, words: tuple[str, ...], said: str) -> None:
+    done = liif(*words, folder=source.parent)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr

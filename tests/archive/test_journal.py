@@ -1,0 +1,95 @@
+"""The journal that is in use, is none, is damaged, or finds the disk full."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from liif_engine.archive.journal import NAME, Glance, Journal
+from liif_engine.errors import OutputError
+
+
+def test_two_runs_in_one_folder_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "new").mkdir()
+    journal = Journal(tmp_path / "new")
+    with pytest.raises(OutputError, match="another run"):
+        Journal(tmp_path / "new")
+    journal.close()
+
+
+def test_a_journal_that_is_none_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / NAME).write_bytes(b"not a database, but long enough to be looked at as one" * 40)
+    with pytest.raises(OutputError, match="journal cannot be read") as caught:
+        Journal(tmp_path / "new")
+    assert "Delete" in caught.value.remedy
+
+
+def test_a_journal_that_is_damaged_further_in_is_told_of_in_words(tmp_path: Path) -> None:
+    journal, glance = Journal(tmp_path), Glance(1, 1)
+    for number in range(300):
+        journal.done(Path(f"{number}.jpg"), "settings", glance, glance, "0" * 64)
+    journal.close()
+    content = journal.path.read_bytes()
+    journal.path.write_bytes(content[:8192] + b"\xff" * (len(content) - 8192))
+    journal = Journal(tmp_path)
+    with pytest.raises(OutputError, match="journal cannot be read") as found:
+        journal.find(Path("5.jpg"))
+    with pytest.raises(OutputError, match="journal cannot be read") as begun:
+        journal.begin(Path("5.jpg"), "settings", glance)
+    assert "Delete it" in found.value.remedy
+    assert "Delete it" in begun.value.remedy
+
+
+def test_a_journal_that_finds_the_disk_full_says_so_to_the_end(tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "liif-test", str(small)]
+    if not shutil.which("mount") or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("mounting is not permitted here: run as root to fill a real disk")
+    try:
+        journal = Journal(small)
+        rows = (journal.failed(Path(f"{n}.jpg"), "{}", Glance(1, 1), "because") for n in range(10_000))
+        with pytest.raises(OutputError, match="the journal cannot be written"):
+            list(rows)
+        with contextlib.suppress(OutputError):  # where SQLite's own room sufficed there is nothing to say
+            journal.close()
+        again = Journal(small, dry=True)
+        assert again.find(Path("0.jpg")) is not None
+        again.close()
+    finally:
+        subprocess.run(["umount", "-l", small], check=True)
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="needs root, to become uid 65534")
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_a_dry_run_reads_a_journal_that_is_not_to_be_written_to(is_killed: bool) -> None:
+    with tempfile.TemporaryDirectory(prefix="liif-nobody-") as base:
+        folder, glance = Path(base, "new"), Glance(1, 1)
+        folder.mkdir()
+        Path(base).chmod(0o755)
+        journal = Journal(folder)
+        journal.done(Path("a.jpg"), "settings", glance, glance, "0" * 64)
+        if is_killed:  # what it did last stands in its log alone
+            shutil.copytree(folder, folder.with_name("killed"))
+            folder = folder.with_name("killed")
+        journal.close()
+        before = {path.name: path.read_bytes() for path in folder.iterdir()}
+        os.seteuid(65534)
+        try:
+            dry = Journal(folder, dry=True)
+            found = dry.find(Path("a.jpg"))
+            dry.close()
+            with pytest.raises(OutputError, match=r"journal cannot be opened \(it is not to be written to\)"):
+                Journal(folder)
+        finally:
+            os.seteuid(0)
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert found is not None
+    assert found.state == "done"
