@@ -16,12 +16,12 @@ import numpy as np
 
 from liif_engine.errors import InputError, TruncatedError, UnsupportedError
 from liif_engine.picture.image_file import exif as exif_block
-from liif_engine.picture.image_file import png_chunks as chunks_of
 from liif_engine.picture.image_file.canvas import Blend, Canvas, Disposal
 from liif_engine.picture.image_file.contents import Frame, Limits, Piece, Pixels
 from liif_engine.picture.image_file.inflate import MOST_GROWTH
-from liif_engine.picture.image_file.png_chunks import Chunks, chunk_bytes, chunk_parts
+from liif_engine.picture.image_file.png_chunks import SIGNATURE, Chunks, chunk_bytes, chunk_parts, take_apart
 from liif_engine.picture.image_file.png_filter import filtered
+from liif_engine.picture.image_file.png_metadata import ancillary, read_metadata
 from liif_engine.picture.image_file.png_pixels import SAMPLES, Part, Plan, decode_part, unpacked_size, with_layout
 from liif_engine.picture.image_file.room import Capacity, Header, Order
 from liif_engine.picture.image_file.shortage import require_pixels, shortage
@@ -54,13 +54,13 @@ def inspect(data: bytes, limits: Limits) -> Header:
     Raises:
         InputError, UnsupportedError, TooLargeError: in words.
     """
-    chunks = chunks_of.take_apart(data, limits)
+    chunks = take_apart(data, limits)
     width, height, depth, colour_type, interlaced = _header(chunks)
     palette, key = _palette(chunks, colour_type), _key(chunks, colour_type)
     parts = tuple(_parts(chunks, width, height))
     if not parts:
         raise TruncatedError("the PNG data ends before the first pixel")
-    metadata = chunks_of.read_metadata(chunks, limits)
+    metadata = read_metadata(chunks, limits)
     layout = _layout(colour_type, palette, key, parts, has_profile=metadata.icc is not None)
     plan = Plan(depth, colour_type, interlaced, palette, key, parts, layout)
     pieces = metadata.pieces + tuple(_background(chunks, plan))
@@ -107,11 +107,11 @@ def decode(data: bytes, header: Header, *, allow_truncated: bool = False) -> lis
 
 def encode(order: Order) -> tuple[bytes, list[str]]:
     """A PNG file of all frames; an animation's frames are whole pictures, so nothing depends on the one before."""
-    early, late = chunks_of.ancillary(order.metadata)
+    early, late = ancillary(order.metadata)
     interlaced = order.metadata.progressive and order.metadata.home == "PNG"
     colour_type = _COLOUR_TYPES[order.layout]
     head = struct.pack(">IIBBBBB", order.width, order.height, order.bits, colour_type, 0, 0, int(interlaced))
-    parts = [chunks_of.SIGNATURE, chunk_bytes(b"IHDR", head), early]
+    parts = [SIGNATURE, chunk_bytes(b"IHDR", head), early]
     animated = len(order.frames) > 1 or order.metadata.loop is not None
     shown = sum(not frame.hidden for frame in order.frames)
     if animated:
