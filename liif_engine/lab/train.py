@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -26,14 +26,13 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 from torch import Tensor
 
-from liif_engine.errors import Cancelled, LiifError, NonFiniteError, OutputError
-from liif_engine.lab.card import training_card
+from liif_engine.errors import Cancelled, LiifError, OutputError
 from liif_engine.lab.inherit import inherit
 from liif_engine.lab.muon import Muon
 from liif_engine.lab.pairs import PairShape, Pool, build_pool, is_held_out
-from liif_engine.lab.plot import draw_plot
+from liif_engine.lab.run import Run
 from liif_engine.lab.settings import TrainSettings, parse
-from liif_engine.lab.state import Progress, alone, load_state, save_state, states
+from liif_engine.lab.state import Progress, alone, load_state, states
 from liif_engine.lab.stream import Recipe, batches
 from liif_engine.lab.teacher import Teacher
 from liif_engine.lab.validate import SHAPE, Answer, tensors, validate, validation_pairs
@@ -41,7 +40,6 @@ from liif_engine.model_names import SELF_ENSEMBLE, plain
 from liif_engine.network import checkpoint
 from liif_engine.network.device import choose_device, choose_precision
 from liif_engine.network.model import EdsrLiif
-from liif_engine.picture.atomic import write_atomically
 from liif_engine.threads import usable
 
 #: The rate ends at this part of its highest value.
@@ -125,7 +123,7 @@ def _train(settings: TrainSettings, console: Console, device: torch.device, bf16
     with tempfile.TemporaryDirectory(prefix="liif-train-", ignore_cleanup_errors=True) as scratch:
         recipe, held_out = _pictures(settings, Path(scratch))
         columns = validation_pairs(held_out, settings.validation_pictures)
-        run = _Run(settings, progress, model, average, optimizer, recipe.pool)
+        run = Run(settings, progress, model, average, optimizer, recipe.pool)
 
         def choose() -> None:
             run.choose(validate(_answer(average, device, bf16), columns, device), console)
@@ -194,80 +192,6 @@ def _rates(settings: TrainSettings, spent: float, step: int) -> tuple[float, flo
     encoder = rate_factor(spent, max(step - settings.hold_encoder, 0), settings.warm_up)
     decoder = rate_factor(spent, step, settings.warm_up)
     return settings.rate * encoder, (settings.decoder_rate or settings.rate) * decoder
-
-
-class _Run:
-    """The files of a run: its log, its states, its chosen checkpoint."""
-
-    def __init__(
-        self,
-        settings: TrainSettings,
-        progress: Progress,
-        model: EdsrLiif,
-        average: EdsrLiif,
-        optimizer: torch.optim.Optimizer,
-        pool: Pool,
-    ) -> None:
-        self.settings, self.progress, self.pool = settings, progress, pool
-        self.model, self.average, self.optimizer = model, average, optimizer
-        self.file = settings.out / f"{settings.name}.safetensors"
-        self.log = settings.out / "log.jsonl"
-        _forget_after(self.log, progress.step)
-        self._last_loss = math.nan
-        self._speed = 0.0  # [pairs/s]
-
-    def spent(self) -> float:
-        """Part of the budget that is spent; 1 and more is the end."""
-        if self.settings.minutes:
-            return self.progress.seconds / (60 * self.settings.minutes)
-        return self.progress.step / self.settings.steps
-
-    def line(self) -> str:
-        return f"step {self.progress.step}, loss {self._last_loss:.4f}, {self._speed:.0f} pairs/s"
-
-    def log_loss(self, loss: float, seconds: float) -> None:
-        if not math.isfinite(loss):
-            raise NonFiniteError(f"the loss is {loss} at step {self.progress.step}", remedy="Try a lower --rate.")
-        self._last_loss, self._speed = loss, self.settings.log_steps * self.settings.batch / max(seconds, 1e-9)
-        rate = self.optimizer.param_groups[-1]["lr"]
-        self._write({"loss": round(loss, 6), "rate": rate, "pairs_per_second": round(self._speed, 1)})
-
-    def choose(self, scores: dict[str, float], console: Console) -> None:
-        """Keeps the average as the run's checkpoint if no earlier one scored higher."""
-        progress = self.progress
-        better = scores["mean"] > progress.best
-        if better:
-            progress.best, progress.scores, progress.chosen_step = scores["mean"], scores, progress.step
-            card = training_card(self.settings, progress, self.pool.names)
-            with write_atomically(self.file, overwrite=True) as part:
-                checkpoint.save(self.average, part, card)
-        self._write({"validation": scores, "chosen": better})
-        draw_plot(self.log, self.settings.out / "loss.png")
-        figures = ", ".join(f"{column} {score:.2f}" for column, score in scores.items())
-        console.print(
-            f"step {progress.step}: {figures}{' (chosen)' if better else ''}", highlight=False, soft_wrap=True
-        )
-
-    def save(self) -> Path:
-        return save_state(
-            self.settings.out, self.progress, self.model, self.average, self.optimizer, asdict(self.settings)
-        )
-
-    def _write(self, entry: dict[str, object]) -> None:
-        about = {"step": self.progress.step, "seconds": round(self.progress.seconds, 2)}
-        with self.log.open("a") as file:
-            file.write(json.dumps(about | entry) + "\n")
-
-
-def _forget_after(log: Path, step: int) -> None:
-    """Drops what the log says of steps after the saved state: they will be made again. A torn last line goes too."""
-    if log.is_file():
-        kept = []
-        for line in log.read_text().splitlines():
-            with suppress(ValueError):
-                if json.loads(line)["step"] <= step:
-                    kept.append(f"{line}\n")
-        log.write_text("".join(kept))
 
 
 def _start_model(settings: TrainSettings) -> EdsrLiif:
