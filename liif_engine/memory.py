@@ -7,6 +7,7 @@ import gc
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -39,6 +40,17 @@ def available_bytes() -> int:
     and in RLIMIT_AS. On Linux a process over the first two is killed without an exception, so this must be asked first.
     """
     return int(min(_limits(), default=1 << 33) * (1 - SAFETY_SHARE))
+
+
+def own_bytes() -> tuple[int, int]:
+    """Memory that this process holds, and the most it ever held; 0 where the system does not tell. [bytes]"""
+    sizes = {"VmRSS": 0, "VmHWM": 0}
+    with suppress(OSError, IndexError, ValueError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            name, _, value = line.partition(":")
+            if name in sizes:
+                sizes[name] = int(value.split()[0]) * 1024
+    return sizes["VmRSS"], sizes["VmHWM"]
 
 
 def keep_freed() -> None:

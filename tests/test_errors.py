@@ -18,7 +18,7 @@ from liif_engine.errors import (
     fault,
     printable,
 )
-from liif_engine.workers.inside import in_words
+from liif_engine.workers.failures import in_words
 
 KINDS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, LiifError)]
 

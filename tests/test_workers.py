@@ -36,7 +36,7 @@ from liif_engine.picture.image_file import Metadata, Probe
 from liif_engine.plan import Plan
 from liif_engine.target import Target
 from liif_engine.workers import FileWork, PixelWork, ProcessWorkers, Segment, WorkerSettings, file_work, pool, segment
-from liif_engine.workers.inside import Engines
+from liif_engine.workers.engines import Engines
 from liif_engine.workers.pixel_work import DTYPES
 from liif_engine.workers.stand_in import Copying
 from liif_engine.workers.work import Ticket

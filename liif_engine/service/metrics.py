@@ -10,7 +10,6 @@ from prometheus_client.registry import Collector
 from liif_engine import memory
 from liif_engine.figures import counter, gauge
 from liif_engine.service.queue import PRIORITIES, Queue
-from liif_engine.workers.inside import own_memory
 
 
 class Figures(Collector):
@@ -55,7 +54,7 @@ class Figures(Collector):
     def _memory(self) -> Iterator[Metric]:
         yield gauge("held_bytes", "Pictures and results held.", self.queue.held_bytes)
         yield gauge("available_bytes", "Memory that work may still take.", memory.available_bytes())
-        yield gauge("memory_bytes", "Memory that the service's own process holds.", own_memory()[0])
+        yield gauge("memory_bytes", "Memory that the service's own process holds.", memory.own_bytes()[0])
 
     def _workers(self) -> Iterator[Metric]:
         rows = [({"worker": str(index)}, row) for index, row in enumerate(self.queue.workers.status())]

@@ -16,7 +16,7 @@ from liif_engine import memory
 from liif_engine.errors import BusyError, Cancelled, LiifError, ServiceError, TimeLimitError, TooLargeError, WorkerError
 from liif_engine.service.job import Job
 from liif_engine.workers import Answer, Workers
-from liif_engine.workers.inside import in_words
+from liif_engine.workers.failures import in_words
 
 log = logging.getLogger(__name__)
 

@@ -15,8 +15,9 @@ from typing import Any
 
 from liif_engine.errors import WorkerError
 from liif_engine.model_names import like
+from liif_engine.workers.failures import in_words
 from liif_engine.workers.freight import Freight, remove_left, unpacked
-from liif_engine.workers.inside import Inside, in_words
+from liif_engine.workers.inside import Inside
 from liif_engine.workers.work import Answer, Broken, Do, Ended, FromWorker, ToWorker, WorkerSettings
 
 

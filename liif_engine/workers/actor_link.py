@@ -14,8 +14,8 @@ from typing import Any
 from liif_engine.errors import LiifError, WorkerError
 from liif_engine.model_names import plain
 from liif_engine.workers.actor import Actor, Brought, Checkpoint
+from liif_engine.workers.failures import in_words
 from liif_engine.workers.freight import Parcel
-from liif_engine.workers.inside import in_words
 from liif_engine.workers.work import Do, Ended, FromWorker, Ready, Report, ToWorker, WorkerSettings
 
 log = logging.getLogger(__name__)

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from liif_engine import log
+from liif_engine import log, memory
 from liif_engine.errors import BusyError, Cancelled
-from liif_engine.workers.inside import Engines, in_words, own_memory, perform
+from liif_engine.workers.engines import Engines
+from liif_engine.workers.failures import in_words
+from liif_engine.workers.inside import perform
 from liif_engine.workers.work import OnProgress, Ticket, Work, WorkerSettings
 
 
@@ -49,7 +51,7 @@ class HereWorkers:
 
     def status(self) -> list[dict[str, Any]]:
         """As `Workers.status`."""
-        resident, peak = own_memory()
+        resident, peak = memory.own_bytes()
         row: dict[str, Any] = {
             "state": "working" if self._at_work else "idle",
             "done": self._done,

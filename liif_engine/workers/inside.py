@@ -1,4 +1,4 @@
-"""The inside of a worker's process: loads models, does one piece of work at a time, and urgent work amid it."""
+"""The inside of a worker's process: does one piece of work at a time, and urgent work amid it."""
 
 from __future__ import annotations
 
@@ -6,23 +6,19 @@ import gc
 import logging
 import os
 import signal
-import sys
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
-from importlib import import_module
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any, Protocol
 
 from liif_engine import log, memory, threads
-from liif_engine.errors import Cancelled, LiifError, MemoryExhaustedError, WorkerError, scarcity
-from liif_engine.model_names import AUTO, CLEAN, DAMAGED, plain
-from liif_engine.network import card
+from liif_engine.errors import Cancelled
 from liif_engine.workers import pixel_work, tile_work
+from liif_engine.workers.engines import Engines
+from liif_engine.workers.failures import in_words
 from liif_engine.workers.work import (
     Answer,
     Begun,
@@ -46,9 +42,6 @@ logger = logging.getLogger(__name__)
 
 #: Progress is sent no more often, to spare the server. [s]
 REPORT_SECONDS = 0.05
-
-#: A loaded model takes its file's size in fp32, and as much again for a copy in the precision at work.
-COPIES_OF_A_MODEL = 2
 
 
 class Mouth(Protocol):
@@ -125,7 +118,7 @@ class Inside:
 
     def report(self) -> Report:
         """What there is to say of this worker now."""
-        resident, peak = own_memory()
+        resident, peak = memory.own_bytes()
         return Report(
             models=self.engines.names(),
             pid=os.getpid(),
@@ -240,115 +233,6 @@ class Saying(logging.Handler):
             text = f"{text}\n{logging.Formatter().formatException(record.exc_info)}"
         with suppress(OSError):
             self.say(Said(record.name, record.levelno, text, log.job()))
-
-
-class Engines:
-    """Loaded models, the least recently used dropped when they take too much memory."""
-
-    def __init__(self, settings: WorkerSettings, device: str) -> None:
-        self.settings, self.device = settings, device
-        self._make: Callable[..., Any] | None = None
-        self._kept: OrderedDict[tuple[Any, ...], tuple[Any, int]] = OrderedDict()
-
-    def get(self, model: str, precision: str) -> Any:
-        """The engine of a model, loaded if need be.
-
-        Raises:
-            LiifError: as `Engine`.
-        """
-        size, stamp = _size_and_stamp(model)
-        key = (model, precision, stamp)
-        if key not in self._kept:
-            self._make_room(size)
-            self._kept[key] = self._load(model, precision), size
-        self._kept.move_to_end(key)
-        return self._kept[key][0]
-
-    def names(self) -> tuple[str, ...]:
-        """The names of the loaded models, the most recently used last; after ``auto`` what it has loaded."""
-        engines = [engine for engine, _ in self._kept.values()]
-        names = [name for one in engines for name in (str(one.model_name), *getattr(one, "chosen", ()))]
-        return tuple(dict.fromkeys(names))
-
-    def hardware(self) -> dict[str, Any]:
-        """The fields of `Report` that concern the device."""
-        device = next((str(engine.device) for engine, _ in self._kept.values()), self.device)
-        if not device.startswith("cuda"):
-            return {"device": device, "device_name": "CPU" if device == "cpu" else device}
-        import torch
-
-        return {
-            "device": device,
-            "device_name": torch.cuda.get_device_name(device),
-            "gpus": torch.cuda.device_count(),
-            "device_bytes": torch.cuda.memory_reserved(device),
-        }
-
-    def _load(self, model: str, precision: str) -> Any:
-        is_first = self._make is None
-        self._make = self._make or _maker(self.settings.engine)
-        engine = self._make(model, device=self.device, precision=precision, memory_bytes=self.settings.memory_bytes)
-        if is_first:
-            memory.keep_loaded()
-        return engine
-
-    def _make_room(self, size: int) -> None:
-        while self._kept and sum(kept for _, kept in self._kept.values()) + size > self.settings.model_bytes:
-            self._kept.popitem(last=False)
-            torch = sys.modules.get("torch")
-            if torch is not None and torch.cuda.is_initialized():
-                # Its memory would stay with torch, for work to come, and be missing from other programs.
-                torch.cuda.empty_cache()
-
-
-def _maker(engine: str) -> Callable[..., Any]:
-    """What makes an engine, by its ``module:name``."""
-    module, _, name = engine.partition(":")
-    maker: Callable[..., Any] = getattr(import_module(module), name)
-    return maker
-
-
-def _size_and_stamp(model: str) -> tuple[int, object]:
-    """Bytes that a model takes, about, and what tells that its file was replaced by another."""
-    model = plain(model)
-    if model == AUTO:
-        return sum(_size_and_stamp(name)[0] for name in (DAMAGED, CLEAN)), None
-    path = Path(model)
-    if not path.is_absolute():
-        path = card.SHIPPED / f"{model}.safetensors"
-    try:
-        found = path.stat()
-    except (OSError, ValueError):
-        return 0, None
-    return found.st_size * COPIES_OF_A_MODEL, (found.st_mtime_ns, found.st_size, found.st_ino)
-
-
-def in_words(error: Exception) -> LiifError:
-    """Any error as one of ours, which can be sent: without the traceback, which holds the work's arrays."""
-    if isinstance(error, LiifError):
-        return error.with_traceback(None)
-    if memory.is_out_of_memory(error):
-        return MemoryExhaustedError(f"memory ran out ({_first_line(error)})")
-    if (found := scarcity(error)) is not None:
-        return found
-    if isinstance(error, ImportError | AttributeError):
-        return WorkerError(f"the engine cannot be loaded ({_first_line(error)})", remedy="Install liif-restore again.")
-    return WorkerError(f"unexpected {type(error).__name__}: {_first_line(error)}")
-
-
-def own_memory() -> tuple[int, int]:
-    """Memory that this process holds, and the most it ever held; 0 where the system does not tell. [bytes]"""
-    sizes = {"VmRSS": 0, "VmHWM": 0}
-    with suppress(OSError, IndexError, ValueError):
-        for line in Path("/proc/self/status").read_text().splitlines():
-            name, _, value = line.partition(":")
-            if name in sizes:
-                sizes[name] = int(value.split()[0]) * 1024
-    return sizes["VmRSS"], sizes["VmHWM"]
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _end_with_parent() -> None:
