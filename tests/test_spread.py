@@ -107,6 +107,19 @@ def test_a_file_system_that_hangs_does_not_hold_up_whoever_submits(monkeypatch: 
         answers.set()
 
 
+def test_a_huge_picture_for_which_there_is_no_thread_leaves_nothing_that_never_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(share.Share, "start", refuse)
+    workers = spread.Spread(lambda _: TwoWorkers(), pixels=1)  # type: ignore[arg-type, return-value]
+    with pytest.raises(RuntimeError, match="thread"):
+        workers.submit(PixelWork("a", "b", (1, 1, 3), "u8", (2, 2)), urgent=False)
+    workers.close()
+
+
 def test_a_huge_picture_on_a_file_system_that_hangs_is_left_when_it_is_not_wanted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -66,7 +66,12 @@ class Spread:
         share = Share(self, work, Ticket(work, on_progress, urgent))
         with self._lock:
             self._shares.append(share)
-        share.start()
+        try:
+            share.start()
+        except BaseException:  # there are no more threads: it will never be over
+            with self._lock:
+                self._shares.remove(share)
+            raise
         return share.ticket
 
     def status(self) -> list[dict[str, Any]]:
