@@ -23,6 +23,15 @@ def test_two_runs_in_one_folder_are_refused(tmp_path: Path) -> None:
     journal.close()
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="this system does not tell which files are open")
+def test_a_journal_that_cannot_be_used_is_not_left_open(tmp_path: Path) -> None:
+    (tmp_path / NAME).write_bytes(b"not a database, but long enough to be looked at as one" * 40)
+    with pytest.raises(OutputError) as caught:
+        Journal(tmp_path)
+    open_files = [os.readlink(one) for one in Path("/proc/self/fd").iterdir() if one.is_symlink()]  # noqa: PTH115
+    assert str(tmp_path / NAME) not in open_files, caught  # which holds on to all that it met
+
+
 def test_a_journal_that_is_none_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "new").mkdir()
     (tmp_path / "new" / NAME).write_bytes(b"not a database, but long enough to be looked at as one" * 40)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 from liif_daemon.ledger import Ledger, database
 
-from liif_engine.errors import OutputError
+from liif_engine.errors import LiifError, OutputError
 
 
 class Refusing:
@@ -96,6 +97,21 @@ def test_a_damaged_ledger_is_said_to_be_one(tmp_path: Path, start: int) -> None:
         read(path)
     assert "damaged" in caught.value.remedy
     assert "ledger.sqlite3-*" in caught.value.remedy
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="this system does not tell which files are open")
+@pytest.mark.parametrize("fault", ["damaged", "newer"])
+def test_a_ledger_that_cannot_be_used_is_not_left_open(tmp_path: Path, fault: str) -> None:
+    path = tmp_path / "ledger.sqlite3"
+    ledger = Ledger(path)
+    ledger._file._file.execute("PRAGMA user_version = 999")
+    ledger.close()
+    if fault == "damaged":
+        path.write_bytes(b"\xff" * 8192)
+    with pytest.raises(LiifError) as caught:
+        Ledger(path)
+    open_files = [os.readlink(one) for one in Path("/proc/self/fd").iterdir() if one.is_symlink()]  # noqa: PTH115
+    assert str(path) not in open_files, caught  # which holds on to all that it met
 
 
 def test_a_ledger_whose_disk_is_full_is_not_said_to_be_damaged(tmp_path: Path) -> None:

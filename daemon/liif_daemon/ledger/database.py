@@ -42,12 +42,19 @@ class Database:
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._file = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        except (OSError, sqlite3.Error) as error:
+            raise self._fault("opened", error) from error
+        try:
             self._file.row_factory = sqlite3.Row
             self._keep_a_log()
             self._file.execute("PRAGMA synchronous=FULL")
             self._migrate()
-        except (OSError, sqlite3.Error) as error:
+        except sqlite3.Error as error:
+            self._file.close()
             raise self._fault("opened", error) from error
+        except BaseException:
+            self._file.close()
+            raise
 
     def close(self) -> None:
         """Closes the file."""
