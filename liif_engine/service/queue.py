@@ -248,10 +248,10 @@ class Queue:
             if job not in self._preparing:  # it was stopped
                 return
             self._preparing.remove(job)
-            if error is None:
-                self._put_back(job)
-            else:
+            if isinstance(error, Exception):
                 self._end(job, error=in_words(error))
+            else:
+                self._put_back(job)
             self._dispatch()
 
         future = self._loop.run_in_executor(None, prepare)

@@ -25,7 +25,7 @@ from liif_engine.lab.card import sources
 from liif_engine.lab.degrade import Shares
 from liif_engine.lab.pairs import is_held_out
 from liif_engine.lab.settings import TrainSettings, command, parse
-from liif_engine.lab.state import states
+from liif_engine.lab.state import Progress, save_state, states
 from liif_engine.network import checkpoint
 from liif_engine.network.card import read_card
 from tests.conftest import tiny_network
@@ -306,12 +306,12 @@ def test_a_full_disk_ends_a_run_in_words_and_leaves_nothing_half_written(data: P
     before = sorted(path.name for path in tmp_path.iterdir())
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     told = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    progress = lab.Progress(step=2)
+    progress = Progress(step=2)
     model = tiny_network()
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limit[1]))
     try:
         with pytest.raises(OutputError, match="state-0000002: the run's state cannot be written"):
-            lab.save_state(tmp_path, progress, model, tiny_network(), torch.optim.Adam(model.parameters()), {})
+            save_state(tmp_path, progress, model, tiny_network(), torch.optim.Adam(model.parameters()), {})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
         signal.signal(signal.SIGXFSZ, told)
