@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,7 +34,7 @@ def prune(
     older_than_days: float | None = None,
     also: frozenset[str] = frozenset(),
     dry_run: bool = False,
-    at_most: float = math.inf,
+    is_stopped: Callable[[], bool] = lambda: False,
 ) -> Pruned:
     """Lets originals go.
 
@@ -46,17 +45,17 @@ def prune(
             whose time is over.
         also: SHA-256 of originals that go whether their time is over or not.
         dry_run: only counts.
-        at_most: how many go.
+        is_stopped: asked before each original; none goes any more once it says so.
 
     Raises:
         LiifError: other ledgers keep originals in the same store, or another process lets some go; nothing is let go.
         OutputError: the system refuses to remove one.
     """
     if dry_run:
-        return _prune(ledger, store, older_than_days, also, at_most, lambda _: True)
+        return _prune(ledger, store, older_than_days, also, is_stopped, lambda _: True)
     with _alone(ledger):
         _go_on(ledger, store)
-        return _prune(ledger, store, older_than_days, also, at_most, lambda row: _let_go(row, ledger, store))
+        return _prune(ledger, store, older_than_days, also, is_stopped, lambda row: _let_go(row, ledger, store))
 
 
 def _prune(
@@ -64,12 +63,12 @@ def _prune(
     store: Store,
     older_than_days: float | None,
     also: frozenset[str],
-    at_most: float,
+    is_stopped: Callable[[], bool],
     let_go: Callable[[sqlite3.Row], bool],
 ) -> Pruned:
     now, count, size = ledger.clock.now(), 0, 0
     for row in ledger.originals.all():
-        if count >= at_most:
+        if is_stopped():
             break
         over = row["until"] <= now or row["sha256"] in also
         if older_than_days is not None:

@@ -37,9 +37,6 @@ log = logging.getLogger("liif_daemon")
 #: How often originals whose time is over are looked for. [s]
 PRUNE_SECONDS = 3600.0
 
-#: How many of them go before it is asked whether the daemon ends.
-PRUNE_AT_ONCE = 100
-
 #: Where `low_priority` brings the daemon, if it is not there already.
 LOW_NICE = 10
 
@@ -154,7 +151,7 @@ def step_back() -> None:
 
 
 def _loop(daemon: Daemon, load: Callable[[], Settings], signals: Signals) -> None:
-    reload, pruning, pruned = Reload(daemon, load), Question(lambda: _let_all_go(daemon)), -PRUNE_SECONDS
+    reload, pruning, pruned = Reload(daemon, load), Question(lambda: _let_go(daemon)), -PRUNE_SECONDS
     while not signals.ends and daemon.tick():
         unit.notify(WATCHDOG="1")
         if asked := signals.reloads:
@@ -165,22 +162,15 @@ def _loop(daemon: Daemon, load: Callable[[], Settings], signals: Signals) -> Non
         _pause(daemon, signals)
 
 
-def _let_all_go(daemon: Daemon) -> None:
-    """In a thread of its own: there may be many of them, and the store may not answer."""
-    while not daemon.stopping.is_set() and _let_go(daemon):
-        pass
-
-
-def _let_go(daemon: Daemon) -> bool:
-    """Lets originals go whose time is over; whether there may be more of them."""
+def _let_go(daemon: Daemon) -> None:
+    """In a thread of its own, until the daemon ends: there may be many of them, and the store may not answer."""
     try:
-        gone = prune(daemon.ledger, daemon.store, at_most=PRUNE_AT_ONCE)
+        gone = prune(daemon.ledger, daemon.store, is_stopped=daemon.stopping.is_set)
     except LiifError as error:
         log.warning("%s", error.explain())
-        return False
+        return
     if gone.count:
         log.info("let go of %s whose time was over", counted(gone.count, "original"))
-    return gone.count >= PRUNE_AT_ONCE
 
 
 def _pause(daemon: Daemon, signals: Signals) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from liif_daemon import dispatch, find, observe, run
 from liif_daemon.engine import Order
+from liif_daemon.ledger.originals import Originals
 from liif_daemon.prune import prune
 
 from liif_engine.errors import ExitCode
@@ -144,7 +145,6 @@ def _after(running: list[Any], run: Callable[..., None]) -> Callable[..., None]:
 
 def test_many_originals_go_beside_the_main_loop(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is heard of meanwhile, by systemd's watchdog among others, also if the store does not answer."""
-    monkeypatch.setattr(run, "PRUNE_AT_ONCE", 2)
     monkeypatch.setattr(run, "FOLDER_SECONDS", 0.0)
     ledger, store, answers = workshop.ledger(), workshop.store, threading.Event()
     for seed in range(5):
@@ -165,7 +165,34 @@ def test_many_originals_go_beside_the_main_loop(workshop: Workshop, monkeypatch:
     )
     run._loop(daemon, workshop.settings, SimpleNamespace(ends=False, reloads=False))  # type: ignore[arg-type]
     assert heard[0] > 9
-    assert not any(store.holds(sha(workshop.base / f"{seed}.jpg")) for seed in range(5))
+    # The ledger knows first that one goes.
+    wait_until(lambda: not any(store.holds(sha(workshop.base / f"{seed}.jpg")) for seed in range(5)))
+    ledger.close()
+
+
+def test_letting_many_originals_go_reads_them_once_and_ends_with_the_daemon(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger, store, stopping, reads = workshop.ledger(), workshop.store, threading.Event(), []
+    every, let_go = Originals.all, Originals.let_go
+    with ledger.together():
+        for number in range(300):
+            ledger.originals.promise(f"{number:064x}", 1, store.folder, 0)
+
+    def read(self: Originals) -> Any:
+        reads.append(every(self))
+        return reads[-1]
+
+    def go(self: Originals, original: Any) -> bool:
+        if len(every(self)) == 51:
+            stopping.set()
+        return let_go(self, original)
+
+    monkeypatch.setattr(Originals, "all", read)
+    monkeypatch.setattr(Originals, "let_go", go)
+    daemon: Any = SimpleNamespace(ledger=ledger, store=store, stopping=stopping)
+    run._let_go(daemon)
+    assert (len(reads), len(every(ledger.originals))) == (1, 50)
     ledger.close()
 
 
