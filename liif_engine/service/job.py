@@ -35,7 +35,7 @@ class Job:
     Args:
         asked: the request.
         payload: what it holds.
-        held_bytes: how much that is, the result included.
+        held_bytes: how much that is; of an encoded picture, the result only once it is there.
     """
 
     def __init__(self, asked: JobRequest, payload: Payload, held_bytes: int) -> None:

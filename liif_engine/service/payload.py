@@ -94,9 +94,10 @@ class PixelPayload:
         """Length of the result."""
         return self.asked.result_bytes
 
-    def let_source_go(self) -> None:
-        """The work is done: only the result is still of use."""
+    def let_source_go(self) -> int:
+        """The work is done: only the result is still of use; how many bytes that holds."""
         self.source.close()
+        return self.asked.result_bytes
 
     def close(self) -> None:
         """Gives everything back."""
@@ -153,9 +154,13 @@ class ImagePayload:
         """Length of the result."""
         return self.destination.stat().st_size
 
-    def let_source_go(self) -> None:
-        """The work is done: only the result is still of use."""
-        self.source.unlink(missing_ok=True)
+    def let_source_go(self) -> int:
+        """The work is done: only the result is still of use; how many bytes that holds."""
+        # The job is done all the same where somebody cleans the scratch folder.
+        with suppress(OSError):
+            self.source.unlink(missing_ok=True)
+            return self.result_bytes()
+        return 0
 
     def close(self) -> None:
         """Removes the files."""
@@ -197,8 +202,9 @@ class FilePayload:
             "notes": list(answer.notes),
         }
 
-    def let_source_go(self) -> None:
+    def let_source_go(self) -> int:
         """Nothing is held."""
+        return 0
 
     def close(self) -> None:
         """Nothing is held."""

@@ -309,7 +309,9 @@ class Queue:
             self.source_pixels += answer.source_pixels
             self.result_pixels += answer.width * answer.height
             log.info("job %s done: %dx%d, %.2f s", job.id, answer.width, answer.height, answer.seconds)
-            job.payload.let_source_go()
+            self._hold(job, job.payload.let_source_go())
+            # How long an encoded result is, nobody knew when there was room for its job.
+            self._forget_unclaimed(0)
         else:
             if job.state == "failed":
                 self.failures[type(error).__name__] += 1
@@ -320,8 +322,11 @@ class Queue:
 
     def _free(self, job: Job) -> None:
         job.payload.close()
-        self.held_bytes -= job.held_bytes
-        job.held_bytes = 0
+        self._hold(job, 0)
+
+    def _hold(self, job: Job, size: int) -> None:
+        self.held_bytes += size - job.held_bytes
+        job.held_bytes = size
 
     def _unqueue(self, job: Job) -> None:
         turns = self._waiting[job.asked.priority]
@@ -331,7 +336,7 @@ class Queue:
             del turns[job.asked.client]
 
     def _forget_unclaimed(self, size: int) -> None:
-        """Makes room for a new job by dropping results that nobody has come for in a while, the oldest first."""
+        """Makes room for `size` bytes by dropping results that nobody has come for in a while, the oldest first."""
         latest = time.monotonic() - self.limits.follow_seconds
         for job in self._ended:
             if self.held_bytes + size <= self.limits.max_held_bytes:

@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
@@ -22,9 +23,9 @@ from liif_engine.errors import (
 )
 from liif_engine.service import queue
 from liif_engine.service.job import Job
-from liif_engine.service.payload import FilePayload, PixelPayload
+from liif_engine.service.payload import FilePayload, ImagePayload, PixelPayload
 from liif_engine.service.queue import Limits, Queue
-from liif_engine.service.request import Defaults, FileRequest, PixelRequest, parse
+from liif_engine.service.request import Defaults, FileRequest, ImageRequest, PixelRequest, parse
 from liif_engine.workers import Answer, FileWork, Ticket, segment
 
 ANSWER = Answer("copy", "fp32", "cpu", 0.5, 20, 30, "/result.png", "PNG")
@@ -258,20 +259,54 @@ def test_a_result_that_came_first_is_not_lost_to_a_late_stop() -> None:
 
 def test_limits_of_the_queue() -> None:
     async def play(s: Scene) -> None:
-        s.add("runs", held=60)
+        first = pixels(s)
+        while not s.worker.tickets:
+            await asyncio.sleep(0.01)
         s.add("waits")
         with pytest.raises(BusyError, match="1 jobs are waiting"):
             s.queue.reserve(0, "backlog")
+        assert s.queue.held_bytes == 90
         await s.end()
-        with pytest.raises(BusyError, match="hold 60 bytes"):
+        with pytest.raises(BusyError, match="hold 72 bytes"):  # the result alone
             s.queue.reserve(50, "backlog")
         with pytest.raises(TooLargeError):
             s.queue.reserve(101, "backlog")
-        s.queue.jobs[next(iter(s.queue.jobs))].ended = time.monotonic() - 31
+        first.ended = time.monotonic() - 31
         s.queue.reserve(50, "backlog")  # nobody came for the first result
         assert s.queue.held_bytes == 50
 
     scene(play, max_jobs=1, max_held_bytes=100)
+
+
+def test_encoded_results_count_from_when_they_are_there_until_they_are_forgotten(tmp_path: Path) -> None:
+    async def add(s: Scene, result: bytes | None) -> Job:
+        asked = parse(ImageRequest, b'{"scale": 2, "detach": true}', Defaults())
+        s.queue.reserve(5, asked.priority)
+        job = Job(asked, payload := ImagePayload(asked, tmp_path, 1000), 5)
+        payload.receive(b"12345")
+        payload.complete()
+        s.queue.add(job)
+        if result is not None:
+            payload.destination.write_bytes(result)
+        await s.end()
+        assert job.state == "done"
+        return job
+
+    async def play(s: Scene) -> None:
+        first, _ = await add(s, bytes(60)), await add(s, bytes(35))
+        assert s.queue.held_bytes == 95
+        with pytest.raises(BusyError, match="hold 95 bytes"):
+            s.queue.reserve(10, "backlog")
+        first.ended = time.monotonic() - 31
+        third = await add(s, bytes(70))  # its own five had room
+        assert (s.queue.held_bytes, first.id in s.queue.jobs) == (105, False)
+        s.queue.forget(third)
+        await add(s, None)  # somebody cleans the scratch folder
+        assert s.queue.held_bytes == 35
+        s.queue.free_all()
+        assert (s.queue.held_bytes, list(tmp_path.iterdir())) == (0, [])
+
+    scene(play, max_held_bytes=100)
 
 
 def test_a_full_backlog_keeps_no_person_out() -> None:
