@@ -32,6 +32,8 @@ if picture.stem == "slow":
 if picture.stem == "bad":
     say(error=f"{picture.name}: is odd", remedy="Try another.", exit_code=3)
     sys.exit(3)
+if picture.stem == "odd":
+    say(share=float("inf"))
 out.write_text(f"<p>{picture.name} {len(picture.read_bytes())} {' '.join(sys.argv[4:])}<script>1</script>")
 say(done=True, out=str(out))
 """
@@ -120,6 +122,49 @@ def test_a_failure_is_said_and_can_be_tried_again(workshop: Workshop) -> None:
         address = page.explain("bad")
         wait_until(lambda: page.state("bad") == "failed")
         assert b"There is no report: bad.jpg: is odd. Try another." in page.ask("GET", address)[2]
+    page.evidence.close()
+    page.ledger.close()
+
+
+def test_an_error_that_nobody_expected_is_said_and_the_next_report_is_made(workshop: Workshop) -> None:
+    page = Page(workshop, ["odd", "one"])
+    address = page.explain("odd")
+    page.explain("one")
+    wait_until(lambda: page.state("one") == "ready")
+    assert b"There is no report: unexpected OverflowError: " in page.ask("GET", address)[2]
+    page.evidence.close()
+    page.ledger.close()
+
+
+def test_an_original_that_goes_while_its_report_waits_is_said(workshop: Workshop) -> None:
+    """It is not kept in memory until then: many may wait, each of 256 MiB."""
+    page = Page(workshop, ["slow", "later"])
+    page.explain("slow")
+    address = page.explain("later")
+    wait_until(lambda: page.state("slow") == "made")
+    Path(workshop.store.path_of(page.jobs["later"].source_sha256)).unlink()
+    assert page.evidence._child is not None
+    page.evidence._child.kill()
+    wait_until(lambda: page.state("later") == "failed")
+    assert b"There is no report: the original is no longer kept" in page.ask("GET", address)[2]
+    page.evidence.close()
+    page.ledger.close()
+
+
+def test_old_reports_make_room_for_new_ones(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evidence, "PAGES_BYTES", 200)
+    page = Page(workshop, ["one", "two", "three"])
+    for name in page.jobs:
+        page.explain(name)
+    *others, last = page.jobs
+    wait_until(lambda: page.state(last) == "ready")
+    kept = [name for name in page.jobs if page.state(name) == "ready"]
+    assert kept == [others[-1], last]
+    assert page.ask("GET", f"/picture/{page.jobs[others[0]].id}/evidence")[0] == 404
+    monkeypatch.setattr(evidence, "PAGES_BYTES", 1)
+    page.explain(others[0])
+    wait_until(lambda: page.state(others[0]) == "ready")  # it alone is more, and yet shown
+    assert [page.state(name) for name in page.jobs] == ["ready", "", ""]
     page.evidence.close()
     page.ledger.close()
 

@@ -1,20 +1,24 @@
-"""The evidence for a picture: `liif explain` as a child process, one at a time; reports last until the page ends."""
+"""The evidence for a picture: `liif explain` as a child process, one at a time; the latest reports are kept."""
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from liif_daemon.ledger import Job
+from liif_engine.errors import LiifError
+
+log = logging.getLogger(__name__)
 
 #: The engine computes, never this process.
 COMMAND = (sys.executable, "-m", "liif_engine", "explain")
@@ -24,6 +28,9 @@ MOST_SCALE = 16.0
 
 #: The child gives way to whatever the user does meanwhile.
 NICENESS = 10
+
+#: Finished reports that are kept in memory, the latest always. [bytes]
+PAGES_BYTES = 128 << 20
 
 
 @dataclass(frozen=True)
@@ -56,19 +63,19 @@ class Evidence:
         self._reports: dict[tuple[int, str], Report] = {}
         self._child: subprocess.Popen[str] | None = None
         self._ended = False
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._one_by_one = ThreadPoolExecutor(1, "evidence")
 
     def of(self, job: Job) -> Report | None:
-        """The report of a row; None if nobody has asked for it."""
+        """The report of a row; None if nobody has asked for it, or if newer ones have taken its place."""
         return self._reports.get((job.id, job.source_sha256))
 
-    def ask(self, job: Job, original: bytes, model: str = "") -> None:
+    def ask(self, job: Job, read: Callable[[], bytes], model: str = "") -> None:
         """Has a report made, unless it is there or under way.
 
         Args:
             job: the row.
-            original: the file's bytes.
+            read: gives the original's bytes, when its turn has come: many may wait. What it raises is the report's.
             model: a name or a checkpoint's path; empty for the settings' own.
         """
         with self._lock:
@@ -76,7 +83,10 @@ class Evidence:
             if self._ended or (known is not None and known.state != "failed"):
                 return
             self._say(job, Report("waits"))
-            self._one_by_one.submit(self._make, job, original, model)
+            try:
+                self._one_by_one.submit(self._make, job, read, model)
+            except RuntimeError as error:  # the system gives no thread
+                self._say(job, Report("failed", words=f"it could not be begun ({error}); try again later"))
 
     def close(self) -> None:
         """Ends the child, if there is one; nothing is made any more."""
@@ -86,17 +96,26 @@ class Evidence:
                 self._child.terminate()
         self._one_by_one.shutdown(cancel_futures=True)
 
-    def _make(self, job: Job, original: bytes, model: str) -> None:
+    def _make(self, job: Job, read: Callable[[], bytes], model: str) -> None:
         try:
-            with tempfile.TemporaryDirectory(prefix="liif-review-") as folder:
-                # Under its own name, which the report tells; in the store it has none.
-                picture, out = Path(folder, "of", job.path.name), Path(folder, "report.html")
-                picture.parent.mkdir()
-                picture.write_bytes(original)
-                wrong = self._run(job, [str(picture), "--out", str(out), *self._options(job, model)])
-                self._say(job, Report("failed", words=wrong) if wrong else Report("ready", page=out.read_bytes()))
+            report = self._made(job, read, model)
+        except LiifError as error:
+            report = Report("failed", words=error.explain())
         except OSError as error:
-            self._say(job, Report("failed", words=error.strerror or str(error)))
+            report = Report("failed", words=error.strerror or str(error))
+        except Exception as error:  # else it would be waited for until the page ends
+            log.exception("%s: unexpected, at its report. Please report this.", job.path)
+            report = Report("failed", words=f"unexpected {type(error).__name__}: {error}. Please report this.")
+        self._say(job, report)
+
+    def _made(self, job: Job, read: Callable[[], bytes], model: str) -> Report:
+        with tempfile.TemporaryDirectory(prefix="liif-review-") as folder:
+            # Under its own name, which the report tells; in the store it has none.
+            picture, out = Path(folder, "of", job.path.name), Path(folder, "report.html")
+            picture.parent.mkdir()
+            picture.write_bytes(read())
+            wrong = self._run(job, [str(picture), "--out", str(out), *self._options(job, model)])
+            return Report("failed", words=wrong) if wrong else Report("ready", page=out.read_bytes())
 
     def _options(self, job: Job, model: str) -> list[str]:
         scale = min(max(1.0, job.out_width / max(1, job.width)), MOST_SCALE)
@@ -141,4 +160,10 @@ class Evidence:
         return ""
 
     def _say(self, job: Job, report: Report) -> None:
-        self._reports[job.id, job.source_sha256] = report
+        key = job.id, job.source_sha256
+        with self._lock:
+            self._reports.pop(key, None)
+            self._reports[key] = report
+            finished = [key for key, one in self._reports.items() if one.page]
+            while sum(len(self._reports[key].page) for key in finished) > PAGES_BYTES and len(finished) > 1:
+                del self._reports[finished.pop(0)]

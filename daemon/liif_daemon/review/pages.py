@@ -199,7 +199,7 @@ class Pages:
         job = self._job(request.path_params["id"])
         report = self.evidence.of(job)
         if report is None:
-            raise HTTPException(HTTPStatus.NOT_FOUND, "Nobody has asked for this report: press its button.")
+            raise HTTPException(HTTPStatus.NOT_FOUND, "There is no such report, or no longer: press its button.")
         if report.state != "ready":
             context = {"report": report, "name": printable(job.path.name)}
             return self.templates.TemplateResponse(request, "evidence.html", context)
@@ -247,7 +247,8 @@ class Pages:
     def _explain(self, number: int) -> Response:
         job = self._job(number)
         try:
-            self.evidence.ask(job, self.pictures.read(job, "before"), self._model_of(job))
+            self.pictures.read(job, "before")  # refuses at once what could not be explained later
+            self.evidence.ask(job, lambda: self.pictures.read(job, "before"), self._model_of(job))
         except LiifError as error:
             return PlainTextResponse(f"{error.message}\n", HTTPStatus.NOT_FOUND)
         return RedirectResponse(f"/picture/{job.id}/evidence", HTTPStatus.SEE_OTHER)
