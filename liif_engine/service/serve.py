@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -18,6 +20,7 @@ from liif_engine.crew import Crew
 from liif_engine.errors import ExitCode
 from liif_engine.service import client
 from liif_engine.service.api import Api, ApiLimits
+from liif_engine.service.client.start import LOG_BYTES, LOG_NAME
 from liif_engine.service.guard import Guard, OwnerOnly
 from liif_engine.service.metrics import Figures
 from liif_engine.service.place import Place, occupy
@@ -125,7 +128,7 @@ async def _serve(settings: ServeSettings, place: Place) -> None:
             ApiLimits(settings.max_pixels, settings.max_image_bytes, settings.body_seconds),
             Defaults(settings.workers.model, settings.workers.precision, settings.quality),
         )
-        server = Server(Guard(api.app(), place.token), queue, settings, place.close)
+        server = Server(Guard(api.app(), place.token), queue, settings, place)
         port = "" if place.port is None else f" and 127.0.0.1:{place.port}"
         print(f"liif: serving in {place.folder}{port}", file=sys.stderr, flush=True)
         await server.serve(sockets=place.sockets)
@@ -135,16 +138,16 @@ async def _serve(settings: ServeSettings, place: Place) -> None:
 
 
 class Server(web.Server):
-    """A server that also sweeps the queue, and ends when idle.
+    """A server that also sweeps the queue, bounds its log, and ends when idle.
 
     Args:
         app: what is served.
         queue: the jobs.
         settings: how to serve.
-        hide: called first when the service ends, so that nobody finds it any more.
+        place: closed first when the service ends, so that nobody finds it any more.
     """
 
-    def __init__(self, app: Any, queue: Queue, settings: ServeSettings, hide: Callable[[], None]) -> None:
+    def __init__(self, app: Any, queue: Queue, settings: ServeSettings, place: Place) -> None:
         super().__init__(
             app,
             http=type("Protocol", (OwnerOnly,), {"header_seconds": settings.header_seconds}),
@@ -153,7 +156,7 @@ class Server(web.Server):
             h11_max_incomplete_event_size=MAX_HEADER_BYTES,
             timeout_graceful_shutdown=FAREWELL_SECONDS + HANG_UP_SECONDS,
         )
-        self.queue, self.exit_when_idle, self.hide = queue, settings.exit_when_idle, hide
+        self.queue, self.exit_when_idle, self.place = queue, settings.exit_when_idle, place
         self._swept = 0.0
 
     async def on_tick(self, counter: int) -> bool:
@@ -162,12 +165,13 @@ class Server(web.Server):
         if now - self._swept > SWEEP_SECONDS:
             self._swept = now
             self.queue.sweep()
+            _bound_log(self.place.folder)
             self.should_exit |= self._is_idle(now)
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: Any = None) -> None:
         """Ends the jobs first, so that those who follow them hear of it and hang up."""
-        self.hide()
+        self.place.close()
         await self.queue.close()
         asyncio.get_running_loop().call_later(FAREWELL_SECONDS, self._hang_up)
         await super().shutdown(sockets)
@@ -184,3 +188,16 @@ class Server(web.Server):
             return False
         log.info("idle for %g s: ending", after)
         return True
+
+
+def _bound_log(folder: Path) -> None:
+    """Puts a log that has become long aside and begins it anew, if the client had stderr lead there.
+
+    It is emptied, not replaced: the workers write to the same open file.
+    """
+    path, stderr = folder / LOG_NAME, 2
+    with contextlib.suppress(OSError):
+        found = os.fstat(stderr)
+        if found.st_size > LOG_BYTES and os.path.samestat(found, path.stat()):
+            shutil.copyfile(path, f"{path}.old")
+            os.ftruncate(stderr, 0)

@@ -221,6 +221,20 @@ def test_what_keeps_it_from_starting_is_told(alone: str, monkeypatch: pytest.Mon
         Client(alone, python=f"{alone}/no-such-python").status()
 
 
+def test_the_log_of_a_service_that_lives_long_stays_short(alone: str) -> None:
+    log = Path(alone, "engine.log")
+    log.write_bytes(b"of an earlier one\n" * 100_000)
+    Client(alone, python=sys.executable).status()
+    assert log.stat().st_size < 1000
+    with log.open("ab") as file:  # as the service and its workers do
+        file.write(b"first\n" * 200_000)
+    wait_until(lambda: log.stat().st_size < 1000, "the log was not cut")
+    assert Path(alone, "engine.log.old").read_bytes().endswith(b"first\n" * 200_000)
+    with log.open("ab") as file:
+        file.write(b"then\n")
+    assert log.read_bytes() == b"then\n"
+
+
 def test_a_log_that_cannot_be_written_is_told(alone: str) -> None:
     Path(alone, "engine.log").mkdir()
     with pytest.raises(NotRunning, match="cannot be started"):

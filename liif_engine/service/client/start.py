@@ -22,7 +22,10 @@ GIVE_UP_SECONDS = 5
 #: A service that this file started ends when nobody has used it for so long. [s]
 IDLE_SECONDS = 900
 
-#: A log longer than this is begun anew. [bytes]
+#: Where a service that this file started says what it has to say, in its folder.
+LOG_NAME = "engine.log"
+
+#: A log longer than this is begun anew, by who starts the service or by the service itself. [bytes]
 LOG_BYTES = 1 << 20
 
 #: Starts the service, given an interpreter that has liif_engine.
@@ -47,7 +50,7 @@ def start_service(folder, python=None, seconds=START_SECONDS, arguments=()):
     if not python:
         raise NotRunning("the engine is not installed, or has never run", start_words())
     make_folder(folder)
-    log_path = os.path.join(folder, "engine.log")
+    log_path = os.path.join(folder, LOG_NAME)
     environment = clean_environment(os.environ)
     environment["LIIF_RUNTIME_DIR"] = folder
     command = [python, "-c", START_CODE, "serve", "--exit-when-idle", str(IDLE_SECONDS)]
@@ -58,9 +61,11 @@ def start_service(folder, python=None, seconds=START_SECONDS, arguments=()):
         options = {"start_new_session": True}
     else:
         options = {"preexec_fn": os.setsid}
-    mode = "wb" if os.path.exists(log_path) and os.path.getsize(log_path) > LOG_BYTES else "ab"
     try:
-        with open(os.devnull, "rb") as nothing, open(log_path, mode) as log:
+        # To append in any case: what the service cuts off while it lives must not leave a hole.
+        with open(os.devnull, "rb") as nothing, open(log_path, "ab") as log:
+            if os.fstat(log.fileno()).st_size > LOG_BYTES:
+                log.truncate(0)
             child = subprocess.Popen(
                 command, stdin=nothing, stdout=log, stderr=log, env=environment, cwd=folder, close_fds=True, **options
             )
