@@ -144,6 +144,10 @@ class Preview(Gtk.Box):
                 return
             except client.ServiceError as error:
                 GLib.idle_add(self._show, question, None, error.explain())
+            except Exception as error:  # else the dialog would say for ever that the engine is being asked
+                words = f"there is no preview: unexpected {type(error).__name__}: {error}. Please report this."
+                GLib.idle_add(self._show, question, None, words)
+                raise
 
         threading.Thread(target=run, daemon=True).start()
         return GLib.SOURCE_REMOVE
