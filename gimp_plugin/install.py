@@ -12,7 +12,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,9 @@ from liif_engine.service import client
 NAME = "liif_restore"
 
 SOURCE = Path(__file__).parent / NAME
+
+#: How folders begin in which a new plug-in is made and an old one goes.
+_ASIDE = ".liif-restore-"
 
 #: Profiles of these GIMPs are looked for; 2.10 takes the same plug-in through gimpfu where it has Python 2.7.
 VERSION = re.compile(r"3\.\d+|2\.10")
@@ -172,10 +176,13 @@ def uninstall(where: list[Place]) -> list[Place]:
     Raises:
         OutputError: a folder cannot be removed.
     """
+    for place in where:
+        _tidy(place)
     found = [place for place in where if state(place).state not in ("missing", "foreign")]
     for place in found:
         try:
-            _remove(place.folder)
+            with _aside(place) as aside:
+                _take_away(place, aside)
         except OSError as error:
             raise OutputError(f"cannot be removed ({error.strerror})", path=place.folder) from error
     return found
@@ -229,26 +236,45 @@ def _files(place: Place) -> dict[str, str]:
 def _install(place: Place, python: str) -> None:
     """A whole folder beside the old one first, so that GIMP never meets half of it."""
     place.plug_ins.mkdir(parents=True, exist_ok=True)
-    new = Path(tempfile.mkdtemp(prefix=".liif-restore-", dir=place.plug_ins.parent))
-    try:
+    with _aside(place) as aside:
+        new = aside / "new"
         for name, text in _files(place).items():
-            (new / name).parent.mkdir(exist_ok=True)
+            (new / name).parent.mkdir(parents=True, exist_ok=True)
             (new / name).write_text(text, "utf-8")
         record = {"python": python, "version": liif_engine.__version__}
         (new / "engine.json").write_text(json.dumps(record) + "\n", "utf-8")
         new.chmod(0o755)
         # GIMP passes over a file that it may not run, without a word.
         (new / f"{NAME}.py").chmod(0o755)
-        _remove(place.folder)
-        new.rename(place.folder)
-    except BaseException:
-        shutil.rmtree(new, ignore_errors=True)
-        raise
+        old = _take_away(place, aside)
+        try:
+            new.rename(place.folder)
+        except BaseException:
+            if old is not None:
+                old.rename(place.folder)
+            raise
 
 
-def _remove(folder: Path) -> None:
-    """Removes a folder, or a link to one but not what it leads to."""
-    if folder.is_symlink():
-        folder.unlink()
-    elif folder.exists():
-        shutil.rmtree(folder)
+def _take_away(place: Place, aside: Path) -> Path | None:
+    """Moves the folder, or a link to one, away in one step: half of it would be nobody's. None if there is none."""
+    old = aside / "old"
+    try:
+        place.folder.rename(old)
+    except FileNotFoundError:
+        return None
+    return old
+
+
+@contextmanager
+def _aside(place: Place) -> Iterator[Path]:
+    """A folder beside those that GIMP searches; when the block ends it goes, with those that somebody killed left."""
+    aside = Path(tempfile.mkdtemp(prefix=_ASIDE, dir=place.plug_ins.parent))
+    try:
+        yield aside
+    finally:
+        _tidy(place)
+
+
+def _tidy(place: Place) -> None:
+    for left in place.plug_ins.parent.glob(f"{_ASIDE}*"):
+        shutil.rmtree(left, ignore_errors=True)

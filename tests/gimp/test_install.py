@@ -123,6 +123,69 @@ def test_a_foreign_folder_is_left_alone(place: install.Place) -> None:
     assert mine.exists()
 
 
+@pytest.mark.parametrize(
+    ("at", "state"),
+    [
+        ("shutil, 'rmtree'", "installed"),  # the new one is there, the old one not yet gone
+        ("install.Path, 'write_text'", "outdated"),
+        ("install.Path, 'chmod'", "outdated"),
+    ],
+)
+def test_an_install_that_is_killed_leaves_a_whole_plug_in_and_the_next_one_tidies(
+    place: install.Place, at: str, state: str
+) -> None:
+    install.install([place])
+    (place.folder / "courier.py").write_text("# older\n")
+    _killed(place, at)
+    assert install.state(place).state == state
+    assert install.install([place])[0].state == "installed"
+    assert list(place.plug_ins.parent.iterdir()) == [place.plug_ins]
+    assert list(place.plug_ins.iterdir()) == [place.folder]
+
+
+def test_what_a_kill_between_old_and_new_left_the_next_install_or_uninstall_tidies(place: install.Place) -> None:
+    for again, state in ((install.install, "installed"), (install.uninstall, "missing")):
+        install.install([place])
+        _killed(place, "install.Path, 'rename'", count=2)
+        assert install.state(place).state == "missing"
+        again([place])
+        assert install.state(place).state == state
+        assert list(place.plug_ins.parent.iterdir()) == [place.plug_ins]
+
+
+def _killed(place: install.Place, at: str, *, count: int = 1) -> None:
+    """Installs in a process that is killed at the `count`th call of a function."""
+    code = f"""
+import os, pathlib, shutil
+from gimp_plugin import install
+usual, calls = getattr({at}), []
+def kill(*arguments, **options):
+    calls.append(1)
+    return os._exit(9) if len(calls) == {count} else usual(*arguments, **options)
+setattr({at}, kill)
+install.install([install.Place(pathlib.Path({str(place.plug_ins)!r}), {place.gimp!r})])
+"""
+    assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 9
+
+
+def test_the_old_plug_in_comes_back_where_the_new_one_cannot_take_its_place(
+    place: install.Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install.install([place])
+    rename = Path.rename
+
+    def refuse(self: Path, target: Path) -> Path:
+        if self.name == "new":
+            raise PermissionError(13, "Permission denied", str(self))
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(OutputError, match="cannot be written"):
+        install.install([place])
+    assert install.state(place).state == "installed"
+    assert list(place.plug_ins.parent.iterdir()) == [place.plug_ins]
+
+
 def test_a_link_is_replaced_and_what_it_leads_to_stays(place: install.Place, tmp_path: Path) -> None:
     checkout = tmp_path / "checkout"
     shutil.copytree(install.SOURCE, checkout)
@@ -131,6 +194,7 @@ def test_a_link_is_replaced_and_what_it_leads_to_stays(place: install.Place, tmp
     assert install.state(place).state == "outdated"
     install.install([place])
     assert not place.folder.is_symlink()
+    assert list(place.plug_ins.parent.iterdir()) == [place.plug_ins]
     assert (checkout / "liif_restore.py").exists()
 
 
