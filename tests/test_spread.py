@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from PIL import Image
 
 from liif_engine import Engine
 from liif_engine.crew import Crew, parse
-from liif_engine.errors import Cancelled, MemoryExhaustedError, TooLargeError, UsageError, WorkerError
+from liif_engine.errors import Cancelled, InputError, MemoryExhaustedError, TooLargeError, UsageError, WorkerError
 from liif_engine.file import restore_file
 from liif_engine.network import checkpoint
 from liif_engine.picture.tiles import Grid, Rect, tile
@@ -321,6 +321,24 @@ def test_work_here_is_that_of_a_worker_process(model: str, tmp_path: Path) -> No
         assert workers.status()[0]["models"] == ["tiny"]
     finally:
         workers.close()
+
+
+def test_work_in_this_process_that_finds_no_thread_leaves_room_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path, str(Path(__file__).parent)])
+    workers = HereWorkers(WorkerSettings(device="cpu", model="copy", engine="faults:Faulty"))
+    work = FileWork("none.png", None, Target(scale=1), model="copy")
+
+    def refuse(_: threading.Thread) -> NoReturn:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as context:
+        context.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError):
+            workers.submit(work)
+    assert workers.room(urgent=False)
+    with pytest.raises(InputError, match=r"none\.png"):
+        workers.submit(work).result(60)
+    workers.close()
 
 
 def begin(workers: HereWorkers) -> Ticket:

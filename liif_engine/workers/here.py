@@ -46,7 +46,13 @@ class HereWorkers:
             if not self.room(urgent=urgent):
                 raise BusyError("the worker is busy")
             self._at_work = ticket
-            self._thread.submit(self._run, ticket)
+            try:
+                self._thread.submit(self._run, ticket)
+            except RuntimeError:  # the system gives no thread
+                self._at_work = None
+                # It has been queued all the same, and would be done when there is a thread.
+                ticket.stop()
+                raise
         return ticket
 
     def status(self) -> list[dict[str, Any]]:
@@ -86,7 +92,8 @@ class HereWorkers:
                 answer = perform(engine, ticket.work, on_progress=beat, look=look)
         except Exception as failure:
             error = in_words(failure)
-        self._at_work = None
+        if self._at_work is ticket:  # not one that found no thread, and that this one now brings to its end
+            self._at_work = None
         self._done += answer is not None
         if answer is not None:
             ticket.set_result(answer)
