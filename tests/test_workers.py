@@ -35,11 +35,21 @@ from liif_engine.network.model import EdsrLiif
 from liif_engine.picture.image_file import Metadata, Probe
 from liif_engine.plan import Plan
 from liif_engine.target import Target
-from liif_engine.workers import FileWork, PixelWork, ProcessWorkers, Segment, WorkerSettings, file_work, pool, segment
+from liif_engine.workers import (
+    FileWork,
+    PixelWork,
+    ProcessWorkers,
+    Segment,
+    WorkerSettings,
+    file_work,
+    inside,
+    pool,
+    segment,
+)
 from liif_engine.workers.engines import Engines
 from liif_engine.workers.pixel_work import DTYPES
 from liif_engine.workers.stand_in import Copying
-from liif_engine.workers.work import Ticket
+from liif_engine.workers.work import Do, Stop, Ticket
 
 from .conftest import picture, tiny_network
 
@@ -298,6 +308,38 @@ def test_work_stops_where_it_is(faulty: Bench) -> None:
     with pytest.raises(Cancelled):
         running.result(5)
     assert faulty.workers.room(urgent=False)
+
+
+def test_a_stop_that_comes_after_the_end_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    messages: list[Any] = [Do(1, FILE_WORK, urgent=False), Stop(1), Stop(2), Do(2, FILE_WORK, urgent=False)]
+    done: list[tuple[int, set[int]]] = []
+
+    class Mouth:
+        """Says one after the other, and then that the server has gone."""
+
+        def send(self, _: Any, /) -> None:
+            pass
+
+        def recv(self) -> Any:
+            if not messages:
+                raise EOFError
+            return messages.pop(0)
+
+        def poll(self) -> bool:
+            return False
+
+    def work(self: inside.Inside, do: Do) -> NoReturn:
+        done.append((do.number, set(self.stopped)))
+        raise Cancelled("stopped")
+
+    monkeypatch.setattr(logging, "basicConfig", lambda **_: None)
+    monkeypatch.setattr(inside.Inside, "report", lambda _: None)
+    monkeypatch.setattr(inside.Inside, "_work", work)
+    worker = inside.Inside(Mouth(), WorkerSettings(device="cpu"), "cpu")
+    with pytest.raises(EOFError):
+        worker.serve()
+    assert done == [(1, set()), (2, set())]
+    assert worker.stopped == set()
 
 
 def test_what_was_stopped_is_not_begun_again_when_its_worker_dies(monkeypatch: pytest.MonkeyPatch) -> None:

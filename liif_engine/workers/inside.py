@@ -93,6 +93,7 @@ class Inside:
         self.connection, self.settings, self.device, self.host = connection, settings, device, host
         self.engines = Engines(settings, device)
         self.waiting: list[Do] = []
+        self.running: set[int] = set()
         self.stopped: set[int] = set()
         # A file's thread may log while the network computes.
         self._speaking = threading.Lock()
@@ -136,11 +137,13 @@ class Inside:
     def _take(self, message: ToWorker) -> None:
         if isinstance(message, Do):
             self.waiting.append(message)
-        else:
+        elif message.number in {*self.running, *(one.number for one in self.waiting)}:
             self.stopped.add(message.number)
+        # Any other has ended while the message was on its way: nobody would ever take its number out again.
 
     def _run(self, do: Do) -> None:
         """Does one piece of work and answers; no error of the work gets past here."""
+        self.running.add(do.number)
         self.send(Begun(do.number))
         answer, error = None, None
         try:
@@ -152,6 +155,7 @@ class Inside:
             raise
         except Exception as failure:
             error = in_words(failure)
+        self.running.discard(do.number)
         self.stopped.discard(do.number)
         self.send(Ended(do.number, self.report(), answer, error))
         if error is not None:
