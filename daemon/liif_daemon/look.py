@@ -28,10 +28,10 @@ class Looker:
         looking: keeps on disk which file it is.
         tally: counts failures.
         stopping: ends a pause.
-        once: whether `left` is wanted.
+        once: whether `missed` and `left` are wanted.
 
     Attributes:
-        missed: files and folders that could not be looked at, and why; the ledger has no rows of them.
+        missed: with `once`, files and folders that could not be looked at, and why; the ledger has no rows of them.
         left: with `once`, results of ours and undone files, said to be left alone; no job was skipped for them.
     """
 
@@ -77,22 +77,27 @@ class Looker:
         except OSError as error:
             self.miss(path, error)
         except LiifError as error:
-            self.missed[path] = error.explain()
+            self._miss(path, error.explain())
             if error.path == self.ledger.path and not self.once:
                 raise
             log.error("%s", error.explain())
             self.stopping.wait(1)  # [s]; it will be said of each file
         except Exception as error:
             log.exception("%s: unexpected; looked at again at the next scan. Please report this.", path)
-            self.missed[path] = f"unexpected {type(error).__name__}: {error}. Please report this."
+            self._miss(path, f"unexpected {type(error).__name__}: {error}. Please report this.")
         finally:
             self.looking.over()
         return False
 
     def miss(self, path: Path, error: OSError) -> None:
         """A file or a folder cannot be read."""
-        self.missed[path] = f"cannot be read ({error.strerror})"
-        log.warning("%s: %s; looked at again at the next scan", path, self.missed[path])
+        why = f"cannot be read ({error.strerror})"
+        self._miss(path, why)
+        log.warning("%s: %s; looked at again at the next scan", path, why)
+
+    def _miss(self, path: Path, why: str) -> None:
+        if self.once:  # a daemon that goes on for months has met many that have gone since
+            self.missed[path] = why
 
     def _look(self, path: Path, folder: FolderSettings, settings: Settings) -> bool:
         if self.ledger.looks.knows(path, Glance.of(path), folder.rules):
