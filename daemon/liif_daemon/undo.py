@@ -6,7 +6,8 @@ import dataclasses
 import math
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+import stat
+from collections.abc import Container, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,13 +16,10 @@ from liif_daemon.exchange import rename_if_free
 from liif_daemon.ledger import Glance, Job, Ledger, by_file
 from liif_daemon.store import Store, hash_of
 from liif_daemon.swap import flush, swap
-from liif_daemon.workplace import copy_in, remove_workplace, tidy, workplace_for
+from liif_daemon.workplace import copy_in, is_workplace, remove_workplace, tidy, workplace_for
 from liif_engine.errors import InputError, LiifError, OutputError, UsageError, printable
 from liif_engine.picture import image_file
 from liif_engine.picture.atomic import flush_folder
-
-#: Names of formats with no place for a marker: whether they are results, only their content tells.
-_WITHOUT_MARKER = {".bmp", ".dib"}
 
 
 class ChangedSince(OutputError):  # noqa: N818 - somebody may have had good reason
@@ -40,11 +38,11 @@ def undoable(path: Path, ledger: Ledger, *, since: float = 0) -> list[Job]:
     """
     found = ledger.below(path) if path.is_dir() else ledger.jobs(path=path)
     latest = [_of_what_lies_there(jobs) for jobs in by_file(_in_place(found))]
-    undone = [job for job in latest if job.state == "done" or _is_half_undone(job)]
+    undone = [one for job in latest if (one := job if job.state == "done" else _half_undone(job, ledger))]
     if not undone and path.is_file():
         # Renamed or copied since, maybe amid the work: its content tells which original it came from.
-        made = [dataclasses.replace(job, path=path) for job in ledger.results(hash_of(path)) if job.in_place]
-        undone = [_of_what_lies_there(made)] if made else []
+        made = [job for job in ledger.results(hash_of(path)) if job.in_place]
+        undone = [dataclasses.replace(_moved(made), path=path)] if made else []
     elif path.is_dir():
         undone = _where_results_lie(path, undone, ledger)
     return [job for job in undone if job.changed >= since]
@@ -155,7 +153,7 @@ def _in_place(jobs: Iterable[Job]) -> list[Job]:
 
 
 def _note(job: Job, ledger: Ledger) -> None:
-    """Writes down that this content is not to be restored at this path."""
+    """Writes down that this content is not to be restored at this path, and that a result that moved here is undone."""
     row = {
         "folder": job.folder,
         "path": job.path,
@@ -168,7 +166,12 @@ def _note(job: Job, ledger: Ledger) -> None:
         "width": job.width,
         "height": job.height,
     }
-    ledger.note(row, "undone", "undone")
+    with ledger.together():
+        ledger.note(row, "undone", "undone")
+        # Not where a copy lies here, and the result in its place. What only seems gone, on a share that is away, is
+        # known again by its content.
+        if job.destination not in {None, job.path} and not os.path.lexists(job.destination):
+            ledger.finish(job, "undone", f"undone where it lies now, {job.path}", seconds=job.seconds)
 
 
 def _where_results_lie(folder: Path, jobs: list[Job], ledger: Ledger) -> list[Job]:
@@ -176,25 +179,43 @@ def _where_results_lie(folder: Path, jobs: list[Job], ledger: Ledger) -> list[Jo
     gone = {job.id for job in jobs if not os.path.lexists(job.path)}
     if (jobs and not gone) or folder == folder.parent:  # the root stands for all that is known, not for all files
         return jobs
-    known, moved = {job.path for job in jobs}, []
-    for path in _maybe_results(folder):
-        if path in known or not (made := [job for job in ledger.results(_content(path) or "") if job.in_place]):
-            continue
-        found = next((job for job in made if job.id in gone), None) or max(made, key=lambda job: job.changed)
-        gone.discard(found.id)
-        moved.append(dataclasses.replace(found, path=path))
+    known, moved = {job.path for job in jobs}, list[Job]()
+    for path in _maybe_results(folder, known, ledger):
+        made = [job for job in ledger.results(_content(path) or "") if job.in_place]
+        if made:
+            found = _moved(made, gone, {job.id for job in moved})
+            moved.append(dataclasses.replace(found, path=path))
     back = {job.id for job in moved}
     return [job for job in jobs if job.id not in back or os.path.lexists(job.path)] + moved
 
 
-def _maybe_results(folder: Path) -> Iterator[Path]:
-    """The files below a folder that have the marker of a result, or no place for one."""
-    for place, _, names in os.walk(folder):
+def _moved(made: list[Job], missing: Container[int] = (), taken: Container[int] = ()) -> Job:
+    """Which of the jobs with one result it is that made the one which lies elsewhere now.
+
+    Args:
+        made: the jobs; originals that are the same have the same result.
+        missing: those, by their ids, whose results are looked for.
+        taken: those whose results were found.
+    """
+
+    def rank(job: Job) -> tuple[bool, bool, float, int]:
+        is_gone = job.state == "done" and job.id not in taken and not os.path.lexists(job.path)
+        return job.id in missing and job.id not in taken, is_gone, job.changed, job.id
+
+    return max(made, key=rank)
+
+
+def _maybe_results(folder: Path, known: Container[Path], ledger: Ledger) -> Iterator[Path]:
+    """The files below a folder, other than those known, that are as large as a result; no file is read for that."""
+    sizes = ledger.result_sizes()
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not is_workplace(Path(name))]  # what a killed undo left is no result
         for path in (Path(place, name) for name in sorted(names)):
-            if path.is_symlink() or not path.is_file():
+            if path in known:
                 continue
-            with suppress(LiifError, OSError):
-                if path.suffix.lower() in _WITHOUT_MARKER or image_file.read_marker(path):
+            with suppress(OSError):
+                found = path.lstat()
+                if stat.S_ISREG(found.st_mode) and found.st_size in sizes:
                     yield path
 
 
@@ -214,7 +235,15 @@ def _content(path: Path) -> str | None:
         return None
 
 
-def _is_half_undone(job: Job) -> bool:
-    """Whether an `undo` was killed between the ledger and the swap."""
+def _half_undone(job: Job, ledger: Ledger) -> Job | None:
+    """The job to undo where an `undo` was killed between the ledger and the swap; None where it came to its end.
+
+    The result may have been made at another place: then its job there is the one, and this row has none.
+    """
     here = _content(job.path)
-    return here is not None and here == job.result_sha256
+    if here is None or here == job.source_sha256:
+        return None
+    if here == job.result_sha256:
+        return job
+    made = [one for one in ledger.results(here) if one.in_place and one.source_sha256 == job.source_sha256]
+    return dataclasses.replace(_moved(made), path=job.path) if made else None

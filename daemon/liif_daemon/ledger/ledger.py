@@ -268,6 +268,10 @@ class Ledger:
         )
         return self._jobs(query, (sha256,))
 
+    def result_sizes(self) -> set[int]:
+        """Sizes of the results that took an original's place, as files."""
+        return {row[0] for row in self._file.rows("SELECT DISTINCT result_size FROM jobs WHERE in_place")} - {None}
+
     def maker(self, path: Path, sha256: str) -> Job | None:
         """The job that put a result of this content at this path."""
         query = "SELECT * FROM jobs WHERE result_sha256 = ? AND destination = ? ORDER BY id LIMIT 1"
