@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import pytest
 import typer
+from liif_daemon import cli as daemon_cli
 
-from liif_engine import entry
+from liif_engine import cli, entry
 from liif_engine.errors import ExitCode, OutputError
 
 
@@ -90,6 +92,34 @@ def test_help_shows_switches_without_a_value(
         [line] = [line for line in shown.splitlines() if switch in line]
         assert "<bool>" not in line
     assert "<int>" in shown
+
+
+def commands(app: typer.Typer) -> Iterator[list[str]]:
+    """The words of each command, of groups too."""
+    yield []
+    for one in app.registered_commands:
+        assert one.name or one.callback
+        yield [one.name or one.callback.__name__.replace("_", "-")]
+    for group in app.registered_groups:
+        assert group.typer_instance is not None
+        yield from ([str(group.name), *words] for words in commands(group.typer_instance))
+
+
+@pytest.mark.parametrize("app", [cli.app, daemon_cli.app], ids=["liif", "liif-daemon"])
+def test_no_help_is_cut_off_on_a_terminal_of_80_columns(
+    app: typer.Typer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    found = list(commands(app))
+    assert len(found) > 5
+    for words in found:
+        monkeypatch.setattr("sys.argv", ["command", *words, "--help"])
+        with pytest.raises(SystemExit) as caught:
+            entry.run(app)
+        shown = capsys.readouterr().out
+        assert (caught.value.code, "…" in shown) == (0, False), shown
+        assert all(word in shown.splitlines()[0] + shown.splitlines()[1] for word in words), shown
+        assert max(map(len, shown.splitlines())) <= 80
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps
 Precision = Annotated[str | None, typer.Option(help="auto, fp32 or bf16; auto is bf16 for 8-bit pictures if it can.")]
 Config = Annotated[
     Path | None,
-    typer.Option(help="A config.yaml, for its engine: section (default: ~/.config/liif-restore's)."),
+    typer.Option(help="A config.yaml, for its engine: section (default: the user's own)."),
 ]
 Workers = Annotated[
     str | None, typer.Option(metavar=WORDS, help="Processes of this machine, one per GPU, or a Ray cluster.")

@@ -55,7 +55,7 @@ def explain(
     ),
     config: Annotated[
         Path | None,
-        typer.Option(help="A config.yaml, for its engine: section (default: ~/.config/liif-restore's)."),
+        typer.Option(help="A config.yaml, for its engine: section (default: the user's own)."),
     ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more of what happens.")] = False,
 ) -> int:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from liif_daemon.ledger.review import ReviewLedger
     from liif_daemon.settings import Settings
 
-Config = Annotated[Path | None, typer.Option(help="A config.yaml (default: ~/.config/liif-restore's).")]
+Config = Annotated[Path | None, typer.Option(help="A config.yaml (default: the user's own).")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else there.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 Files = Annotated[list[Path], typer.Argument(help="Files.", metavar="FILE", show_default=False)]
