@@ -78,11 +78,24 @@ class Order:
     sha256: str = ""
 
 
+@dataclass(frozen=True)
+class Made:
+    """A result.
+
+    Attributes:
+        model: that made it.
+        seconds: of the engine's work; nothing that was waited for, such as its start.
+    """
+
+    model: str
+    seconds: float
+
+
 class Engine(Protocol):
     """Restores files."""
 
-    def restore(self, order: Order, on_progress: Callable[[float], None]) -> str:
-        """Does what is ordered and returns the model's name.
+    def restore(self, order: Order, on_progress: Callable[[float], None]) -> Made:
+        """Does what is ordered.
 
         Args:
             order: what is asked for.
@@ -108,7 +121,7 @@ class ServiceEngine:
         arguments += () if config is None else ("--config", str(config.absolute()))
         self.client = client.Client(folder, name="liif-daemon", arguments=arguments)
 
-    def restore(self, order: Order, on_progress: Callable[[float], None]) -> str:
+    def restore(self, order: Order, on_progress: Callable[[float], None]) -> Made:
         """As `Engine.restore`."""
         try:
             self.client.ensure_running()
@@ -146,7 +159,7 @@ class ServiceEngine:
             raise Changed("changed while it was being read", path=order.source)
         for note in result.get("notes", ()):  # what the result could not carry
             log.info("%s: %s", order.source, note)
-        return str(result["model"])
+        return Made(str(result["model"]), float(result["work_seconds"]))
 
     def _can_be_started(self) -> bool:
         try:

@@ -38,7 +38,7 @@ class Result:
         sha256, size: of the file.
         model: that made it.
         width, height: in pixels.
-        seconds: of work.
+        seconds: of the engine's work.
     """
 
     job: Job

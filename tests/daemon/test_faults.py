@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from liif_daemon import exchange, look, places, steps, swap
-from liif_daemon.engine import EngineError, Order, ServiceEngine
+from liif_daemon.engine import EngineError, Made, Order, ServiceEngine
 from liif_daemon.examine import examine
 from liif_daemon.undo import undo
 
@@ -274,7 +274,7 @@ def test_a_result_that_is_not_what_it_should_be_is_never_put_in_place(workshop: 
     data = draw(path, 1)
 
     class Lying(Copying):
-        def restore(self, order: Order, on_progress: Callable[[float], None]) -> str:
+        def restore(self, order: Order, on_progress: Callable[[float], None]) -> Made:
             super().restore(order, on_progress)
             whole = order.destination.read_bytes()
             lie = (whole[: len(whole) // 2], whole, b"")[len(self.orders) % 3]
@@ -282,7 +282,7 @@ def test_a_result_that_is_not_what_it_should_be_is_never_put_in_place(workshop: 
                 draw(order.destination, 5, 39, 32)  # a picture, but of another size
             else:
                 order.destination.write_bytes(lie)
-            return "lying"
+            return Made("lying", 0)
 
     workshop.engine = Lying()
     assert workshop.once() == {"failed": 1}

@@ -205,7 +205,7 @@ def test_a_result_of_something_else_than_was_meant_is_not_used(tmp_path: Path) -
     meant = [
         Order(tmp_path / "a.bmp", tmp_path / "b", Target(scale=2), "web", 95, "auto", 60, "", n * 64) for n in "10"
     ]
-    assert engine.restore(meant[0], lambda _: None) == "web"
+    assert engine.restore(meant[0], lambda _: None).model == "web"
     with pytest.raises(Changed, match="while it was being read"):
         engine.restore(meant[1], lambda _: None)
 

@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -414,7 +415,7 @@ def test_the_log_tells_what_a_result_could_not_carry(tmp_path: Path, caplog: pyt
     engine.client = Answering({"notes": ["the thumbnail was removed: it shows the old pixels"]})  # type: ignore[assignment]
     order = Order(tmp_path / "a.jpg", tmp_path / "b.jpg", Target(scale=2), "web", 95, "auto", 60)
     with caplog.at_level("INFO"):
-        assert engine.restore(order, lambda _: None) == "web"
+        assert engine.restore(order, lambda _: None).model == "web"
     assert caplog.messages == [f"{tmp_path / 'a.jpg'}: the thumbnail was removed: it shows the old pixels"]
 
 
@@ -456,3 +457,30 @@ def test_a_failure_names_no_file_of_a_folder_that_is_gone_by_then(workshop: Work
     assert in_words(refused, workshop.store)[0].endswith("lsattr")
     refused.filename = str(kept)
     assert str(kept) in in_words(refused, workshop.store)[0]
+
+
+def test_the_seconds_of_a_result_are_those_that_the_engine_worked(
+    workshop: Workshop, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not those until it had started, or until a folder was there again."""
+
+    class Starting(Answering):
+        def ensure_running(self) -> dict[str, Any]:
+            time.sleep(0.3)
+            return super().ensure_running()
+
+        def submit_file(self, *paths: Any, **_: object) -> Answering:
+            Copying().restore(Order(*paths, Target(scale=2), "web", 95, "auto", 60), lambda _: None)
+            return self
+
+    path = workshop.folder / "a.jpg"
+    draw(path, 1)
+    engine = ServiceEngine(str(workshop.base))
+    engine.client = Starting({"work_seconds": 0.125})  # type: ignore[assignment]
+    workshop.engine = engine
+    with caplog.at_level("INFO"):
+        assert workshop.once() == {"done": 1}
+    ledger = workshop.ledger()
+    assert [row["seconds"] for row in gather(workshop.settings(), ledger)["last_results"]] == [0.125]
+    ledger.close()
+    assert f"{path}: restored to 40x32 by web in 0.1 s" in caplog.messages

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from liif_daemon import places, steps
 from liif_daemon.dispatch import Daemon
-from liif_daemon.engine import Engine, EngineError, Order
+from liif_daemon.engine import Engine, EngineError, Made, Order
 from liif_daemon.ledger import Ledger
 from liif_daemon.settings import DaemonSettings, FolderSettings, Settings
 from liif_daemon.store import Store
@@ -52,7 +52,8 @@ class Copying:
     before: Callable[[Order], None] = lambda _: None
     orders: list[Order] = field(default_factory=list)
 
-    def restore(self, order: Order, on_progress: Callable[[float], None]) -> str:
+    def restore(self, order: Order, on_progress: Callable[[float], None]) -> Made:
+        started = time.monotonic()
         self.orders.append(order)
         on_progress(0.1)
         self.before(order)
@@ -73,7 +74,7 @@ class Copying:
             )
             raise EngineError(error.message, kind) from error
         on_progress(1.0)
-        return "copy"
+        return Made("copy", time.monotonic() - started)
 
 
 @dataclass
@@ -89,7 +90,7 @@ class Answering:
         return self
 
     def wait(self, _: object) -> dict[str, Any]:
-        return {"result": {"model": "web", **self.result}}
+        return {"result": {"model": "web", "work_seconds": 1.5, **self.result}}
 
     def forget(self) -> None:
         pass

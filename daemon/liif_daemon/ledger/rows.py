@@ -38,7 +38,7 @@ class Job:
         result_sha256, result_size: of the result; known before it takes its place.
         width, height, out_width, out_height: of the original and the result in pixels.
         kept: whether the original is in the store.
-        seconds: how long it took.
+        seconds: how long the engine worked at it.
         created, changed: Unix time.
     """
 
