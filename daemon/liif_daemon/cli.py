@@ -110,20 +110,28 @@ def status(
     from rich.live import Live
     from rich.text import Text
 
+    from liif_daemon import unknown
     from liif_daemon.status import gather, render
+    from liif_daemon.store import Store
 
     with opened(config, forgiving=True) as (settings, ledger):
+        # Counted once: it takes a look at the whole store.
+        lost = unknown.count(ledger, Store(settings.daemon.originals_folder, ledger.originals.owner()))
+
+        def found() -> dict[str, Any]:
+            return {**gather(settings, ledger), "unknown_originals": lost}
+
         if as_json:
-            print(json.dumps(gather(settings, ledger), indent=2))
+            print(json.dumps(found(), indent=2))
             return
         console = Console(highlight=False, emoji=False)
         if not (console.is_terminal if live is None else live):
-            console.print(render(gather(settings, ledger)), soft_wrap=True)
+            console.print(render(found()), soft_wrap=True)
             return
         end = Text("\nCtrl+C ends this view; --no-live shows it once.", style="dim")
         with suppress(KeyboardInterrupt), Live(console=console, auto_refresh=False) as screen:
             while True:
-                screen.update(Group(render(gather(settings, ledger)), end), refresh=True)
+                screen.update(Group(render(found()), end), refresh=True)
                 time.sleep(1)
 
 

@@ -104,7 +104,11 @@ def _figures(found: dict[str, Any]) -> Text:
             line += f"; at {rate(pace)} megapixels/s that takes {as_time(found['seconds_left'])}"
     kept = found["originals"]
     verb = "is" if kept["count"] == 1 else "are"
-    return Text(f"{line}\n{counted(kept['count'], 'original')} {verb} kept, {as_bytes(kept['bytes'])}")
+    line += f"\n{counted(kept['count'], 'original')} {verb} kept, {as_bytes(kept['bytes'])}"
+    if lost := found.get("unknown_originals"):
+        line += f"; {lost:,} more in the store {'is' if lost == 1 else 'are'} not in the ledger, as after one was lost:"
+        line += " `liif-daemon undo --force FOLDER` finds them by the results' metadata"
+    return Text(line)
 
 
 def _working(rows: list[dict[str, Any]]) -> Table:

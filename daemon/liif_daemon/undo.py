@@ -16,10 +16,11 @@ from liif_daemon.exchange import rename_if_free
 from liif_daemon.ledger import Glance, Job, Ledger, by_file
 from liif_daemon.store import Store, hash_of
 from liif_daemon.swap import flush, swap
+from liif_daemon.unknown import unknown
 from liif_daemon.workplace import copy_in, is_workplace, remove_workplace, tidy, workplace_for
 from liif_engine.errors import InputError, LiifError, OutputError, UsageError, printable
-from liif_engine.picture import image_file
 from liif_engine.picture.atomic import flush_folder
+from liif_engine.words import counted
 
 
 class ChangedSince(OutputError):  # noqa: N818 - somebody may have had good reason
@@ -136,14 +137,22 @@ def why_nothing(path: Path, ledger: Ledger, store: Store) -> UsageError:
                 path=path,
                 remedy="--force brings that back, and puts the file as it is now into the store.",
             )
-        with suppress(LiifError, OSError):
-            marker = image_file.read_marker(path)
-            if marker is not None and not ledger.results(hash_of(path)) and store.holds(marker.source_sha256):
+        for found in unknown(path, ledger, store):
+            if store.holds(found.marker.source_sha256):
                 return UsageError(
                     "the ledger does not know it, but its original is kept",
                     path=path,
-                    remedy=f"Copy it from there: {printable(store.path_of(marker.source_sha256))}",
+                    remedy="--force puts the file as it is now into the store and brings the original back, which lies"
+                    f" there: {printable(store.path_of(found.marker.source_sha256))}",
                 )
+    elif path.is_dir() and (lost := unknown(path, ledger, store)):
+        many = counted(len(lost), "result")
+        return UsageError(
+            f"the ledger does not know {many} there whose originals are in the store",
+            path=path,
+            remedy="--force puts the files as they are now into the store and brings the originals back; --dry-run"
+            " lists them.",
+        )
     return UsageError("there is nothing of ours to undo", path=path, remedy="Try `liif-daemon why`.")
 
 

@@ -177,7 +177,9 @@ def test_undo_says_why_there_is_nothing_to_undo(workshop: Workshop) -> None:
     assert "waits for its turn" in why_nothing(waits, ledger, store).explain()
     ledger.claim()
     assert "being restored right now" in why_nothing(waits, ledger, store).explain()
-    assert "nothing of ours" in why_nothing(workshop.folder, ledger, store).explain()
+    assert "does not know 1 result there" in why_nothing(workshop.folder, ledger, store).explain()
+    (workshop.folder / "empty").mkdir()
+    assert "nothing of ours" in why_nothing(workshop.folder / "empty", ledger, store).explain()
     ledger.close()
 
 

@@ -18,15 +18,19 @@ def undo(
     since: Annotated[
         str | None, typer.Option(help="What was restored since: `2 hours`, `3 days`, or a date like 2026-01-31.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Also files changed since; these are stored first.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also what was changed since, or only a lost ledger knew; stored first.")
+    ] = False,
     dry_run: DryRun = False,
     config: Config = None,
 ) -> int:
     """Brings originals back; they stay until `retry`."""
     from liif_daemon import asked
+    from liif_daemon.ledger import Job
     from liif_daemon.store import Store
     from liif_daemon.undo import older, undoable, why_nothing
     from liif_daemon.undo import undo as undo_one
+    from liif_daemon.unknown import adopt, unknown
     from liif_engine.terminal import tell
 
     if not files and since is None:
@@ -47,22 +51,26 @@ def undo(
                 jobs = undoable(path, ledger, since=after)
                 if force and not jobs:
                     jobs = [job for job in older(path, ledger) if job.changed >= after]
+                lost = unknown(path, ledger, store) if force and since is None else []
             except OSError as error:
                 failed(OutputError(f"cannot be read ({error.strerror})", path=path))
                 continue
-            if not jobs and files:
+            if not jobs and not lost and files:
                 failed(why_nothing(path, ledger, store))
-            elif not jobs:
+            elif not jobs and not lost:
                 print(f"nothing was restored since {since}")
-            for job in jobs:
+            for found in [*jobs, *lost]:
                 try:
                     if not dry_run:
+                        watched = settings.folder_of(found.path)
+                        place = watched.path if watched else found.path.parent
+                        job = found if isinstance(found, Job) else adopt(found, place, ledger, store)
                         undo_one(job, ledger, store, force=force)
-                    tell(f"{printable(job.path)}{' (dry run)' if dry_run else ': the original is back'}")
+                    tell(f"{printable(found.path)}{' (dry run)' if dry_run else ': the original is back'}")
                 except LiifError as error:
-                    failed(error.at(job.path))
+                    failed(error.at(found.path))
                 except OSError as error:
-                    failed(OutputError(error.strerror or str(error), path=job.path))
+                    failed(OutputError(error.strerror or str(error), path=found.path))
     return combined_exit_code(failures)
 
 

@@ -1,0 +1,127 @@
+"""When the ledger is lost, `undo --force` finds the originals by the results' metadata, and loses nothing either."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from liif_daemon import cli
+from liif_daemon.unknown import adopt, count, unknown
+from typer.testing import CliRunner
+
+from liif_engine.picture.results import mark
+
+from .test_undo import undo_all
+from .workshop import Workshop, draw, sha, size_of
+
+RUNNER = CliRunner()
+
+
+def lose_the_ledger(workshop: Workshop) -> None:
+    for path in (workshop.base / "state").glob("ledger.sqlite3*"):
+        path.unlink()
+
+
+def command(workshop: Workshop, *words: str) -> str:
+    config = workshop.base / "config.yaml"
+    config.write_text(
+        json.dumps({"daemon": {"state": str(workshop.base / "state")}, "folders": [{"path": str(workshop.folder)}]})
+    )
+    done = RUNNER.invoke(cli.app, [*words, "--config", str(config)], env={"COLUMNS": "300"})
+    return f"{done.output}{done.exception.explain() if hasattr(done.exception, 'explain') else ''}"
+
+
+def test_a_folder_s_originals_come_back_without_the_ledger_that_knew_them(workshop: Workshop) -> None:
+    originals = {workshop.folder / name: b"" for name in ("a.jpg", "deep/b.png", "c@2x.jpg")}
+    for seed, path in enumerate(originals):
+        originals[path] = draw(path, seed)
+        os.utime(path, (1e9, 1e9))
+    workshop.once()
+    edited = workshop.folder / "a.jpg"
+    edited.write_bytes(edited.read_bytes() + b" ")
+    results = {path: path.read_bytes() for path in originals}
+    lose_the_ledger(workshop)
+    workshop.once()
+    new = draw(workshop.folder / "new.jpg", 9)
+    workshop.once()
+    assert "3 more in the store are not in the ledger" in command(workshop, "status", "--no-live")
+    assert json.loads(command(workshop, "status", "--json"))["unknown_originals"] == 3
+    assert "(dry run)" in command(workshop, "undo", "--force", "--dry-run", str(workshop.folder))
+    assert {path: path.read_bytes() for path in originals} == results
+    assert command(workshop, "undo", "--force", str(workshop.folder)).count("the original is back") == 4
+    assert {path: path.read_bytes() for path in originals} == originals
+    assert (workshop.folder / "new.jpg").read_bytes() == new
+    assert {path.stat().st_mtime for path in originals if path != edited} == {1e9}
+    assert all(workshop.store.holds(sha(data)) for data in [*results.values(), *originals.values()])
+    assert workshop.once() == {"undone": 4}
+    assert workshop.leftovers() == []
+
+
+def test_what_was_never_an_original_s_place_stays(workshop: Workshop) -> None:
+    data, written = draw(workshop.folder / "a.jpg", 1), workshop.folder / "written"
+    workshop.once(scales=[2, 4])
+    written.mkdir()
+    mark(written)
+    (written / "a.jpg").write_bytes((workshop.folder / "a.jpg").read_bytes())
+    (workshop.folder / "link.jpg").symlink_to(workshop.folder / "a.jpg")
+    lose_the_ledger(workshop)
+    for _ in range(2):  # beside the result, and beside the original that is back
+        ledger = workshop.ledger()
+        found = unknown(workshop.folder, ledger, workshop.store)
+        for one in found:
+            assert one.path.name == "a.jpg"
+            adopt(one, workshop.folder, ledger, workshop.store)
+        ledger.close()
+        undo_all(workshop, workshop.folder / "a.jpg")
+    assert found == []
+    assert (workshop.folder / "a.jpg").read_bytes() == data
+    assert size_of(workshop.folder / "a@4x.jpg") == (80, 64)
+    assert size_of(written / "a.jpg") == (40, 32)
+
+
+def test_a_store_that_holds_what_the_ledger_knows_holds_nothing_unknown(workshop: Workshop) -> None:
+    draw(workshop.folder / "a.jpg", 1)
+    ledger = workshop.ledger()
+    assert count(ledger, workshop.store) == 0
+    workshop.once()
+    assert count(ledger, workshop.store) == 0
+    assert unknown(workshop.folder, ledger, workshop.store) == []
+    ledger.close()
+
+
+KILLED_RESCUE = """
+import os, sys
+sys.path.insert(0, {root!r})
+from pathlib import Path
+from liif_daemon import steps
+from liif_daemon.undo import undo
+from liif_daemon.unknown import adopt, unknown
+from tests.daemon.workshop import Workshop
+steps.on_step = lambda name: os.kill(os.getpid(), 9) if name == {step!r} else None
+workshop = Workshop(Path({base!r}))
+ledger, store = workshop.ledger(), workshop.store
+(found,) = unknown(workshop.folder, ledger, store)
+undo(adopt(found, workshop.folder, ledger, store), ledger, store, force=True)
+"""
+
+
+@pytest.mark.parametrize("step", ["backup written", "about to swap", "swapped", "swap verified"])
+def test_a_rescue_that_is_killed_loses_nothing_and_can_be_done_again(workshop: Workshop, step: str) -> None:
+    path = workshop.folder / "a.jpg"
+    data = draw(path, 1)
+    workshop.once()
+    result = path.read_bytes()
+    lose_the_ledger(workshop)
+    code = KILLED_RESCUE.format(root=str(Path(__file__).parents[2]), base=str(workshop.base), step=step)
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == -9
+    assert path.read_bytes() in {data, result}
+    assert workshop.store.holds(sha(data))
+    workshop.once()  # restores nothing a second time
+    assert path.read_bytes() in {data, result}
+    assert list(workshop.folder.rglob(".liif-*.tmp")) == []
+    command(workshop, "undo", "--force", str(workshop.folder))
+    assert path.read_bytes() == data
