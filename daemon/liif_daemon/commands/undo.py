@@ -30,7 +30,7 @@ def undo(
     from liif_daemon.store import Store
     from liif_daemon.undo import older, undoable, why_nothing
     from liif_daemon.undo import undo as undo_one
-    from liif_daemon.unknown import adopt, unknown
+    from liif_daemon.unknown import Unknown, adopt, unknown
     from liif_engine.terminal import tell
 
     if not files and since is None:
@@ -59,7 +59,8 @@ def undo(
                 failed(why_nothing(path, ledger, store))
             elif not jobs and not lost:
                 print(f"nothing was restored since {since}")
-            for found in [*jobs, *lost]:
+            every: list[Job | Unknown] = [*jobs, *lost]
+            for found in every:
                 try:
                     if not dry_run:
                         watched = settings.folder_of(found.path)
