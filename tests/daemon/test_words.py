@@ -261,14 +261,14 @@ def test_originals_do_not_go_before_their_time_unasked(
     assert isinstance(refused, UsageError)
     assert "1 original," in refused.message
     assert "--yes" in refused.remedy
-    assert "1 original," in invoke(*older, "--dry-run").output
+    assert "1 original let go," in invoke(*older, "--dry-run").output
     monkeypatch.setattr(prune, "sys", SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True)))
     monkeypatch.setattr(prune.typer, "confirm", lambda *_, **__: False)
     with pytest.raises(UsageError, match="nothing was deleted"):
         prune._agree_to_lose(1, "3 kB")
     assert status(workshop)["originals"]["count"] == 1
     assert invoke("prune", "--config", config).output.startswith("0 originals")
-    assert invoke(*older, "--yes").output.startswith("1 original,")
+    assert invoke(*older, "--yes").output.startswith("1 original let go,")
     assert status(workshop)["originals"]["count"] == 0
 
 
