@@ -20,7 +20,6 @@ from liif_engine.crew import Crew
 from liif_engine.errors import ExitCode
 from liif_engine.service import client
 from liif_engine.service.api import Api, ApiLimits
-from liif_engine.service.client.start import LOG_BYTES, LOG_NAME
 from liif_engine.service.guard import Guard, OwnerOnly
 from liif_engine.service.metrics import Figures
 from liif_engine.service.place import Place, occupy
@@ -195,9 +194,9 @@ def _bound_log(folder: Path) -> None:
 
     It is emptied, not replaced: the workers write to the same open file.
     """
-    path, stderr = folder / LOG_NAME, 2
+    path, stderr = folder / client.LOG_NAME, 2
     with contextlib.suppress(OSError):
         found = os.fstat(stderr)
-        if found.st_size > LOG_BYTES and os.path.samestat(found, path.stat()):
+        if found.st_size > client.LOG_BYTES and os.path.samestat(found, path.stat()):
             shutil.copyfile(path, f"{path}.old")
             os.ftruncate(stderr, 0)

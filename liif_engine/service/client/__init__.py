@@ -16,10 +16,12 @@ from .errors import Cancelled, NotRunning, ServiceError, WrongVersion
 from .folder import check_folder, make_folder, runtime_folder
 from .interpreter import clean_environment, find_interpreter, record_interpreter
 from .job import Job
-from .start import START_SECONDS, start_service
+from .start import LOG_BYTES, LOG_NAME, START_SECONDS, start_service
 
 __all__ = [
     "API",
+    "LOG_BYTES",
+    "LOG_NAME",
     "START_SECONDS",
     "Cancelled",
     "Client",

@@ -4,6 +4,8 @@ from os import PathLike
 from typing import Any
 
 API: int
+LOG_BYTES: int
+LOG_NAME: str
 START_SECONDS: int
 
 _Path = str | bytes | PathLike[str]
