@@ -244,7 +244,7 @@ def test_settings_that_are_asked_for_while_they_are_read_keep_nobody_busy(
 ) -> None:
     """A signal that is not taken would end every pause of the main loop at once."""
     answers, rounds = threading.Event(), list[int]()
-    monkeypatch.setattr(run, "_let_all_go", lambda _: None)
+    monkeypatch.setattr(run, "_let_go", lambda _: None)
     signals: Any = SimpleNamespace(ends=False, reloads=False)
 
     def tick() -> bool:
