@@ -36,6 +36,7 @@ DAEMON_LAYERS = [
     ("liif_daemon.observe", "liif_daemon.overflow", "liif_daemon.at_work"),
     ("liif_daemon.swap",),
     ("liif_daemon.workplace",),
+    ("liif_daemon.unknown",),
     ("liif_daemon.watcher", "liif_daemon.replace", "liif_daemon.status", "liif_daemon.examine", "liif_daemon.bench"),
     ("liif_daemon.undo", "liif_daemon.prune", "liif_daemon.work", "liif_daemon.failures", "liif_daemon.outdated"),
     ("liif_daemon.remains", "liif_daemon.store_watch", "liif_daemon.look", "liif_daemon.find"),
