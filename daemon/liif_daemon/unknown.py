@@ -6,7 +6,7 @@ import math
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -54,15 +54,23 @@ def count(ledger: Ledger, store: Store) -> int | None:
     return max(0, found[0] - ledger.originals.total()[0]) if found else None
 
 
-def unknown(path: Path, ledger: Ledger, store: Store) -> list[Unknown]:
+def unknown(path: Path, ledger: Ledger, store: Store, known: Container[Path] = ()) -> list[Unknown]:
     """What `adopt` can make known again, of a file or of all below a folder.
 
     Left out is what was never an original's place: results in a folder that `liif restore` wrote into, and those beside
     the file that they were made of.
+
+    Args:
+        path: the file or folder.
+        ledger: open.
+        store: of the originals.
+        known: files that the ledger knows by their path, whatever they hold now; they are not read.
     """
     marked = cache(lambda folder: any(map(is_marked, (folder, *folder.parents))))
     found = []
     for file in _files(path):
+        if file in known:
+            continue
         marker = _marker(file)
         if marker is None or marked(file.parent) or not store.path_of(marker.source_sha256).is_file():
             continue

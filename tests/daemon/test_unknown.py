@@ -61,6 +61,24 @@ def test_a_folder_s_originals_come_back_without_the_ledger_that_knew_them(worksh
     assert workshop.leftovers() == []
 
 
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_result_that_was_edited_is_the_ledger_s_own_and_is_undone_once(workshop: Workshop, whole: bool) -> None:
+    path = workshop.folder / "a.jpg"
+    data, other = draw(path, 1), draw(workshop.folder / "b.jpg", 2)
+    workshop.once()
+    edited = path.read_bytes() + b" "  # its marker stays
+    path.write_bytes(edited)
+    said = command(workshop, "undo", "--force", str(workshop.folder if whole else path))
+    assert said.count("the original is back") == (2 if whole else 1)
+    assert path.read_bytes() == data
+    assert workshop.store.holds(sha(edited))
+    ledger = workshop.ledger()
+    assert [job.state for job in ledger.jobs(path=path)] == ["undone"]
+    assert not ledger.results(sha(data))  # or the original would be taken for a result from now on
+    ledger.close()
+    assert ((workshop.folder / "b.jpg").read_bytes() == other) == whole
+
+
 def test_what_was_never_an_original_s_place_stays(workshop: Workshop) -> None:
     data, written = draw(workshop.folder / "a.jpg", 1), workshop.folder / "written"
     workshop.once(scales=[2, 4])

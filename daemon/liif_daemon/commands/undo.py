@@ -51,7 +51,8 @@ def undo(
                 jobs = undoable(path, ledger, since=after)
                 if force and not jobs:
                     jobs = [job for job in older(path, ledger) if job.changed >= after]
-                lost = unknown(path, ledger, store) if force and since is None else []
+                known = {job.path for job in jobs}
+                lost = unknown(path, ledger, store, known) if force and since is None else []
             except OSError as error:
                 failed(OutputError(f"cannot be read ({error.strerror})", path=path))
                 continue
