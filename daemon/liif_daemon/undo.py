@@ -193,7 +193,9 @@ def _where_results_lie(folder: Path, jobs: list[Job], ledger: Ledger) -> list[Jo
         made = [job for job in ledger.results(_content(path) or "") if job.in_place]
         if made:
             found = _moved(made, gone, {job.id for job in moved})
-            moved.append(dataclasses.replace(found, path=path))
+            # A copy of a result that lies in its place stays, unless the folder holds nothing else of ours.
+            if not (jobs and os.path.lexists(found.path)):
+                moved.append(dataclasses.replace(found, path=path))
     back = {job.id for job in moved}
     return [job for job in jobs if job.id not in back or os.path.lexists(job.path)] + moved
 

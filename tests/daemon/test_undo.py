@@ -511,3 +511,20 @@ def test_an_original_that_comes_back_into_the_store_is_new_there(
     assert prune(ledger, store, older_than_days=30).count == 0
     assert store.holds(sha(data))
     ledger.close()
+
+
+def test_copies_of_results_stay_whether_something_else_is_missing_or_not(workshop: Workshop) -> None:
+    paths = [workshop.folder / f"{name}.jpg" for name in "abc"]
+    data = [draw(path, seed) for seed, path in enumerate(paths)]
+    workshop.once()
+    copy, renamed = workshop.folder / "copy.jpg", workshop.folder / "renamed.jpg"
+    copied = paths[0].read_bytes()
+    copy.write_bytes(copied)
+    paths[1].rename(renamed)
+    paths[2].unlink()
+    undo_all(workshop, workshop.folder)
+    assert copy.read_bytes() == copied
+    assert paths[0].read_bytes() == data[0]
+    assert renamed.read_bytes() == data[1]
+    assert paths[2].read_bytes() == data[2]
+    assert workshop.leftovers() == []
