@@ -12,13 +12,16 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from liif_daemon.exchange import exchange
+
 import liif_engine
-from liif_engine import base_folder
+from liif_engine import base_folder, locks
 from liif_engine.errors import LiifError, OutputError
 from liif_engine.service import client
 
@@ -29,6 +32,12 @@ SOURCE = Path(__file__).parent / NAME
 
 #: How folders begin in which a new plug-in is made and an old one goes.
 _ASIDE = ".liif-restore-"
+
+#: Beside them while somebody installs or uninstalls; not named like them, or it would be tidied too.
+_LOCK = ".liif-restore.lock"
+
+#: How long to wait for another one who installs, which takes a fraction of a second. [s]
+WAIT_SECONDS = 10
 
 #: Profiles of these GIMPs are looked for; 2.10 takes the same plug-in through gimpfu where it has Python 2.7.
 VERSION = re.compile(r"3\.\d+|2\.10")
@@ -132,7 +141,8 @@ def install(where: list[Place], *, python: str = sys.executable) -> list[State]:
 
     Raises:
         LiifError: there is no place.
-        OutputError: a folder cannot be written, or something else has the plug-in's name.
+        OutputError: a folder cannot be written, something else has the plug-in's name, or another one who installs
+            there does not come to an end.
     """
     if not where:
         raise LiifError(
@@ -140,10 +150,13 @@ def install(where: list[Place], *, python: str = sys.executable) -> list[State]:
             remedy="Install GIMP 3, start it once so that it makes its profile, and run this again.",
         )
     for place in where:
-        if state(place).state == "foreign":
-            raise OutputError("this is not liif-restore's plug-in", path=place.folder, remedy="Move it away first.")
         try:
-            _install(place, python)
+            place.plug_ins.mkdir(parents=True, exist_ok=True)
+            with _alone(place):
+                if state(place).state == "foreign":
+                    remedy = "Move it away first."
+                    raise OutputError("this is not liif-restore's plug-in", path=place.folder, remedy=remedy)
+                _install(place, python)
         except OSError as error:
             raise OutputError(f"cannot be written ({error.strerror})", path=error.filename or place.folder) from error
     return [state(place) for place in where]
@@ -174,15 +187,20 @@ def uninstall(where: list[Place]) -> list[Place]:
     """Removes the plug-in, and returns where it was.
 
     Raises:
-        OutputError: a folder cannot be removed.
+        OutputError: a folder cannot be removed, or another one who installs there does not come to an end.
     """
+    found = []
     for place in where:
-        _tidy(place)
-    found = [place for place in where if state(place).state not in ("missing", "foreign")]
-    for place in found:
+        if not (_is_ours(place) or _left(place)):
+            continue
         try:
-            with _aside(place) as aside:
-                _take_away(place, aside)
+            with _alone(place):
+                if _is_ours(place):  # still so, or put there by the one who was waited for
+                    found.append(place)
+                    with _aside(place) as aside:
+                        _take_away(place, aside)
+                else:
+                    _tidy(place)
         except OSError as error:
             raise OutputError(f"cannot be removed ({error.strerror})", path=place.folder) from error
     return found
@@ -235,7 +253,6 @@ def _files(place: Place) -> dict[str, str]:
 
 def _install(place: Place, python: str) -> None:
     """A whole folder beside the old one first, so that GIMP never meets half of it."""
-    place.plug_ins.mkdir(parents=True, exist_ok=True)
     with _aside(place) as aside:
         new = aside / "new"
         for name, text in _files(place).items():
@@ -246,13 +263,26 @@ def _install(place: Place, python: str) -> None:
         new.chmod(0o755)
         # GIMP passes over a file that it may not run, without a word.
         (new / f"{NAME}.py").chmod(0o755)
-        old = _take_away(place, aside)
-        try:
-            new.rename(place.folder)
-        except BaseException:
-            if old is not None:
-                old.rename(place.folder)
-            raise
+        if not _exchanged(new, place):
+            old = _take_away(place, aside)
+            try:
+                new.rename(place.folder)
+            except BaseException:
+                if old is not None:
+                    old.rename(place.folder)
+                raise
+
+
+def _exchanged(new: Path, place: Place) -> bool:
+    """Old and new change places in one step, so that a kill leaves one of them; False if that cannot be."""
+    try:
+        return exchange(new, place.folder)
+    except FileNotFoundError:  # there is no old one
+        return False
+
+
+def _is_ours(place: Place) -> bool:
+    return state(place).state not in ("missing", "foreign")
 
 
 def _take_away(place: Place, aside: Path) -> Path | None:
@@ -266,6 +296,41 @@ def _take_away(place: Place, aside: Path) -> Path | None:
 
 
 @contextmanager
+def _alone(place: Place) -> Iterator[None]:
+    """Waits for whoever installs or uninstalls there, who would take our new folder for one that was left."""
+    path, deadline = place.plug_ins.parent / _LOCK, time.monotonic() + WAIT_SECONDS
+    while True:
+        with path.open("ab") as file:
+            try:
+                locks.take(file)
+                is_held = _has_name(file.fileno(), path)
+            except BlockingIOError:
+                is_held = False
+            except OSError:  # a share without locks
+                is_held = True
+            if is_held:
+                try:
+                    yield
+                finally:
+                    # While it is held: who waits with the same file sees that it has no name. Windows keeps it.
+                    with suppress(OSError):
+                        path.unlink()
+                return
+        if time.monotonic() > deadline:
+            remedy = "Let it end, then run this again."
+            raise OutputError("another install or uninstall is at work there", path=place.folder, remedy=remedy)
+        time.sleep(0.05)
+
+
+def _has_name(descriptor: int, path: Path) -> bool:
+    """Whether an open file still is the one of that name: the one who had its lock before has removed it."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+@contextmanager
 def _aside(place: Place) -> Iterator[Path]:
     """A folder beside those that GIMP searches; when the block ends it goes, with those that somebody killed left."""
     aside = Path(tempfile.mkdtemp(prefix=_ASIDE, dir=place.plug_ins.parent))
@@ -276,5 +341,10 @@ def _aside(place: Place) -> Iterator[Path]:
 
 
 def _tidy(place: Place) -> None:
-    for left in place.plug_ins.parent.glob(f"{_ASIDE}*"):
+    for left in _left(place):
         shutil.rmtree(left, ignore_errors=True)
+
+
+def _left(place: Place) -> list[Path]:
+    """Folders of those who were killed; without the lock, also of those who are at work."""
+    return list(place.plug_ins.parent.glob(f"{_ASIDE}*"))

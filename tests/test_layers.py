@@ -13,7 +13,13 @@ ROOT = Path(__file__).parents[1]
 
 #: Lower layers first; a module belongs to the longest name that begins its own.
 ENGINE_LAYERS = [
-    ("liif_engine.errors", "liif_engine.sqlite_integers", "liif_engine.words", "liif_engine.threads"),
+    (
+        "liif_engine.errors",
+        "liif_engine.sqlite_integers",
+        "liif_engine.words",
+        "liif_engine.threads",
+        "liif_engine.locks",
+    ),
     ("liif_engine.memory", "liif_engine.target", "liif_engine.crew", "liif_engine.log", "liif_engine.model_names"),
     ("liif_engine.config", "liif_engine.config_file", "liif_engine.begin", "liif_engine.base_folder"),
     ("liif_engine.streams",),

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from liif_engine import locks
 from liif_engine.errors import ServiceError
 from liif_engine.service import client
 from liif_engine.workers import segment
@@ -102,7 +103,7 @@ def _lock(folder: Path) -> Iterator[IO[str]]:
     with (folder / "engine.lock").open("a+") as file:
         while True:
             try:
-                _lock_file(file)
+                locks.take(file)
                 break
             except OSError:
                 # One that is about to end has removed its socket already; the next one takes over from it.
@@ -131,19 +132,6 @@ def _remove_left(lock: IO[str]) -> None:
     # A link or another user's folder of that name is left alone.
     if path.name.startswith(SCRATCH_PREFIX) and path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
-
-
-def _lock_file(file: IO[str]) -> None:
-    if sys.platform == "win32":
-        import msvcrt
-
-        # A byte far behind the text, since Windows forbids others to read a locked one.
-        file.seek(1 << 20)
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-    else:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _bind_unix(path: Path) -> socket.socket:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -143,26 +145,40 @@ def test_an_install_that_is_killed_leaves_a_whole_plug_in_and_the_next_one_tidie
     assert list(place.plug_ins.iterdir()) == [place.folder]
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux exchanges folders in one step")
+def test_a_kill_at_any_rename_leaves_a_plug_in(place: install.Place) -> None:
+    install.install([place])
+    (place.folder / "courier.py").write_text("# older\n")
+    _killed(place, "install.Path, 'rename'", "install, 'exchange'")
+    assert install.state(place).state == "outdated"
+
+
 def test_what_a_kill_between_old_and_new_left_the_next_install_or_uninstall_tidies(place: install.Place) -> None:
+    """Where folders cannot be exchanged."""
     for again, state in ((install.install, "installed"), (install.uninstall, "missing")):
         install.install([place])
-        _killed(place, "install.Path, 'rename'", count=2)
+        _killed(place, "install.Path, 'rename'", count=2, exchanges=False)
         assert install.state(place).state == "missing"
         again([place])
         assert install.state(place).state == state
         assert list(place.plug_ins.parent.iterdir()) == [place.plug_ins]
 
 
-def _killed(place: install.Place, at: str, *, count: int = 1) -> None:
-    """Installs in a process that is killed at the `count`th call of a function."""
+def _killed(place: install.Place, *at: str, count: int = 1, exchanges: bool = True) -> None:
+    """Installs in a process that is killed at the `count`th call of one of the functions."""
     code = f"""
 import os, pathlib, shutil
 from gimp_plugin import install
-usual, calls = getattr({at}), []
-def kill(*arguments, **options):
-    calls.append(1)
-    return os._exit(9) if len(calls) == {count} else usual(*arguments, **options)
-setattr({at}, kill)
+if not {exchanges}:
+    install.exchange = lambda *_: False
+calls = []
+def killing(usual):
+    def kill(*arguments, **options):
+        calls.append(1)
+        return os._exit(9) if len(calls) == {count} else usual(*arguments, **options)
+    return kill
+for holder, name in [{", ".join(f"({one})" for one in at)}]:
+    setattr(holder, name, killing(getattr(holder, name)))
 install.install([install.Place(pathlib.Path({str(place.plug_ins)!r}), {place.gimp!r})])
 """
     assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 9
@@ -180,13 +196,71 @@ def test_the_old_plug_in_comes_back_where_the_new_one_cannot_take_its_place(
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", refuse)
+    monkeypatch.setattr(install, "exchange", lambda *_: False)
     with pytest.raises(OutputError, match="cannot be written"):
         install.install([place])
     assert install.state(place).state == "installed"
     assert list(place.plug_ins.parent.iterdir()) == [place.plug_ins]
 
 
-def test_a_link_is_replaced_and_what_it_leads_to_stays(place: install.Place, tmp_path: Path) -> None:
+@pytest.mark.parametrize("again", [install.install, install.uninstall])
+def test_who_installs_amid_another_install_leaves_its_folder_alone(
+    place: install.Place, monkeypatch: pytest.MonkeyPatch, again: Callable[[list[install.Place]], object]
+) -> None:
+    """In one thread, where the second one cannot wait for the first to end."""
+    install.install([place])
+    refused, files = [], install._files
+
+    def interrupted(where: install.Place) -> dict[str, str]:
+        if not refused and list(place.plug_ins.parent.glob(".liif-restore-*")):
+            refused.append("not yet")
+            with pytest.raises(OutputError, match="another install or uninstall is at work") as caught:
+                again([where])
+            refused.append(caught.value.remedy)
+        return files(where)
+
+    monkeypatch.setattr(install, "_files", interrupted)
+    monkeypatch.setattr(install, "WAIT_SECONDS", 0)
+    assert install.install([place])[0].state == "installed"
+    assert refused == ["not yet", "Let it end, then run this again."]
+    assert list(place.plug_ins.parent.iterdir()) == [place.plug_ins]
+
+
+def test_who_waited_for_another_install_goes_on(place: install.Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.plug_ins.mkdir()
+    other = install._alone(place)
+    other.__enter__()
+    waited = []
+
+    def sleep(_: float) -> None:
+        if not waited:
+            other.__exit__(None, None, None)
+        waited.append(1)
+
+    monkeypatch.setattr(install.time, "sleep", sleep)
+    assert install.install([place])[0].state == "installed"
+    assert waited == [1]
+    assert list(place.plug_ins.parent.iterdir()) == [place.plug_ins]
+
+
+def test_where_there_are_no_locks_it_is_installed_all_the_same(
+    place: install.Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(install.locks, "take", refuse)
+    assert install.install([place])[0].state == "installed"
+    assert install.uninstall([place]) == [place]
+    assert list(place.plug_ins.parent.iterdir()) == [place.plug_ins]
+
+
+@pytest.mark.parametrize("exchanges", [True, False])
+def test_a_link_is_replaced_and_what_it_leads_to_stays(
+    place: install.Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchanges: bool
+) -> None:
+    if not exchanges:
+        monkeypatch.setattr(install, "exchange", lambda *_: False)
     checkout = tmp_path / "checkout"
     shutil.copytree(install.SOURCE, checkout)
     place.plug_ins.mkdir()
