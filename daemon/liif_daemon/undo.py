@@ -117,9 +117,9 @@ def undo(job: Job, ledger: Ledger, store: Store, *, force: bool = False) -> None
 def older(path: Path, ledger: Ledger) -> list[Job]:
     """Where a file is an original that came back: the job of what its path held before that, if any is left to undo."""
     here = _content(path)
-    rows = [job for job in ledger.jobs(path=path) if job.in_place and job.state == "done"]
+    rows = ledger.jobs(path=path, state="done")
     found = [job for job in rows if here is not None and job.source_sha256 != here]
-    return [max(found, key=lambda job: (job.changed, job.id))] if found else []
+    return [latest] if (latest := _latest(found)) else []
 
 
 def why_nothing(path: Path, ledger: Ledger, store: Store) -> UsageError:
@@ -153,7 +153,17 @@ def why_nothing(path: Path, ledger: Ledger, store: Store) -> UsageError:
             remedy="--force puts the files as they are now into the store and brings the originals back; --dry-run"
             " lists them.",
         )
+    elif not os.path.lexists(path) and (gone := _latest(ledger.jobs(path=path, state="undone"))):
+        said = "was undone already" if gone.reason == gone.state else gone.reason
+        kept = f"Its original is kept: {printable(store.path_of(gone.source_sha256))}"
+        remedy = kept if store.holds(gone.source_sha256) else "Try `liif-daemon why`."
+        return UsageError(f"{said}; there is no such file now", path=path, remedy=remedy)
     return UsageError("there is nothing of ours to undo", path=path, remedy="Try `liif-daemon why`.")
+
+
+def _latest(jobs: Iterable[Job]) -> Job | None:
+    """The one in an original's place that ended last."""
+    return max(_in_place(jobs), key=lambda job: (job.changed, job.id), default=None)
 
 
 def _in_place(jobs: Iterable[Job]) -> list[Job]:
@@ -180,7 +190,7 @@ def _note(job: Job, ledger: Ledger) -> None:
         # Not where a copy lies here, and the result in its place. What only seems gone, on a share that is away, is
         # known again by its content.
         if job.destination not in {None, job.path} and not os.path.lexists(job.destination):
-            ledger.finish(job, "undone", f"undone where it lies now, {job.path}", seconds=job.seconds)
+            ledger.finish(job, "undone", f"its result lay at {job.path}, and was undone there", seconds=job.seconds)
 
 
 def _where_results_lie(folder: Path, jobs: list[Job], ledger: Ledger) -> list[Job]:

@@ -528,3 +528,36 @@ def test_copies_of_results_stay_whether_something_else_is_missing_or_not(worksho
     assert renamed.read_bytes() == data[1]
     assert paths[2].read_bytes() == data[2]
     assert workshop.leftovers() == []
+
+
+@pytest.mark.parametrize("copied", [True, False])
+def test_a_result_that_was_undone_under_another_name_came_back_once_and_both_names_say_so(
+    workshop: Workshop, copied: bool
+) -> None:
+    first, second = workshop.folder / "first.jpg", workshop.folder / "second.jpg"
+    data = draw(first, 1)
+    workshop.once()
+    if copied:
+        second.write_bytes(first.read_bytes())
+        first.unlink()
+    else:
+        first.rename(second)
+    assert undo_all(workshop, second) == 1
+    assert second.read_bytes() == data
+    assert undo_all(workshop, first) == undo_all(workshop, workshop.folder) == 0
+    assert not first.exists()
+    settings, ledger, store = workshop.settings(), workshop.ledger(), workshop.store
+    said = f"its result lay at {second}, and was undone there"
+    words = why_nothing(first, ledger, store).explain()
+    assert f"{said}; there is no such file now" in words
+    assert str(store.path_of(sha(data))) in words
+    assert any(said in line for line in why(first, settings, ledger, store))
+    assert "it was undone" in why(second, settings, ledger, store)[0]
+    assert gather(settings, ledger)["last_results"] == []
+    second.unlink()
+    assert "was undone already; there is no such file now" in why_nothing(second, ledger, store).explain()
+    ledger.close()
+    first.write_bytes(data)
+    second.write_bytes(data)
+    assert workshop.once() == {"undone": 2}
+    assert first.read_bytes() == second.read_bytes() == data
