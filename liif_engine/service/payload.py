@@ -26,12 +26,13 @@ class PixelPayload:
 
     Attributes:
         source: to be reserved before `receive`.
+        grows: whether more is held when the work is done than when it was taken on.
 
     Raises:
         MemoryExhaustedError: there is no room for the picture.
     """
 
-    media_type = "application/octet-stream"
+    media_type, grows = "application/octet-stream", False
 
     def __init__(self, asked: PixelRequest) -> None:
         self.asked = asked
@@ -113,9 +114,12 @@ class ImagePayload:
         asked: the request.
         scratch: the folder of the service's scratch folders.
         max_pixels: larger pictures are refused.
+
+    Attributes:
+        grows: as of `PixelPayload`; how long an encoded result is, nobody knows before.
     """
 
-    media_type = "application/octet-stream"
+    media_type, grows = "application/octet-stream", True
 
     def __init__(self, asked: ImageRequest, scratch: Path, max_pixels: int) -> None:
         self.asked, self.max_pixels = asked, max_pixels
@@ -176,9 +180,12 @@ class FilePayload:
     Args:
         asked: the request.
         max_pixels: larger pictures are refused.
+
+    Attributes:
+        grows: as of `PixelPayload`.
     """
 
-    media_type = None
+    media_type, grows = None, False
 
     def __init__(self, asked: FileRequest, max_pixels: int) -> None:
         self.asked, self.max_pixels = asked, max_pixels

@@ -173,6 +173,7 @@ class Queue:
                 self.stop(job, TimeLimitError(f"the work took longer than {limit:g} s"))
         while self._ended and self._is_old(self._ended[0], now):
             self.forget(self._ended.popleft())
+        self._forget_unclaimed(0)
 
     def is_idle(self) -> bool:
         """Whether no job arrives, waits or runs and nobody follows or reads one."""
@@ -208,13 +209,22 @@ class Queue:
             while not self._closing and self._waiting[priority] and self.workers.room(urgent=urgent):
                 if any(job.asked.priority == priority for job in self._preparing):
                     return
-                if not self._start(self._next(priority), urgent):
+                job = self._next(priority)
+                if job is None:
+                    break  # a backlog of other jobs may go on
+                if not self._start(job, urgent):
                     return
 
-    def _next(self, priority: str) -> Job:
-        """The first job of the client whose turn it is; the client goes to the end of the line."""
-        turns = self._waiting[priority]
-        client, jobs = next(iter(turns.items()))
+    def _next(self, priority: str) -> Job | None:
+        """The first job of the client whose turn it is; the client goes to the end of the line. None may start now.
+
+        While results hold more than the limit, none starts whose own was not counted before.
+        """
+        turns, is_full = self._waiting[priority], self.held_bytes > self.limits.max_held_bytes
+        ready = (row for row in turns.items() if not (is_full and row[1][0].payload.grows))
+        client, jobs = next(ready, (None, None))
+        if client is None or jobs is None:
+            return None
         job = jobs.popleft()
         del turns[client]
         if jobs:
@@ -323,6 +333,7 @@ class Queue:
     def _free(self, job: Job) -> None:
         job.payload.close()
         self._hold(job, 0)
+        self._soon(self._dispatch)  # there may be room now for what waits for it
 
     def _hold(self, job: Job, size: int) -> None:
         self.held_bytes += size - job.held_bytes

@@ -309,6 +309,65 @@ def test_encoded_results_count_from_when_they_are_there_until_they_are_forgotten
     scene(play, max_held_bytes=100)
 
 
+def encoded(s: Scene, folder: Path, *, result: int) -> Job:
+    """A job of an encoded picture of five bytes, queued, and the result that the worker will have made of it."""
+    text = b'{"scale": 2, "detach": true, "client": "a", "priority": "backlog"}'
+    asked = parse(ImageRequest, text, Defaults())
+    s.queue.reserve(5, asked.priority)
+    job = Job(asked, payload := ImagePayload(asked, folder, 1000), 5)
+    payload.receive(b"12345")
+    payload.complete()
+    payload.destination.write_bytes(bytes(result))
+    s.queue.add(job)
+    return job
+
+
+@pytest.mark.parametrize("freed", ["fetched", "in time"])
+def test_results_that_come_all_at_once_hold_no_more_than_the_limit_and_one_result(tmp_path: Path, freed: str) -> None:
+    async def play(s: Scene) -> None:
+        jobs = [encoded(s, tmp_path, result=80) for _ in range(4)]
+        for _ in range(2):
+            await s.end()
+        assert s.queue.held_bytes == 2 * 80 + 2 * 5
+        assert ([job.state for job in jobs], s.worker.tickets) == (["done", "done", "queued", "queued"], [])
+        if freed == "fetched":
+            s.queue.forget(jobs[0])
+        else:
+            assert jobs[0].ended is not None
+            jobs[0].ended -= 31
+            s.queue.sweep()  # nobody has come for it
+        await settle()
+        assert jobs[2].state == "running"
+        await s.end()
+        assert jobs[3].state == "queued"
+
+    scene(play, max_held_bytes=100)
+
+
+def test_what_needs_no_more_room_goes_on_where_results_hold_too_much(tmp_path: Path) -> None:
+    async def play(s: Scene) -> None:
+        first = encoded(s, tmp_path, result=120)
+        waits = encoded(s, tmp_path, result=1)
+        file, same = s.add("file", client="b"), s.add("behind")
+        await s.end()
+        assert [job.state for job in (first, waits, file, same)] == ["done", "queued", "running", "queued"]
+        await s.end()
+        assert (file.state, waits.state) == ("done", "queued")
+        first.readers = 1
+        s.queue.forget(first)
+        await settle()
+        assert waits.state == "queued", "it is still being read"
+        first.readers = 0
+        s.queue.forget(first)
+        await settle()
+        assert waits.state == "running"
+        while s.worker.tickets:
+            await s.end()
+        assert same.state == "done"
+
+    scene(play, max_held_bytes=100)
+
+
 def test_a_full_backlog_keeps_no_person_out() -> None:
     async def play(s: Scene) -> None:
         s.add("runs")
