@@ -104,7 +104,8 @@ def _is_left(job: Job, found: Path) -> bool:
     """Whether a job's workplace, found there, was left behind: `undo` has one for a moment, and folders are copied."""
     assert job.workplace is not None  # it was found by that
     if job.workplace == found:
-        return time.time() - found.stat().st_mtime > LEFT_SECONDS
+        # One from so far in the future is of before the clock was set back, and would lie there until that time.
+        return abs(time.time() - found.stat().st_mtime) > LEFT_SECONDS
     return not job.workplace.parent.exists()
 
 

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -139,6 +140,21 @@ def test_undo_brings_back_the_original_of_the_result_that_lies_there(workshop: W
     assert size_of(path) == (40, 32)
     assert undo_all(workshop, path, force=True) == 1
     assert path.read_bytes() == first
+
+
+def test_undo_of_an_edited_result_brings_back_the_latest_original_though_the_clock_went_back(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = workshop.folder / "a.jpg"
+    draw(path, 1)
+    workshop.once()
+    second = draw(path, 2)
+    with monkeypatch.context() as patched:
+        patched.setattr(time, "time", lambda real=time.time: real() - DAY)
+        workshop.once()
+    path.write_bytes(b"edited")
+    assert undo_all(workshop, path, force=True) == 1
+    assert path.read_bytes() == second
 
 
 def test_what_was_restored_under_a_name_before_is_not_lost_to_undo(workshop: Workshop) -> None:
