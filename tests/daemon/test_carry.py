@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+import struct
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from liif_daemon.carry import carry
+from liif_daemon.undo import undo, undoable
 
 from .workshop import Workshop, draw, size_of, wait_until
 
@@ -26,6 +29,40 @@ def path(workshop: Workshop) -> Path:
     except OSError:
         pytest.skip("this file system has no attributes of users; ext4, XFS and btrfs do")
     return path
+
+
+def acl(*entries: tuple[int, int, int]) -> bytes:
+    """An ACL as Linux keeps it in an attribute: of each entry its kind, what it permits, and for whom."""
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+
+
+def test_an_access_list_goes_with_the_picture_and_comes_back_with_its_original(workshop: Workshop) -> None:
+    """Of a folder too: what that gives to new files by default is not the picture's."""
+    owner, user, group, mask, other, nobody = 1, 2, 4, 16, 32, 0xFFFFFFFF
+    path = workshop.folder / "a.jpg"
+    data = draw(path, 1)
+    path.chmod(0o640)
+    listed = acl((owner, 6, nobody), (user, 4, 1234), (group, 4, nobody), (mask, 4, nobody), (other, 0, nobody))
+    given = acl((owner, 7, nobody), (user, 7, 4321), (group, 5, nobody), (mask, 7, nobody), (other, 0, nobody))
+    try:
+        os.setxattr(path, "system.posix_acl_access", listed)
+        os.setxattr(workshop.folder, "system.posix_acl_default", given)
+    except OSError:
+        pytest.skip("this file system has no ACLs; ext4, XFS and btrfs do")
+    plain = workshop.folder / "plain.jpg"
+    draw(plain, 2)
+    os.removexattr(plain, "system.posix_acl_access")
+    mode = plain.stat().st_mode
+    assert workshop.once() == {"done": 2}
+    assert size_of(path) == size_of(plain) == (40, 32)
+    assert os.getxattr(path, "system.posix_acl_access") == listed
+    assert "system.posix_acl_access" not in os.listxattr(plain)
+    assert plain.stat().st_mode == mode
+    with closing(workshop.ledger()) as ledger:
+        (job,) = undoable(path, ledger)
+        undo(job, ledger, workshop.store)
+    assert path.read_bytes() == data
+    assert os.getxattr(path, "system.posix_acl_access") == listed
 
 
 def refuse(number: int, times: list[int]) -> Any:
