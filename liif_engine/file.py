@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import liif_engine
 from liif_engine.errors import InputError, LiifError, UsageError
@@ -22,7 +22,7 @@ from liif_engine.target import Target
 if TYPE_CHECKING:
     # Planning and dry runs need no torch.
     from liif_engine.progress import OnProgress
-    from liif_engine.restore import Engine, Pixels
+    from liif_engine.restore import Pixels
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +50,35 @@ class Outcome:
     stages: dict[str, float] = field(default_factory=dict)
 
 
+class Restorer(Protocol):
+    """What restoring a file asks of an engine: `Engine` has it, and so has what stands for one."""
+
+    @property
+    def model_name(self) -> str:
+        """For the result's own record, and for whoever asked."""
+
+    def check_memory(
+        self, width: int, height: int, channels: int, bits: int = 8, /, *, beside: int | None = None
+    ) -> None:
+        """As `Engine.check_memory`; any thread may call it."""
+
+    def for_picture(self, pixels: Pixels, file: Path | None = None, /) -> Restorer:
+        """As `Engine.for_picture`."""
+
+    def restore(
+        self,
+        pixels: Pixels,
+        *,
+        size: tuple[int, int],
+        layout: str | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> Pixels:
+        """As `Engine.restore`."""
+
+    def precision_for(self, bits: int, /) -> str:
+        """As `Engine.precision_for`."""
+
+
 class Clock:
     """Seconds by stage of one piece of work.
 
@@ -69,7 +98,7 @@ class Clock:
 
 
 def restore_file(
-    engine: Engine,
+    engine: Restorer,
     source: str | Path,
     destination: str | Path | None = None,
     *,
@@ -127,7 +156,7 @@ def restore_file(
 
 
 def run(
-    engine: Engine,
+    engine: Restorer,
     planned: Plan,
     *,
     quality: int = 95,
@@ -166,7 +195,7 @@ class Computed:
 
 
 def read(
-    engine: Engine, planned: Plan, *, may_exist: bool, allow_truncated: bool = False, limits: Limits | None = None
+    engine: Restorer, planned: Plan, *, may_exist: bool, allow_truncated: bool = False, limits: Limits | None = None
 ) -> Picture:
     """The first part of `run`: the picture, if its result can be written and fits in memory. Any thread may call it.
 
@@ -184,7 +213,7 @@ def read(
         return picture
 
 
-def compute(engine: Engine, planned: Plan, picture: Picture, *, on_progress: OnProgress | None = None) -> Computed:
+def compute(engine: Restorer, planned: Plan, picture: Picture, *, on_progress: OnProgress | None = None) -> Computed:
     """The second part of `run`: what the network makes of the picture's frames.
 
     Raises:

@@ -95,7 +95,7 @@ def faulty(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     bench.close()
 
 
-PIXELS = picture(5, 7)
+PIXELS, SIZE = picture(5, 7), (7, 5)
 FILE_WORK = FileWork("a", "b", Target(scale=1))
 PROBE = Probe(format="PNG", width=5, height=7, layout="RGB", bits=8, frames=1, metadata=Metadata("PNG"))
 
@@ -214,7 +214,7 @@ def test_a_person_goes_ahead_while_a_file_is_read_or_written(monkeypatch: pytest
             looked.clear()
             assert looked.wait(30)
             if phase == "reading":
-                assert engine.restore(PIXELS, scale=1, on_progress=on_progress) is not None
+                assert engine.restore(PIXELS, size=SIZE, on_progress=on_progress) is not None
         return Outcome(Plan(Path("a"), Path("b"), "PNG", PROBE, 5, 7), "copy", "fp32", 0.1)
 
     def look() -> None:
@@ -233,7 +233,7 @@ def test_a_file_whose_work_is_stopped_while_it_is_read_is_not_computed(monkeypat
 
     def slow_disk(engine: Any, *_: Any, **__: Any) -> Any:
         assert stopped.wait(30)
-        engine.restore(PIXELS, scale=1)
+        engine.restore(PIXELS, size=SIZE)
         raise AssertionError("it was computed")
 
     def look() -> None:
@@ -252,7 +252,7 @@ def test_work_that_is_stopped_amid_a_file_system_that_hangs_is_left_to_it(monkey
     def hangs(engine: Any, *_: Any, **__: Any) -> Any:
         assert answers.wait(30)
         try:
-            engine.restore(PIXELS, scale=1)
+            engine.restore(PIXELS, size=SIZE)
         finally:
             ended.set()
 

@@ -16,7 +16,7 @@ from typing import Any
 from liif_engine.errors import WorkerError
 from liif_engine.model_names import like
 from liif_engine.workers.failures import in_words
-from liif_engine.workers.freight import Freight, remove_left, unpacked
+from liif_engine.workers.freight import Freight, Load, remove_left, unpacked
 from liif_engine.workers.inside import Inside
 from liif_engine.workers.work import Answer, Broken, Do, Ended, FromWorker, ToWorker, WorkerSettings
 
@@ -50,7 +50,7 @@ class Brought:
 
 
 #: A message and the bytes that come with it.
-Sent = tuple[FromWorker, Any]
+Sent = tuple[FromWorker, Load]
 
 
 class Actor:
@@ -98,12 +98,12 @@ class Actor:
             worker = _Inside(self, settings, self._device)
             worker.start()
         except Exception as error:
-            self.outbox.put((Broken(in_words(error)), None))
+            self.outbox.put((Broken(in_words(error)), b""))
             return
         try:
             worker.serve()
         except Exception as error:  # a fault of ours: the supervisor starts another one
-            self.outbox.put((Broken(in_words(error)), None))
+            self.outbox.put((Broken(in_words(error)), b""))
 
 
 class _Inside(Inside):
@@ -117,14 +117,14 @@ class _Inside(Inside):
 
     def __init__(self, actor: Actor, settings: WorkerSettings, device: str) -> None:
         self._brought: dict[int, Brought] = {}
-        self._results: dict[int, Any] = {}
+        self._results: dict[int, Load] = {}
         self._models: dict[str, str] = {}
         self._outbox, self._prefix = actor.outbox, actor.prefix
         super().__init__(_Mouth(actor, self._brought), settings, device, platform.node())
 
     def send(self, message: FromWorker) -> None:
         """As `Inside.send`; a result takes its bytes along."""
-        data = self._results.pop(message.number, None) if isinstance(message, Ended) else None
+        data = self._results.pop(message.number, b"") if isinstance(message, Ended) else b""
         self._outbox.put((message, data))
 
     def _work(self, do: Do) -> Answer:

@@ -13,9 +13,9 @@ from typing import Any
 
 from liif_engine.errors import LiifError, WorkerError
 from liif_engine.model_names import plain
-from liif_engine.workers.actor import Actor, Brought, Checkpoint
+from liif_engine.workers.actor import Actor, Brought, Checkpoint, Sent
 from liif_engine.workers.failures import in_words
-from liif_engine.workers.freight import Parcel
+from liif_engine.workers.freight import Load, Parcel
 from liif_engine.workers.work import Do, Ended, FromWorker, Ready, Report, ToWorker, WorkerSettings
 
 log = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ class ActorLink:
         prefix = f"liif-restore-{run}-{slot.node[:8]}-{slot.index}-"
         self._actor = kind.remote(settings, device, prefix, models.get(settings.model))
         self._hearing = self._call("hear", HEAR_SECONDS)
-        self._arrived: deque[tuple[FromWorker, Any]] = deque()
+        self._arrived: deque[Sent] = deque()
         self._parcels: dict[int, tuple[Parcel, float]] = {}
         self._outbox: SimpleQueue[ToWorker | None] = SimpleQueue()
         self._fault, self._report = "", Report()
@@ -149,7 +149,7 @@ class ActorLink:
         try:
             parcel = Parcel(message.work)
         except Exception as error:  # of this work alone, whose pixels go as soon as nobody waits for them any more
-            self._arrived.append((Ended(message.number, self._report, None, in_words(error)), None))
+            self._arrived.append((Ended(message.number, self._report, None, in_words(error)), b""))
             return None
         self._parcels[message.number] = parcel, started
         freight = parcel.freight
@@ -157,7 +157,7 @@ class ActorLink:
         bare = replace(message, work=replace(freight.work))
         return Brought(bare, freight, self._models.get(message.work.model))
 
-    def _open(self, message: FromWorker, data: Any) -> FromWorker:
+    def _open(self, message: FromWorker, data: Load) -> FromWorker:
         """A message as the supervisor expects it; a result is put where it belongs first."""
         if isinstance(message, Ready | Ended):
             self._report = message.report
@@ -184,7 +184,7 @@ class Models:
 
     def __init__(self, ray: Any) -> None:
         self._ray = ray
-        self._kept: dict[str, tuple[Any, Any]] = {}
+        self._kept: dict[str, tuple[tuple[int, int, int] | None, Any]] = {}
 
     def get(self, model: str) -> Any:
         """Ray's reference to what travels for a model; None if it is a shipped one, or no file.

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import sys
 from collections import OrderedDict
-from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from liif_engine import memory
 from liif_engine.model_names import AUTO, CLEAN, DAMAGED, plain
 from liif_engine.network import card
+from liif_engine.workers.engine import EngineMaker, WorkerEngine
 from liif_engine.workers.work import WorkerSettings
 
 #: A loaded model takes its file's size in fp32, and as much again for a copy in the precision at work.
 COPIES_OF_A_MODEL = 2
+
+
+class Hardware(TypedDict, total=False):
+    """The fields of `Report` that concern the device."""
+
+    device: str
+    device_name: str
+    gpus: int
+    device_bytes: int
 
 
 class Engines:
@@ -23,10 +32,10 @@ class Engines:
 
     def __init__(self, settings: WorkerSettings, device: str) -> None:
         self.settings, self.device = settings, device
-        self._make: Callable[..., Any] | None = None
-        self._kept: OrderedDict[tuple[Any, ...], tuple[Any, int]] = OrderedDict()
+        self._make: EngineMaker | None = None
+        self._kept: OrderedDict[tuple[str, str, object], tuple[WorkerEngine, int]] = OrderedDict()
 
-    def get(self, model: str, precision: str) -> Any:
+    def get(self, model: str, precision: str) -> WorkerEngine:
         """The engine of a model, loaded if need be.
 
         Raises:
@@ -43,11 +52,11 @@ class Engines:
     def names(self) -> tuple[str, ...]:
         """The names of the loaded models, the most recently used last; after ``auto`` what it has loaded."""
         engines = [engine for engine, _ in self._kept.values()]
-        names = [name for one in engines for name in (str(one.model_name), *getattr(one, "chosen", ()))]
+        names = [name for one in engines for name in (one.model_name, *one.chosen)]
         return tuple(dict.fromkeys(names))
 
-    def hardware(self) -> dict[str, Any]:
-        """The fields of `Report` that concern the device."""
+    def hardware(self) -> Hardware:
+        """What there is to say of the device."""
         device = next((str(engine.device) for engine, _ in self._kept.values()), self.device)
         if not device.startswith("cuda"):
             return {"device": device, "device_name": "CPU" if device == "cpu" else device}
@@ -60,7 +69,7 @@ class Engines:
             "device_bytes": torch.cuda.memory_reserved(device),
         }
 
-    def _load(self, model: str, precision: str) -> Any:
+    def _load(self, model: str, precision: str) -> WorkerEngine:
         is_first = self._make is None
         self._make = self._make or _maker(self.settings.engine)
         engine = self._make(model, device=self.device, precision=precision, memory_bytes=self.settings.memory_bytes)
@@ -77,10 +86,10 @@ class Engines:
                 torch.cuda.empty_cache()
 
 
-def _maker(engine: str) -> Callable[..., Any]:
+def _maker(engine: str) -> EngineMaker:
     """What makes an engine, by its ``module:name``."""
     module, _, name = engine.partition(":")
-    maker: Callable[..., Any] = getattr(import_module(module), name)
+    maker: EngineMaker = getattr(import_module(module), name)
     return maker
 
 

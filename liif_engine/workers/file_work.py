@@ -6,14 +6,16 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
+from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any
 
 from liif_engine import log
 from liif_engine.errors import Cancelled
-from liif_engine.file import Outcome, restore_file
+from liif_engine.file import Outcome, Restorer, restore_file
 from liif_engine.picture.image_file import Limits
-from liif_engine.workers.work import Answer, FileWork
+from liif_engine.workers.engine import Pixels, WorkerEngine
+from liif_engine.workers.work import Answer, FileWork, OnProgress
 
 #: How often the worker looks for messages while a file is read or written. [s]
 LOOK_SECONDS = 0.02
@@ -21,14 +23,12 @@ LOOK_SECONDS = 0.02
 #: A file system that hangs holds up its thread for ever; work that nobody wants is left to that after so long. [s]
 LEAVE_SECONDS = 30.0
 
-OnProgress = Callable[[float], None]
 
-
-def run(engine: Any, work: FileWork, *, on_progress: OnProgress, look: Callable[[], None]) -> Answer:
+def run(engine: WorkerEngine, work: FileWork, *, on_progress: OnProgress, look: Callable[[], None]) -> Answer:
     """Does the work; the network computes in the calling thread.
 
     Args:
-        engine: an `Engine`.
+        engine: of the work's model.
         work: what is asked.
         on_progress: called with the share of the computing done; what it raises ends the work.
         look: called often while a file is read or written; it may take long. If it raises, the work ends before it
@@ -60,8 +60,8 @@ def run(engine: Any, work: FileWork, *, on_progress: OnProgress, look: Callable[
     return answer_of(done.result(), str(engine.device))
 
 
-def restore(engine: Any, work: FileWork, on_progress: OnProgress) -> Outcome:
-    """Restores the file of a piece of work, by an `Engine` or what stands for one.
+def restore(engine: Restorer, work: FileWork, on_progress: OnProgress) -> Outcome:
+    """Restores the file of a piece of work, by an engine or what stands for one.
 
     Raises:
         LiifError: as `restore_file`.
@@ -104,25 +104,47 @@ def answer_of(outcome: Outcome, device: str) -> Answer:
 class _Lent:
     """An engine for another thread: what that asks for is computed in the thread that calls `serve`."""
 
-    def __init__(self, engine: Any) -> None:
+    def __init__(self, engine: Restorer) -> None:
         self.engine = engine
         self.cancelled: Cancelled | None = None
-        self._asked: SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = SimpleQueue()
+        self._asked: SimpleQueue[tuple[Future[Pixels], Callable[[], Pixels]]] = SimpleQueue()
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.engine, name)
+    @property
+    def model_name(self) -> str:
+        """That of the engine, once it is chosen."""
+        return self.engine.model_name
 
-    def restore(self, pixels: Any, **rest: Any) -> Any:
-        """As `Engine.restore`."""
-        return self._ask(lambda: self.engine.restore(pixels, **rest))
+    def check_memory(self, width: int, height: int, channels: int, bits: int = 8, *, beside: int | None = None) -> None:
+        """As `Engine.check_memory`, which any thread may ask."""
+        self.engine.check_memory(width, height, channels, bits, beside=beside)
 
-    def for_picture(self, *arguments: Any) -> _Lent:
+    def precision_for(self, bits: int) -> str:
+        """As `Engine.precision_for`, which any thread may ask."""
+        return self.engine.precision_for(bits)
+
+    def for_picture(self, pixels: Pixels, file: Path | None = None) -> _Lent:
         """As `Engine.for_picture`; this object then stands for the chosen engine.
 
         Not in the other thread: looking at a large picture takes a while, in which that has something better to do.
         """
-        self.engine = self.engine.for_picture(*arguments)
+        self.engine = self.engine.for_picture(pixels, file)
         return self
+
+    def restore(
+        self,
+        pixels: Pixels,
+        *,
+        size: tuple[int, int],
+        layout: str | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> Pixels:
+        """As `Engine.restore`, in the thread that calls `serve`."""
+        if self.cancelled is not None:  # and maybe nobody serves any more
+            raise self.cancelled
+        answer: Future[Pixels] = Future()
+        call = partial(self.engine.restore, pixels, size=size, layout=layout, on_progress=on_progress)
+        self._asked.put((answer, call))
+        return answer.result()
 
     def serve(self, seconds: float) -> None:
         """Computes what is asked for within so many seconds, if anything."""
@@ -136,13 +158,6 @@ class _Lent:
             answer.set_result(call())
         except BaseException as error:
             answer.set_exception(error)
-
-    def _ask(self, call: Callable[[], Any]) -> Any:
-        if self.cancelled is not None:  # and maybe nobody serves any more
-            raise self.cancelled
-        answer: Future[Any] = Future()
-        self._asked.put((answer, call))
-        return answer.result()
 
 
 def _read_and_write(lent: _Lent, work: FileWork, on_progress: OnProgress, done: Future[Outcome]) -> None:

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from liif_engine.errors import InputError, LiifError
 from liif_engine.picture import tiles
@@ -27,6 +27,9 @@ from liif_engine.workers.work import Answer, FileWork, PixelWork, TileWork, Work
 #: How often a folder is removed in which work at the same moment may make a new file.
 LEFT_TRIES = 5
 
+#: What travels: a file's bytes, or those of pixels.
+Load = bytes | NDArray[np.uint8]
+
 
 @dataclass(frozen=True)
 class Freight:
@@ -34,12 +37,12 @@ class Freight:
 
     Attributes:
         work: whose names of files and segments mean nothing there.
-        data: the file's bytes; for pixels an array of bytes; None where nothing is worked on.
+        data: the file's bytes; for pixels an array of bytes; empty where nothing is worked on.
         back: how many bytes of pixels come back.
     """
 
     work: Work
-    data: Any = None
+    data: Load = b""
     back: int = 0
 
 
@@ -64,7 +67,7 @@ class Parcel:
             with Segment.attach(work.source, there) as segment:
                 self.freight = Freight(work, np.frombuffer(bytes(segment.view), np.uint8), back)
 
-    def unpack(self, answer: Answer, data: Any) -> Answer:
+    def unpack(self, answer: Answer, data: Load) -> Answer:
         """Puts the result where it belongs, and returns the answer with the names of this machine.
 
         Raises:
@@ -72,12 +75,12 @@ class Parcel:
         """
         if isinstance(self.work, PixelWork | TileWork):
             with Segment.attach(self.work.result, len(data)) as segment:
-                segment.view[:] = memoryview(data).cast("B")
+                segment.view[:] = _view(data)
         if isinstance(self.work, FileWork) and self.plan is not None:
             # It was decoded again where it was made.
             how = {"overwrite": self.work.overwrite, "resume": self.work.resume}
             with write_atomically(self.plan.destination, **how, mode=mode_like(self.plan.source)) as temporary:
-                temporary.write_bytes(data)
+                temporary.write_bytes(_view(data))
             answer = replace(answer, destination=str(self.plan.destination))
         return answer
 
@@ -103,7 +106,7 @@ class Parcel:
 
 
 @contextmanager
-def unpacked(freight: Freight, prefix: str) -> Iterator[tuple[Work, Callable[[], Any]]]:
+def unpacked(freight: Freight, prefix: str) -> Iterator[tuple[Work, Callable[[], Load]]]:
     """At the other end: the work with names of that machine, and what gives the bytes to send back.
 
     Args:
@@ -115,19 +118,19 @@ def unpacked(freight: Freight, prefix: str) -> Iterator[tuple[Work, Callable[[],
         with tempfile.TemporaryDirectory(prefix=prefix) as folder:
             # Without suffixes: what a picture is, its first bytes say.
             source, destination = Path(folder) / "picture", Path(folder) / "result"
-            source.write_bytes(freight.data)
+            source.write_bytes(_view(freight.data))
             names = {"source": str(source), "destination": str(destination)}
             yield replace(work, **names, overwrite=True), destination.read_bytes  # type: ignore[arg-type]
     elif isinstance(work, PixelWork | TileWork):
         there, back = len(freight.data), freight.back
         with Segment.create(there, prefix=prefix) as source_, Segment.create(back, prefix=prefix) as result:
-            source_.view[:] = memoryview(freight.data).cast("B")
+            source_.view[:] = _view(freight.data)
             yield (
                 replace(work, source=source_.name, result=result.name),
                 lambda: np.frombuffer(bytes(result.view), np.uint8),
             )
     else:
-        yield work, lambda: None
+        yield work, bytes
 
 
 def remove_left(prefix: str) -> None:
@@ -147,6 +150,11 @@ def remove_left(prefix: str) -> None:
                 path.unlink(missing_ok=True)
         if not left:
             return
+
+
+def _view(data: Load) -> memoryview:
+    """Bytes of either kind, as they lie."""
+    return memoryview(data) if isinstance(data, bytes) else data.data
 
 
 def _sizes(work: PixelWork | TileWork) -> tuple[int, int]:

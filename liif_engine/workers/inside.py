@@ -12,11 +12,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection
-from typing import Any, Protocol
+from typing import Protocol
 
 from liif_engine import log, memory, threads
 from liif_engine.errors import Cancelled
 from liif_engine.workers import pixel_work, tile_work
+from liif_engine.workers.engine import WorkerEngine
 from liif_engine.workers.engines import Engines
 from liif_engine.workers.failures import in_words
 from liif_engine.workers.work import (
@@ -27,6 +28,7 @@ from liif_engine.workers.work import (
     Ended,
     FromWorker,
     LookWork,
+    OnProgress,
     PixelWork,
     Progress,
     Ready,
@@ -47,10 +49,10 @@ REPORT_SECONDS = 0.05
 class Mouth(Protocol):
     """What a worker hears and speaks through: `multiprocessing`'s connection, or another of the same kind."""
 
-    def send(self, message: Any, /) -> None:
+    def send(self, message: FromWorker, /) -> None:
         """Sends a message to the server's process."""
 
-    def recv(self) -> Any:
+    def recv(self) -> ToWorker:
         """The next message from there, waited for; raises EOFError or OSError when that process has gone."""
 
     def poll(self) -> bool:
@@ -162,7 +164,7 @@ class Inside:
             # The failure's traceback and the work's futures hold each other, and the pictures with them.
             gc.collect()
 
-    def _beat(self, do: Do) -> Callable[[float], None]:
+    def _beat(self, do: Do) -> OnProgress:
         """What the engine calls after each strip: a sign of life, and the moment at which others get a word in."""
         sent, last = float("-inf"), -1.0
 
@@ -194,11 +196,11 @@ class Inside:
         return perform(engine, work, on_progress=beat, look=lambda: self._look(do))
 
 
-def perform(engine: Any, work: Work, *, on_progress: Callable[[float], None], look: Callable[[], None]) -> Answer:
+def perform(engine: WorkerEngine, work: Work, *, on_progress: OnProgress, look: Callable[[], None]) -> Answer:
     """Does one piece of work with an engine of its model.
 
     Args:
-        engine: an `Engine`.
+        engine: of the work's model.
         work: what is asked.
         on_progress: called with the share done; what it raises ends the work.
         look: called often while a file is read or written; what it raises ends the work before it computes more.

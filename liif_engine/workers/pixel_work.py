@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from liif_engine.errors import InputError
 from liif_engine.file import Clock
+from liif_engine.workers.engine import Pixels, WorkerEngine
 from liif_engine.workers.segment import Segment
-from liif_engine.workers.work import Answer, PixelWork
+from liif_engine.workers.work import Answer, OnProgress, PixelWork
 
 #: Numpy's names of the formats of raw pixels; little endian whatever the machine.
 DTYPES = {"u8": "<u1", "u16": "<u2", "f16": "<f2", "f32": "<f4"}
 
 
-def run(engine: Any, work: PixelWork, *, on_progress: Callable[[float], None]) -> Answer:
+def run(engine: WorkerEngine, work: PixelWork, *, on_progress: OnProgress) -> Answer:
     """Does the work.
 
     Args:
-        engine: an `Engine`.
+        engine: of the work's model.
         work: what is asked.
         on_progress: called with the share done; what it raises ends the work.
 
@@ -51,7 +49,7 @@ def run(engine: Any, work: PixelWork, *, on_progress: Callable[[float], None]) -
     )
 
 
-def read(work: PixelWork) -> NDArray[Any]:
+def read(work: PixelWork) -> Pixels:
     """The picture as an array of this process's own, half floats widened.
 
     Raises:
@@ -64,12 +62,12 @@ def read(work: PixelWork) -> NDArray[Any]:
     return pixels
 
 
-def write(work: PixelWork, result: NDArray[Any]) -> None:
+def write(work: PixelWork, result: Pixels) -> None:
     """Puts the result where it is awaited."""
     put(work.result, result, work.dtype)
 
 
-def fetch(name: str, shape: tuple[int, int, int], dtype: str) -> NDArray[Any]:
+def fetch(name: str, shape: tuple[int, int, int], dtype: str) -> Pixels:
     """Pixels from a segment as an array of this process's own, half floats widened."""
     code = np.dtype(DTYPES[dtype])
     with Segment.attach(name, int(np.prod(shape)) * code.itemsize) as segment:
@@ -79,7 +77,7 @@ def fetch(name: str, shape: tuple[int, int, int], dtype: str) -> NDArray[Any]:
     return pixels
 
 
-def put(name: str, pixels: NDArray[Any], dtype: str) -> None:
+def put(name: str, pixels: Pixels, dtype: str) -> None:
     """Pixels into a segment of their size."""
     code = np.dtype(DTYPES[dtype])
     with Segment.attach(name, pixels.size * code.itemsize) as segment:

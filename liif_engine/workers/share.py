@@ -8,10 +8,9 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from liif_engine import log as logs
 from liif_engine.auto import choose
@@ -24,6 +23,7 @@ from liif_engine.picture.damage import estimate
 from liif_engine.picture.narrow import grid_of, surrounded
 from liif_engine.picture.tiles import Tile
 from liif_engine.workers import file_work, pixel_work
+from liif_engine.workers.engine import Pixels
 from liif_engine.workers.file_work import LEAVE_SECONDS
 from liif_engine.workers.tiling import Tiles
 from liif_engine.workers.work import Answer, FileWork, LookWork, OnProgress, PixelWork, Ticket, Work
@@ -33,14 +33,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Pixels = NDArray[Any]
-
 #: How often a picture whose last tiles are at work looks whether it is still wanted. [s]
 LOOK_SECONDS = 0.1
 
 
 class Share(threading.Thread):
-    """One picture that is spread, from the file or the pixels to the last tile; takes the place of an `Engine`.
+    """One picture that is spread, from the file or the pixels to the last tile; a `Restorer`.
 
     Attributes:
         pending: tiles that no worker has yet.

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from liif_engine.picture import tiles
 from liif_engine.picture.tiles import Grid, Rect
 from liif_engine.target import Target
-
-Pixels = NDArray[Any]
+from liif_engine.workers.engine import Pixels
+from liif_engine.workers.work import OnProgress
 
 
 class Copying:
-    """Takes the place of `Engine`: the same arguments, the nearest pixel for an answer.
+    """Takes the place of `Engine`, a `WorkerEngine`: the same arguments, the nearest pixel for an answer.
 
     Args:
         model: any name.
@@ -41,7 +39,7 @@ class Copying:
         scale: float | None = None,
         size: tuple[int, int] | None = None,
         layout: str | None = None,  # noqa: ARG002
-        on_progress: Callable[[float], None] | None = None,
+        on_progress: OnProgress | None = None,
     ) -> Pixels:
         """As `Engine.restore`, with one report of progress before the work and one after it."""
         height, width = pixels.shape[:2]
@@ -57,6 +55,9 @@ class Copying:
         report(1.0)
         return result
 
+    #: It loads no models besides.
+    chosen: tuple[str, ...] = ()
+
     #: Pixels around a tile that can change its result, so that what cuts and joins tiles has halos to deal with.
     halo = 4
 
@@ -64,9 +65,7 @@ class Copying:
         """As `Engine.tile_core`, small, so that small pictures have several tiles."""
         return 64
 
-    def restore_tile(
-        self, window: Pixels, grid: Grid, core: Rect, *, on_progress: Callable[[float], None] | None = None
-    ) -> Pixels:
+    def restore_tile(self, window: Pixels, grid: Grid, core: Rect, *, on_progress: OnProgress | None = None) -> Pixels:
         """As `Engine.restore_tile`."""
         report = on_progress or (lambda _: None)
         report(0.0)

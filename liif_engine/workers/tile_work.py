@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import Any
 
 from liif_engine.picture import tiles
+from liif_engine.workers.engine import WorkerEngine
 from liif_engine.workers.pixel_work import fetch, put
-from liif_engine.workers.work import Answer, TileWork
+from liif_engine.workers.work import Answer, OnProgress, TileWork
 
 
-def run(engine: Any, work: TileWork, *, on_progress: Callable[[float], None]) -> Answer:
+def run(engine: WorkerEngine, work: TileWork, *, on_progress: OnProgress) -> Answer:
     """Does the work.
 
     Args:
-        engine: an `Engine`.
+        engine: of the work's model.
         work: what is asked.
         on_progress: called with the share done; what it raises ends the work.
 

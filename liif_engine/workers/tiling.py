@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from liif_engine.picture.tiles import Grid, Rect, Tile
+from liif_engine.workers.engine import Pixels
 from liif_engine.workers.pixel_work import DTYPES, fetch, put
 from liif_engine.workers.segment import Segment
 from liif_engine.workers.work import OnProgress, Ticket, TileWork
 
 if TYPE_CHECKING:
     from liif_engine.workers.share import Share
-
-Pixels = NDArray[Any]
 
 
 @dataclass
