@@ -152,7 +152,11 @@ class ProcessWorkers(Pool):
                 wanted = _bearable(wanted)
             for index in range(len(self._workers), 0 if self._closed else wanted):
                 device = f"cuda:{index % report.gpus}" if several else self.settings.device
-                self._workers.append(self._worker(device))
+                try:
+                    self._workers.append(self._worker(device))
+                except RuntimeError as error:  # the system gives no thread; at the next report it may
+                    log.warning("a worker cannot be added (%s): going on with %d", error, len(self._workers))
+                    break
         self.on_room()
 
 

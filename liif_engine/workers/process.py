@@ -176,7 +176,12 @@ class Worker:
             self._link, self._released = link, False
             if self._closing:
                 link.kill()
-        reason = self._listen(link)
+        try:
+            reason = self._listen(link)
+        except Exception as error:  # of whoever hears a report or of progress; else nobody would listen any more
+            log.exception("listening to a worker met a fault")
+            reason = WorkerError(f"unexpected {type(error).__name__}: {error}")
+            link.kill()
         end = link.close()
         with self._changed:
             was_ready, self._ready, self._link = self._ready, False, None
@@ -247,8 +252,9 @@ class Worker:
                 ticket.on_progress(message.share)
         elif isinstance(message, Ended):
             self.done += message.answer is not None
-            self.on_report(message.report)
+            # First: it is nobody's any more, so nothing else would ever answer whoever waits for it.
             _resolve(ticket, message)
+            self.on_report(message.report)
         return None
 
     def _welcome(self, report: Report) -> None:

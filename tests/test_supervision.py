@@ -1,0 +1,172 @@
+"""Who owns a job while workers come, fail and go: scripted workers, so that every moment is met on purpose."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from queue import Empty, SimpleQueue
+from typing import Any, NoReturn
+
+import pytest
+
+from liif_engine.errors import WorkerError
+from liif_engine.target import Target
+from liif_engine.workers import FileWork, ProcessWorkers, WorkerSettings, pool
+from liif_engine.workers.process import Worker
+from liif_engine.workers.work import (
+    Answer,
+    Begun,
+    Do,
+    Ended,
+    FromWorker,
+    Progress,
+    Ready,
+    Report,
+    Ticket,
+    ToWorker,
+    Work,
+)
+
+SETTINGS = WorkerSettings(device="cpu", patience_seconds=0.2, slow_patience_seconds=60)
+WORK = FileWork("old.jpg", "new.jpg", Target(scale=2))
+ANSWER = Answer("copy", "fp32", "cpu", 0.1, 2, 2)
+
+
+def obliging(link: Scripted, message: ToWorker) -> None:
+    """Does at once whatever is asked."""
+    if isinstance(message, Do):
+        for word in (Begun(message.number), Progress(message.number, 0.5), Ended(message.number, Report(), ANSWER)):
+            link.words.put(word)
+
+
+class Scripted:
+    """A worker without a process, which is ready at once. A `Link`."""
+
+    pid: int | None = None
+
+    def __init__(self, on_message: Callable[[Scripted, ToWorker], None] = obliging) -> None:
+        self.on_message = on_message
+        self.sent: list[ToWorker] = []
+        self.words: SimpleQueue[FromWorker | None] = SimpleQueue()
+        self.words.put(Ready(Report()))
+        self.on_kill: Callable[[], None] = lambda: None
+        self.on_close: Callable[[], None] = lambda: None
+        self.for_good: Callable[[], bool] = lambda: False
+
+    def send(self, message: ToWorker) -> None:
+        self.sent.append(message)
+        self.on_message(self, message)
+
+    def receive(self, seconds: float) -> FromWorker | None:
+        try:
+            word = self.words.get(timeout=seconds)
+        except Empty:
+            return None
+        if word is None:
+            raise EOFError
+        return word
+
+    def kill(self) -> None:
+        self.on_kill()
+        self.words.put(None)
+
+    def is_alive(self) -> bool:
+        return True
+
+    def is_for_good(self) -> bool:
+        return self.for_good()
+
+    def close(self) -> str:
+        self.on_close()
+        return "the scripted worker ended"
+
+    def memory_bytes(self) -> int | None:
+        return None
+
+
+class Hall:
+    """Workers that are scripted: each launch takes the next link, the last one for ever."""
+
+    def __init__(self) -> None:
+        self.workers: list[Worker] = []
+
+    def worker(
+        self, *links: Scripted, on_report: Any = lambda _: None, settings: Any = SETTINGS, **rest: Any
+    ) -> Worker:
+        left = list(links)
+
+        def launch(*_: object) -> Scripted:
+            return left.pop(0) if len(left) > 1 else left[0]
+
+        self.workers.append(Worker(settings, "cpu", on_report, launch=launch, **rest))
+        return self.workers[-1]
+
+
+@pytest.fixture
+def hall() -> Iterator[Hall]:
+    made = Hall()
+    yield made
+    for worker in made.workers:
+        worker.close()
+
+
+def ticket_of(work: Work = WORK, on_progress: Any = None) -> Ticket:
+    return Ticket(work, on_progress, urgent=False)
+
+
+def submit(worker: Worker, ticket: Ticket) -> Ticket:
+    """Hands over work as soon as there is room."""
+    while not worker.room(urgent=False):
+        threading.Event().wait(0.01)
+    worker.submit(ticket)
+    return ticket
+
+
+def refuse(*_: object, **__: object) -> NoReturn:
+    raise RuntimeError("can't start new thread")
+
+
+def test_a_second_worker_for_which_there_is_no_thread_costs_no_job(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The first one's listening thread is what adds the others."""
+    made: list[Worker] = []
+
+    def worker(*arguments: Any, **rest: Any) -> Worker:
+        if made:
+            refuse()
+        made.append(Worker(*arguments, launch=lambda *_: Scripted(), **rest))
+        return made[0]
+
+    monkeypatch.setattr(pool, "Worker", worker)
+    workers = ProcessWorkers(SETTINGS, count=2)
+    try:
+        for _ in range(2):
+            assert workers.submit(WORK).result(10) == ANSWER
+        assert "can't start new thread" in caplog.text
+    finally:
+        workers.close()
+
+
+def test_work_that_ended_is_answered_whatever_becomes_of_the_workers_report(hall: Hall) -> None:
+    reports: list[Report] = []
+
+    def on_report(report: Report) -> None:
+        reports.append(report)
+        if len(reports) == 2:  # after that of `Ready`
+            raise ZeroDivisionError
+
+    worker = hall.worker(Scripted(), Scripted(), on_report=on_report)
+    assert submit(worker, ticket_of()).result(10) == ANSWER
+    assert submit(worker, ticket_of()).result(10) == ANSWER, "a new process listens"
+
+
+def test_a_fault_of_whoever_hears_of_progress_ends_the_work_and_the_next_one_runs(hall: Hall) -> None:
+    def fault(_: float) -> NoReturn:
+        raise BrokenPipeError("nobody reads the progress bar")
+
+    worker = hall.worker(Scripted(), Scripted())
+    error = submit(worker, ticket_of(on_progress=fault)).exception(10)
+    assert isinstance(error, WorkerError)
+    assert "nobody reads the progress bar" in str(error)
+    assert submit(worker, ticket_of()).result(10) == ANSWER
