@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from queue import Empty, SimpleQueue
 from typing import Any, NoReturn
 
 import pytest
 
-from liif_engine.errors import WorkerError
+from liif_engine.errors import LiifError, WorkerError
 from liif_engine.target import Target
 from liif_engine.workers import FileWork, ProcessWorkers, WorkerSettings, pool
 from liif_engine.workers.process import Worker
@@ -170,3 +171,81 @@ def test_a_fault_of_whoever_hears_of_progress_ends_the_work_and_the_next_one_run
     assert isinstance(error, WorkerError)
     assert "nobody reads the progress bar" in str(error)
     assert submit(worker, ticket_of()).result(10) == ANSWER
+
+
+@pytest.mark.parametrize("moment", ["lose", "close", "silence", "release", "gone"])
+def test_a_worker_that_takes_long_to_end_holds_up_nobody_who_asks_for_room(hall: Hall, moment: str) -> None:
+    """The service asks in the loop in which it answers everybody; on a cluster, to end a worker takes seconds."""
+    ending, ended = threading.Event(), threading.Event()
+    idle = threading.Event()
+
+    def take_long() -> bool:
+        ending.set()
+        ended.wait(30)
+        return False
+
+    link = Scripted(on_message=lambda *_: None)
+    if moment == "gone":
+        link.for_good = take_long
+    else:
+        link.on_kill = take_long  # type: ignore[assignment]
+    after = 0.0 if moment == "release" else None
+    settings = WorkerSettings(
+        device="cpu", patience_seconds=0.1, slow_patience_seconds=0.1, release_after_seconds=after
+    )
+    worker = hall.worker(link, Scripted(), settings=settings, on_report=lambda _: idle.set())
+    assert idle.wait(10)
+    with ThreadPoolExecutor(2) as threads:
+        try:
+            if moment == "silence":
+                worker.submit(ticket_of())
+            elif moment == "gone":
+                link.words.put(None)
+            elif moment != "release":
+                threads.submit(getattr(worker, moment))
+            assert ending.wait(10)
+            threads.submit(worker.room, urgent=False).result(5)
+        finally:
+            ended.set()
+
+
+def test_work_that_comes_while_an_idle_worker_is_released_is_begun_once(hall: Hall) -> None:
+    """Else a result of that name, of somebody else's, would be taken for what a worker left that died."""
+    settings = WorkerSettings(device="cpu", patience_seconds=0.1, release_after_seconds=0.0)
+    first, second, ticket = Scripted(), Scripted(), ticket_of()
+    worker: Worker | None = None
+    begun = threading.Event()
+
+    def on_kill() -> None:
+        first.on_kill = lambda: None
+        assert begun.wait(10)
+        assert worker is not None
+        worker.submit(ticket)
+
+    first.on_kill = on_kill
+    worker = hall.worker(first, second, settings=settings)
+    begun.set()
+    assert ticket.result(10) == ANSWER
+    assert not any(isinstance(one, Do) for one in first.sent)
+    assert [one.work for one in second.sent if isinstance(one, Do)] == [WORK]
+    assert ticket.attempts == 1
+
+
+def test_work_that_comes_while_a_worker_is_released_whose_machine_goes_is_for_others(hall: Hall) -> None:
+    settings = WorkerSettings(device="cpu", patience_seconds=0.1, release_after_seconds=0.0, attempts=3)
+    link, ticket, given = Scripted(), ticket_of(), SimpleQueue[tuple[Ticket, LiifError]]()
+    worker: Worker | None = None
+    begun = threading.Event()
+
+    def on_close() -> None:
+        assert begun.wait(10)
+        assert worker is not None
+        worker.submit(ticket)
+
+    link.on_close, link.for_good = on_close, lambda: True
+    worker = hall.worker(link, settings=settings, on_lost=lambda *lost: given.put(lost))
+    begun.set()
+    found, reason = given.get(timeout=10)
+    assert found is ticket
+    assert isinstance(reason, WorkerError)
+    assert not ticket.done()

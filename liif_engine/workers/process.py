@@ -141,15 +141,14 @@ class Worker:
         """Ends the process; work that is left raises `Cancelled`."""
         with self._changed:
             self._closing = True
-            self._kill()
             self._changed.notify_all()
+        self._kill()
         if threading.current_thread() is not self._thread:
             self._thread.join(END_SECONDS)
 
     def lose(self) -> None:
         """Ends the process as if it had died: what it was at is lost, and given to others if that is allowed."""
-        with self._changed:
-            self._kill()
+        self._kill()
 
     def _supervise(self) -> None:
         """The listening thread: a process after the other, for as long as there is work."""
@@ -174,21 +173,23 @@ class Worker:
             return
         with self._changed:
             self._link, self._released = link, False
-            if self._closing:
-                link.kill()
+            closing = self._closing
+        if closing:
+            link.kill()
         try:
             reason = self._listen(link)
         except Exception as error:  # of whoever hears a report or of progress; else nobody would listen any more
             log.exception("listening to a worker met a fault")
             reason = WorkerError(f"unexpected {type(error).__name__}: {error}")
             link.kill()
-        end = link.close()
+        end, is_for_good = link.close(), not self._closing and link.is_for_good()
         with self._changed:
             was_ready, self._ready, self._link = self._ready, False, None
             asked = self._closing
             # Before its work is given to others: none of it must come back here.
-            self._closing = asked or link.is_for_good()
-        if not (asked or self._released):
+            self._closing = asked or is_for_good
+        # If there will be no successor, it may have been given work after it was released, which others are to do.
+        if not asked and (is_for_good or not self._released):
             self._bury(reason or WorkerError(end), was_ready)
             # Its successor starts now rather than with the next job; but one that cannot start is not tried for ever.
             self._warm = was_ready
@@ -207,13 +208,16 @@ class Worker:
                 continue
             with self._changed:
                 silent = time.monotonic() - self._heard
-                if (self._tickets or not self._ready) and silent > self._patience:
-                    link.kill()
-                    return WorkerError(f"the worker gave no sign of life for {silent:.0f} s and was ended")
+                hangs = (self._tickets or not self._ready) and silent > self._patience
                 if not self._tickets and self._is_to_be_released():
-                    self._released = True
-                    link.kill()
-                    return None
+                    # What comes from now on waits for its successor.
+                    self._released, self._ready = True, False
+            if hangs:
+                link.kill()
+                return WorkerError(f"the worker gave no sign of life for {silent:.0f} s and was ended")
+            if self._released:
+                link.kill()
+                return None
 
     def _hear(self, message: FromWorker) -> LiifError | None:
         """Takes one message; an error if the worker says that it cannot start."""
@@ -332,8 +336,10 @@ class Worker:
             self._link.send(message)
 
     def _kill(self) -> None:
-        if self._link is not None:
-            self._link.kill()
+        # Not under the lock: on a cluster it takes seconds, and whoever asks for room must not wait for that.
+        link = self._link
+        if link is not None:
+            link.kill()
 
     def _is_to_be_released(self) -> bool:
         after = self.settings.release_after_seconds
