@@ -6,13 +6,15 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from queue import Empty, SimpleQueue
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
+import numpy as np
 import pytest
 
-from liif_engine.errors import LiifError, WorkerError
+from liif_engine.errors import Cancelled, LiifError, MemoryExhaustedError, WorkerError
 from liif_engine.target import Target
-from liif_engine.workers import FileWork, ProcessWorkers, WorkerSettings, pool
+from liif_engine.workers import FileWork, PixelWork, ProcessWorkers, WorkerSettings, pool, share, spread
 from liif_engine.workers.process import Worker
 from liif_engine.workers.work import (
     Answer,
@@ -20,6 +22,7 @@ from liif_engine.workers.work import (
     Do,
     Ended,
     FromWorker,
+    LookWork,
     Progress,
     Ready,
     Report,
@@ -249,3 +252,72 @@ def test_work_that_comes_while_a_worker_is_released_whose_machine_goes_is_for_ot
     assert found is ticket
     assert isinstance(reason, WorkerError)
     assert not ticket.done()
+
+
+class Idle:
+    """A pool that takes all work and does none of it."""
+
+    settings = SETTINGS
+
+    def __init__(self) -> None:
+        self.tickets: SimpleQueue[Ticket] = SimpleQueue()
+        self.closed = False
+
+    def size(self) -> int:
+        return 2
+
+    def room(self, *, urgent: bool) -> bool:  # noqa: ARG002
+        return True
+
+    def submit(self, work: Work, **_: object) -> Ticket:
+        self.tickets.put(ticket := ticket_of(work))
+        return ticket
+
+    def close(self) -> None:
+        self.closed = True
+
+
+PICTURE = PixelWork("a", "b", (8, 8, 3), "u8", (16, 16))
+
+
+@pytest.fixture
+def spreading(monkeypatch: pytest.MonkeyPatch) -> tuple[spread.Spread, Idle]:
+    """Workers that spread a picture, and the pool behind them."""
+    monkeypatch.setattr(share.pixel_work, "read", lambda _: np.zeros((8, 8, 3), np.uint8))
+    idle = Idle()
+    return spread.Spread(lambda _: idle, pixels=1), idle  # type: ignore[arg-type, return-value]
+
+
+def test_a_picture_that_is_stopped_before_its_model_is_loaded_loads_none(
+    spreading: tuple[spread.Spread, Idle],
+) -> None:
+    workers, idle = spreading
+    ticket = workers.submit(PICTURE)
+    look = idle.tickets.get(timeout=10)
+    assert isinstance(look.work, LookWork)
+    ticket.stop()
+    assert isinstance(ticket.exception(10), Cancelled)
+    assert look.is_stopped
+
+
+def test_pictures_are_stopped_and_workers_closed_where_there_are_no_more_threads(
+    monkeypatch: pytest.MonkeyPatch, spreading: tuple[spread.Spread, Idle]
+) -> None:
+    workers, idle = spreading
+    ticket = workers.submit(PICTURE)
+    assert idle.tickets.get(timeout=10)
+    monkeypatch.setattr(share.threading, "Timer", lambda *_: SimpleNamespace(start=refuse))
+    workers.close()
+    assert idle.closed
+    assert isinstance(ticket.exception(10), Cancelled)
+
+
+def test_a_spread_picture_for_which_memory_runs_out_says_so(
+    monkeypatch: pytest.MonkeyPatch, spreading: tuple[spread.Spread, Idle]
+) -> None:
+    def scarce(_: object) -> NoReturn:
+        raise MemoryError("Unable to allocate 99.9 GiB")
+
+    monkeypatch.setattr(share.pixel_work, "read", scarce)
+    workers, _ = spreading
+    assert isinstance(workers.submit(PICTURE).exception(10), MemoryExhaustedError)

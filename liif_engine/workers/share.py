@@ -24,6 +24,7 @@ from liif_engine.picture.narrow import grid_of, surrounded
 from liif_engine.picture.tiles import Tile
 from liif_engine.workers import file_work, pixel_work
 from liif_engine.workers.engine import Pixels
+from liif_engine.workers.failures import in_words
 from liif_engine.workers.file_work import LEAVE_SECONDS
 from liif_engine.workers.tiling import Tiles
 from liif_engine.workers.work import Answer, FileWork, LookWork, OnProgress, PixelWork, Ticket, Work
@@ -64,7 +65,8 @@ class Share(threading.Thread):
         self.wake()
         leave = threading.Timer(LEAVE_SECONDS, self._end, (None, Cancelled("stopped")))
         leave.daemon = True
-        leave.start()
+        with suppress(RuntimeError):  # there are no more threads: its own ends it, if it can
+            leave.start()
 
     def wake(self) -> None:
         """Something has changed: there may be room, or the picture is not wanted any more."""
@@ -79,8 +81,9 @@ class Share(threading.Thread):
         except LiifError as failure:
             error = failure.with_traceback(None)
         except Exception as failure:
-            log.exception("a picture that was spread met a fault")
-            error = WorkerError(f"unexpected {type(failure).__name__}: {failure}")
+            error = in_words(failure)
+            if isinstance(error, WorkerError):
+                log.exception("a picture that was spread met a fault")
         self._end(answer, error)
 
     def _end(self, answer: Answer | None, error: LiifError | None) -> None:
@@ -173,8 +176,12 @@ class Share(threading.Thread):
         question = LookWork(bits, self.model(), self.work.precision, self.work.job)
         while (ticket := self.try_submit(question, lambda _: None)) is None:
             self.next_news()
-        while not ticket.done():
-            self.next_news()
+        try:
+            while not ticket.done():
+                self.next_news()
+        except Cancelled:
+            ticket.stop()  # else a model would be loaded for nobody
+            raise
         answer = ticket.result()
         self.model_name, self.device, self.precision = answer.model, answer.device, answer.precision
         return answer
