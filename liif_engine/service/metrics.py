@@ -9,7 +9,8 @@ from prometheus_client.registry import Collector
 
 from liif_engine import memory
 from liif_engine.figures import counter, gauge
-from liif_engine.service.queue import PRIORITIES, Queue
+from liif_engine.service.lines import PRIORITIES
+from liif_engine.service.queue import Queue
 
 
 class Figures(Collector):

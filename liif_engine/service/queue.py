@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter, OrderedDict, deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -15,12 +15,11 @@ from liif_engine import log as logs
 from liif_engine import memory
 from liif_engine.errors import BusyError, Cancelled, LiifError, ServiceError, TimeLimitError, TooLargeError, WorkerError
 from liif_engine.service.job import Job
+from liif_engine.service.lines import PRIORITIES, Lines
 from liif_engine.workers import Answer, Workers
 from liif_engine.workers.failures import in_words
 
 log = logging.getLogger(__name__)
-
-PRIORITIES = ("person", "backlog")
 
 #: An event stream that has nothing new says so, so that both ends know of each other. [s]
 KEEPALIVE_SECONDS = 1.0
@@ -65,7 +64,7 @@ class Queue:
         self.work_seconds, self.source_pixels, self.result_pixels = 0.0, 0, 0
         self.held_bytes = self.arriving = 0
         self.last_used = time.monotonic()
-        self._waiting: dict[str, OrderedDict[str, deque[Job]]] = {name: OrderedDict() for name in PRIORITIES}
+        self._lines = Lines()
         self._preparing: set[Job] = set()
         self._ended: deque[Job] = deque()
         self._closing = False
@@ -109,15 +108,14 @@ class Queue:
         """Queues a job for which room was reserved, and starts it if a worker is free."""
         self.arriving -= 1
         self.jobs[job.id] = job
-        turns = self._waiting[job.asked.priority]
-        turns.setdefault(job.asked.client, deque()).append(job)
+        self._lines.add(job)
         self._dispatch()
 
     def waiting(self, priority: str | None = None) -> int:
         """How many jobs wait; figures are asked for in other threads too."""
         names = PRIORITIES if priority is None else (priority,)
         preparing = sum(job.asked.priority in names for job in list(self._preparing))
-        return preparing + sum(len(jobs) for name in names for jobs in list(self._waiting[name].values()))
+        return preparing + sum(map(self._lines.count, names))
 
     async def follow(self, job: Job) -> AsyncIterator[dict[str, Any]]:
         """The job as it is now and after each change, until it is over."""
@@ -149,7 +147,7 @@ class Queue:
             if job in self._preparing:
                 self._preparing.remove(job)
             else:
-                self._unqueue(job)
+                self._lines.remove(job)
             self._end(job, error=reason)
 
     def forget(self, job: Job) -> None:
@@ -206,30 +204,18 @@ class Queue:
         """Starts what there is room for, or has it prepared: one at a time, so that none takes memory long before."""
         for priority in PRIORITIES:
             urgent = priority == "person"
-            while not self._closing and self._waiting[priority] and self.workers.room(urgent=urgent):
+            while not self._closing and self._lines.count(priority) and self.workers.room(urgent=urgent):
                 if any(job.asked.priority == priority for job in self._preparing):
                     return
-                job = self._next(priority)
+                job = self._lines.take(priority, self._may_start)
                 if job is None:
                     break  # a backlog of other jobs may go on
                 if not self._start(job, urgent):
                     return
 
-    def _next(self, priority: str) -> Job | None:
-        """The first job of the client whose turn it is; the client goes to the end of the line. None may start now.
-
-        While results hold more than the limit, none starts whose own was not counted before.
-        """
-        turns, is_full = self._waiting[priority], self.held_bytes > self.limits.max_held_bytes
-        ready = (row for row in turns.items() if not (is_full and row[1][0].payload.grows))
-        client, jobs = next(ready, (None, None))
-        if client is None or jobs is None:
-            return None
-        job = jobs.popleft()
-        del turns[client]
-        if jobs:
-            turns[client] = jobs
-        return job
+    def _may_start(self, job: Job) -> bool:
+        """While results hold more than the limit, none starts whose own was not counted before."""
+        return self.held_bytes <= self.limits.max_held_bytes or not job.payload.grows
 
     def _start(self, job: Job, urgent: bool) -> bool:
         """Hands a job to the workers; False if they turned out to have no room after all."""
@@ -240,7 +226,7 @@ class Queue:
             work = replace(job.payload.work(), job=job.name)
             ticket = self.workers.submit(work, on_progress=self._progress_of(job), urgent=urgent)
         except BusyError:
-            self._put_back(job)
+            self._lines.put_back(job)
             return False
         except Exception as error:  # it waits no longer, so nothing else would ever end it
             self._end(job, error=in_words(error))
@@ -261,18 +247,12 @@ class Queue:
             if isinstance(error, Exception):
                 self._end(job, error=in_words(error))
             else:
-                self._put_back(job)
+                self._lines.put_back(job)
             self._dispatch()
 
         future = self._loop.run_in_executor(None, prepare)
         self._preparing.add(job)  # not before: there may be no thread
         future.add_done_callback(prepared)
-
-    def _put_back(self, job: Job) -> None:
-        """The job is the first one again, and its client's turn has come."""
-        turns = self._waiting[job.asked.priority]
-        turns.setdefault(job.asked.client, deque()).appendleft(job)
-        turns.move_to_end(job.asked.client, last=False)
 
     def _progress_of(self, job: Job) -> Callable[[float], None]:
         return lambda share: self._soon(self._advance, job, share)
@@ -338,13 +318,6 @@ class Queue:
     def _hold(self, job: Job, size: int) -> None:
         self.held_bytes += size - job.held_bytes
         job.held_bytes = size
-
-    def _unqueue(self, job: Job) -> None:
-        turns = self._waiting[job.asked.priority]
-        jobs = turns[job.asked.client]
-        jobs.remove(job)
-        if not jobs:
-            del turns[job.asked.client]
 
     def _forget_unclaimed(self, size: int) -> None:
         """Makes room for `size` bytes by dropping results that nobody has come for in a while, the oldest first."""

@@ -154,7 +154,7 @@ def test_jobs_can_be_counted_by_another_thread_amid_a_change() -> None:
     async def play(s: Scene) -> None:
         for client in "abc":
             s.add(client, client=client)
-        waiting = s.queue._waiting["backlog"]
+        waiting = s.queue._lines._turns["backlog"]
 
         class Changing(deque[Job]):
             """A client's jobs; while they are counted, another client's are taken."""
