@@ -1,30 +1,24 @@
-"""Promise 7: undo brings every original back. Promise 6: a result carries what its original carried."""
+"""Promise 7: undo brings every original back."""
 
 from __future__ import annotations
 
 import dataclasses
-import errno
 import os
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
 import pytest
 from liif_daemon import asked
-from liif_daemon.asking import Question
 from liif_daemon.examine import examine, record
-from liif_daemon.ledger import Ledger, clock
-from liif_daemon.prune import prune
 from liif_daemon.status import gather
-from liif_daemon.store import Store
 from liif_daemon.undo import older, undo, undoable, why_nothing
 from liif_daemon.why import why
 
-from liif_engine.errors import LiifError, OutputError
+from liif_engine.errors import OutputError
 
-from .workshop import Workshop, draw, sha, size_of, wait_until
+from .workshop import Workshop, draw, sha, size_of
 
 DAY = 86400  # [s]
 
@@ -227,104 +221,6 @@ def test_an_undo_that_is_killed_loses_nothing(workshop: Workshop, step: str) -> 
     assert path.read_bytes() == data
 
 
-def test_what_a_file_carried_its_result_carries(workshop: Workshop) -> None:
-    path = workshop.folder / "a.jpg"
-    draw(path, 1)
-    path.chmod(0o640)
-    os.utime(path, (1e9, 1e9))
-    attributes = {"user.tag": b"holiday", "user.note": b"\0\1"}
-    try:
-        for name, value in attributes.items():
-            os.setxattr(path, name, value)
-    except OSError:
-        attributes = {}
-    if os.geteuid() == 0:
-        os.chown(path, 1234, 4321)
-    before = path.stat()
-    assert workshop.once() == {"done": 1}
-    after = path.stat()
-    assert after.st_size != before.st_size
-    for key in ("st_mode", "st_uid", "st_gid", "st_mtime_ns"):
-        assert getattr(after, key) == getattr(before, key)
-    assert {name: os.getxattr(path, name) for name in os.listxattr(path) if name in attributes} == attributes
-
-
-def test_mtime_now(workshop: Workshop) -> None:
-    path = workshop.folder / "a.jpg"
-    draw(path, 1)
-    os.utime(path, (1e9, 1e9))
-    workshop.once(mtime="now")
-    assert path.stat().st_mtime > 1.5e9
-
-
-def test_hard_links_are_left_alone_or_parted_as_set(workshop: Workshop) -> None:
-    path, other = workshop.folder / "a.jpg", workshop.base / "other.jpg"
-    data = draw(path, 1)
-    os.link(path, other)
-    assert workshop.once() == {"skipped": 1}
-    assert path.read_bytes() == data
-    assert workshop.once(hard_links="replace") == {"done": 1}
-    assert other.read_bytes() == data
-    assert size_of(path) == (40, 32)
-
-
-def test_several_scales_come_from_the_original(workshop: Workshop) -> None:
-    path = workshop.folder / "a.jpg"
-    data = draw(path, 1)
-    assert workshop.once(scales=[2, 4, 3]) == {"done": 3}
-    sizes = {one.name: size_of(one) for one in workshop.folder.iterdir()}
-    assert sizes == {"a.jpg": (40, 32), "a@4x.jpg": (80, 64), "a@3x.jpg": (60, 48)}
-    assert workshop.once(scales=[2, 4, 3]) == {"done": 3}
-    assert workshop.store.holds(sha(data))
-
-
-def test_a_taken_name_beside_the_original_is_not_overwritten(workshop: Workshop) -> None:
-    draw(workshop.folder / "a.jpg", 1)
-    (workshop.folder / "a@4x.jpg").write_bytes(b"somebody's")
-    counts = workshop.once(scales=[2, 4])
-    assert counts["failed"] >= 1
-    assert counts["done"] == 1
-    assert (workshop.folder / "a@4x.jpg").read_bytes() == b"somebody's"
-    os.utime(workshop.folder / "a.jpg", (1, 1))  # so that the result is looked at, which ends nothing of its original's
-    workshop.once(scales=[2, 4])
-    (workshop.folder / "a@4x.jpg").unlink()
-    ledger = workshop.ledger()
-    ledger.retry(ledger.jobs(path=workshop.folder / "a.jpg", state="failed"))
-    ledger.close()
-    workshop.once(scales=[2, 4])  # from the original in the store
-    assert size_of(workshop.folder / "a@4x.jpg") == (80, 64)
-    assert size_of(workshop.folder / "a.jpg") == (40, 32)
-
-
-def test_what_is_too_small_too_large_or_undamaged_is_left_alone_with_the_reason(workshop: Workshop) -> None:
-    draw(workshop.folder / "small.jpg", 1, 10, 40)
-    draw(workshop.folder / "large.jpg", 2, 400, 300)
-    rules = {"max_megapixels": 0.1, "only_below_quality": 90}
-    draw(workshop.folder / "fine.png", 3, 64, 64)
-    assert workshop.once(**rules) == {"skipped": 3}
-    ledger, settings = workshop.ledger(), workshop.settings(**rules)
-    for name, word in (("small", "min_side"), ("large", "max_megapixels"), ("fine", "only_below_quality")):
-        path = next(workshop.folder.glob(f"{name}.*"))
-        assert word in " ".join(why(path, settings, ledger, workshop.store))
-    ledger.close()
-    assert workshop.once(min_side=1) == {"done": 3}  # other rules: looked at again
-
-
-def test_what_is_larger_already_than_what_is_asked_for_is_left_alone(workshop: Workshop) -> None:
-    draw(workshop.folder / "a.jpg", 1, 64, 48)
-    draw(workshop.folder / "large.jpg", 2, 200, 100)
-    assert workshop.once(long_edge=128) == {"done": 1, "skipped": 1}
-    assert size_of(workshop.folder / "a.jpg") == (128, 96)
-    assert size_of(workshop.folder / "large.jpg") == (200, 100)
-    settings, ledger = workshop.settings(long_edge=128), workshop.ledger()
-    said = " ".join(why(workshop.folder / "large.jpg", settings, ledger, workshop.store))
-    ledger.close()
-    assert "200x100 is larger already than what is asked for (long edge 128)" in said
-    workshop.once(long_edge=400)  # asked for more: looked at again
-    assert size_of(workshop.folder / "large.jpg") == (400, 200)
-    assert size_of(workshop.folder / "a.jpg") == (128, 96), "it is a result"
-
-
 def test_why_knows_a_folder_that_only_the_command_line_named(workshop: Workshop) -> None:
     draw(workshop.folder / "small.jpg", 1, 10, 40)
     (workshop.folder / "notes.txt").write_text("no picture")
@@ -338,65 +234,6 @@ def test_why_knows_a_folder_that_only_the_command_line_named(workshop: Workshop)
         assert f"in {workshop.folder}, which is, or was, watched" in said
     assert why(Path(__file__), settings, ledger, workshop.store) == ["It lies in none of the watched folders."]
     ledger.close()
-
-
-def test_originals_are_kept_as_long_as_promised(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
-    up = 0.0
-    monkeypatch.setattr(clock, "_since_boot", lambda: ("this start", up))
-    kept = draw(workshop.folder / "for-ever.jpg", 1)
-    workshop.once()
-    let_go = draw(workshop.folder / "a-month.jpg", 2)
-    workshop.once(keep_originals="30 days")
-    draw(workshop.folder / "never.jpg", 3)
-    workshop.once(keep_originals="none")
-    ledger, store = workshop.ledger(), workshop.store
-    assert sorted(path.name for path in store) == sorted([sha(kept), sha(let_go)])
-    assert prune(ledger, store).count == 0
-    up += 29 * DAY
-    assert prune(ledger, store).count == 0
-    up += 2 * DAY
-    assert prune(ledger, store, dry_run=True).count == 1
-    assert prune(ledger, store).count == 1
-    assert [path.name for path in store] == [sha(kept)]
-    assert gather(workshop.settings(), ledger)["originals"] == {"count": 1, "bytes": len(kept)}
-    for name in ("a-month.jpg", "never.jpg"):
-        with pytest.raises(LiifError, match="not in the store"):
-            undo(ledger.jobs(path=workshop.folder / name)[0], ledger, store)
-    ledger.close()
-
-
-def test_the_order_of_what_is_made_durable(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Power loss: result and backup are flushed, and the ledger has the result's hash, before the names change."""
-    said: list[str] = []
-    real_fsync, real_exchange = os.fsync, __import__("liif_daemon.swap").swap.exchange
-
-    def fsync(descriptor: int) -> None:
-        name = str(Path(f"/proc/self/fd/{descriptor}").readlink())
-        real_fsync(descriptor)
-        name = name.replace(str(workshop.base), "")
-        if "/originals/ledgers" in name:
-            return  # who keeps originals there, which is no picture's matter
-        place = "store" if "/originals" in name else "workplace" if ".liif-" in name else "folder"
-        said.append(f"fsync {place}{' file' if Path(name).suffix in {'.jpg', '.tmp'} and place != 'folder' else ''}")
-
-    def exchange(one: Path, other: Path) -> bool:
-        ledger = workshop.ledger()
-        job = ledger.jobs()[0]
-        assert job.result_sha256 == sha(one)
-        assert workshop.store.holds(job.source_sha256)
-        ledger.close()
-        said.append("swap")
-        return bool(real_exchange(one, other))
-
-    draw(workshop.folder / "a.jpg", 1)
-    monkeypatch.setattr(os, "fsync", fsync)
-    monkeypatch.setattr("liif_daemon.swap.exchange", exchange)
-    workshop.once()
-    swap = said.index("swap")
-    before, after = said[:swap], said[swap + 1 :]
-    assert before.index("fsync store file") < before.index("fsync store")
-    assert before[-2:] == ["fsync workplace file", "fsync workplace file"] or "fsync workplace file" in before[-3:]
-    assert "fsync folder" in after
 
 
 def test_what_was_undone_stays_whichever_way_links_lead_to_it(workshop: Workshop) -> None:
@@ -426,106 +263,6 @@ def test_a_file_is_found_by_the_name_under_which_its_folder_is_watched(workshop:
             assert asked.as_watched(folder / name, settings, ledger) == link / name
     alone = settings.with_folders([])  # as `liif-daemon undo` has them after `liif-daemon run FOLDER`
     assert asked.as_watched(workshop.folder / "a.jpg", alone, ledger) == link / "a.jpg"
-    ledger.close()
-
-
-def test_no_original_is_let_go_where_two_ledgers_keep_theirs(workshop: Workshop) -> None:
-    data = draw(workshop.base / "a.jpg", 1)
-    folder, owners = workshop.base / "originals", []
-    for name in ("one", "two"):
-        ledger = Ledger(workshop.base / name / "ledger.sqlite")
-        store = Store(folder, ledger.originals.owner())
-        ledger.originals.promise(sha(data), store.keep(workshop.base / "a.jpg", sha(data)), store.folder, 0)
-        owners.append((ledger, store))
-    for (ledger, store), other in zip(owners, ("two", "one"), strict=True):
-        with pytest.raises(LiifError, match=f"{other}/ledger.sqlite keeps originals here too"):
-            prune(ledger, store)
-        assert len(ledger.originals.all()) == 1
-        assert store.holds(sha(data))
-    (gone, store), (left, _) = owners
-    left.close()
-    (folder / "ledgers" / owners[1][1].owner.identity).unlink()
-    assert prune(gone, store).count == 1
-    assert not store.holds(sha(data))
-    gone.close()
-
-
-def test_a_store_that_turned_read_only_is_said_in_words(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
-    data = draw(workshop.base / "a.jpg", 1)
-    ledger, store = workshop.ledger(), workshop.store
-    ledger.originals.promise(sha(data), store.keep(workshop.base / "a.jpg", sha(data)), store.folder, 0)
-
-    def refuse(self: Path, **_: bool) -> None:
-        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(self))
-
-    with monkeypatch.context() as context:
-        context.setattr(Path, "unlink", refuse)
-        with pytest.raises(OutputError, match="Read-only"):
-            prune(ledger, store)
-    assert store.holds(sha(data))
-    assert prune(ledger, store).count == 1  # nor was it forgotten
-    ledger.close()
-
-
-def test_an_original_that_leaves_a_store_that_does_not_answer_holds_up_no_other_change(
-    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    data = draw(workshop.base / "a.jpg", 1)
-    ledger, store, remove = workshop.ledger(), workshop.store, Store.remove
-    ledger.originals.promise(sha(data), store.keep(workshop.base / "a.jpg", sha(data)), store.folder, 0)
-    asked_for, answers = threading.Event(), threading.Event()
-
-    def held_up(self: Store, sha256: str) -> None:
-        asked_for.set()
-        answers.wait(60)
-        remove(self, sha256)
-
-    monkeypatch.setattr(Store, "remove", held_up)
-    pruning, change = (
-        Question(ask) for ask in (lambda: prune(ledger, store), lambda: ledger.folders.agree(workshop.folder))
-    )
-    pruning.put()
-    assert asked_for.wait(60)
-    change.put()
-    assert change.wait(30)
-    with pytest.raises(OSError, match="just leaving"):  # it would be lost
-        ledger.originals.promise(sha(data), 1, store.folder, DAY)
-    with pytest.raises(LiifError, match="another process"):
-        prune(ledger, store)
-    answers.set()
-    assert pruning.wait(60)
-    ledger.originals.promise(sha(data), store.keep(workshop.base / "a.jpg", sha(data)), store.folder, DAY)
-    assert prune(ledger, store).count == 0
-    assert store.holds(sha(data))
-    ledger.close()
-
-
-def test_what_a_killed_prune_had_begun_the_next_one_ends_and_who_needs_it_waits(workshop: Workshop) -> None:
-    data = draw(workshop.folder / "a.jpg", 1)
-    ledger, store = workshop.ledger(), workshop.store
-    ledger.originals.promise(sha(data), store.keep(workshop.folder / "a.jpg", sha(data)), store.folder, 0)
-    assert ledger.originals.let_go(ledger.originals.all()[0])
-    with workshop.running():
-        wait_until(lambda: any("just leaving" in job.reason for job in ledger.jobs(state="queued")))
-        assert (workshop.folder / "a.jpg").read_bytes() == data
-        assert prune(ledger, store).count == 0
-        wait_until(lambda: workshop.counts() == {"done": 1})
-    assert store.holds(sha(data))
-    ledger.close()
-
-
-def test_an_original_that_comes_back_into_the_store_is_new_there(
-    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    data = draw(workshop.base / "a.jpg", 1)
-    ledger, store, up = workshop.ledger(), workshop.store, 0.0
-    monkeypatch.setattr(clock, "_since_boot", lambda: ("this start", up))
-    ledger.originals.promise(sha(data), store.keep(workshop.base / "a.jpg", sha(data)), store.folder, DAY)
-    up += 100 * DAY
-    assert prune(ledger, store).count == 1
-    ledger.originals.promise(sha(data), store.keep(workshop.base / "a.jpg", sha(data)), store.folder, DAY)
-    assert prune(ledger, store, older_than_days=30).count == 0
-    assert store.holds(sha(data))
     ledger.close()
 
 
