@@ -57,8 +57,8 @@ def count(ledger: Ledger, store: Store) -> int | None:
 def unknown(path: Path, ledger: Ledger, store: Store, known: Container[Path] = ()) -> list[Unknown]:
     """What `adopt` can make known again, of a file or of all below a folder.
 
-    Left out is what was never an original's place: results in a folder that `liif restore` wrote into, and those beside
-    the file that they were made of.
+    Left out is what was never an original's place: results in a folder that `liif restore` wrote into, those beside
+    the file that they were made of, and those of another format than their original's.
 
     Args:
         path: the file or folder.
@@ -75,7 +75,9 @@ def unknown(path: Path, ledger: Ledger, store: Store, known: Container[Path] = (
         if marker is None or marked(file.parent) or not store.path_of(marker.source_sha256).is_file():
             continue
         with suppress(OSError):
-            if not ledger.results(hash_of(file)) and not _lies_beside(file, marker):
+            if ledger.results(hash_of(file)) or _lies_beside(file, marker):
+                continue
+            if _is_of_the_format_of(store.path_of(marker.source_sha256), file):
                 found.append(Unknown(file, marker))
     return found
 
@@ -143,6 +145,12 @@ def _marker(path: Path) -> Marker | None:
         if marker is not None and re.fullmatch("[0-9a-f]{64}", marker.source_sha256):
             return marker
     return None
+
+
+def _is_of_the_format_of(original: Path, result: Path) -> bool:
+    with suppress(LiifError):
+        return image_file.probe(original).format == image_file.probe(result).format
+    return True  # one that cannot be told is for `adopt` to refuse in words
 
 
 def _lies_beside(path: Path, marker: Marker) -> bool:

@@ -13,6 +13,7 @@ from liif_daemon import cli
 from liif_daemon.unknown import adopt, count, unknown
 from typer.testing import CliRunner
 
+from liif_engine.picture import image_file
 from liif_engine.picture.results import mark
 
 from .test_undo import undo_all
@@ -99,6 +100,21 @@ def test_what_was_never_an_original_s_place_stays(workshop: Workshop) -> None:
     assert (workshop.folder / "a.jpg").read_bytes() == data
     assert size_of(workshop.folder / "a@4x.jpg") == (80, 64)
     assert size_of(written / "a.jpg") == (40, 32)
+
+
+def test_a_result_of_another_format_than_its_original_s_was_never_in_its_place(workshop: Workshop) -> None:
+    data = draw(workshop.folder / "a.jpg", 1)
+    workshop.once()
+    export = workshop.folder / "a@2x.png"  # as `liif restore a.jpg --format png` names and marks it
+    result = image_file.read(workshop.folder / "a.jpg")
+    marker = image_file.read_marker(workshop.folder / "a.jpg")
+    frames = [frame.pixels for frame in result.frames]
+    image_file.write(export, result, frames, format="PNG", quality=95, marker=marker, overwrite=False)
+    undo_all(workshop, workshop.folder / "a.jpg")
+    written = export.read_bytes()
+    command(workshop, "undo", "--force", str(workshop.folder))
+    assert export.read_bytes() == written
+    assert (workshop.folder / "a.jpg").read_bytes() == data
 
 
 def test_a_store_that_holds_what_the_ledger_knows_holds_nothing_unknown(workshop: Workshop) -> None:
