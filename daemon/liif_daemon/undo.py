@@ -14,6 +14,7 @@ from pathlib import Path
 from liif_daemon.carry import carry
 from liif_daemon.exchange import rename_if_free
 from liif_daemon.ledger import Glance, Job, Ledger, by_file
+from liif_daemon.presence import look
 from liif_daemon.store import Store, hash_of
 from liif_daemon.swap import flush, swap
 from liif_daemon.unknown import unknown
@@ -81,6 +82,8 @@ def undo(job: Job, ledger: Ledger, store: Store, *, force: bool = False) -> None
     if here is None and not path.parent.is_dir():
         remedy = f"Make it again, or take the original from the store: {printable(original)}"
         raise OutputError("its folder is gone", path=path, remedy=remedy)
+    if here is None and job.folder in path.parents and (away := look(job.folder, ledger).why):
+        raise OutputError(away, path=job.folder, remedy="Mount it, then try again.")
     workplace = workplace_for(path)
     ledger.set_workplace(job, workplace)
     workplace.mkdir(mode=0o700)

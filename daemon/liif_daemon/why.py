@@ -35,7 +35,7 @@ def _of_now(path: Path, settings: Settings, ledger: Ledger) -> str:
         return ""
     folder = settings.folder_of(path)
     if folder is None:
-        return _of_other_folders(path, ledger)
+        return _of_other_folders(path, settings, ledger)
     if reason := why_not(path, folder):
         return f"It is not looked at: {reason}."
     verdict = examine(path, folder, settings, ledger)
@@ -46,7 +46,7 @@ def _of_now(path: Path, settings: Settings, ledger: Ledger) -> str:
     return f"{words.get(verdict.kind, 'It is known')}: {verdict.reason.removesuffix('.')}."
 
 
-def _of_other_folders(path: Path, ledger: Ledger) -> str:
+def _of_other_folders(path: Path, settings: Settings, ledger: Ledger) -> str:
     """Of a file in a folder that the settings do not name; `liif-daemon run FOLDER` may have watched it."""
     known = ledger.jobs(path=path)
     watched = known[-1].folder if known else next((one for one in path.parents if ledger.folders.is_agreed(one)), None)
@@ -55,7 +55,11 @@ def _of_other_folders(path: Path, ledger: Ledger) -> str:
     was = f"It lies in none of the folders of the settings, but in {watched}, which is, or was, watched"
     if known:
         return f"{was}."
-    reason = why_not(path, FolderSettings(path=watched)) or "it was not there, or other options left it out"
+    folder = FolderSettings(path=watched)
+    reason = why_not(path, folder)
+    if reason is None and (found := examine(path, folder, settings, ledger)).kind == "ours":
+        return f"{was}. It is left as it is: {found.reason}."
+    reason = reason or "it was not there, or other options left it out"
     return f"{was}; there it was not looked at: {reason}."
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
-from liif_daemon import asked
+from liif_daemon import asked, presence
 from liif_daemon.examine import examine, record
 from liif_daemon.status import gather
 from liif_daemon.undo import older, undo, undoable, why_nothing
@@ -107,6 +108,26 @@ def test_undo_of_a_folder_takes_what_was_renamed_in_it_where_it_lies(workshop: W
     assert (workshop.folder / "a.jpg").read_bytes() == stayed
     assert (workshop.folder / "deep" / "c.jpg").read_bytes() == moved
     assert not (workshop.folder / "b.jpg").exists()
+
+
+def test_undo_puts_nothing_into_the_empty_folder_of_a_share_that_is_not_mounted(workshop: Workshop) -> None:
+    path = workshop.folder / "a.jpg"
+    data = draw(path, 1)
+    workshop.once()
+    ledger = workshop.ledger()
+    ledger.folders.mark(workshop.folder, "the share")
+    ledger.close()
+    (workshop.folder / presence.MARKER).write_text("the share")
+    away = workshop.base / "away"
+    workshop.folder.rename(away)
+    workshop.folder.mkdir()
+    with pytest.raises(OutputError, match="unmounted"):
+        undo_all(workshop, path)
+    assert list(workshop.folder.iterdir()) == []
+    workshop.folder.rmdir()
+    away.rename(workshop.folder)
+    assert undo_all(workshop, path) == 1
+    assert path.read_bytes() == data
 
 
 def test_undo_where_the_folder_is_gone_says_where_the_original_is(workshop: Workshop) -> None:
@@ -233,6 +254,15 @@ def test_why_knows_a_folder_that_only_the_command_line_named(workshop: Workshop)
         assert words in said
         assert f"in {workshop.folder}, which is, or was, watched" in said
     assert why(Path(__file__), settings, ledger, workshop.store) == ["It lies in none of the watched folders."]
+    draw(workshop.folder / "a.jpg", 2)
+    ledger.close()
+    workshop.once(scales=[2, 4])
+    shutil.copy(workshop.folder / "a.jpg", workshop.folder / "copy.jpg")
+    ledger = workshop.ledger()
+    for name in ("a@4x.jpg", "copy.jpg"):
+        assert f"our own result, of {workshop.folder / 'a.jpg'}" in " ".join(
+            why(workshop.folder / name, settings, ledger, workshop.store)
+        )
     ledger.close()
 
 
