@@ -47,12 +47,12 @@ def _size(value: Any) -> Any:
 
 def _days(value: Any) -> Any:
     """``forever``, ``none`` or ``30 days`` as days: infinite, 0 or a number."""
-    if value is None or value == "none":
+    if value == "none":
         return NOTHING
     if value == "forever":
         return math.inf
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*days?", value.strip()) if isinstance(value, str) else None
-    if match is None:
+    if match is None or not float(match[1]):  # whoever says nothing, or 0, need not mean that originals are lost
         raise ValueError("write forever, none or a number of days, like 30 days")
     return float(match[1])
 

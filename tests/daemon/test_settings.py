@@ -74,6 +74,8 @@ def test_the_shipped_file_documents_every_key_with_its_default() -> None:
         ("folders:\n  - path: /a\n    scale: 2\n    long_edge: 9\n", "give one of scale"),
         ("folders:\n  - path: /a\n    scales: [2, 2]\n", "named twice"),
         ("folders:\n  - path: /a\n  - path: /b\n    keep_originals: a while\n", "line 4: folders.1.keep_originals"),
+        ("folders:\n  - path: /a\n    keep_originals:  # for ever\n", "line 3: folders.0.keep_originals"),
+        ("folders:\n  - path: /a\n    keep_originals: 0 days\n", "line 3: folders.0.keep_originals"),
         ("folders:\n  - path: /a\n    size: large\n", "line 3: folders.0.size"),
         (
             "folders:\n  - path: /a\n    polling: sometimes\n",
