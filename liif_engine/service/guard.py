@@ -38,10 +38,13 @@ class OwnerOnly(H11Protocol):
 
     Attributes:
         header_seconds: how long a caller may take to say what it wants, at first and after each answer.
+        send_seconds: how long a caller may read nothing of an answer that is under way.
     """
 
     header_seconds = 10.0
+    send_seconds = 60.0
     _silence: asyncio.TimerHandle | None = None
+    _stall: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Looks at who calls before a byte is read."""
@@ -70,14 +73,37 @@ class OwnerOnly(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Waits for nothing more."""
         super().connection_lost(exc)
-        if self._silence is not None:
-            self._silence.cancel()
+        for timer in (self._silence, self._stall):
+            if timer is not None:
+                timer.cancel()
+
+    def pause_writing(self) -> None:
+        """The caller reads more slowly than it is answered; if no more at all, its result would be held for ever."""
+        super().pause_writing()
+        self._watch(self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        """The caller has read."""
+        super().resume_writing()
+        if self._stall is not None:
+            self._stall.cancel()
 
     def _expect(self, *, after: Any) -> None:
         """Looks in a while whether there was a request after that one; None for none."""
         if self._silence is not None:
             self._silence.cancel()
         self._silence = self.loop.call_later(self.header_seconds, self._hang_up_if_silent, after)
+
+    def _watch(self, unsent: int) -> None:
+        """Looks in a while whether less is left to be sent."""
+        self._stall = self.loop.call_later(self.send_seconds, self._hang_up_if_stalled, unsent)
+
+    def _hang_up_if_stalled(self, before: int) -> None:
+        unsent = self.transport.get_write_buffer_size()
+        if unsent < before:
+            self._watch(unsent)
+        else:
+            self.transport.abort()  # to close it would wait for the caller too
 
     def _hang_up_if_silent(self, after: Any) -> None:
         """Ends a connection that sent no request since that one: it would keep others out."""

@@ -60,6 +60,7 @@ class ServeSettings:
         max_image_bytes: longer encoded pictures are refused.
         header_seconds: how long a caller may take to say what it wants.
         body_seconds: how long the next part of a body may take to arrive.
+        send_seconds: how long a caller may read nothing of an answer that is under way.
         quality: of lossy results, where a request does not say.
         limits: of the queue; None for as much memory as half of what is free now.
         workers: how the work is done: device, model, precision, memory, release when idle.
@@ -74,6 +75,7 @@ class ServeSettings:
     max_image_bytes: int = 1 << 30
     header_seconds: float = 10
     body_seconds: float = 30
+    send_seconds: float = 60
     quality: int = 95
     limits: Limits | None = None
     workers: WorkerSettings = field(default_factory=WorkerSettings)
@@ -149,7 +151,11 @@ class Server(web.Server):
     def __init__(self, app: Any, queue: Queue, settings: ServeSettings, place: Place) -> None:
         super().__init__(
             app,
-            http=type("Protocol", (OwnerOnly,), {"header_seconds": settings.header_seconds}),
+            http=type(
+                "Protocol",
+                (OwnerOnly,),
+                {"header_seconds": settings.header_seconds, "send_seconds": settings.send_seconds},
+            ),
             date_header=False,
             limit_concurrency=MAX_CONNECTIONS,
             h11_max_incomplete_event_size=MAX_HEADER_BYTES,

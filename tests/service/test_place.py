@@ -13,9 +13,11 @@ import tempfile
 import threading
 import time
 from http.client import HTTPConnection
+from io import BytesIO
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from liif_engine.errors import ServiceError
 from liif_engine.service import client, place
@@ -273,6 +275,41 @@ def test_who_says_nothing_more_after_an_answer_is_hung_up_on(start: Start) -> No
             time.sleep(0.3)  # all three together are longer than one may take
         one.sendall(request[:-1])
         assert one.recv(100) == b""
+
+
+def test_who_stops_reading_a_result_amid_it_is_hung_up_on_and_holds_nobody_up(start: Start) -> None:
+    service = start(send_seconds=0.5, limits={"max_held_bytes": 1 << 20})
+    picture = BytesIO()
+    Image.new("RGB", (1500, 1500)).save(picture, "PNG")  # 7 MB as the BMP that it becomes: more than may be held
+    asked = {"scale": 1, "format": "bmp", "detach": True}
+    first = service.client.submit_image(picture.getvalue(), **asked)
+    first.wait()
+    with socket.socket(socket.AF_UNIX) as one:
+        one.settimeout(30)
+        one.connect(f"{service.folder}/engine.sock")
+        one.sendall(b"GET /v1/jobs/%s/result HTTP/1.1\r\nHost: localhost\r\n\r\n" % first.id.encode())
+        assert one.recv(100)
+        first.forget()
+        wait_until(lambda: service.client.status()["memory"]["held_bytes"] == 0, "it is held for who reads no more")
+        service.client.submit_image(picture.getvalue(), **asked).wait()
+
+
+def test_who_reads_slowly_gets_the_whole_result(start: Start) -> None:
+    service = start(send_seconds=2)
+    pixels = os.urandom(4 << 20)
+    job = service.client.submit_pixels(pixels, (1024, 1024, 4), "u8", scale=1, detach=True)
+    job.wait()
+    with socket.socket(socket.AF_UNIX) as one:
+        one.settimeout(30)
+        one.connect(f"{service.folder}/engine.sock")
+        one.sendall(b"GET /v1/jobs/%s/result HTTP/1.1\r\nHost: localhost\r\n\r\n" % job.id.encode())
+        answer = b""
+        while len(answer.partition(b"\r\n\r\n")[2]) < len(pixels):  # 3 s in all
+            piece = one.recv(1 << 20)
+            assert piece, "it hung up"
+            answer += piece
+            time.sleep(len(piece) * 3 / len(pixels))
+    assert answer.endswith(pixels)
 
 
 def test_the_port_is_of_no_use_without_the_token_even_for_results(start: Start) -> None:
