@@ -18,11 +18,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from liif_daemon.exchange import exchange
-
 import liif_engine
 from liif_engine import base_folder, locks
 from liif_engine.errors import LiifError, OutputError
+from liif_engine.picture.exchange import exchange
 from liif_engine.service import client
 
 #: GIMP wants the folder to be called as the file in it that it starts.

@@ -37,7 +37,7 @@ ENGINE_LAYERS = [
 DAEMON_LAYERS = [
     ("liif_daemon.settings", "liif_daemon.steps", "liif_daemon.mounts", "liif_daemon.asking", "liif_daemon.posts"),
     ("liif_daemon.ledger", "liif_daemon.places"),
-    ("liif_daemon.names", "liif_daemon.presence", "liif_daemon.exchange", "liif_daemon.carry", "liif_daemon.figures"),
+    ("liif_daemon.names", "liif_daemon.presence", "liif_daemon.free", "liif_daemon.carry", "liif_daemon.figures"),
     ("liif_daemon.store", "liif_daemon.settle", "liif_daemon.progress", "liif_daemon.engine", "liif_daemon.looking"),
     ("liif_daemon.observe", "liif_daemon.overflow", "liif_daemon.at_work"),
     ("liif_daemon.swap",),

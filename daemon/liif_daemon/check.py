@@ -16,7 +16,7 @@ from typing import Any
 from liif_daemon import asking, mounts, places
 from liif_daemon.engine import EngineError, ServiceEngine
 from liif_daemon.examine import model_of
-from liif_daemon.exchange import exchange, is_open_for_writing
+from liif_daemon.free import is_open_for_writing
 from liif_daemon.ledger import Ledger
 from liif_daemon.names import why_not_below
 from liif_daemon.settings import FolderSettings, Settings
@@ -25,6 +25,7 @@ from liif_daemon.store import Store
 from liif_daemon.workplace import remove_workplace, workplace_for
 from liif_engine.errors import LiifError
 from liif_engine.figures import host_and_port, in_words
+from liif_engine.picture.exchange import exchange
 from liif_engine.service.client import ServiceError
 from liif_engine.words import counted
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from liif_daemon import steps
 from liif_daemon.carry import carry, is_carried
-from liif_daemon.exchange import rename_if_free
+from liif_daemon.free import rename_if_free
 from liif_daemon.ledger import Glance, Job, Ledger
 from liif_daemon.store import Changed, Store
 from liif_daemon.swap import flush, swap

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from liif_daemon.exchange import is_open_for_writing
+from liif_daemon.free import is_open_for_writing
 
 
 @dataclass

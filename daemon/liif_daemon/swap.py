@@ -7,9 +7,10 @@ import stat
 from pathlib import Path
 
 from liif_daemon import steps
-from liif_daemon.exchange import exchange, is_open_for_writing
+from liif_daemon.free import is_open_for_writing
 from liif_daemon.store import Changed, hash_of
 from liif_engine.picture.atomic import flush_folder
+from liif_engine.picture.exchange import exchange
 
 #: Before the name of a file in a workplace: what that one took the place of, where names cannot be exchanged.
 ASIDE = "instead-of-"

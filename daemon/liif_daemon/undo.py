@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from liif_daemon.carry import carry
-from liif_daemon.exchange import rename_if_free
+from liif_daemon.free import rename_if_free
 from liif_daemon.ledger import Glance, Job, Ledger, by_file
 from liif_daemon.presence import look
 from liif_daemon.store import Store, hash_of

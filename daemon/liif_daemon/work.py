@@ -12,8 +12,8 @@ from liif_daemon import steps
 from liif_daemon.bench import Bench
 from liif_daemon.engine import EngineError, Order, Stopped
 from liif_daemon.examine import model_of
-from liif_daemon.exchange import is_open_for_writing
 from liif_daemon.failures import after_disk_error, after_engine_error, after_interruption, in_words
+from liif_daemon.free import is_open_for_writing
 from liif_daemon.ledger import Glance, Job
 from liif_daemon.replace import Policy, Result, put_beside, replace, verify
 from liif_daemon.settings import FolderSettings, Settings, target_of

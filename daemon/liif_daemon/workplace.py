@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from liif_daemon import steps
-from liif_daemon.exchange import rename_if_free
+from liif_daemon.free import rename_if_free
 from liif_daemon.ledger import Job, Ledger
 from liif_daemon.store import Changed, Store, hash_of
 from liif_daemon.swap import ASIDE, swap

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import filecmp
 import os
 import secrets
 import stat
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
 from liif_engine.errors import LiifError, OutputError, OutputExistsError
+from liif_engine.picture.exchange import rename_no_replace
 
 #: Temporary files are named so that a watcher can skip them and a person can recognise and delete them.
 TEMPORARY_PREFIX = ".liif-"
@@ -190,7 +189,7 @@ def _rename_if_free(temporary: Path, path: Path) -> None:
     if os.name == "nt":
         temporary.rename(path)  # refuses an existing name there
         return
-    if _rename_noreplace(temporary, path):
+    if rename_no_replace(temporary, path):
         return
     try:
         os.link(temporary, path)
@@ -210,22 +209,6 @@ def _rename_if_free(temporary: Path, path: Path) -> None:
             raise
     else:
         temporary.unlink()
-
-
-def _rename_noreplace(temporary: Path, path: Path) -> bool:
-    """Linux's renameat2 with RENAME_NOREPLACE; False where system or file system do not have it."""
-    if not sys.platform.startswith("linux"):
-        return False
-    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
-    if rename is None:
-        return False
-    at_cwd, noreplace = -100, 1  # AT_FDCWD, RENAME_NOREPLACE of <linux/fs.h>
-    if rename(at_cwd, os.fsencode(temporary), at_cwd, os.fsencode(path), ctypes.c_uint(noreplace)) == 0:
-        return True
-    number = ctypes.get_errno()
-    if number in {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM}:
-        return False
-    raise OSError(number, os.strerror(number))
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from liif_daemon import exchange, look, places, steps, swap
+from liif_daemon import free, look, places, steps, swap
 from liif_daemon.engine import EngineError, Made, Order, ServiceEngine
 from liif_daemon.examine import examine
 from liif_daemon.undo import undo
@@ -178,7 +178,7 @@ def test_a_file_that_is_still_open_for_writing_is_left_alone(workshop: Workshop)
     path = workshop.folder / "a.jpg"
     data = draw(path, 1)
     with path.open("r+b") as writer:
-        if exchange.is_open_for_writing(path) is None:
+        if free.is_open_for_writing(path) is None:
             pytest.skip("this file system does not tell who writes a file")
         with workshop.running() as daemon:
             wait_until(lambda: len(daemon.settling) == 1)
@@ -203,7 +203,7 @@ def test_a_file_that_stays_open_for_writing_is_not_restored_again_and_again(
             passed.append(step)
 
         monkeypatch.setattr(steps, "on_step", reached)
-        if exchange.is_open_for_writing(path) is None:
+        if free.is_open_for_writing(path) is None:
             pytest.skip("this file system does not tell who writes a file")
         with workshop.running():
             wait_until(lambda: passed.count("claimed") > 4)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from liif_daemon import asked, exchange, work, workplace
+from liif_daemon import asked, free, work, workplace
 from liif_daemon.ledger import Owner
 from liif_daemon.names import pictures
 from liif_daemon.prune import prune
@@ -206,7 +206,7 @@ def test_what_new_settings_leave_out_is_not_restored_though_it_was_seen_before(w
     path = workshop.folder / "a.jpg"
     data = draw(path, 1)
     with path.open("r+b") as writer, workshop.running() as daemon:
-        if exchange.is_open_for_writing(path) is None:
+        if free.is_open_for_writing(path) is None:
             pytest.skip("this file system does not tell who writes a file")
         wait_until(lambda: len(daemon.settling) == 1)
         daemon.reload(workshop.settings(exclude=["a.*"]))

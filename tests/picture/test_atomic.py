@@ -67,7 +67,7 @@ def test_a_file_that_appears_meanwhile_is_not_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_renameat2: bool, has_links: bool
 ) -> None:
     if not has_renameat2:
-        monkeypatch.setattr(atomic, "_rename_noreplace", lambda *_: False)
+        monkeypatch.setattr(atomic, "rename_no_replace", lambda *_: False)
     if not has_links:
         monkeypatch.setattr(os, "link", failing(system_error(errno.EPERM)))
     path = tmp_path / "name"
@@ -79,7 +79,7 @@ def test_a_file_that_appears_meanwhile_is_not_lost(
 
 @pytest.mark.parametrize("has_links", [True, False])
 def test_file_systems_without_a_safe_rename(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_links: bool) -> None:
-    monkeypatch.setattr(atomic, "_rename_noreplace", lambda *_: False)
+    monkeypatch.setattr(atomic, "rename_no_replace", lambda *_: False)
     if not has_links:
         monkeypatch.setattr(os, "link", failing(system_error(errno.EPERM)))
     with write_atomically(tmp_path / "name", overwrite=False) as temporary:
@@ -92,7 +92,7 @@ def test_file_systems_without_a_safe_rename(tmp_path: Path, monkeypatch: pytest.
 def test_a_name_that_was_claimed_is_given_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
-    monkeypatch.setattr(atomic, "_rename_noreplace", lambda *_: False)
+    monkeypatch.setattr(atomic, "rename_no_replace", lambda *_: False)
     monkeypatch.setattr(os, "link", failing(system_error(errno.EPERM)))
     monkeypatch.setattr(Path, "replace", failing(error))
     with pytest.raises((OutputError, KeyboardInterrupt)), write_atomically(tmp_path / "name", overwrite=False) as one:

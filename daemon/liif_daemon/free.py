@@ -1,36 +1,20 @@
-"""Two files change places in one step of the file system, where it can; and whether a file is open for writing."""
+"""Whether a name is free to be taken, and whether a file is free of those who write."""
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import signal
-import sys
 from contextlib import suppress
 from pathlib import Path
 
 from liif_daemon import mounts
+from liif_engine.picture.exchange import rename_no_replace
 
 try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
-
-_AT_CWD, _RENAME_NOREPLACE, _RENAME_EXCHANGE = -100, 1, 2  # of <linux/fs.h>
-_CANNOT = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP}
-
-
-def exchange(one: Path, other: Path) -> bool:
-    """Swaps the names of two files: at every instant each name holds one of the two, complete.
-
-    Returns:
-        False if the system or the file system cannot; then nothing was done.
-
-    Raises:
-        OSError: it can, but not these: one is missing, or there is no permission.
-    """
-    return _rename(one, other, _RENAME_EXCHANGE)
 
 
 def rename_if_free(one: Path, other: Path) -> None:
@@ -40,7 +24,7 @@ def rename_if_free(one: Path, other: Path) -> None:
         FileExistsError: the name is taken.
         OSError: the system refuses.
     """
-    if _rename(one, other, _RENAME_NOREPLACE):
+    if rename_no_replace(one, other):
         return
     try:
         os.link(one, other)
@@ -78,16 +62,3 @@ def is_open_for_writing(path: Path) -> bool | None:
     finally:
         os.close(descriptor)
     return False
-
-
-def _rename(one: Path, other: Path, flags: int) -> bool:
-    """renameat2; False if the system or the file system cannot."""
-    call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None) if sys.platform.startswith("linux") else None
-    if call is None:
-        return False
-    if call(_AT_CWD, os.fsencode(one), _AT_CWD, os.fsencode(other), ctypes.c_uint(flags)) == 0:
-        return True
-    number = ctypes.get_errno()
-    if number in _CANNOT:
-        return False
-    raise OSError(number, os.strerror(number), os.fspath(one), None, os.fspath(other))
