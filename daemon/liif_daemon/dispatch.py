@@ -51,7 +51,7 @@ class Daemon:
 
     Attributes:
         silent: folders that do not answer, or in which something does not; nothing is begun there.
-        before: with `once`, what was over at the start: job and time, for the clock may go back.
+        before: with `once`, what was over at the start: job and place in the sequence.
         no_engine: with `once`, why none can be started; then no picture is tried any more.
     """
 

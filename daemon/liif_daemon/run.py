@@ -187,8 +187,8 @@ def _summary(daemon: Daemon) -> ExitCode:
     before = daemon.before
     ours = {folder.path for folder in daemon.settings.folders}
     jobs = {state: [job for job in daemon.ledger.jobs(state=state) if job.folder in ours] for state in STATES}
-    done, skipped, failed = ([job for job in jobs[key] if before.get(job.id) != job.changed] for key in ENDS)
-    former = [job for job in jobs["failed"] if before.get(job.id) == job.changed and _is_meant(job, daemon)]
+    done, skipped, failed = ([job for job in jobs[key] if before.get(job.id) != job.sequence] for key in ENDS)
+    former = [job for job in jobs["failed"] if before.get(job.id) == job.sequence and _is_meant(job, daemon)]
     queued = [*jobs["queued"], *jobs["claimed"]]
     missed = {row["path"]: row["why"] for row in daemon.folders() if row["how"] in {"away", "silent"}}
     missed |= {str(path): why for path, why in daemon.looker.missed.items()}

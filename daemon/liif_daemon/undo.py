@@ -166,7 +166,7 @@ def why_nothing(path: Path, ledger: Ledger, store: Store) -> UsageError:
 
 def _latest(jobs: Iterable[Job]) -> Job | None:
     """The one in an original's place that ended last."""
-    return max(_in_place(jobs), key=lambda job: (job.changed, job.id), default=None)
+    return max(_in_place(jobs), key=lambda job: job.sequence, default=None)
 
 
 def _in_place(jobs: Iterable[Job]) -> list[Job]:
@@ -222,9 +222,9 @@ def _moved(made: list[Job], missing: Container[int] = (), taken: Container[int] 
         taken: those whose results were found.
     """
 
-    def rank(job: Job) -> tuple[bool, bool, float, int]:
+    def rank(job: Job) -> tuple[bool, bool, int]:
         is_gone = job.state == "done" and job.id not in taken and not os.path.lexists(job.path)
-        return job.id in missing and job.id not in taken, is_gone, job.changed, job.id
+        return job.id in missing and job.id not in taken, is_gone, job.sequence
 
     return max(made, key=rank)
 
@@ -249,7 +249,7 @@ def _of_what_lies_there(jobs: list[Job]) -> Job:
     Ids tell nothing of it: an older content that was put back, and restored again, has its old row.
     """
     here = _content(jobs[0].path) if len(jobs) > 1 else None
-    return max(jobs, key=lambda job: (job.result_sha256 == here, job.changed, job.id))
+    return max(jobs, key=lambda job: (job.result_sha256 == here, job.sequence))
 
 
 def _content(path: Path) -> str | None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from liif_daemon.ledger import Ledger, database
+from liif_daemon.ledger.review import Filter, ReviewLedger
 
 from liif_engine.errors import LiifError, OutputError
 
@@ -39,6 +41,28 @@ def test_a_change_that_cannot_be_taken_back_swallows_none_that_follow(tmp_path: 
     assert not other.folders.is_agreed(tmp_path / "first")
     assert other.folders.is_agreed(tmp_path / "second")
     other.close()
+    ledger.close()
+
+
+def test_what_changed_last_is_listed_first_though_the_clock_was_set_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = ReviewLedger(tmp_path / "ledger")
+    row = {"folder": tmp_path, "target": "2x", "in_place": True, "size": 1, "mtime_ns": 1, "model": "web"}
+    row |= {"width": 1, "height": 1}
+    for number, now in enumerate((4e9, 1e9, 2e9, 1e9)):  # the last one changes a row that is there
+        with monkeypatch.context() as patched:
+            patched.setattr(time, "time", lambda now=now: now)
+            name = f"{number % 3}.jpg"
+            ledger.note({**row, "path": tmp_path / name, "source_sha256": name}, "failed", "no picture")
+    asked, latest = Filter(view="failed"), ["0.jpg", "2.jpg", "1.jpg"]
+    jobs = ledger.page(asked, 9)
+    assert [job.path.name for job in jobs] == latest
+    assert [job.path.name for job in ledger.page(asked, 9, after=jobs[0].sequence)] == latest[1:]
+    assert ledger.before(asked, jobs[2]) == jobs[1]
+    assert [job.path.name for job in ledger.overview.recent("failed", 9)] == latest
+    assert [job.path.name for (job,) in ledger.overview.recent_files("failed", 9)] == latest
+    assert [job.changed for job in jobs] == [1e9, 2e9, 1e9]
     ledger.close()
 
 

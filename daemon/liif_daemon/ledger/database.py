@@ -150,6 +150,16 @@ class Database:
             with self.change() as db:
                 # Somebody else may have been first.
                 if db.execute("PRAGMA user_version").fetchone()[0] < number:
-                    for statement in script.split(";"):
+                    for statement in _statements(script):
                         db.execute(statement)
                     db.execute(f"PRAGMA user_version = {number}")
+
+
+def _statements(script: str) -> Iterator[str]:
+    """A script's statements; a trigger has some within."""
+    statement = ""
+    for piece in script.split(";"):
+        statement += f"{piece};"
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""

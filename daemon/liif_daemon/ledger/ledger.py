@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
-import sqlite3
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
@@ -91,7 +89,7 @@ class Ledger:
                 " :reason, :size, :mtime_ns, :model, :width, :height, :now, :now)"
                 " ON CONFLICT (path, source_sha256, target) DO UPDATE SET state = :state, reason = :reason,"
                 " changed = :now WHERE state != 'claimed'",
-                {**stored(row), "state": state, "reason": printable(reason), "now": _now(db, row["path"])},
+                {**stored(row), "state": state, "reason": printable(reason), "now": time.time()},
             )
 
     def claim(
@@ -174,7 +172,7 @@ class Ledger:
             db.execute(
                 "UPDATE jobs SET state = ?, reason = ?, seconds = ?, not_before = 0, begun = 0, changed = ?"
                 " WHERE id = ?",
-                (state, printable(reason), seconds, _now(db, job.path), job.id),
+                (state, printable(reason), seconds, time.time(), job.id),
             )
             if glance is not None:
                 sha256 = db.execute("SELECT result_sha256 FROM jobs WHERE id = ?", (job.id,)).fetchone()[0]
@@ -220,7 +218,7 @@ class Ledger:
                 "UPDATE jobs SET state = 'done', reason = 'finished after an interruption', changed = ?"
                 " WHERE path = ? AND destination = path AND in_place AND result_sha256 = ?"
                 " AND state IN ('failed', 'skipped')",
-                (_now(db, path), raw(path), sha256),
+                (time.time(), raw(path), sha256),
             )
 
     def retry(self, jobs: Iterable[Job]) -> int:
@@ -306,12 +304,3 @@ class Ledger:
 
     def _jobs(self, query: str, values: Iterable[Any] = ()) -> list[Job]:
         return [job_of(row) for row in self._file.rows(query, values)]
-
-
-def _now(db: sqlite3.Connection, path: Path) -> float:
-    """Now, or just behind the last change of a file's rows: which ended last decides what `undo` brings back.
-
-    The clock may have been set back since; of other files' rows nobody asks in which order they ended.
-    """
-    last = db.execute("SELECT max(changed) FROM jobs WHERE path = ?", (raw(path),)).fetchone()[0]
-    return time.time() if last is None else max(time.time(), math.nextafter(last, math.inf))

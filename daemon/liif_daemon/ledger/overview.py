@@ -21,22 +21,23 @@ class Overview:
         found = {row[0]: int(row[1]) for row in self._file.rows("SELECT state, count(*) FROM jobs GROUP BY state")}
         return {state: found.get(state, 0) for state in STATES}
 
-    def ended(self) -> dict[int, float]:
-        """The jobs that are over, by their ids, and when each was."""
-        query = "SELECT id, changed FROM jobs WHERE state NOT IN ('queued', 'claimed')"
-        return {row[0]: float(row[1]) for row in self._file.rows(query)}
+    def ended(self) -> dict[int, int]:
+        """The jobs that are over, by their ids, and the place of each in their sequence."""
+        query = "SELECT id, sequence FROM jobs WHERE state NOT IN ('queued', 'claimed')"
+        return {row[0]: row[1] for row in self._file.rows(query)}
 
     def recent(self, state: str, count: int) -> list[Job]:
         """The latest jobs in a state, newest first."""
-        query = "SELECT * FROM jobs WHERE state = ? ORDER BY changed DESC LIMIT ?"
+        query = "SELECT * FROM jobs WHERE state = ? ORDER BY sequence DESC LIMIT ?"
         return [job_of(row) for row in self._file.rows(query, (state, count))]
 
     def recent_files(self, state: str, count: int) -> list[list[Job]]:
         """The jobs in a state, for a reason, of the files that came into it latest: a list for each, newest first."""
         query = (
             "SELECT * FROM jobs WHERE state = ? AND reason != '' AND path IN"
-            " (SELECT path FROM jobs WHERE state = ? AND reason != '' GROUP BY path ORDER BY max(changed) DESC LIMIT ?)"
-            " ORDER BY changed DESC, id"
+            " (SELECT path FROM jobs WHERE state = ? AND reason != ''"
+            " GROUP BY path ORDER BY max(sequence) DESC LIMIT ?)"
+            " ORDER BY sequence DESC"
         )
         return by_file(job_of(row) for row in self._file.rows(query, (state, state, count)))
 

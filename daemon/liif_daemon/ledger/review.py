@@ -64,27 +64,26 @@ class ReviewLedger(Ledger):
         """The row of that id."""
         return next(iter(self._jobs("SELECT * FROM jobs WHERE id = ?", (number,))), None)
 
-    def page(self, asked: Filter, count: int, *, after: Job | tuple[float, int] | None = None) -> list[Job]:
+    def page(self, asked: Filter, count: int, *, after: int | None = None) -> list[Job]:
         """Rows, those that changed last first.
 
         Args:
             asked: which.
             count: at most so many.
-            after: only those behind this row, or behind this time of change and id.
+            after: only those behind this place in the sequence.
         """
         where, values = asked.where()
         if after is not None:
-            where += " AND (jobs.changed, jobs.id) < (?, ?)"
-            values += [after.changed, after.id] if isinstance(after, Job) else after
-        query = f"SELECT jobs.* {_FROM} {where} ORDER BY jobs.changed DESC, jobs.id DESC LIMIT ?"
+            where += " AND jobs.sequence < ?"
+            values.append(after)
+        query = f"SELECT jobs.* {_FROM} {where} ORDER BY jobs.sequence DESC LIMIT ?"
         return self._jobs(query, [*values, count])
 
     def before(self, asked: Filter, job: Job) -> Job | None:
         """The row in front of this one."""
         where, values = asked.where()
-        query = f"SELECT jobs.* {_FROM} {where} AND (jobs.changed, jobs.id) > (?, ?)"
-        query += " ORDER BY jobs.changed, jobs.id LIMIT 1"
-        return next(iter(self._jobs(query, [*values, job.changed, job.id])), None)
+        query = f"SELECT jobs.* {_FROM} {where} AND jobs.sequence > ? ORDER BY jobs.sequence LIMIT 1"
+        return next(iter(self._jobs(query, [*values, job.sequence])), None)
 
     def count(self, asked: Filter) -> int:
         """How many rows there are."""

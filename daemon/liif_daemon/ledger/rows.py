@@ -40,6 +40,7 @@ class Job:
         kept: whether the original is in the store.
         seconds: how long the engine worked at it.
         created, changed: Unix time.
+        sequence: larger than that of every row that changed before, whatever clocks were set to.
     """
 
     id: int
@@ -69,6 +70,7 @@ class Job:
     changed: float
     begun: bool
     deaths: int
+    sequence: int
 
     @property
     def is_suspect(self) -> bool:

@@ -92,4 +92,20 @@ MIGRATIONS = (
     );
     CREATE INDEX jobs_by_result ON jobs (result_sha256)
     """,
+    """
+    ALTER TABLE jobs ADD COLUMN sequence INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE in_order (sequence INTEGER PRIMARY KEY, job INTEGER NOT NULL UNIQUE);
+    INSERT INTO in_order (job) SELECT id FROM jobs ORDER BY changed, id;
+    UPDATE jobs SET sequence = (SELECT sequence FROM in_order WHERE job = jobs.id);
+    DROP TABLE in_order;
+    DROP INDEX jobs_by_change;
+    CREATE INDEX jobs_in_sequence ON jobs (sequence);
+    CREATE INDEX jobs_by_sequence ON jobs (state, sequence);
+    CREATE TRIGGER jobs_begin AFTER INSERT ON jobs BEGIN
+        UPDATE jobs SET sequence = (SELECT max(sequence) + 1 FROM jobs) WHERE id = NEW.id;
+    END;
+    CREATE TRIGGER jobs_change AFTER UPDATE OF changed ON jobs BEGIN
+        UPDATE jobs SET sequence = (SELECT max(sequence) + 1 FROM jobs) WHERE id = NEW.id;
+    END
+    """,
 )

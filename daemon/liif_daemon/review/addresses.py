@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict
 from urllib.parse import urlencode
 
@@ -28,11 +29,6 @@ def address(path: str, asked: Filter, *, after: str = "") -> str:
     return f"{path}?{urlencode({**given(asked), **({'after': after} if after else {})})}"
 
 
-def cursor_of(text: str) -> tuple[float, int] | None:
+def cursor_of(text: str) -> int | None:
     """The place in a list that an address speaks of."""
-    changed, _, number = text.partition(",")
-    try:
-        place = float(changed), int(number)
-    except ValueError:
-        return None
-    return place if 0 <= place[1] < 1 << 63 else None  # as SQLite counts
+    return int(text) if re.fullmatch("[0-9]{1,18}", text) else None  # as SQLite counts

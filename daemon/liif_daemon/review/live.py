@@ -33,7 +33,7 @@ class Live:
         waiting: pictures that wait.
         left: how long they will take, in words; empty if unknown.
         counts: rows in each view.
-        newest: time of the last result, Unix time; 0 if there is none.
+        newest: the last result's place in the sequence; 0 if there is none.
         errors: what hinders the daemon.
         away: folders in which nothing is done now, and why.
     """
@@ -43,7 +43,7 @@ class Live:
     waiting: int
     left: str
     counts: dict[str, int]
-    newest: float
+    newest: int
     errors: list[str]
     away: list[tuple[str, str]]
 
@@ -60,7 +60,7 @@ def live(settings: Settings, ledger: ReviewLedger) -> Live:
         waiting=jobs["queued"],
         left=as_time(overview.waiting_megapixels() / rate) if rate and jobs["queued"] else "",
         counts=ledger.counts_by_view(),
-        newest=newest[0].changed if newest else 0,
+        newest=newest[0].sequence if newest else 0,
         errors=[printable(said[key]) for key in ("config_error", "error", "store") if said.get(key)],
         away=[
             (printable(row["path"]), printable(row["why"]))

@@ -156,7 +156,7 @@ class Pages:
         cursor = request.query_params.get("after", "")
         jobs = self.ledger.page(asked, ROWS + 1, after=cursor_of(cursor))
         shown = [rows.row(job, self.ledger, self.pictures) for job in jobs[:ROWS]]
-        older = f"{jobs[ROWS - 1].changed!r},{jobs[ROWS - 1].id}" if len(jobs) > ROWS else ""
+        older = str(jobs[ROWS - 1].sequence) if len(jobs) > ROWS else ""
         folders, models = self.ledger.choices()
         # An address cannot carry a name that is no text; its rows are among the others.
         folders = [folder for folder in folders if str(folder) == printable(folder)]
@@ -175,7 +175,7 @@ class Pages:
     def picture(self, request: Request) -> Response:
         """One picture, before and after."""
         job, asked = self._job(request.path_params["id"]), filter_of(dict(request.query_params))
-        after = next(iter(self.ledger.page(asked, 1, after=job)), None)
+        after = next(iter(self.ledger.page(asked, 1, after=job.sequence)), None)
         before = self.ledger.before(asked, job)
         context = {
             "row": rows.row(job, self.ledger, self.pictures),
@@ -264,13 +264,13 @@ class Pages:
     def _do(self, action: str, numbers: list[int], form: dict[str, str]) -> Response:
         jobs, asked = [self._job(number) for number in numbers], filter_of(form)
         # Looked for first: afterwards the row is in another view.
-        following = next(iter(self.ledger.page(asked, 1, after=jobs[-1])), None)
+        following = next(iter(self.ledger.page(asked, 1, after=jobs[-1].sequence)), None)
         worked = self.actions.do(action, jobs, force=form.get("force") == "yes")
         if form.get("page") == "picture":
             leads = following if worked else jobs[0]
             leads_to = address(f"/picture/{leads.id}", asked) if leads else address("/", asked)
         else:
-            cursor = form.get("after", "") if cursor_of(form.get("after", "")) else ""
+            cursor = form.get("after", "") if cursor_of(form.get("after", "")) is not None else ""
             leads_to = address("/", asked, after=cursor) + (f"#row-{following.id}" if following else "")
         return RedirectResponse(leads_to, HTTPStatus.SEE_OTHER)
 
