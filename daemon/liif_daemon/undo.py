@@ -111,6 +111,13 @@ def undo(job: Job, ledger: Ledger, store: Store, *, force: bool = False) -> None
             raise
         if (glance := ours.under(path)) is not None:
             ledger.looks.remember(path, glance, job.source_sha256, "")
+    except FileNotFoundError as error:
+        if workplace.is_dir():
+            raise
+        # A daemon took it for left behind: the clock was set forward. What was swapped already is back for good.
+        if _content(path) != job.source_sha256:
+            words = "the temporary copy of its original was removed meanwhile, and the file is as it was"
+            raise OutputError(words, path=path, remedy="Try again.") from error
     finally:
         tidy([dataclasses.replace(job, workplace=workplace)], store, ledger)
         if workplace.is_dir():

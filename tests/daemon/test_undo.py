@@ -11,7 +11,9 @@ import time
 from pathlib import Path
 
 import pytest
-from liif_daemon import asked, presence
+from liif_daemon import asked, presence, steps
+from liif_daemon import undo as undo_module
+from liif_daemon.dispatch import Daemon
 from liif_daemon.examine import examine, record
 from liif_daemon.status import gather
 from liif_daemon.undo import older, undo, undoable, why_nothing
@@ -21,7 +23,7 @@ from liif_engine.errors import OutputError
 
 from .workshop import Workshop, draw, sha, size_of
 
-DAY = 86400  # [s]
+HOUR, DAY = 3600, 86400  # [s]
 
 
 def undo_all(workshop: Workshop, path: Path, **options: bool) -> int:
@@ -170,6 +172,47 @@ def test_undo_of_an_edited_result_brings_back_the_latest_original_though_the_clo
     path.write_bytes(b"edited")
     assert undo_all(workshop, path, force=True) == 1
     assert path.read_bytes() == second
+
+
+@pytest.mark.parametrize("step", ["carried", "about to swap", "swapped"])
+def test_undo_while_the_clock_is_set_forward_leaves_the_file_whole_and_may_be_tried_again(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """A daemon then takes the workplace for one that was left behind an hour ago."""
+    path = workshop.folder / "a.jpg"
+    original = draw(path, 1)
+    workshop.once()
+    result = path.read_bytes()
+    ledger, store = workshop.ledger(), workshop.store
+    daemon = Daemon(workshop.settings(), ledger, workshop.engine)
+    (job,) = undoable(path, ledger)
+    flush = undo_module.flush
+
+    def meanwhile(reached: str) -> None:
+        if reached == step:
+            with monkeypatch.context() as patched:
+                patched.setattr(time, "time", lambda real=time.time: real() + 2 * HOUR)
+                (workplace,) = workshop.folder.glob(".liif-*.tmp")
+                daemon._on_workplace(workplace)
+                assert not workplace.exists()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(steps, "on_step", meanwhile)
+        patched.setattr(undo_module, "flush", lambda copy: (meanwhile("carried"), flush(copy)))
+        if step == "swapped":
+            undo(job, ledger, store)
+        else:
+            with pytest.raises(OutputError, match="removed meanwhile") as caught:
+                undo(job, ledger, store)
+            assert caught.value.remedy == "Try again."
+            assert path.read_bytes() == result
+    if step != "swapped":
+        (job,) = undoable(path, ledger)
+        undo(job, ledger, store)
+    assert path.read_bytes() == original
+    assert undoable(path, ledger) == []
+    assert not list(workshop.folder.glob(".liif-*.tmp"))
+    ledger.close()
 
 
 def test_what_was_restored_under_a_name_before_is_not_lost_to_undo(workshop: Workshop) -> None:
