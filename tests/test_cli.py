@@ -341,6 +341,8 @@ def test_dry_run_says_and_does_nothing(liif: Callable[..., tuple[int, str, str]]
     assert code == 0
     assert f"{tmp_path / 'done' / 'old@2x.jpg'}" in out
     assert names(tmp_path) == {"old.jpg"}
+    more = [jpeg(tmp_path / f"{number}.jpg") for number in range(2)]
+    assert "2 of 2 would be restored" in liif("restore", *more, "--dry-run")[2]
 
 
 def test_a_file_in_the_place_of_a_folder_is_said_before_any_work(
@@ -387,7 +389,7 @@ def test_other_proportions_are_told(liif: Callable[..., tuple[int, str, str]], t
     [
         (("--scale", "0.5"), "at least 1"),
         (("--scale", "nan"), "at least 1"),
-        (("--scale", "2", "--long-edge", "100"), "exactly one"),
+        (("--scale", "2", "--long-edge", "100"), "--scale and --long-edge each say"),
         (("--size", "big"), "WIDTHxHEIGHT"),
         (("--quality", "0"), "quality"),
         (("--nonsense",), "nonsense"),

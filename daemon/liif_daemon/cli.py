@@ -142,7 +142,7 @@ def why(files: Files, config: Config = None) -> None:
     from liif_daemon.store import Store
     from liif_daemon.why import why as reasons
 
-    with opened(config) as (settings, ledger):
+    with opened(config, forgiving=True) as (settings, ledger):
         for file in files:
             path = asked.as_watched(asked.absolute(file), settings, ledger)
             said = reasons(path, settings, ledger, Store(settings.daemon.originals_folder, ledger.originals.owner()))
@@ -166,17 +166,19 @@ def scan(
     config: Config = None,
 ) -> None:
     """Looks at every file of the folders now, and queues what is to be restored."""
-    from liif_daemon import asked
+    from liif_daemon import asked, places
     from liif_daemon.scan import scan as scan_all
     from liif_engine.terminal import tell
 
-    with opened(config) as (settings, ledger):
-        if not folders and not settings.folders:
-            raise UsageError("there is no folder to look at", remedy="Name one: `liif-daemon scan FOLDER --dry-run`.")
-        if folders:
-            chosen = {asked.absolute(folder) for folder in folders}
-            known = [folder for folder in settings.folders if folder.path in chosen]
-            settings = settings.with_folders(known or asked.folders(folders, {}))
+    settings = settings_from(config)
+    if not folders and not settings.folders:
+        raise UsageError("there is no folder to look at", remedy="Name one: `liif-daemon scan FOLDER --dry-run`.")
+    if folders:
+        chosen = {asked.absolute(folder) for folder in folders}
+        known = [folder for folder in settings.folders if folder.path in chosen]
+        settings = settings.with_folders(known or asked.folders(folders, {}))
+    places.check_layout(settings)  # before there is a ledger: not in a folder of pictures
+    with opened(config) as (_, ledger):
         counts = scan_all(settings, ledger, again=again, dry_run=dry_run, say=lambda line: tell(printable(line)))
         queued = bool(counts.get("to be restored")) and not dry_run
         said = ", ".join(f"{count} {kind}" for kind, count in counts.items()) or "no pictures there"

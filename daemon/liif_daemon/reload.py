@@ -43,7 +43,10 @@ class Reload:
         found, self._found = self._found, None
         if found is not None and found != self.daemon.settings:
             self.daemon.reload(found)
-            log.info("the new settings are used")
+            if found.folders:
+                log.info("the new settings are used")
+            else:
+                log.warning("the new settings are used; they name no folder, so none is watched any more")
         now = _written(self.daemon.settings.path)
         if self._asked or now != self._written:
             self._asked, self._written = False, now

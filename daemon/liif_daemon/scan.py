@@ -44,6 +44,10 @@ def scan(
             counts["not to be read"] += 1
             say(f"{folder.path}: {asking.SILENT_WORDS}")
             continue
+        if not folder.path.is_dir():
+            counts["not to be read"] += 1
+            say(f"{folder.path}: there is no such folder")
+            continue
         for path in pictures(folder, folder.path, on_closed=closed):
             try:
                 kind, reason = _look(path, folder, settings, ledger, store, again=again, dry_run=dry_run)

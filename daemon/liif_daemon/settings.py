@@ -90,7 +90,7 @@ class FolderSettings(BaseModel):
     megapixels: float | None = Field(default=None, gt=0, le=1e6)
     model: ModelName | None = None
     quality: int | None = Field(default=None, ge=1, le=100)
-    include: tuple[str, ...] = PICTURES
+    include: tuple[str, ...] = Field(default=PICTURES, min_length=1)
     exclude: tuple[str, ...] = ()
     min_side: int = Field(default=16, ge=1)
     max_megapixels: float = Field(default=8, gt=0, le=1e6)
@@ -101,6 +101,13 @@ class FolderSettings(BaseModel):
     hard_links: Literal["skip", "replace"] = "skip"
     mtime: Literal["keep", "now"] = "keep"
     _spelled: bool = PrivateAttr(default=False)
+
+    @field_validator("scale", "scales", "long_edge", "megapixels", mode="before")
+    @classmethod
+    def _is_no_switch(cls, value: Any) -> Any:
+        if any(isinstance(one, bool) for one in (value if isinstance(value, list) else [value])):
+            raise ValueError("write a number")  # YAML's true and yes would be 1
+        return value
 
     @model_validator(mode="after")
     def _one_target(self) -> FolderSettings:

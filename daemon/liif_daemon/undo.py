@@ -64,26 +64,13 @@ def undo(job: Job, ledger: Ledger, store: Store, *, force: bool = False) -> None
         LiifError: refused; nothing was changed.
         OSError: the system refuses; the file is as it was.
     """
+    job, here = check(job, ledger, store, force=force)
     path, original = job.path, store.path_of(job.source_sha256)
-    if ledger.jobs(path=path, state="claimed"):
-        raise LiifError("is being restored right now", path=path, remedy="Try again in a moment.")
-    here = hash_of(path) if path.is_file() else None
     if here == job.source_sha256:
         _note(job, ledger)
         return
-    if not store.holds(job.source_sha256):
-        store.check()
-        remedy = "It was let go when its time was over, or keep_originals was none."
-        raise InputError("its original is not in the store", path=path, remedy=remedy)
     if here is not None and here != job.result_sha256:
-        if not force:
-            raise ChangedSince("was changed since it was restored", path=path)
         ledger.originals.promise(here, store.keep(path, here), store.folder, math.inf)
-    if here is None and not path.parent.is_dir():
-        remedy = f"Make it again, or take the original from the store: {printable(original)}"
-        raise OutputError("its folder is gone", path=path, remedy=remedy)
-    if here is None and job.folder in path.parents and (away := look(job.folder, ledger).why):
-        raise OutputError(away, path=job.folder, remedy="Mount it, then try again.")
     workplace = workplace_for(path)
     ledger.set_workplace(job, workplace)
     workplace.mkdir(mode=0o700)
@@ -122,6 +109,43 @@ def undo(job: Job, ledger: Ledger, store: Store, *, force: bool = False) -> None
         tidy([dataclasses.replace(job, workplace=workplace)], store, ledger)
         if workplace.is_dir():
             remove_workplace(workplace)
+
+
+def check(job: Job, ledger: Ledger, store: Store, *, force: bool = False) -> tuple[Job, str | None]:
+    """What `undo` would do, which changes nothing.
+
+    Args:
+        job, ledger, store, force: as `undo` takes them.
+
+    Returns:
+        The job to undo, which is another one where the file of another took this name; and the SHA-256 of what lies
+        there, None for nothing.
+
+    Raises:
+        ChangedSince, LiifError, OSError: as `undo`.
+    """
+    path = job.path
+    if ledger.jobs(path=path, state="claimed"):
+        raise LiifError("is being restored right now", path=path, remedy="Try again in a moment.")
+    here = hash_of(path) if path.is_file() else None
+    if here is not None and here not in {job.source_sha256, job.result_sha256}:
+        if made := [one for one in ledger.results(here) if one.in_place]:
+            job = dataclasses.replace(_moved(made), path=path)
+        elif not force:
+            raise ChangedSince("was changed since it was restored", path=path)
+    if here == job.source_sha256:
+        return job, here
+    if not store.holds(job.source_sha256):
+        store.check()
+        remedy = "It was let go when its time was over, or keep_originals was none."
+        raise InputError("its original is not in the store", path=path, remedy=remedy)
+    if here is None and not path.parent.is_dir():
+        original = printable(store.path_of(job.source_sha256))
+        remedy = f"Make it again, or take the original from the store: {original}"
+        raise OutputError("its folder is gone", path=path, remedy=remedy)
+    if here is None and job.folder in path.parents and (away := look(job.folder, ledger).why):
+        raise OutputError(away, path=job.folder, remedy="Mount it, then try again.")
+    return job, here
 
 
 def older(path: Path, ledger: Ledger) -> list[Job]:

@@ -24,7 +24,7 @@ class Report:
         self.failures: list[LiifError] = []
         self.rows: list[dict[str, Any]] = []
         self.say: Callable[[str], None] = print
-        self.restored = 0
+        self.restored = self.planned = 0
 
     def __call__(
         self,
@@ -50,6 +50,7 @@ class Report:
             notes = "".join(f"\n  note: {note}" for note in outcome.notes)
             self._line(f"{_arrow(outcome.plan)}, {outcome.model}, {seconds:.1f} s{notes}")
         elif planned is not None:
+            self.planned += 1
             row |= {"status": "planned", **_plan_fields(planned)}
             self._line(f"{_arrow(planned)} (dry run)")
         self.rows.append(row)
@@ -64,7 +65,12 @@ class Report:
             print(json.dumps(self.rows, indent=2))
         elif len(self.rows) > 1:
             failed = f", {len(self.failures)} failed" if self.failures else ""
-            print(f"{self.restored} of {len(self.rows)} restored{failed}", file=sys.stderr)
+            done = (
+                f"{self.planned} of {len(self.rows)} would be"
+                if self.planned
+                else f"{self.restored} of {len(self.rows)}"
+            )
+            print(f"{done} restored{failed}", file=sys.stderr)
 
 
 @contextmanager

@@ -329,4 +329,7 @@ def _restore_folder(
 def _target(scale: float | None, size: str | None, long_edge: int | None, megapixels: float | None) -> Target:
     if scale is None and size is None and long_edge is None and megapixels is None:
         scale = 2
+    given = {"--scale": scale, "--size": size, "--long-edge": long_edge, "--megapixels": megapixels}
+    if len(named := [option for option, value in given.items() if value is not None]) > 1:
+        raise UsageError(f"{' and '.join(named)} each say how large the result is to be", remedy="Give one of them.")
     return Target(scale, None if size is None else parse_size(size), long_edge, megapixels)

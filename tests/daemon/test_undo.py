@@ -16,7 +16,7 @@ from liif_daemon import undo as undo_module
 from liif_daemon.dispatch import Daemon
 from liif_daemon.examine import examine, record
 from liif_daemon.status import gather
-from liif_daemon.undo import older, undo, undoable, why_nothing
+from liif_daemon.undo import ChangedSince, check, older, undo, undoable, why_nothing
 from liif_daemon.why import why
 
 from liif_engine.errors import OutputError
@@ -387,3 +387,34 @@ def test_a_result_that_was_undone_under_another_name_came_back_once_and_both_nam
     second.write_bytes(data)
     assert workshop.once() == {"undone": 2}
     assert first.read_bytes() == second.read_bytes() == data
+
+
+def test_results_that_changed_names_are_undone_where_they_lie(workshop: Workshop) -> None:
+    paths = [workshop.folder / name for name in ("a.jpg", "b.jpg")]
+    data = [draw(path, number) for number, path in enumerate(paths)]
+    workshop.once()
+    aside = workshop.base / "aside.jpg"
+    paths[0].rename(aside)
+    paths[1].rename(paths[0])
+    aside.rename(paths[1])
+    assert undo_all(workshop, workshop.folder) == 2
+    assert [path.read_bytes() for path in paths] == data[::-1]
+    assert undo_all(workshop, workshop.folder) == 0
+    assert workshop.once().get("done", 0) == workshop.counts().get("done", 0)
+    assert [path.read_bytes() for path in paths] == data[::-1]
+
+
+def test_a_dry_run_refuses_what_undo_refuses_and_changes_nothing(workshop: Workshop) -> None:
+    path = workshop.folder / "a.jpg"
+    draw(path, 1)
+    workshop.once()
+    ledger = workshop.ledger()
+    [job] = undoable(path, ledger)
+    assert check(job, ledger, workshop.store) == (job, job.result_sha256)
+    edited = draw(path, 2, 50, 50)
+    before = workshop.counts()
+    with pytest.raises(ChangedSince):
+        check(job, ledger, workshop.store)
+    assert check(job, ledger, workshop.store, force=True) == (job, sha(edited))
+    assert (path.read_bytes(), workshop.counts()) == (edited, before)
+    ledger.close()

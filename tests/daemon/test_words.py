@@ -28,7 +28,7 @@ from liif_daemon.workplace import workplace_for
 from typer.testing import CliRunner
 from watchdog.observers.api import EventQueue, ObservedWatch
 
-from liif_engine.errors import ExitCode, UsageError
+from liif_engine.errors import ConfigError, ExitCode, UsageError
 from liif_engine.service.client import NotRunning, ServiceError, WrongVersion
 from liif_engine.target import Target
 
@@ -388,6 +388,21 @@ def test_what_is_queued_without_a_daemon_says_so(workshop: Workshop, config: Pat
     empty = workshop.base / "empty.yaml"
     empty.write_text("daemon: {state: state}\n", "utf-8")
     assert isinstance(invoke("scan", "--config", empty).exception, UsageError)
+
+
+def test_scan_refuses_what_run_refuses_before_it_writes_anything(workshop: Workshop) -> None:
+    within = workshop.base / "within.yaml"
+    within.write_text(f"daemon: {{state: {workshop.folder}/state}}\nfolders: [{{path: {workshop.folder}}}]\n", "utf-8")
+    assert isinstance(invoke("scan", "--dry-run", "--config", within).exception, ConfigError)
+    assert not (workshop.folder / "state").exists()
+
+
+def test_scan_names_a_folder_that_is_not_there(workshop: Workshop) -> None:
+    gone = workshop.base / "gone.yaml"
+    gone.write_text(f"daemon: {{state: {workshop.base}/state}}\nfolders: [{{path: {workshop.base}/no}}]\n", "utf-8")
+    said = invoke("scan", "--config", gone).output
+    assert "there is no such folder" in said
+    assert "1 not to be read" in said
 
 
 def test_a_service_that_cannot_be_used_at_all_is_no_picture_s_fault(tmp_path: Path) -> None:

@@ -26,9 +26,10 @@ def undo(
 ) -> int:
     """Brings originals back; they stay until `retry`."""
     from liif_daemon import asked
+    from liif_daemon.failures import in_words
     from liif_daemon.ledger import Job
     from liif_daemon.store import Store
-    from liif_daemon.undo import older, undoable, why_nothing
+    from liif_daemon.undo import check, older, undoable, why_nothing
     from liif_daemon.undo import undo as undo_one
     from liif_daemon.unknown import Unknown, adopt, unknown
     from liif_engine.terminal import tell
@@ -63,16 +64,19 @@ def undo(
             every: list[Job | Unknown] = [*jobs, *lost]
             for found in every:
                 try:
-                    if not dry_run:
+                    said = "the original is back" + ("" if found.path.exists() else "; there was no file any more")
+                    if dry_run and isinstance(found, Job):
+                        check(found, ledger, store, force=force)
+                    elif not dry_run:
                         watched = settings.folder_of(found.path)
                         place = watched.path if watched else found.path.parent
                         job = found if isinstance(found, Job) else adopt(found, place, ledger, store)
                         undo_one(job, ledger, store, force=force)
-                    tell(f"{printable(found.path)}{' (dry run)' if dry_run else ': the original is back'}")
+                    tell(f"{printable(found.path)}{' (dry run)' if dry_run else f': {said}'}")
                 except LiifError as error:
                     failed(error.at(found.path))
                 except OSError as error:
-                    failed(OutputError(error.strerror or str(error), path=found.path))
+                    failed(OutputError(in_words(error, store)[0], path=found.path))
     return combined_exit_code(failures)
 
 
