@@ -18,6 +18,9 @@ WORDS = {
     "running": "Restoring",
 }
 
+#: Nobody sets this clock; Python 2.7 has none of that kind.
+_now = getattr(time, "monotonic", time.time)
+
 
 class Stopped(Exception):  # noqa: N818 - a signal inside this file
     """The host program wants the result no more."""
@@ -48,8 +51,8 @@ def when_devices_are_known(engine, status):
         engine: the client.
         status: the latest.
     """
-    deadline = time.time() + client.START_SECONDS
-    while time.time() < deadline and any(
+    deadline = _now() + client.START_SECONDS
+    while _now() < deadline and any(
         row.get("device") == "auto" and not row.get("fault") for row in status.get("workers") or []
     ):
         time.sleep(BEAT_SECONDS)

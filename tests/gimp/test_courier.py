@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from types import ModuleType
 from typing import Any
 
@@ -55,6 +56,32 @@ def test_an_engine_that_still_loads_is_asked_again_for_its_device(
 
 def test_an_engine_that_cannot_load_is_left_to_say_why(courier: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     make(courier, monkeypatch, "cpu", LOADING, BROKEN)
+
+
+@pytest.mark.parametrize("step", [-3600, 3600])
+def test_a_clock_that_is_set_does_not_change_how_long_is_waited(
+    courier: ModuleType, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    told = [time.time()]
+
+    def jumps() -> float:
+        told.append(told[-1] + step)
+        return told[-1]
+
+    monkeypatch.setattr(time, "time", jumps)
+    monkeypatch.setattr(client, "START_SECONDS", 0.1)
+    monkeypatch.setattr(courier, "BEAT_SECONDS", 0.02)
+    engine, asked = Engine(LOADING), list[float]()
+
+    def status() -> dict[str, Any]:
+        asked.append(time.monotonic())
+        assert len(asked) < 100, "it is waited for ever"
+        return {"pid": 7, "workers": [LOADING]}
+
+    engine.status = status  # type: ignore[method-assign]
+    courier.when_devices_are_known(engine, status())
+    assert asked[-1] - asked[0] > 0.05
+    assert len(asked) > 2
 
 
 def test_who_takes_any_device_does_not_wait(courier: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
