@@ -408,6 +408,31 @@ def test_the_least_recently_used_model_goes_first(tmp_path: Path) -> None:
     assert engines.get(a, "fp32") is not first, "a replaced file is loaded anew"
 
 
+def test_who_asks_what_is_loaded_may_do_so_while_models_come_and_go() -> None:
+    """The service asks what works in its own process from the thread in which it answers everybody."""
+    engines = Engines(WorkerSettings(engine="liif_engine.workers.stand_in:Copying"), "cpu")
+    over = threading.Event()
+
+    def load() -> None:
+        for number in range(10_000):
+            if over.is_set():
+                return
+            engines.get(f"copy{number % 50}", "fp32")
+        over.set()
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    thread = threading.Thread(target=load)
+    thread.start()
+    try:
+        while not over.is_set():
+            engines.names()
+    finally:
+        over.set()
+        thread.join(30)
+        sys.setswitchinterval(before)
+
+
 def test_shared_memory_that_is_closed_is_no_lack_of_room(monkeypatch: pytest.MonkeyPatch) -> None:
     def closed(*_: object, **__: object) -> NoReturn:
         raise OSError(errno.EROFS, "Read-only file system")

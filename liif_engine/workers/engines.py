@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections import OrderedDict
 from importlib import import_module
 from pathlib import Path
@@ -28,12 +29,17 @@ class Hardware(TypedDict, total=False):
 
 
 class Engines:
-    """Loaded models, the least recently used dropped when they take too much memory."""
+    """Loaded models, the least recently used dropped when they take too much memory.
+
+    One thread loads and uses them; any may ask what there is.
+    """
 
     def __init__(self, settings: WorkerSettings, device: str) -> None:
         self.settings, self.device = settings, device
         self._make: EngineMaker | None = None
         self._kept: OrderedDict[tuple[str, str, object], tuple[WorkerEngine, int]] = OrderedDict()
+        # Held for moments only, never while a model is loaded.
+        self._changing = threading.Lock()
 
     def get(self, model: str, precision: str) -> WorkerEngine:
         """The engine of a model, loaded if need be.
@@ -45,19 +51,21 @@ class Engines:
         key = (model, precision, stamp)
         if key not in self._kept:
             self._make_room(size)
-            self._kept[key] = self._load(model, precision), size
-        self._kept.move_to_end(key)
+            engine = self._load(model, precision)
+            with self._changing:
+                self._kept[key] = engine, size
+        with self._changing:
+            self._kept.move_to_end(key)
         return self._kept[key][0]
 
     def names(self) -> tuple[str, ...]:
         """The names of the loaded models, the most recently used last; after ``auto`` what it has loaded."""
-        engines = [engine for engine, _ in self._kept.values()]
-        names = [name for one in engines for name in (one.model_name, *one.chosen)]
+        names = [name for one in self._engines() for name in (one.model_name, *one.chosen)]
         return tuple(dict.fromkeys(names))
 
     def hardware(self) -> Hardware:
         """What there is to say of the device."""
-        device = next((str(engine.device) for engine, _ in self._kept.values()), self.device)
+        device = next((str(engine.device) for engine in self._engines()), self.device)
         if not device.startswith("cuda"):
             return {"device": device, "device_name": "CPU" if device == "cpu" else device}
         import torch
@@ -69,6 +77,10 @@ class Engines:
             "device_bytes": torch.cuda.memory_reserved(device),
         }
 
+    def _engines(self) -> list[WorkerEngine]:
+        with self._changing:
+            return [engine for engine, _ in self._kept.values()]
+
     def _load(self, model: str, precision: str) -> WorkerEngine:
         is_first = self._make is None
         self._make = self._make or _maker(self.settings.engine)
@@ -79,7 +91,8 @@ class Engines:
 
     def _make_room(self, size: int) -> None:
         while self._kept and sum(kept for _, kept in self._kept.values()) + size > self.settings.model_bytes:
-            self._kept.popitem(last=False)
+            with self._changing:
+                self._kept.popitem(last=False)
             torch = sys.modules.get("torch")
             if torch is not None and torch.cuda.is_initialized():
                 # Its memory would stay with torch, for work to come, and be missing from other programs.
