@@ -6,6 +6,7 @@ A worker's process finds this by ``engine="faults:Faulty"`` with this folder on 
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import signal
@@ -22,7 +23,7 @@ from liif_engine.workers.stand_in import Copying
 class Faulty(Copying):
     """Copies pixels, after what its model's name asks for.
 
-    Names: ``crash`` (SIGKILL), ``segv``, ``exit``, ``hang``, ``memory``, ``refuse``, ``bug``, ``broken`` (cannot be
+    Names: ``crash`` (SIGKILL), ``segv``, ``exit``, ``hang``, ``memory``, ``refuse``, ``bug``, ``end``, ``pipe``, ``broken`` (cannot be
     loaded), ``stuck`` (nor does its process end by itself), ``slow:SECONDS`` (that long, in steps of 20 ms with
     progress), and any other for none of it.
     """
@@ -70,6 +71,10 @@ class Faulty(Copying):
             raise NonFiniteError("the network gave infinities or not-a-numbers")
         elif how == "bug":
             raise ZeroDivisionError("division by zero")
+        elif how == "end":
+            raise EOFError("no more frames")
+        elif how == "pipe":
+            raise BrokenPipeError(errno.EPIPE, "Broken pipe")
 
 
 class CrashesOnWide(Faulty):

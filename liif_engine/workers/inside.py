@@ -8,8 +8,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection
 from typing import Protocol
@@ -46,6 +46,10 @@ logger = logging.getLogger(__name__)
 REPORT_SECONDS = 0.05
 
 
+class Gone(EOFError):
+    """The server's process has gone; work may fail with errors of the same kinds, which are its own."""
+
+
 class Mouth(Protocol):
     """What a worker hears and speaks through: `multiprocessing`'s connection, or another of the same kind."""
 
@@ -77,8 +81,8 @@ def main(connection: Connection, settings: WorkerSettings, device: str) -> None:
         return
     try:
         worker.serve()
-    except (EOFError, OSError):
-        return  # the server has gone; nobody waits for an answer
+    except Gone:
+        return  # nobody waits for an answer
 
 
 class Inside:
@@ -108,15 +112,19 @@ class Inside:
         self.send(Ready(self.report()))
 
     def send(self, message: FromWorker) -> None:
-        """Says something to the server's process; may be called from any thread."""
-        with self._speaking:
+        """Says something to the server's process; may be called from any thread.
+
+        Raises:
+            Gone: there is none any more.
+        """
+        with self._speaking, _to_server():
             self.connection.send(message)
 
     def serve(self) -> None:
         """Does what arrives, for ever."""
         while True:
             while not self.waiting:
-                self._take(self.connection.recv())
+                self._take(self._hear())
             self._run(self._next())
 
     def report(self) -> Report:
@@ -130,6 +138,14 @@ class Inside:
             peak_bytes=peak,
             **self.engines.hardware(),
         )
+
+    def _hear(self) -> ToWorker:
+        with _to_server():
+            return self.connection.recv()
+
+    def _is_spoken_to(self) -> bool:
+        with _to_server():
+            return self.connection.poll()
 
     def _next(self) -> Do:
         urgent = next((one for one in self.waiting if one.urgent), self.waiting[0])
@@ -153,7 +169,7 @@ class Inside:
                 answer = self._work(do)
                 words = do.work.job or type(do.work).__name__, answer.width, answer.height, answer.model, answer.seconds
                 logger.info("%s: %dx%d by %s in %.2f s", *words)
-        except (EOFError, BrokenPipeError, ConnectionResetError):
+        except Gone:
             raise
         except Exception as failure:
             error = in_words(failure)
@@ -181,8 +197,8 @@ class Inside:
 
     def _look(self, do: Do) -> None:
         """Amid the work `do`: takes messages, runs urgent work, and raises `Cancelled` if `do` is not wanted."""
-        while self.connection.poll():
-            self._take(self.connection.recv())
+        while self._is_spoken_to():
+            self._take(self._hear())
         # In this call's own frame, so that the running work stays as it is until the urgent one is done.
         while do.number not in self.stopped and not do.urgent and any(one.urgent for one in self.waiting):
             self._run(self._next())
@@ -237,8 +253,17 @@ class Saying(logging.Handler):
         text = record.getMessage()
         if record.exc_info:
             text = f"{text}\n{logging.Formatter().formatException(record.exc_info)}"
-        with suppress(OSError):
+        with suppress(Gone):
             self.say(Said(record.name, record.levelno, text, log.job()))
+
+
+@contextmanager
+def _to_server() -> Iterator[None]:
+    """What fails inside is the line to the server's process."""
+    try:
+        yield
+    except (EOFError, OSError) as error:
+        raise Gone from error
 
 
 def _end_with_parent() -> None:
