@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +18,15 @@ from PIL import Image
 
 from liif_engine import Engine
 from liif_engine.crew import Crew, parse
-from liif_engine.errors import Cancelled, InputError, MemoryExhaustedError, TooLargeError, UsageError, WorkerError
+from liif_engine.errors import (
+    BusyError,
+    Cancelled,
+    InputError,
+    MemoryExhaustedError,
+    TooLargeError,
+    UsageError,
+    WorkerError,
+)
 from liif_engine.file import restore_file
 from liif_engine.network import checkpoint
 from liif_engine.picture.tiles import Grid, Rect, tile
@@ -140,6 +149,39 @@ def test_a_huge_picture_on_a_file_system_that_hangs_is_left_when_it_is_not_wante
         assert not answers.is_set(), "nobody waited for it"
     finally:
         answers.set()
+
+
+def test_workers_are_closed_as_soon_over_several_pictures_that_hang_as_over_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers = threading.Event()
+    monkeypatch.setattr(share.file_work, "restore", lambda *_: answers.wait(60))
+    monkeypatch.setattr(spread, "LEAVE_SECONDS", 1.0)
+    workers = spread.Spread(lambda _: TwoWorkers())  # type: ignore[arg-type, return-value]
+    huge = FileWork("old.jpg", "new.jpg", Target(scale=2), result_pixels=100_000_000)
+    try:
+        tickets = [workers.submit(huge) for _ in range(5)]
+        started = time.monotonic()
+        workers.close()
+        assert time.monotonic() - started < 3
+        assert [type(ticket.exception(0)) for ticket in tickets] == [Cancelled] * 5
+        with pytest.raises(BusyError):
+            workers.submit(huge)
+    finally:
+        answers.set()
+
+
+def test_a_picture_is_answered_whatever_becomes_of_who_hears_that_there_is_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fault() -> NoReturn:
+        raise RuntimeError("Event loop is closed")
+
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    monkeypatch.setattr(share.file_work, "restore", lambda *_: fault())
+    workers = spread.Spread(lambda _: TwoWorkers(), on_room=fault)  # type: ignore[arg-type, return-value]
+    ticket = workers.submit(FileWork("old.jpg", "new.jpg", Target(scale=2), result_pixels=100_000_000))
+    assert isinstance(ticket.exception(10), WorkerError)
 
 
 def test_a_result_beyond_the_memory_that_was_set_is_refused_as_by_one_worker() -> None:

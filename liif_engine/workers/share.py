@@ -63,10 +63,14 @@ class Share(threading.Thread):
         """Ends it soon, or leaves it: a file system that hangs holds up the thread for ever."""
         self.stopped = True
         self.wake()
-        leave = threading.Timer(LEAVE_SECONDS, self._end, (None, Cancelled("stopped")))
+        leave = threading.Timer(LEAVE_SECONDS, self.leave)
         leave.daemon = True
         with suppress(RuntimeError):  # there are no more threads: its own ends it, if it can
             leave.start()
+
+    def leave(self) -> None:
+        """Tells that it was stopped, unless it was told already what became of it; its thread may go on."""
+        self._end(None, Cancelled("stopped"))
 
     def wake(self) -> None:
         """Something has changed: there may be room, or the picture is not wanted any more."""
@@ -93,11 +97,13 @@ class Share(threading.Thread):
                 return
             self.is_over = True
         self.pending = 0
-        self.spread.over(self)
-        if answer is not None:
-            self.ticket.set_result(answer)
-        else:
-            self.ticket.set_exception(error or WorkerError("the picture gave no answer"))
+        try:
+            self.spread.over(self)
+        finally:  # whatever becomes of those who hear of the room: nothing else would answer whoever waits for it
+            if answer is not None:
+                self.ticket.set_result(answer)
+            else:
+                self.ticket.set_exception(error or WorkerError("the picture gave no answer"))
 
     # What `restore_file` asks of an engine.
 

@@ -6,6 +6,7 @@ The tiles are those that one worker would cut, and each is computed by the same 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -47,6 +48,7 @@ class Spread:
         self.upstream, self.pixels = on_room, pixels
         self._lock = threading.Lock()
         self._shares: list[Share] = []
+        self._closed = False
         self.pool = make_pool(self._on_room)
 
     def room(self, *, urgent: bool) -> bool:
@@ -65,6 +67,8 @@ class Spread:
             raise BusyError("every worker is busy")
         share = Share(self, work, Ticket(work, on_progress, urgent))
         with self._lock:
+            if self._closed:
+                raise BusyError("the workers were closed")
             self._shares.append(share)
         try:
             share.start()
@@ -86,12 +90,15 @@ class Spread:
     def close(self) -> None:
         """As `Workers.close`."""
         with self._lock:
+            self._closed = True
             shares = list(self._shares)
         for share in shares:
             share.stop(share.ticket)
         self.pool.close()
+        until = time.monotonic() + LEAVE_SECONDS
         for share in shares:
-            share.join(LEAVE_SECONDS)
+            share.join(max(0.0, until - time.monotonic()))
+            share.leave()
 
     def over(self, share: Share) -> None:
         """A picture is done, or has failed."""
