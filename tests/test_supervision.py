@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from queue import Empty, SimpleQueue
 from types import SimpleNamespace
 from typing import Any, NoReturn
@@ -252,6 +253,70 @@ def test_work_that_comes_while_a_worker_is_released_whose_machine_goes_is_for_ot
     assert found is ticket
     assert isinstance(reason, WorkerError)
     assert not ticket.done()
+
+
+class Several(pool.Pool):
+    """A pool of scripted workers, each with what launches it."""
+
+    def __init__(self, settings: WorkerSettings, *launches: Callable[[], Scripted]) -> None:
+        super().__init__(settings)
+        for launch in launches:
+            worker = Worker(
+                settings, "cpu", lambda _: self.on_room(), on_lost=self._take_back, launch=lambda *_, of=launch: of()
+            )
+            self._workers.append(worker)
+
+    def wait_for_ready(self, count: int) -> None:
+        while sum(row["state"] == "idle" for row in self.status()) < count:
+            threading.Event().wait(0.01)
+
+
+def fails() -> NoReturn:
+    raise OSError(11, "Resource temporarily unavailable")
+
+
+def dies() -> Scripted:
+    """A worker that dies while it starts."""
+    link = Scripted()
+    link.words = SimpleQueue()
+    link.words.put(None)
+    return link
+
+
+@pytest.mark.parametrize("attempts", [1, 3])
+def test_work_of_a_worker_that_cannot_be_started_is_done_by_another(attempts: int) -> None:
+    """And it gets no more of it meanwhile, since it would fail sooner than others work."""
+    failing = threading.Event()
+
+    def fails_later() -> NoReturn:
+        assert failing.wait(10)
+        fails()
+
+    workers = Several(replace(SETTINGS, attempts=attempts), fails_later, Scripted)
+    try:
+        workers.wait_for_ready(1)
+        ticket = ticket_of()
+        workers._workers[0].submit(ticket)
+        failing.set()
+        assert ticket.result(10) == ANSWER
+        assert ticket.attempts == 1, "it was begun once, so a result that is there is somebody's"
+        for _ in range(3):
+            assert workers.submit(WORK).result(10) == ANSWER
+        first, second = workers.status()
+        assert "cannot be started (Resource temporarily unavailable)" in first["fault"]
+        assert (first["done"], second["done"]) == (0, 4)
+    finally:
+        workers.close()
+
+
+@pytest.mark.parametrize("launch", [fails, dies])
+@pytest.mark.parametrize("attempts", [1, 2])
+def test_work_that_finds_no_worker_that_starts_fails_in_the_end(launch: Any, attempts: int) -> None:
+    workers = Several(replace(SETTINGS, attempts=attempts), launch, launch)
+    try:
+        assert isinstance(workers.submit(WORK).exception(10), WorkerError)
+    finally:
+        workers.close()
 
 
 class Idle:

@@ -11,7 +11,7 @@ from typing import Any
 
 from liif_engine import threads
 from liif_engine.errors import BusyError, Cancelled, LiifError, WorkerError
-from liif_engine.workers.process import Worker
+from liif_engine.workers.process import MOST_ATTEMPTS, Worker
 from liif_engine.workers.work import OnProgress, Report, Ticket, Work, WorkerSettings
 
 log = logging.getLogger(__name__)
@@ -97,12 +97,12 @@ class Pool:
         raise BusyError("every worker is busy")
 
     def _take_back(self, ticket: Ticket, reason: LiifError) -> None:
-        """Work whose worker died: another one begins it again, unless it was begun too often."""
-        ticket.attempts = max(ticket.attempts, 1)
+        """Work whose worker died: another one begins it, unless it was begun or lost too often."""
+        ticket.losses += 1
         with self._lock:
             ticket.on_stop = self._stop_waiting
             # A model that cannot be loaded is missing for the next worker too.
-            again = isinstance(reason, WorkerError) and ticket.attempts < self.settings.attempts and not self._closed
+            again = isinstance(reason, WorkerError) and self._may_go_on(ticket) and not self._closed
             again &= not ticket.is_stopped
             if again:
                 self.lost += 1
@@ -111,6 +111,14 @@ class Pool:
             self.on_room()
         else:
             ticket.set_exception(Cancelled("stopped") if ticket.is_stopped else reason)
+
+    def _may_go_on(self, ticket: Ticket) -> bool:
+        """Whether another worker may be given what was lost."""
+        if max(ticket.attempts, ticket.losses) < self.settings.attempts:
+            return True
+        # What no worker was given is no worker's death, but needs one that is there.
+        is_there = any(not worker.is_to_be_spared() for worker in list(self._workers))
+        return is_there and not ticket.attempts and ticket.losses < MOST_ATTEMPTS
 
     def _stop_waiting(self, ticket: Ticket) -> None:
         with self._lock:

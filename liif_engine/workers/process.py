@@ -169,7 +169,8 @@ class Worker:
             link = self.launch(self.settings, self.device)
         except Exception as error:
             words = getattr(error, "strerror", None) or next(iter(str(error).splitlines()), type(error).__name__)
-            self._end_all(WorkerError(f"a worker cannot be started ({words})"))
+            if not self._closing:
+                self._bury(WorkerError(f"a worker cannot be started ({words})"), was_ready=False)
             return
         with self._changed:
             self._link, self._released = link, False

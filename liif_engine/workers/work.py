@@ -228,6 +228,7 @@ class Ticket(Future[Answer]):
 
     Attributes:
         attempts: how often a worker was given it.
+        losses: how often it was taken from a worker that died or could not be started, whether that was given it or not.
         is_stopped: whether it is not wanted any more, whatever becomes of the worker that was told so.
     """
 
@@ -237,7 +238,7 @@ class Ticket(Future[Answer]):
         super().__init__()
         self.number = next(self._numbers)
         self.work, self.on_progress, self.urgent = work, on_progress, urgent
-        self.attempts, self.is_stopped = 0, False
+        self.attempts, self.losses, self.is_stopped = 0, 0, False
         self.on_stop: Callable[[Ticket], None] = lambda _: None
 
     def stop(self) -> None:
