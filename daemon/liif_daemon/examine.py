@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from liif_daemon import notes
 from liif_daemon.ledger import Glance, Ledger
 from liif_daemon.settings import FolderSettings, Settings, target_name
 from liif_daemon.store import hash_of
@@ -45,8 +46,9 @@ class Verdict:
 def examine(path: Path, folder: FolderSettings, settings: Settings, ledger: Ledger) -> Verdict:
     """Looks at a file and decides; changes nothing.
 
-    (1) Our own result, by the ledger or by the marker in its metadata: nothing to do. (2) Undone here: nothing, until
-    `retry`. (3) Anything else is a job, even if its content is known elsewhere.
+    (1) Our own result, by the ledger, by the marker in its metadata or, where its format has no place for that, by a
+    note among the originals: nothing to do. (2) Undone here: nothing, until `retry`. (3) Anything else is a job, even
+    if its content is known elsewhere.
 
     Raises:
         OSError: the file cannot be read, or is gone.
@@ -82,6 +84,11 @@ def examine(path: Path, folder: FolderSettings, settings: Settings, ledger: Ledg
         return verdict("skipped", "it has several names (hard links), and hard_links is skip")
     try:
         probe = image_file.probe(path, limits=Limits(max_pixels=settings.engine.max_pixels))
+        can_say = image_file.carries_marker(probe.format)
+        noted = None if can_say else notes.read(settings.daemon.originals_folder, sha256)
+        if noted:
+            said = f"a note among the originals says that it is a result of {noted.software}, by {noted.model}"
+            return verdict("ours", said)
         if reason := _unwanted(probe, folder) or _undamaged(path, folder):
             return verdict("skipped", reason, probe)
         for target in folder.targets:

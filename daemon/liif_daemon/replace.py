@@ -10,7 +10,8 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from liif_daemon import steps
+import liif_engine
+from liif_daemon import notes, steps
 from liif_daemon.carry import carry, is_carried
 from liif_daemon.free import rename_if_free
 from liif_daemon.ledger import Glance, Job, Ledger
@@ -20,7 +21,7 @@ from liif_daemon.workplace import content_of, gives_way
 from liif_engine.errors import LiifError, OutputError, OutputExistsError
 from liif_engine.picture import image_file
 from liif_engine.picture.atomic import flush_folder
-from liif_engine.picture.image_file import Limits
+from liif_engine.picture.image_file import Limits, Marker
 
 #: Our own results were limited by the engine; here only their truth is checked.
 _OUR_OWN = Limits(max_pixels=1 << 50, max_file_bytes=1 << 50)
@@ -39,6 +40,7 @@ class Result:
         model: that made it.
         width, height: in pixels.
         seconds: of the engine's work.
+        note: what its metadata does not say, as that of a BMP cannot; None where it does.
     """
 
     job: Job
@@ -49,6 +51,7 @@ class Result:
     width: int
     height: int
     seconds: float
+    note: Marker | None = None
 
 
 @dataclass(frozen=True)
@@ -64,8 +67,18 @@ class Policy:
     keep_mtime: bool = True
 
 
-def verify(job: Job, path: Path, *, size: tuple[int, int], frames: int, model: str, seconds: float) -> Result:
+def verify(
+    job: Job, path: Path, *, of: tuple[int, int], size: tuple[int, int], frames: int, model: str, seconds: float
+) -> Result:
     """Decodes a result again and compares it with what it should be.
+
+    Args:
+        job: which it is of.
+        path: the result.
+        of, size: of the original and of the result, in pixels.
+        frames: how many it must have.
+        model: that made it.
+        seconds: of the engine's work.
 
     Raises:
         LiifError: it is no picture, or one of another size; it is not put in place.
@@ -79,7 +92,11 @@ def verify(job: Job, path: Path, *, size: tuple[int, int], frames: int, model: s
         message = f"the result has {picture.width}x{picture.height} pixels and {len(picture.frames)} frames"
         raise OutputError(f"{message} instead of {size[0]}x{size[1]} and {frames}", path=job.path, remedy="")
     steps.reached("result verified")
-    return Result(job, path, picture.sha256, path.stat().st_size, model, *size, seconds)
+    note = None
+    if marker is None:
+        scales = size[0] / of[0], size[1] / of[1]
+        note = Marker("liif-restore", liif_engine.__version__, model, *scales, job.source_sha256)
+    return Result(job, path, picture.sha256, path.stat().st_size, model, *size, seconds, note)
 
 
 def replace(result: Result, ledger: Ledger, store: Store, policy: Policy) -> None:
@@ -94,6 +111,8 @@ def replace(result: Result, ledger: Ledger, store: Store, policy: Policy) -> Non
     if keeps:
         size = store.keep(job.path, job.source_sha256)
         ledger.originals.promise(job.source_sha256, size, store.folder, policy.keep_days * _SECONDS_PER_DAY)
+        if result.note is not None:
+            notes.write(store, result.sha256, result.size, result.note)
     steps.reached("backup durable")
     _carry(job.path, result.path, policy)
     flush(result.path)

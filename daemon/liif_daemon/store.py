@@ -85,7 +85,7 @@ class Store:
         """
         self.check()
         if self.owner is not None:
-            _write(self._names / self.owner.identity, os.fsencode(self.owner.ledger))
+            write_durably(self._names / self.owner.identity, os.fsencode(self.owner.ledger))
             self._is_known = True
         others = [path for path in self._names.glob("?" * 32) if self.owner is None or path.name != self.owner.identity]
         return sorted(Path(os.fsdecode(path.read_bytes())) for path in others)
@@ -199,7 +199,7 @@ class Store:
 _NEW = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
-def _write(path: Path, text: bytes) -> None:
+def write_durably(path: Path, text: bytes) -> None:
     """Makes a small file durable, unless it is there."""
     with suppress(FileNotFoundError):
         if path.read_bytes() == text:

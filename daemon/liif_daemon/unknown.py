@@ -1,4 +1,7 @@
-"""Results of ours that the ledger does not know, since it was lost: their metadata names the originals in the store."""
+"""Results of ours that the ledger does not know, since it was lost.
+
+Their metadata names the originals in the store, or a note there does.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from liif_daemon import notes
 from liif_daemon.asking import Question
 from liif_daemon.ledger import Job, Ledger
 from liif_daemon.store import Store, hash_of
@@ -33,7 +37,7 @@ class Unknown:
 
     Attributes:
         path: of the result.
-        marker: in its metadata.
+        marker: in its metadata, or in a note.
     """
 
     path: Path
@@ -67,15 +71,16 @@ def unknown(path: Path, ledger: Ledger, store: Store, known: Container[Path] = (
         known: files that the ledger knows by their path, whatever they hold now; they are not read.
     """
     marked = cache(lambda folder: any(map(is_marked, (folder, *folder.parents))))
+    noted = notes.sizes(store.folder)
     found = []
     for file in _files(path):
         if file in known:
             continue
-        marker = _marker(file)
+        marker = _marker(file, store, noted)
         if marker is None or marked(file.parent) or not store.path_of(marker.source_sha256).is_file():
             continue
         with suppress(OSError):
-            if ledger.results(hash_of(file)) or _lies_beside(file, marker):
+            if ledger.results(hash_of(file)) or _lies_beside(file, marker, store, noted):
                 continue
             if _is_of_the_format_of(store.path_of(marker.source_sha256), file):
                 found.append(Unknown(file, marker))
@@ -138,10 +143,13 @@ def _files(path: Path) -> Iterator[Path]:
         yield from (Path(place, name) for name in sorted(names))
 
 
-def _marker(path: Path) -> Marker | None:
-    """The marker of a regular file that names an original as ours do."""
+def _marker(path: Path, store: Store, noted: Container[int]) -> Marker | None:
+    """The marker of a regular file that names an original as ours do; `noted` are sizes of those that have a note."""
     with suppress(LiifError, OSError):
-        marker = image_file.read_marker(path) if stat.S_ISREG(path.lstat().st_mode) else None
+        said = path.lstat()
+        marker = image_file.read_marker(path) if stat.S_ISREG(said.st_mode) else None
+        if marker is None and stat.S_ISREG(said.st_mode) and said.st_size in noted:
+            marker = notes.read(store.folder, hash_of(path))
         if marker is not None and re.fullmatch("[0-9a-f]{64}", marker.source_sha256):
             return marker
     return None
@@ -153,7 +161,7 @@ def _is_of_the_format_of(original: Path, result: Path) -> bool:
     return True  # one that cannot be told is for `adopt` to refuse in words
 
 
-def _lies_beside(path: Path, marker: Marker) -> bool:
+def _lies_beside(path: Path, marker: Marker, store: Store, noted: Container[int]) -> bool:
     """Whether a result lies beside what it was made of, or beside another result of the same original."""
     match = _BESIDE.fullmatch(path.stem)
     if match is None:
@@ -161,5 +169,5 @@ def _lies_beside(path: Path, marker: Marker) -> bool:
     base = path.with_name(f"{match[1]}{path.suffix}")
     if not base.is_file():
         return False
-    other = _marker(base)
+    other = _marker(base, store, noted)
     return (other.source_sha256 if other else hash_of(base)) == marker.source_sha256

@@ -219,7 +219,15 @@ def _result(job: Job, source: Path, workplace: Path, bench: Bench, on_progress: 
         return None
     waited = time.monotonic() - started  # also for an engine that had to be started, and at a folder that was away
     bench.tally.took("engine", waited)
-    result = verify(job, order.destination, size=size, frames=probe.frames, model=made.model, seconds=made.seconds)
+    result = verify(
+        job,
+        order.destination,
+        of=(probe.width, probe.height),
+        size=size,
+        frames=probe.frames,
+        model=made.model,
+        seconds=made.seconds,
+    )
     bench.tally.took("verify", time.monotonic() - started - waited)
     return result
 

@@ -46,7 +46,7 @@ logger = logging.getLogger(__name__)
 REPORT_SECONDS = 0.05
 
 
-class Gone(EOFError):
+class Gone(EOFError):  # noqa: N818 - a signal inside this file
     """The server's process has gone; work may fail with errors of the same kinds, which are its own."""
 
 

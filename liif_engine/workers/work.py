@@ -228,7 +228,7 @@ class Ticket(Future[Answer]):
 
     Attributes:
         attempts: how often a worker was given it.
-        losses: how often it was taken from a worker that died or could not be started, whether that was given it or not.
+        losses: how often it was taken from a worker that died or could not be started, whether given it or not.
         is_stopped: whether it is not wanted any more, whatever becomes of the worker that was told so.
     """
 

@@ -60,10 +60,12 @@ def test_a_result_is_never_restored(workshop: Workshop, change: Callable[[Path],
     assert restored(workshop) == 2
 
 
-def test_a_result_is_known_by_its_marker_where_there_is_no_ledger(workshop: Workshop) -> None:
-    draw(workshop.folder / "a.jpg", 1)
+@pytest.mark.parametrize("name", ["a.jpg", "a.bmp"])
+def test_a_result_is_known_by_its_marker_or_a_note_where_there_is_no_ledger(workshop: Workshop, name: str) -> None:
+    draw(workshop.folder / name, 1)
     workshop.once()
-    shutil.rmtree(workshop.base / "state")
+    for path in (workshop.base / "state").glob("ledger.sqlite3*"):
+        path.unlink()
     assert workshop.once() == {}
     assert restored(workshop) == 1
 

@@ -117,6 +117,38 @@ def test_a_result_of_another_format_than_its_original_s_was_never_in_its_place(w
     assert (workshop.folder / "a.jpg").read_bytes() == data
 
 
+def test_a_format_without_a_place_for_a_marker_is_known_by_a_note_among_the_originals(workshop: Workshop) -> None:
+    originals = {workshop.folder / name: b"" for name in ("a.bmp", "deep/b.bmp", "edited.bmp")}
+    for seed, path in enumerate(originals):
+        originals[path] = draw(path, seed)
+    workshop.once(scales=[2, 4])
+    edited, copy = workshop.folder / "edited.bmp", workshop.folder / "moved" / "copy.bmp"
+    edited.write_bytes(edited.read_bytes()[:-1] + b"\0" * 9)
+    copy.parent.mkdir()
+    copy.write_bytes((workshop.folder / "a.bmp").read_bytes())
+    lose_the_ledger(workshop)
+    assert "a note among the originals" in command(workshop, "why", str(copy))
+    assert command(workshop, "undo", "--force", str(workshop.folder)).count("the original is back") == 3
+    for path, data in originals.items():
+        assert (path.read_bytes() == data) == (path != edited)
+    assert copy.read_bytes() == originals[workshop.folder / "a.bmp"]
+    assert size_of(workshop.folder / "a@4x.bmp") == (80, 64)
+
+
+def test_a_note_that_is_not_whole_is_none(workshop: Workshop) -> None:
+    path = workshop.folder / "a.bmp"
+    draw(path, 1)
+    workshop.once()
+    (note,) = workshop.store.folder.glob("results/*")
+    assert note.name == sha(path)
+    lose_the_ledger(workshop)
+    for text in (b"", b"{", b"[]", b'{"size": 1}', b'{"size": 1, "marker": {"software": ""}}'):
+        note.write_bytes(text)
+        ledger = workshop.ledger()
+        assert unknown(workshop.folder, ledger, workshop.store) == []
+        ledger.close()
+
+
 def test_a_store_that_holds_what_the_ledger_knows_holds_nothing_unknown(workshop: Workshop) -> None:
     draw(workshop.folder / "a.jpg", 1)
     ledger = workshop.ledger()

@@ -21,7 +21,7 @@ from liif_engine.picture.image_file.contents import Frame, Limits, Marker, Metad
 from liif_engine.picture.image_file.placement import Placement
 from liif_engine.picture.image_file.preview import thumbnail_of
 from liif_engine.picture.image_file.room import Capacity, Order
-from liif_engine.picture.image_file.rooms import room_of
+from liif_engine.picture.image_file.rooms import carries_marker, room_of
 from liif_engine.picture.image_file.source import decode, inspect
 from liif_engine.words import counted
 
@@ -234,7 +234,7 @@ def _corrected(source: Picture, results: list[Frame], format: str, marker: Marke
     if metadata.home == format == "JPEG":
         metadata, more = jpeg_extended_xmp.corrected(metadata, correction)
         notes += more
-    carried = marker if "xmp" in room_of(format).CAPACITY.carries else None
+    carried = marker if carries_marker(format) else None
     try:
         metadata = replace(metadata, xmp=xmp_packet.edited(metadata.xmp, correction=correction, marker=carried))
     except xmp_packet.BadPacket as error:

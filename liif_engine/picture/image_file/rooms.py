@@ -76,6 +76,11 @@ _OTHERS = (
 )
 
 
+def carries_marker(format: str) -> bool:
+    """Whether results in a format can say that they are some."""
+    return "xmp" in room_of(format).CAPACITY.carries
+
+
 def format_of(data: bytes) -> str:
     """The format of a file by its first bytes; a name can lie.
 
