@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -16,6 +17,7 @@ import pytest
 from liif_engine.errors import Cancelled, LiifError, MemoryExhaustedError, WorkerError
 from liif_engine.target import Target
 from liif_engine.workers import FileWork, PixelWork, ProcessWorkers, WorkerSettings, pool, share, spread
+from liif_engine.workers.link import END_SECONDS, ProcessLink
 from liif_engine.workers.process import Worker
 from liif_engine.workers.work import (
     Answer,
@@ -317,6 +319,54 @@ def test_work_that_finds_no_worker_that_starts_fails_in_the_end(launch: Any, att
         assert isinstance(workers.submit(WORK).exception(10), WorkerError)
     finally:
         workers.close()
+
+
+def test_closing_waits_once_for_workers_that_do_not_end() -> None:
+    hanging, ended = SimpleQueue[None](), threading.Event()
+
+    def hang() -> None:
+        hanging.put(None)
+        ended.wait(30)
+
+    def stubborn() -> Scripted:
+        link = Scripted()
+        link.on_close = hang
+        return link
+
+    workers = Several(SETTINGS, *[stubborn] * 4)
+    try:
+        workers.wait_for_ready(4)
+        started = time.monotonic()
+        workers.close()
+        assert hanging.qsize() == 4
+        assert time.monotonic() - started < 2 * END_SECONDS
+    finally:
+        ended.set()
+
+
+def test_a_process_that_even_killing_does_not_end_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one that waits for a disk that hangs: the work is not, and a successor starts."""
+    closed = list[str]()
+
+    class Unending:
+        """Such a process."""
+
+        exitcode = None
+
+        def join(self, timeout: float | None = None) -> None:
+            assert timeout is not None, "it would be waited for until the disk answers"
+
+        def kill(self) -> None:
+            closed.append("killed")
+
+        def is_alive(self) -> bool:
+            return True
+
+    one = ProcessLink.__new__(ProcessLink)
+    monkeypatch.setattr(one, "_process", Unending(), raising=False)
+    monkeypatch.setattr(one, "_connection", SimpleNamespace(close=lambda: closed.append("let go of")), raising=False)
+    assert one.close() == "the worker process was killed and does not end, as when a disk hangs"
+    assert closed == ["killed", "let go of"]
 
 
 class Idle:

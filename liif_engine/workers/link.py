@@ -110,10 +110,13 @@ class ProcessLink:
         return False
 
     def close(self) -> str:
-        """As `Link.close`; one that has said that it cannot start may have something left that keeps it from ending."""
+        """As `Link.close`; one that has said that it cannot start may have something left that keeps it from ending.
+
+        Nor does the system end what waits for a disk that hangs; that must not hold up what its successor can do.
+        """
         self._process.join(END_SECONDS)
         self.kill()
-        self._process.join()
+        self._process.join(END_SECONDS)
         self._connection.close()
         return f"the worker process {_how_it_ended(self._process.exitcode)}"
 
@@ -131,8 +134,10 @@ def resident_bytes(pid: int | None) -> int:
 
 
 def _how_it_ended(code: int | None) -> str:
-    """An exit code in words."""
-    if code is None or code >= 0:
+    """An exit code in words; None for a process that is still there."""
+    if code is None:
+        return "was killed and does not end, as when a disk hangs"
+    if code >= 0:
         return f"ended unexpectedly (exit code {code})"
     try:
         name = signal.Signals(-code).name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -11,6 +12,7 @@ from typing import Any
 
 from liif_engine import threads
 from liif_engine.errors import BusyError, Cancelled, LiifError, WorkerError
+from liif_engine.workers.link import END_SECONDS
 from liif_engine.workers.process import MOST_ATTEMPTS, Worker
 from liif_engine.workers.work import OnProgress, Report, Ticket, Work, WorkerSettings
 
@@ -79,8 +81,12 @@ class Pool:
             self._again.clear()
         for ticket in left:
             ticket.set_exception(Cancelled("the workers were closed"))
-        for worker in list(self._workers):
-            worker.close()
+        workers = list(self._workers)
+        for worker in workers:
+            worker.end()
+        until = time.monotonic() + END_SECONDS
+        for worker in workers:
+            worker.join(max(0.0, until - time.monotonic()))
 
     def _usable(self) -> Sequence[Worker]:
         """Those that need not load first and have not just died; as long as there are none, all."""

@@ -139,12 +139,20 @@ class Worker:
 
     def close(self) -> None:
         """Ends the process; work that is left raises `Cancelled`."""
+        self.end()
+        self.join(END_SECONDS)
+
+    def end(self) -> None:
+        """As `close`, without waiting for it."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
         self._kill()
+
+    def join(self, seconds: float) -> None:
+        """Waits until it has ended, for so long at most."""
         if threading.current_thread() is not self._thread:
-            self._thread.join(END_SECONDS)
+            self._thread.join(seconds)
 
     def lose(self) -> None:
         """Ends the process as if it had died: what it was at is lost, and given to others if that is allowed."""
