@@ -120,7 +120,7 @@ def test_a_store_that_goes_before_the_copy_does_not_hold_it(
 def test_originals_of_a_store_that_is_unmounted_are_not_said_to_be_gone(workshop: Workshop, share: Path) -> None:
     path = workshop.folder / "a.jpg"
     data = draw(path, 1)
-    workshop.once(keep_originals="0.00000001 days")
+    workshop.once(keep_originals="none")
     workshop.once()
     unmount(share)
     ledger, store, settings = workshop.ledger(), workshop.store, workshop.settings()
