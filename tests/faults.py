@@ -24,8 +24,8 @@ class Faulty(Copying):
     """Copies pixels, after what its model's name asks for.
 
     Names: ``crash`` (SIGKILL), ``segv``, ``exit``, ``hang``, ``memory``, ``refuse``, ``bug``, ``end``, ``pipe``,
-    ``broken`` (cannot be loaded), ``stuck`` (nor does its process end by itself), ``slow:SECONDS`` (that long, in steps of 20 ms
-    with progress), and any other for none of it.
+    ``broken`` (cannot be loaded), ``stuck`` (nor does its process end by itself), ``slow:SECONDS`` (that long, in steps
+    of 20 ms with progress), and any other for none of it.
     """
 
     def __init__(self, model: str = "copy", **rest: Any) -> None:
