@@ -5,16 +5,18 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
-from liif_engine.errors import LiifError, WorkerError
+from liif_engine.errors import Cancelled, LiifError, WorkerError
 from liif_engine.model_names import plain
-from liif_engine.workers.actor import Actor, Brought, Checkpoint, Sent
+from liif_engine.workers.actor import Actor, Brought, Checkpoint
 from liif_engine.workers.failures import in_words
+from liif_engine.workers.file_work import LEAVE_SECONDS
 from liif_engine.workers.freight import Load, Parcel
 from liif_engine.workers.work import Do, Ended, FromWorker, Ready, Report, ToWorker, WorkerSettings
 
@@ -22,6 +24,9 @@ log = logging.getLogger(__name__)
 
 #: How long one call waits for news of a worker; the next call follows at once. [s]
 HEAR_SECONDS = 5.0
+
+#: How often it is looked for what was read or written here, of which Ray does not tell. [s]
+LOOK_SECONDS = 0.02
 
 #: How long a worker that is to be ended may take to remove what it was sent. [s]
 TIDY_SECONDS = 2.0
@@ -43,8 +48,33 @@ class Slot:
     gpus: int
 
 
+@dataclass
+class _Errand:
+    """A piece of work from its being read here to its result's being written here.
+
+    Attributes:
+        started: when.
+        parcel: None as long as it is read.
+        is_back: whether its result is written now.
+        stopped: when it was told that it is not wanted.
+    """
+
+    started: float
+    parcel: Parcel | None = None
+    is_back: bool = False
+    stopped: float = float("inf")
+
+    def give_up(self) -> None:
+        """Its result is not wanted any more, if it is not there yet."""
+        if self.parcel is not None:
+            self.parcel.is_wanted = False
+
+
 class ActorLink:
     """A worker that is a Ray actor. A `Link`.
+
+    Files are read and written in threads of their own: a file system that hangs holds up neither other work, nor the
+    news that the work is not wanted any more.
 
     Args:
         ray: the library.
@@ -72,36 +102,54 @@ class ActorLink:
         prefix = f"liif-restore-{run}-{slot.node[:8]}-{slot.index}-"
         self._actor = kind.remote(settings, device, prefix, models.get(settings.model))
         self._hearing = self._call("hear", HEAR_SECONDS)
-        self._arrived: deque[Sent] = deque()
-        self._parcels: dict[int, tuple[Parcel, float]] = {}
-        self._outbox: SimpleQueue[ToWorker | None] = SimpleQueue()
+        self._arrived: SimpleQueue[FromWorker] = SimpleQueue()
+        self._errands: dict[int, _Errand] = {}
+        self._changing = threading.Lock()
+        self._outbox: SimpleQueue[ToWorker | Brought | None] = SimpleQueue()
         self._fault, self._report = "", Report()
-        self._dead = False
+        self._dead = self._killed = False
         threading.Thread(target=self._send_for_ever, name="courier", daemon=True).start()
 
     def send(self, message: ToWorker) -> None:
-        """As `Link.send`; from a thread of its own, since files are read for it."""
-        self._outbox.put(message)
+        """As `Link.send`; from a thread of its own, since Ray may take long."""
+        if isinstance(message, Do):
+            errand = _Errand(time.monotonic())
+            with self._changing:
+                self._errands[message.number] = errand
+            _aside(self._set_out, message, errand)
+            return
+        with self._changing:
+            if message.number in self._errands:
+                self._errands[message.number].stopped = time.monotonic()
+            # Behind the work itself, unless that is still read: then it never goes on its way.
+            self._outbox.put(message)
 
     def receive(self, seconds: float) -> FromWorker | None:
         """As `Link.receive`."""
-        if not self._arrived:
-            try:
-                ready, _ = self._ray.wait([self._hearing], timeout=seconds)
-                if not ready:
-                    return None
-                self._arrived += self._ray.get(self._hearing)
-                self._hearing = self._call("hear", HEAR_SECONDS)
-            except self._ray.exceptions.RayError as error:
-                self._dead, self._fault = True, first_line(error)
+        is_busy = self._is_busy_here()
+        with suppress(Empty):
+            return self._arrived.get(timeout=min(seconds, LOOK_SECONDS) if is_busy else 0)
+        try:
+            ready, _ = self._ray.wait([self._hearing], timeout=0 if is_busy else seconds)
+            if not ready:
+                return None
+            for message, data in self._ray.get(self._hearing):
+                self._take(message, data)
+            self._hearing = self._call("hear", HEAR_SECONDS)
+        except self._ray.exceptions.RayError as error:
+            self._dead, self._fault = True, first_line(error)
+            # What has arrived counts, whatever became of its worker since.
+            if self._killed or not any(errand.is_back for errand in self._on_errands()):
                 raise EOFError from None
-        return self._open(*self._arrived.popleft()) if self._arrived else None
+        with suppress(Empty):
+            return self._arrived.get_nowait()
+        return None
 
     def kill(self) -> None:
         """As `Link.kill`."""
-        self._dead = True
+        self._dead = self._killed = True
         try:
-            if self._parcels:
+            if any(errand.parcel for errand in self._on_errands()):
                 # Ray kills as SIGKILL does, and would leave the user's picture on that machine's disk.
                 self._ray.wait([self._call("tidy")], timeout=TIDY_SECONDS)
             self._ray.kill(self._actor)
@@ -123,7 +171,10 @@ class ActorLink:
         """As `Link.close`."""
         self.kill()
         self._outbox.put(None)
-        self._parcels.clear()
+        for errand in self._on_errands():
+            errand.give_up()
+        with self._changing:
+            self._errands.clear()
         return f"a worker on the cluster was lost ({self._fault or 'ended'})"
 
     def memory_bytes(self) -> int | None:
@@ -136,47 +187,86 @@ class ActorLink:
     def _send_for_ever(self) -> None:
         while (message := self._outbox.get()) is not None:
             try:
-                sent = self._packed(message) if isinstance(message, Do) else message
-                if sent is not None:
-                    self._call("tell", sent)
+                self._call("tell", message)
             except Exception as error:
-                self._fault = first_line(error)
-                self.kill()
+                self._fail(error)
 
-    def _packed(self, message: Do) -> Brought | None:
-        """A message with its freight; None for work that is answered here, since it never goes on its way."""
-        started = time.monotonic()
+    def _fail(self, error: Exception) -> None:
+        self._fault = first_line(error)
+        self.kill()
+
+    def _on_errands(self) -> list[_Errand]:
+        with self._changing:
+            return list(self._errands.values())
+
+    def _is_busy_here(self) -> bool:
+        """Whether files are read or written here; what was stopped amid that, and hangs, is left to it."""
+        now = time.monotonic()
+        with self._changing:
+            here = [(number, one) for number, one in self._errands.items() if one.parcel is None or one.is_back]
+        for number, one in here:
+            if now - one.stopped > (LEAVE_SECONDS if one.is_back else 0):
+                self._end(Ended(number, self._report, None, Cancelled("stopped")))
+        return bool(here)
+
+    def _set_out(self, message: Do, errand: _Errand) -> None:
+        """Reads what the work needs, and sends both on their way."""
         try:
-            parcel = Parcel(message.work)
+            parcel, model = Parcel(message.work), self._models.get(message.work.model)
+        except self._ray.exceptions.RayError as error:
+            self._fail(error)
+            return
         except Exception as error:  # of this work alone, whose pixels go as soon as nobody waits for them any more
-            self._arrived.append((Ended(message.number, self._report, None, in_words(error)), b""))
-            return None
-        self._parcels[message.number] = parcel, started
-        freight = parcel.freight
+            self._end(Ended(message.number, self._report, None, in_words(error)))
+            return
         # What the names mean is known here alone.
-        bare = replace(message, work=replace(freight.work))
-        return Brought(bare, freight, self._models.get(message.work.model))
+        bare = replace(message, work=replace(parcel.freight.work))
+        with self._changing:
+            is_wanted = self._errands.get(message.number) is errand and errand.stopped == float("inf")
+            if is_wanted:
+                errand.parcel = parcel
+                self._outbox.put(Brought(bare, parcel.freight, model))
+        if not is_wanted:
+            self._end(Ended(message.number, self._report, None, Cancelled("stopped")))
 
-    def _open(self, message: FromWorker, data: Load) -> FromWorker:
-        """A message as the supervisor expects it; a result is put where it belongs first."""
+    def _take(self, message: FromWorker, data: Load) -> None:
+        """A message from the worker; a result is put where it belongs before anybody hears of it."""
         if isinstance(message, Ready | Ended):
             self._report = message.report
         if not isinstance(message, Ended):
-            return message
-        parcel, started = self._parcels.pop(message.number, (None, 0.0))
-        if parcel is None:
-            return message
-        if message.answer is None:
-            return replace(message, error=parcel.name(message.error)) if message.error else message
+            self._arrived.put(message)
+            return
+        with self._changing:
+            errand = self._errands.get(message.number)
+        if errand is None or errand.parcel is None:
+            return  # it was left
+        if message.answer is not None:
+            errand.is_back = True
+            _aside(self._unpack, message, data, errand.parcel, errand.started)
+        else:
+            self._end(replace(message, error=message.error and errand.parcel.name(message.error)))
+
+    def _unpack(self, message: Ended, data: Load, parcel: Parcel, started: float) -> None:
+        """Puts a result where it belongs, and says so."""
+        assert message.answer is not None  # it is a result
         try:
             answer = parcel.unpack(message.answer, data)
+            carried = max(0.0, time.monotonic() - started - answer.seconds)
+            message = replace(message, answer=replace(answer, stages={**answer.stages, "carry": carried}))
         except LiifError as error:
-            return replace(message, answer=None, error=error)
+            message = replace(message, answer=None, error=error)
         except Exception as error:
             words = WorkerError(f"unexpected {type(error).__name__}: {first_line(error)}")
-            return replace(message, answer=None, error=words)
-        carried = max(0.0, time.monotonic() - started - answer.seconds)
-        return replace(message, answer=replace(answer, stages={**answer.stages, "carry": carried}))
+            message = replace(message, answer=None, error=words)
+        self._end(message)
+
+    def _end(self, message: Ended) -> None:
+        """Says how work ended, once."""
+        with self._changing:
+            errand = self._errands.pop(message.number, None)
+        if errand is not None:
+            errand.give_up()
+            self._arrived.put(message)
 
 
 class Models:
@@ -204,6 +294,14 @@ class Models:
         if self._kept.get(model, (None, None))[0] != stamp:
             self._kept[model] = stamp, self._ray.put(Checkpoint(path.name, path.read_bytes()))
         return self._kept[model][1]
+
+
+def _aside(call: Callable[..., None], *arguments: Any) -> None:
+    """Calls in a thread of its own, a daemon: a file system that hangs must not keep this process from ending."""
+    try:
+        threading.Thread(target=call, args=arguments, name="carrier", daemon=True).start()
+    except RuntimeError:  # there are no more threads
+        call(*arguments)
 
 
 def first_line(error: BaseException) -> str:

@@ -19,6 +19,7 @@ from typing import Any
 
 from liif_engine.errors import WorkerError
 from liif_engine.workers.actor_link import ActorLink, Models, Slot, first_line
+from liif_engine.workers.link import END_SECONDS
 from liif_engine.workers.pool import Pool
 from liif_engine.workers.process import Worker
 from liif_engine.workers.work import Report, WorkerSettings
@@ -65,7 +66,8 @@ class RayWorkers(Pool):
     def close(self) -> None:
         """As `Workers.close`; a cluster that was joined goes on without us."""
         self._ending.set()
-        self._keeper.join()
+        # A cluster whose head has gone may not answer for a minute.
+        self._keeper.join(END_SECONDS)
         super().close()
         if self._joined:
             self._ray.shutdown()
@@ -81,6 +83,8 @@ class RayWorkers(Pool):
     def _look(self) -> None:
         """Takes in nodes that have come, and lets go of those that have gone."""
         slots = {slot for node in self._ray.nodes() if node["Alive"] for slot in slots_of(node, self.settings.device)}
+        if self._ending.is_set():
+            return
         for slot, worker in list(self._slots.items()):
             if slot not in slots:
                 worker.lose()

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from liif_engine.errors import InputError, LiifError
+from liif_engine.errors import Cancelled, InputError, LiifError
 from liif_engine.picture import tiles
 from liif_engine.picture.atomic import mode_like, write_atomically
 from liif_engine.picture.image_file import Limits
@@ -52,6 +52,9 @@ class Parcel:
     Args:
         work: whose files and segments are on this machine.
 
+    Attributes:
+        is_wanted: whether a result may still get its name.
+
     Raises:
         LiifError: the file cannot be read, or its result's name is taken.
     """
@@ -59,6 +62,7 @@ class Parcel:
     def __init__(self, work: Work) -> None:
         self.work = work
         self.plan: Plan | None = None
+        self.is_wanted = True
         self.freight = Freight(work)
         if isinstance(work, FileWork):
             self._pack_file(work)
@@ -71,7 +75,7 @@ class Parcel:
         """Puts the result where it belongs, and returns the answer with the names of this machine.
 
         Raises:
-            LiifError: the result cannot be written.
+            LiifError: the result cannot be written, or is not wanted any more.
         """
         if isinstance(self.work, PixelWork | TileWork):
             with Segment.attach(self.work.result, len(data)) as segment:
@@ -81,6 +85,8 @@ class Parcel:
             how = {"overwrite": self.work.overwrite, "resume": self.work.resume}
             with write_atomically(self.plan.destination, **how, mode=mode_like(self.plan.source)) as temporary:
                 temporary.write_bytes(_view(data))
+                if not self.is_wanted:  # it hung; others may have been given the work meanwhile
+                    raise Cancelled("stopped")
             answer = replace(answer, destination=str(self.plan.destination))
         return answer
 
