@@ -137,7 +137,7 @@ def status(
 
 @app.command()
 def why(files: Files, config: Config = None) -> None:
-    """Says why files were restored, or were not."""
+    """Says why files were restored, or were not, and how it went in folders."""
     from liif_daemon import asked
     from liif_daemon.store import Store
     from liif_daemon.why import why as reasons

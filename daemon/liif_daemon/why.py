@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime
 from pathlib import Path
 
@@ -11,9 +12,19 @@ from liif_daemon.names import why_not
 from liif_daemon.settings import FolderSettings, Settings, target_name
 from liif_daemon.store import Store
 
+#: The states of jobs, in words.
+_WORDS = {
+    "queued": "waiting",
+    "claimed": "being restored",
+    "done": "restored",
+    "failed": "failed",
+    "skipped": "left as it was",
+    "undone": "undone",
+}
+
 
 def why(path: Path, settings: Settings, ledger: Ledger, store: Store) -> list[str]:
-    """Sentences about a file, the most telling first.
+    """Sentences about a file, the most telling first; or about a folder.
 
     Args:
         path: absolute; the file need not be there.
@@ -31,6 +42,8 @@ def why(path: Path, settings: Settings, ledger: Ledger, store: Store) -> list[st
 def _of_now(path: Path, settings: Settings, ledger: Ledger) -> str:
     if path.is_symlink():
         return "It is a symbolic link, and those are not followed."
+    if path.is_dir():
+        return _of_folder(path, settings, ledger)
     if not path.is_file():
         return ""
     folder = settings.folder_of(path)
@@ -46,6 +59,21 @@ def _of_now(path: Path, settings: Settings, ledger: Ledger) -> str:
     return f"{words.get(verdict.kind, 'It is known')}: {verdict.reason.removesuffix('.')}."
 
 
+def _of_folder(path: Path, settings: Settings, ledger: Ledger) -> str:
+    """Whether a folder is watched, and how it went there: of each file it can be asked why."""
+    folder = next((one for one in settings.folders if one.path == path), None) or settings.folder_of(path / "any")
+    if folder is not None:
+        where = "" if folder.path == path else f", as a part of {folder.path}"
+        said = f"It is watched{where}"
+    elif any(map(ledger.folders.is_agreed, (path, *path.parents))):
+        said = "The settings do not name it, but it is, or was, watched"
+    else:
+        return "It is a folder that nobody watches."
+    counts = Counter(_WORDS.get(job.state, job.state) for job in ledger.below(path))
+    done = ", ".join(f"{count} {state}" for state, count in counts.items())
+    return f"{said}: {done or 'nothing was done there yet'}."
+
+
 def _of_other_folders(path: Path, settings: Settings, ledger: Ledger) -> str:
     """Of a file in a folder that the settings do not name; `liif-daemon run FOLDER` may have watched it."""
     known = ledger.jobs(path=path)
@@ -59,6 +87,8 @@ def _of_other_folders(path: Path, settings: Settings, ledger: Ledger) -> str:
     reason = why_not(path, folder)
     if reason is None and (found := examine(path, folder, settings, ledger)).kind == "ours":
         return f"{was}. It is left as it is: {found.reason}."
+    if reason is None and any(one.is_symlink() for one in path.parents if watched in one.parents):
+        reason = "symbolic links are not followed"
     reason = reason or "it was not there, or other options left it out"
     return f"{was}; there it was not looked at: {reason}."
 
@@ -86,5 +116,5 @@ def _of_job(job: Job, store: Store) -> str:
         return f"{when}: restored from {result}{where} in {job.seconds:.1f} s{kept}{because}."
     if job.state == "queued":
         return f"{when}: waits for its turn ({job.target}, {job.attempts + job.deaths} failed tries){because}."
-    words = {"claimed": "is being restored", "failed": "failed", "skipped": "left as it was", "undone": "undone"}
-    return f"{when}: {words[job.state]} (at {job.target}){because}."
+    state = "is being restored" if job.state == "claimed" else _WORDS[job.state]
+    return f"{when}: {state} (at {job.target}){because}."

@@ -105,3 +105,18 @@ def test_what_is_larger_already_than_what_is_asked_for_is_left_alone(workshop: W
     workshop.once(long_edge=400)  # asked for more: looked at again
     assert size_of(workshop.folder / "large.jpg") == (400, 200)
     assert size_of(workshop.folder / "a.jpg") == (128, 96), "it is a result"
+
+
+def test_why_says_of_a_folder_whether_it_is_watched_and_how_it_went(workshop: Workshop) -> None:
+    draw(workshop.folder / "deep" / "a.jpg", 1)
+    (workshop.folder / "bad.jpg").write_bytes(b"\xff\xd8\xff not a picture")
+    workshop.once()
+    ledger, settings, store = workshop.ledger(), workshop.settings(), workshop.store
+    (said,) = why(workshop.folder, settings, ledger, store)
+    assert said.startswith("It is watched: ")
+    assert "1 restored" in said
+    assert "1 failed" in said
+    (said,) = why(workshop.folder / "deep", settings, ledger, store)
+    assert said == f"It is watched, as a part of {workshop.folder}: 1 restored."
+    assert why(workshop.base, settings, ledger, store) == ["It is a folder that nobody watches."]
+    ledger.close()
