@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from liif_engine.network import checkpoint
 from liif_engine.network.model import EdsrLiif
+from liif_engine.picture.busy import TOO_BUSY, alternation
 
 HALF = torch.bfloat16
 
@@ -70,3 +72,13 @@ class Bench:
     def random(self, *shape: int, dtype: torch.dtype = HALF) -> Tensor:
         """Random numbers; zeros would run faster than real data does."""
         return torch.randn(*shape, device=self.device, dtype=torch.float32).to(dtype)
+
+
+def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """A picture with smooth and rough parts, (height, width, 3) uint8; none that half precision is not used for."""
+    y, x = np.mgrid[0:height, 0:width] / max(height, width)
+    noise = np.random.default_rng(seed).random((height, width)) * x / 4
+    pixels = (np.stack([y, 0.75 * x + noise, (x + y) / 2], -1) * 255).astype(np.uint8)
+    if alternation(pixels) > TOO_BUSY:
+        raise ValueError("this picture would be computed in fp32 whatever is asked for")
+    return pixels

@@ -42,8 +42,8 @@ class Elsewhere:
 
     device = "a stand-in"
 
-    def __init__(self, milliseconds: float) -> None:
-        self.seconds = milliseconds / 1000
+    def __init__(self, milliseconds: float, waits: int) -> None:
+        self.seconds, self.waits = milliseconds / 1000, waits
         self.real = Engine("web", device="cpu")
 
     def __getattr__(self, name: str) -> Any:
@@ -54,7 +54,8 @@ class Elsewhere:
 
     def restore(self, pixels: np.ndarray, *, size: tuple[int, int], **_: Any) -> np.ndarray:
         """The picture, its pixels repeated."""
-        time.sleep(self.seconds)
+        for _ in range(self.waits):
+            time.sleep(self.seconds / self.waits)
         return pixels.repeat(size[1] // pixels.shape[0], 0).repeat(size[0] // pixels.shape[1], 1)
 
 
@@ -77,8 +78,11 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--model", default="web")
     parser.add_argument("--elsewhere", type=float, metavar="MS", help="a stand-in that waits takes the engine's place")
+    parser.add_argument("--waits", type=int, default=1, help="of the stand-in for each picture, together as long")
     arguments = parser.parse_args()
-    engine: Any = Engine(arguments.model) if arguments.elsewhere is None else Elsewhere(arguments.elsewhere)
+    engine: Any = Engine(arguments.model)
+    if arguments.elsewhere is not None:
+        engine = Elsewhere(arguments.elsewhere, arguments.waits)
     print(f"{arguments.files} files of {arguments.side}x{arguments.side}, x2, {arguments.model} on {engine.device}\n")
     print("| result | in turn, s | overlapped, s | times as fast, median (least to most) |\n|---|---|---|---|")
     for suffix in (".jpg", ".png", ".avif"):

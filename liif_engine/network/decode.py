@@ -148,10 +148,10 @@ def decode(
     Yields:
         The strips from top to bottom, their values fp32 or what `finish` makes of them.
     """
-    perceptron = Perceptron(model)
+    perceptron, convolution = Perceptron(model), first_convolution(model)
 
     def strip(part: Span) -> Strip:
-        rgb = _decode_strip(model, perceptron, feature_map, part, columns)
+        rgb = _decode_strip(model, perceptron, convolution, feature_map, part, columns)
         extent = torch.stack(rgb.aminmax())  # a not-a-number makes both so
         return Strip(part.start, part.stop, rgb if finish is None else finish(rgb), extent)
 
@@ -167,9 +167,16 @@ def _widest(model: EdsrLiif) -> int:
     return max(*model.hidden, 32)
 
 
-def _decode_strip(model: EdsrLiif, perceptron: Perceptron, feature_map: Tensor, rows: Span, columns: Span) -> Tensor:
+def _decode_strip(
+    model: EdsrLiif,
+    perceptron: Perceptron,
+    convolution: tuple[Tensor, Tensor],
+    feature_map: Tensor,
+    rows: Span,
+    columns: Span,
+) -> Tensor:
     """(rows, columns, 3) fp32."""
-    codes, top, left = first_layer_codes(model, feature_map, rows, columns)
+    codes, top, left = first_layer_codes(convolution, feature_map, rows, columns)
     safe = perceptron.is_safe(codes)
     nearest, terms = _row_terms(model, codes, rows, top)
     at_once = BLOCK_BYTES[codes.device.type] // (_widest(model) * codes.element_size())
@@ -268,9 +275,17 @@ def _parts(span: Span, at_most: int, multiple: int = 1) -> Iterator[Span]:
         yield span.cut(first, last)
 
 
-def first_layer_codes(model: EdsrLiif, feature_map: Tensor, rows: Span, columns: Span) -> tuple[Tensor, int, int]:
-    """The first layer's feature part for just the codes asked for: (h, w, K), and the first code's row and column."""
+def first_convolution(model: EdsrLiif) -> tuple[Tensor, Tensor]:
+    """The first layer's feature part as a convolution: (K, C, 3, 3) in the order that convolutions want, and (K,)."""
     kernel, bias, _, _ = model.first_layer()
+    return kernel.contiguous(memory_format=torch.channels_last), bias
+
+
+def first_layer_codes(
+    convolution: tuple[Tensor, Tensor], feature_map: Tensor, rows: Span, columns: Span
+) -> tuple[Tensor, int, int]:
+    """The first layer's feature part for just the codes asked for: (h, w, K), and the first code's row and column."""
+    kernel, bias = convolution
     height, width = feature_map.shape[-2:]
     (top, bottom), (left, right) = (
         (int(codes.min()), int(codes.max()) + 1) for codes in (rows.nearest(), columns.nearest())
@@ -281,7 +296,6 @@ def first_layer_codes(model: EdsrLiif, feature_map: Tensor, rows: Span, columns:
     if any(padding):
         inner = F.pad(inner, padding)
     inner = inner.contiguous(memory_format=torch.channels_last)
-    kernel = kernel.contiguous(memory_format=torch.channels_last)
     codes = F.conv2d(inner, kernel, bias)  # (1, K, h, w)
     return codes[0].permute(1, 2, 0), top, left
 

@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -26,7 +27,7 @@ import triton.language as tl
 from torch import Tensor
 from triton.tools.tensor_descriptor import TensorDescriptor
 
-from liif_engine.network.decode import STRIP_QUERIES, Span, Strip, first_layer_codes
+from liif_engine.network.decode import STRIP_QUERIES, Span, Strip, axis, first_convolution, first_layer_codes
 from liif_engine.network.model import EdsrLiif
 
 #: Tensor cores take no operand narrower than 16, and a layer is cut into halves.
@@ -37,6 +38,10 @@ PADDED = 16
 
 #: Adding and subtracting it rounds an fp32 in [0, 2^22) to an integer, halves to even, as torch.round does.
 ROUNDER = 12_582_912.0
+
+#: How many axes' arrays, and how many models' and enlargements' terms, are kept. A folder's pictures are often of a few
+#: sizes, and to lay out the arrays of a small picture anew takes a CPU longer than a GPU takes to decode it.
+KEPT_AXES, KEPT_TERMS = 32, 32
 
 #: What full scale is in the forms that a result can be written in; floats are written unclamped.
 FULL_SCALE = {torch.float32: 0, torch.uint8: 255, torch.uint16: 65_535}
@@ -160,6 +165,8 @@ class _Packed:
         biases: (layers, width) fp32.
         last_weight: (width, PADDED) in the model's dtype.
         last_bias: (PADDED,) fp32.
+        convolution: the first layer's feature part, see `decode.first_convolution`.
+        terms: by the sizes of an output pixel's cell, what `_first_terms` gave.
     """
 
     width: int
@@ -168,6 +175,8 @@ class _Packed:
     biases: Tensor
     last_weight: Tensor
     last_bias: Tensor
+    convolution: tuple[Tensor, Tensor]
+    terms: dict[tuple[float, float], Tensor] = field(default_factory=dict)
 
 
 _packed: weakref.WeakKeyDictionary[EdsrLiif, _Packed] = weakref.WeakKeyDictionary()
@@ -201,12 +210,13 @@ def decode(
     """
     device, dtype = feature_map.device, feature_map.dtype
     axes = [_axis(span, column, device, dtype) for span, column in ((rows, _Y), (columns, _X))]
-    first = _first_terms(model, rows, columns)
+    packed = _pack(model)
+    first = _terms(packed, model, rows, columns)
     width = columns.stop - columns.start
     height = max(1, STRIP_QUERIES[device.type] // width)
     for start in range(rows.start, rows.stop, height):
         stop = min(start + height, rows.stop)
-        codes, top, left = first_layer_codes(model, feature_map, rows.cut(start, stop), columns)
+        codes, top, left = first_layer_codes(packed.convolution, feature_map, rows.cut(start, stop), columns)
         values = torch.empty(stop - start, width, 3, dtype=form, device=device)
         extent = _launch(model, codes.contiguous(), values, axes, first, (start - rows.start, top, left), launch)
         yield Strip(start, stop, values, extent)
@@ -254,6 +264,15 @@ def _parts(values: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
 
 def _axis(span: Span, column: int, device: torch.device, dtype: torch.dtype) -> _Axis:
     """The arrays of an axis whose terms lie at `column`."""
+    along = span.axis
+    return _laid_out(along.n_in, along.n_out, span.start, span.stop, span.origin, column, device, dtype)
+
+
+@lru_cache(KEPT_AXES)
+def _laid_out(
+    n_in: int, n_out: int, start: int, stop: int, origin: int, column: int, device: torch.device, dtype: torch.dtype
+) -> _Axis:
+    span = Span(axis(n_in, n_out), start, stop, origin)
     codes = torch.from_numpy(span.nearest().astype(np.int32))
     relatives = torch.from_numpy(span.relative())
     high, low = _parts(relatives, dtype)
@@ -263,6 +282,16 @@ def _axis(span: Span, column: int, device: torch.device, dtype: torch.dtype) -> 
         terms[..., _ONES : _ONES + 2] = 1
     shares = torch.from_numpy(span.shares())
     return _Axis(codes.to(device), shares.float().to(device), terms.to(device))
+
+
+def _terms(packed: _Packed, model: EdsrLiif, rows: Span, columns: Span) -> Tensor:
+    """What `_first_terms` gives, kept."""
+    cell = rows.axis.cell, columns.axis.cell
+    if cell not in packed.terms:
+        if len(packed.terms) >= KEPT_TERMS:
+            packed.terms.clear()
+        packed.terms[cell] = _first_terms(model, rows, columns)
+    return packed.terms[cell]
 
 
 def _first_terms(model: EdsrLiif, rows: Span, columns: Span) -> Tensor:
@@ -292,6 +321,7 @@ def _pack(model: EdsrLiif) -> _Packed:
             torch.cat(biases) if biases else torch.zeros(1, width, device=last.weight.device),
             _padded(last.weight.T, width, PADDED),
             _padded(last.bias.float()[None], 1, PADDED)[0],
+            first_convolution(model),
         )
     return _packed[model]
 

@@ -21,7 +21,7 @@ from ..conftest import tiny_network
 from .interpreted import DEVICE, HAS_TRITON
 
 if HAS_TRITON:
-    from liif_engine.network import kernels, tuning
+    from liif_engine.network import kernels, proof, tuning
     from liif_engine.network.kernels import Launch
 
 needs_triton = pytest.mark.skipif(not HAS_TRITON, reason="needs Triton: pip install -c constraints.txt '.[gpu]'")
@@ -111,6 +111,7 @@ def test_the_kernel_is_believed_where_it_is_seen_to_be_right(
         return weights
 
     monkeypatch.setattr(kernels, "_pack", packed)
+    monkeypatch.setattr(proof, "SIDE", 21)  # the interpreter takes its time
     monkeypatch.setattr(decoder, "_kernels", lambda _: None if decoder._given_up else kernels)
     monkeypatch.setattr(tuning, "launch_for", lambda *_: Launch(32, True, 4, 1))
     with torch.inference_mode():
@@ -121,6 +122,49 @@ def test_the_kernel_is_believed_where_it_is_seen_to_be_right(
     distance = found.cpu().float() / full - expected.cpu().clamp(0, 1) if full else found.cpu() - expected.cpu()
     assert distance.abs().max() <= (0.51 / full if full else 1e-4)
     assert ("its answers are wrong" in caplog.text) != right
+
+
+@needs_triton
+def test_a_kernel_whose_answers_change_is_not_believed(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As a fault in a barrier does it: most of the time, and in most places, the answers are right."""
+    model, feature_map, *spans = rectangle()
+    model, feature_map = model.to(DEVICE), feature_map.to(DEVICE)
+    runs = iter(range(100))
+
+    def unsteady(network: Any, features: torch.Tensor, rows: Span, columns: Span, **_: Any) -> Iterator[plain.Strip]:
+        strips = list(plain.decode(network, features, rows, columns))
+        strips[0].values[0, 0, 0] += 1e-4 * next(runs)
+        yield from strips
+
+    monkeypatch.setattr(kernels, "decode", unsteady)
+    monkeypatch.setattr(decoder, "_kernels", lambda _: None if decoder._given_up else kernels)
+    monkeypatch.setattr(tuning, "launch_for", lambda *_: Launch(32, True, 4, 1))
+    with torch.inference_mode():
+        found = whole(decoder.strips(model, feature_map, *spans))
+        assert torch.equal(found, whole(plain.decode(model, feature_map, *spans)))
+    assert "not the same each time" in caplog.text
+
+
+@pytest.mark.parametrize(("out", "used"), [((5, 5), False), ((5, 9), False), ((9, 5), False), ((9, 9), True)])
+def test_the_kernel_is_not_used_where_one_code_is_asked(
+    monkeypatch: pytest.MonkeyPatch, out: tuple[int, int], used: bool
+) -> None:
+    """At a scale of 1, also along one axis alone, the compiled kernel is another program, which one GPU got wrong."""
+    model, feature_map, *_ = rectangle()
+    asked = []
+
+    def fused(*arguments: Any) -> Iterator[plain.Strip]:
+        asked.append(arguments)
+        yield from plain.decode(model, feature_map, *spans)
+
+    monkeypatch.setattr(decoder, "_kernels", lambda _: SimpleNamespace(serves=lambda *_: True))
+    monkeypatch.setattr(decoder, "_fused", fused)
+    spans = [Span(axis(5, side), 0, side, 0) for side in out]
+    work = model, feature_map, *spans
+    assert torch.equal(whole(decoder.strips(*work)), whole(plain.decode(*work)))
+    assert bool(asked) == used
 
 
 def test_without_triton_it_is_said_once(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

@@ -47,6 +47,7 @@ _LAYOUTS = {1: "L", 3: "RGB", 4: "CMYK"}
 #: A progressive file has about ten scans; each costs a pass over the whole picture, however few bytes it has.
 _MOST_SCANS = 200
 _MOST_PASSES = 4_000_000_000  # [pixels], scans x pixels: some ten seconds
+_COMPARED_BYTES = 1 << 20
 _buffer_lock = threading.Lock()
 _END = b"\xff\xd9"
 _MORE_CODE = bytes(range(1, 0xFF)) * 4  # any bytes that hold no marker
@@ -105,7 +106,9 @@ def _wants_more(data: bytes, entropy_end: int, pixels: Pixels) -> bool:
     libjpeg fills what is missing with gray and says so only in a warning that no binding passes on.
     """
     longer = imagecodecs.jpeg8_decode(data[:entropy_end] + _MORE_CODE + _END).reshape(pixels.shape)
-    return not all(np.array_equal(one, other) for one, other in zip(longer, pixels, strict=True))  # a row at a time
+    rows = max(1, _COMPARED_BYTES // max(1, pixels[:1].nbytes))  # at a time: comparing makes an array of its own
+    tops = range(0, len(pixels), rows)
+    return not all(np.array_equal(longer[top : top + rows], pixels[top : top + rows]) for top in tops)
 
 
 def encode(order: Order) -> tuple[bytes, list[str]]:

@@ -1,0 +1,109 @@
+"""A folder of small pictures against one large one, for `gpu.py`: in memory, as files, and with several workers."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from bench.gpu_measuring import Bench, picture
+from bench.overlap import Raising
+from liif_engine import file, pipeline
+from liif_engine.crew import Crew
+from liif_engine.plan import Plan
+from liif_engine.plan import plan as plan_of
+from liif_engine.restore import Engine
+from liif_engine.target import Target
+from liif_engine.workers import FileWork, Ticket, WorkerSettings, start
+
+#: How many processes share the GPU, each with a model of its own.
+WORKERS = (1, 2, 4, 8)
+
+
+def small_pictures(bench: Bench) -> None:
+    """In one process: in memory, as files one after the other, and as files read and written in other threads."""
+    engine = Engine("web", device=str(bench.device))
+    many = _pictures(bench)
+    one = picture(bench.size(1024, 48), bench.size(1024, 48))
+    rate = _megapixels([one]) / bench.seconds(lambda: engine.restore(one, scale=2), 3)
+    memory = _megapixels(many) / bench.seconds(lambda: [engine.restore(small, scale=2) for small in many], 3)
+    words = f"{memory:.1f} output megapixels/s, {memory / rate:.0%} of one large picture's {rate:.1f}"
+    bench.say("small_in_memory", {"rate": memory, "large": rate, "share": memory / rate}, words)
+    with tempfile.TemporaryDirectory() as name:
+        plans = _plans(many, Path(name))
+        options = pipeline.Options(overwrite=True)
+
+        def in_turn() -> None:
+            for plan in plans:
+                file.run(engine, plan, overwrite=True)
+
+        turn = _megapixels(many) / bench.seconds(in_turn, 3)
+        files = _megapixels(many) / bench.seconds(lambda: pipeline.restore_files(engine, plans, options, Raising()), 3)
+    words = f"{files:.1f} output megapixels/s, {files / rate:.0%} of one large picture's"
+    bench.say(
+        "small_files",
+        {"rate": files, "in_turn": turn, "large": rate, "share": files / rate},
+        f"{words}; one after the other {turn:.1f}",
+    )
+
+
+def small_workers(bench: Bench) -> None:
+    """As files, given to workers as the service and ``--workers`` do: each takes one file after the other."""
+    many = _pictures(bench)
+    with tempfile.TemporaryDirectory() as name:
+        plans = _plans(many, Path(name))
+        for count in WORKERS[:2] if bench.rehearse else WORKERS:
+            seconds = _seconds_of(count, plans, str(bench.device))
+            rate = _megapixels(many) / seconds
+            large = bench.results.get("small_in_memory", {}).get("large")
+            share = f", {rate / large:.0%} of one large picture's" if large else ""
+            bench.say(f"small_{count}_workers", {"rate": rate}, f"{rate:.1f} output megapixels/s{share}")
+
+
+def _seconds_of(count: int, plans: Sequence[Plan], device: str) -> float:
+    """How long so many workers take for all files, once each has its model and has seen some of them."""
+    room = threading.Event()
+    workers = start(Crew("processes", count), WorkerSettings(device=device, model="web"), on_room=room.set)
+
+    def give(some: Sequence[Plan]) -> None:
+        tickets: list[Ticket] = []
+        for plan in some:
+            while not workers.room(urgent=False):
+                room.wait(1)
+                room.clear()
+            work = FileWork(str(plan.source), str(plan.destination), Target(scale=2), overwrite=True)
+            tickets.append(workers.submit(work))
+        for ticket in tickets:
+            ticket.result()
+
+    try:
+        while len(workers.status()) < count or {row["state"] for row in workers.status()} != {"idle"}:
+            time.sleep(0.05)
+        give(plans[: 12 * count])
+        started = time.perf_counter()
+        give(plans)
+        return time.perf_counter() - started
+    finally:
+        workers.close()
+
+
+def _pictures(bench: Bench) -> list[np.ndarray]:
+    count, side = bench.size(200, 2), bench.size(256, 40)
+    return [picture(side - 8 * (index % 4), side, index) for index in range(count)]
+
+
+def _megapixels(pictures: Sequence[np.ndarray]) -> float:
+    """Of their results."""
+    return sum(4 * one.shape[0] * one.shape[1] for one in pictures) / 1e6
+
+
+def _plans(pictures: Sequence[np.ndarray], folder: Path) -> list[Plan]:
+    for index, small in enumerate(pictures):
+        Image.fromarray(small).save(folder / f"{index}.jpg", quality=75)
+    (folder / "out").mkdir()
+    return [plan_of(path, Target(scale=2), out=folder / "out") for path in sorted(folder.glob("*.jpg"))]
