@@ -64,7 +64,7 @@ class Figures(Collector):
         tally, overview = self.tally, self.ledger.overview
         jobs = [({"state": state}, count) for state, count in overview.counts().items()]
         yield gauge("daemon_jobs", "Jobs in the ledger, by state.", jobs)
-        yield gauge("daemon_waiting_pixels", "Pixels of all that waits.", overview.waiting_megapixels() * 1e6)
+        yield gauge("daemon_waiting_pixels", "Pixels of all that waits.", overview.waiting().megapixels * 1e6)
         yield counter("daemon_source_pixels", "Pixels of pictures restored since the start.", tally.pixels["source"])
         yield counter("daemon_result_pixels", "Pixels of their results.", tally.pixels["result"])
         words = "Seconds of jobs by stage: look (is it still there), engine, verify (decode again), replace."

@@ -29,7 +29,7 @@ def gather(settings: Settings, ledger: Ledger) -> dict[str, Any]:
     """The state of things as plain values; docs/daemon.md says what each key means."""
     running = progress.read(settings)
     overview = ledger.overview
-    pace, waiting = overview.rate(), overview.waiting_megapixels()
+    pace, waits = overview.rate(), overview.waiting({folder.path for folder in settings.folders})
     count, size = ledger.originals.total()
     return {
         "running": running is not None,
@@ -41,9 +41,10 @@ def gather(settings: Settings, ledger: Ledger) -> dict[str, Any]:
         "settling": running.get("settling", 0) if running else 0,
         "config_error": running.get("config_error") if running else None,
         "error": running.get("error") or running.get("store") if running else None,
-        "waiting_megapixels": round(waiting, 3),
+        "waiting_megapixels": round(waits.megapixels, 3),
+        "waiting_elsewhere": [{"path": str(path), "jobs": count} for path, count in waits.elsewhere.items()],
         "megapixels_per_second": None if pace is None else round(pace, 4),
-        "seconds_left": None if not pace else round(waiting / pace, 1),
+        "seconds_left": None if not pace else round(waits.megapixels / pace, 1),
         "originals": {"count": count, "bytes": size},
         "last_results": [_row(job) for job in overview.recent("done", ROWS)],
         "failures": [_file_row(jobs) for jobs in overview.recent_files("failed", ROWS)],
@@ -97,7 +98,10 @@ def _head(found: dict[str, Any]) -> Text:
 def _figures(found: dict[str, Any]) -> Text:
     jobs = ", ".join(f"{count:,} {WORDS.get(state, state)}" for state, count in found["jobs"].items())
     line = f"\n{jobs}"
-    if found["jobs"]["queued"]:
+    elsewhere = found["waiting_elsewhere"]
+    for row in elsewhere:
+        line += f"\n{row['jobs']:,} of these wait in {printable(row['path'])}, which is not watched any more"
+    if found["jobs"]["queued"] and (found["waiting_megapixels"] or not elsewhere):
         line += f"\n{found['waiting_megapixels']:.1f} megapixels wait"
         if found["seconds_left"] is not None:
             pace = found["megapixels_per_second"]

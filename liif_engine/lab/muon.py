@@ -74,22 +74,22 @@ class Muon(torch.optim.Optimizer):
             self._step_adam([parameter for parameter in changing if not _is_matrix(parameter)], group["lr"])
 
     def _step_matrices(self, parameters: list[Tensor], rate: float) -> None:
-        alike: dict[tuple[int, ...], list[tuple[Tensor, Tensor]]] = {}
+        alike: dict[tuple[int, ...], list[Tensor]] = {}
         for parameter in parameters:
-            gradient, state = parameter.grad, self.state[parameter]
-            assert gradient is not None
-            if not state:
+            if not (state := self.state[parameter]):
                 state["exp_avg"] = torch.zeros_like(parameter)
-            state["exp_avg"].lerp_(gradient, _NEWS)
+            alike.setdefault(tuple(parameter.shape), []).append(parameter)
+        # All of a shape at once: a GPU would wait for a hundred small operations one by one.
+        for shape, those in alike.items():
+            gradients = [parameter.grad for parameter in those if parameter.grad is not None]
+            averages = [self.state[parameter]["exp_avg"] for parameter in those]
+            torch._foreach_lerp_(averages, gradients, _NEWS)
             # Nesterov's: as if the average had taken the last gradient twice.
-            ahead = torch.lerp(state["exp_avg"], gradient, _NEWS)
-            alike.setdefault(tuple(parameter.shape), []).append((parameter, ahead))
-        for shape, entries in alike.items():
-            rows = torch.stack([ahead.movedim(1, -1).reshape(shape[0], -1) for _, ahead in entries])
+            ahead = torch._foreach_lerp(averages, gradients, _NEWS)
+            rows = torch.stack([one.movedim(1, -1).reshape(shape[0], -1) for one in ahead])
             steps = orthogonal(rows) * (_STEP * max(rows.shape[1:]) ** 0.5)
-            for (parameter, _), step in zip(entries, steps, strict=True):
-                last = step.reshape(shape[0], *shape[2:], shape[1])
-                parameter.sub_(last.movedim(-1, 1), alpha=rate)
+            laid = steps.reshape(len(those), shape[0], *shape[2:], shape[1]).movedim(-1, 2)
+            torch._foreach_sub_(those, list(laid.unbind()), alpha=rate)
 
     def _step_adam(self, parameters: list[Tensor], rate: float) -> None:
         for parameter in parameters:

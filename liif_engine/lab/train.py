@@ -118,7 +118,8 @@ def _train(settings: TrainSettings, console: Console, device: torch.device, bf16
     if settings.teacher:
         taught = _place(checkpoint.load(plain(settings.teacher)), device)
         ways = settings.teacher_ways if settings.teacher.endswith(SELF_ENSEMBLE) else 0
-        teacher = Teacher(_answer(taught, device, bf16), ways, settings.seed)
+        answer = _answer(taught, device, bf16)
+        teacher = Teacher(torch.compile(answer) if settings.compile else answer, ways, settings.seed)
 
     with tempfile.TemporaryDirectory(prefix="liif-train-", ignore_cleanup_errors=True) as scratch:
         recipe, held_out = _pictures(settings, Path(scratch))

@@ -36,10 +36,10 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        first, relu, second = self.body
+        first = cast(nn.Conv2d, self.body[0])
         given = _as(x, first.weight.dtype)
-        inside = _convolved_relu(first, given) if _has_fused_relu(first, given) else relu(first(given))
-        deep: Tensor = second(inside)
+        inside = _convolved_relu(first, given) if _has_fused_relu(first, given) else self.body[1](first(given))
+        deep: Tensor = self.body[2](inside)
         if torch.is_grad_enabled() or deep.dtype != x.dtype:
             return deep + x
         return deep.add_(x)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import io
 import logging
 import os
 import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,9 +24,10 @@ from liif_daemon.first_run import agree, why_not_begin
 from liif_daemon.run import _summary
 from liif_daemon.scan import scan
 from liif_daemon.settings import FolderSettings, Settings
-from liif_daemon.status import gather
+from liif_daemon.status import gather, render
 from liif_daemon.why import why
 from liif_daemon.workplace import workplace_for
+from rich.console import Console
 from typer.testing import CliRunner
 from watchdog.observers.api import EventQueue, ObservedWatch
 
@@ -117,6 +120,27 @@ def test_status_names_a_failed_file_once_with_its_sizes(workshop: Workshop) -> N
     found = {Path(row["path"]).name: row["reason"] for row in status(workshop)["failures"]}
     assert found == {"a.jpg": "no a", "b.jpg": "no b"}
     assert {row["target"] for row in status(workshop)["failures"]} == {"2x and 3x"}
+
+
+def test_status_tells_what_waits_in_folders_that_nobody_watches_any_more(workshop: Workshop) -> None:
+    """It does not count in what is left to do, and does not vanish either."""
+    path, now = workshop.folder / "a.jpg", workshop.folder.with_name("now")
+    draw(path, 1, 200, 160)
+    now.mkdir()
+    ledger, settings = workshop.ledger(), workshop.settings()
+    (folder,) = settings.folders
+    examine.record(path, folder, settings, ledger, examine.examine(path, folder, settings, ledger))
+    assert gather(settings, ledger)["waiting_megapixels"] > 0
+    assert gather(settings, ledger)["waiting_elsewhere"] == []
+    moved_on = replace(settings, folders=[folder.model_copy(update={"path": now})])
+    found = gather(moved_on, ledger)
+    ledger.close()
+    assert found["waiting_megapixels"] == 0
+    assert found["waiting_elsewhere"] == [{"path": str(workshop.folder), "jobs": 1}]
+    said = io.StringIO()
+    Console(file=said, width=200).print(render(found))
+    assert f"1 of these wait in {workshop.folder}, which is not watched any more" in said.getvalue()
+    assert "megapixels wait" not in said.getvalue()
 
 
 def test_status_tells_of_what_waits_for_a_reason_however_much_waits_for_its_turn(workshop: Workshop) -> None:

@@ -2,8 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
 from liif_daemon.ledger.database import Database
-from liif_daemon.ledger.rows import STATES, Job, by_file, job_of
+from liif_daemon.ledger.rows import STATES, Job, by_file, job_of, path_of
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """What is queued or at work.
+
+    Attributes:
+        megapixels: of input, in folders that are watched.
+        elsewhere: jobs, by the folder that is not watched any more.
+    """
+
+    megapixels: float
+    elsewhere: dict[Path, int]
 
 
 class Overview:
@@ -41,10 +58,16 @@ class Overview:
         )
         return by_file(job_of(row) for row in self._file.rows(query, (state, state, count)))
 
-    def waiting_megapixels(self) -> float:
-        """Input megapixels of all queued and claimed jobs."""
-        query = "SELECT coalesce(sum(1.0 * width * height), 0) FROM jobs WHERE state IN ('queued', 'claimed')"
-        return float(self._file.rows(query)[0][0]) / 1e6
+    def waiting(self, watched: Collection[Path] | None = None) -> Waiting:
+        """What waits, if these folders are watched, or all: nobody takes up what waits in others."""
+        query = (
+            "SELECT folder, count(*), sum(1.0 * width * height) FROM jobs"
+            " WHERE state IN ('queued', 'claimed') GROUP BY folder"
+        )
+        rows = [(path_of(row[0]), int(row[1]), float(row[2])) for row in self._file.rows(query)]
+        ours = {folder for folder, _, _ in rows if watched is None or folder in watched}
+        pixels = sum(pixels for folder, _, pixels in rows if folder in ours)
+        return Waiting(pixels / 1e6, {folder: count for folder, count, _ in rows if folder not in ours})
 
     def rate(self) -> float | None:
         """Input megapixels per second of the last hundred jobs, time without any left out; None if there were none."""

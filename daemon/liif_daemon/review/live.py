@@ -53,12 +53,13 @@ def live(settings: Settings, ledger: ReviewLedger) -> Live:
     said: dict[str, Any] = progress.read(settings) or {}
     overview = ledger.overview
     jobs, rate = overview.counts(), overview.rate()
+    waits = overview.waiting({folder.path for folder in settings.folders})
     newest = overview.recent("done", 1)
     return Live(
         running=bool(said),
         working=[_working(row) for row in said.get("working", [])],
         waiting=jobs["queued"],
-        left=as_time(overview.waiting_megapixels() / rate) if rate and jobs["queued"] else "",
+        left=as_time(waits.megapixels / rate) if rate and waits.megapixels else "",
         counts=ledger.counts_by_view(),
         newest=newest[0].sequence if newest else 0,
         errors=[printable(said[key]) for key in ("config_error", "error", "store") if said.get(key)],
