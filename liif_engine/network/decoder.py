@@ -43,7 +43,7 @@ def strips(
     start = rows.start
     kernels = _kernels(feature_map)
     # Where an output pixel asks one code, not two, the kernel is compiled into another program. An H200 got wrong
-    # answers of that one, other ones each time, and right ones of the usual one (docs/speed.md).
+    # answers, other ones each time, and by all signs of that one (docs/speed.md).
     usual = rows.axis.sides == columns.axis.sides == 2
     if kernels is not None and usual and kernels.serves(model, feature_map.dtype):
         try:
