@@ -117,7 +117,7 @@ def test_a_coarser_form_would_miss_the_bound() -> None:
             weight.copy_(weight.to(torch.float8_e4m3fn).float())
     exact = Engine("web", device="cpu", precision="fp32")
     (summary,) = summaries(list(audit(exact, {"8 bits": coarse}, [("n", audit_pictures.night_noise(64))], scale=1)))
-    assert summary.share > 2
+    assert summary.share > 1.2
 
 
 def test_the_sheet_shows_a_row_for_each_tile() -> None:
