@@ -110,14 +110,14 @@ def test_the_default_precision_keeps_to_the_bound(model: str) -> None:
 
 
 def test_a_coarser_form_would_miss_the_bound() -> None:
-    """That the test above can fail: weights of 8 bits are too coarse."""
+    """That the test above can fail: weights of 8 bits, two of them after the point, are too coarse."""
     coarse = Engine("web", device="cpu", precision="fp32")
     with torch.no_grad():
         for weight in coarse._original.state_dict().values():
-            weight.copy_(weight.to(torch.float8_e4m3fn).float())
+            weight.copy_(weight.to(torch.float8_e5m2).float())
     exact = Engine("web", device="cpu", precision="fp32")
     (summary,) = summaries(list(audit(exact, {"8 bits": coarse}, [("n", audit_pictures.night_noise(64))], scale=1)))
-    assert summary.share > 1.2
+    assert summary.share > 2
 
 
 def test_the_sheet_shows_a_row_for_each_tile() -> None:
