@@ -75,3 +75,14 @@ def read(settings: Settings) -> dict[str, Any] | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return found
+
+
+def watched(settings: Settings, running: dict[str, Any] | None) -> set[Path] | None:
+    """The folders that the running daemon watches, which may have been named to it, or those of the settings.
+
+    Returns:
+        None: no daemon runs and the settings name none, so that the next run's are not known.
+    """
+    if running and "folders" in running:
+        return {Path(row["path"]) for row in running["folders"]}
+    return {folder.path for folder in settings.folders} or None

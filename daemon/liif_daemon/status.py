@@ -29,7 +29,7 @@ def gather(settings: Settings, ledger: Ledger) -> dict[str, Any]:
     """The state of things as plain values; docs/daemon.md says what each key means."""
     running = progress.read(settings)
     overview = ledger.overview
-    pace, waits = overview.rate(), overview.waiting({folder.path for folder in settings.folders})
+    pace, waits = overview.rate(), overview.waiting(progress.watched(settings, running))
     count, size = ledger.originals.total()
     return {
         "running": running is not None,
@@ -100,7 +100,7 @@ def _figures(found: dict[str, Any]) -> Text:
     line = f"\n{jobs}"
     elsewhere = found["waiting_elsewhere"]
     for row in elsewhere:
-        line += f"\n{row['jobs']:,} of these wait in {printable(row['path'])}, which is not watched any more"
+        line += f"\n{row['jobs']:,} of these wait in {printable(row['path'])}, which is not watched now"
     if found["jobs"]["queued"] and (found["waiting_megapixels"] or not elsewhere):
         line += f"\n{found['waiting_megapixels']:.1f} megapixels wait"
         if found["seconds_left"] is not None:

@@ -122,7 +122,9 @@ def test_status_names_a_failed_file_once_with_its_sizes(workshop: Workshop) -> N
     assert {row["target"] for row in status(workshop)["failures"]} == {"2x and 3x"}
 
 
-def test_status_tells_what_waits_in_folders_that_nobody_watches_any_more(workshop: Workshop) -> None:
+def test_status_tells_what_waits_in_folders_that_nobody_watches_any_more(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It does not count in what is left to do, and does not vanish either."""
     path, now = workshop.folder / "a.jpg", workshop.folder.with_name("now")
     draw(path, 1, 200, 160)
@@ -134,12 +136,16 @@ def test_status_tells_what_waits_in_folders_that_nobody_watches_any_more(worksho
     assert gather(settings, ledger)["waiting_elsewhere"] == []
     moved_on = replace(settings, folders=[folder.model_copy(update={"path": now})])
     found = gather(moved_on, ledger)
+    assert gather(replace(settings, folders=[]), ledger)["waiting_elsewhere"] == [], "the next run may name it"
+    named = {"pid": 1, "folders": [{"path": str(workshop.folder), "how": "events"}]}
+    monkeypatch.setattr("liif_daemon.progress.read", lambda _: named)
+    assert gather(moved_on, ledger)["waiting_elsewhere"] == [], "the running daemon watches it, as it was told to"
     ledger.close()
     assert found["waiting_megapixels"] == 0
     assert found["waiting_elsewhere"] == [{"path": str(workshop.folder), "jobs": 1}]
     said = io.StringIO()
     Console(file=said, width=200).print(render(found))
-    assert f"1 of these wait in {workshop.folder}, which is not watched any more" in said.getvalue()
+    assert f"1 of these wait in {workshop.folder}, which is not watched now" in said.getvalue()
     assert "megapixels wait" not in said.getvalue()
 
 

@@ -16,7 +16,7 @@ class Waiting:
 
     Attributes:
         megapixels: of input, in folders that are watched.
-        elsewhere: jobs, by the folder that is not watched any more.
+        elsewhere: jobs, by the folder that is not watched now.
     """
 
     megapixels: float

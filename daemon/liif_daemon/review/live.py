@@ -53,7 +53,7 @@ def live(settings: Settings, ledger: ReviewLedger) -> Live:
     said: dict[str, Any] = progress.read(settings) or {}
     overview = ledger.overview
     jobs, rate = overview.counts(), overview.rate()
-    waits = overview.waiting({folder.path for folder in settings.folders})
+    waits = overview.waiting(progress.watched(settings, said))
     newest = overview.recent("done", 1)
     return Live(
         running=bool(said),
