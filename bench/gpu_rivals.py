@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 from bench.gpu_measuring import HALF, Bench
 from liif_engine.lab.muon import Muon
 from liif_engine.network.graphs import CAPTURED_AT, GraphedEncoder
+from liif_engine.network.model import EdsrLiif
 
 #: How long the candidate for the decoder may take, compiling included.
 CANDIDATE_SECONDS = 60
@@ -59,6 +61,7 @@ def encoder(bench: Bench) -> None:
         rate_of("_searched", lambda pixels=pixels: model.encode(pixels), searched=True)
         if bench.device.type != "cuda":
             continue
+        _summed(bench, model, pixels, rate_of)
         try:
             compiled = torch.compile(model.encode, dynamic=False)
             rate_of("_compiled", lambda compiled=compiled, pixels=pixels: compiled(pixels))
@@ -74,6 +77,21 @@ def encoder(bench: Bench) -> None:
             seconds = bench.seconds(lambda pixels=pixels, graphed=graphed: graphed(pixels, lambda: None))
         words = f"{seconds * 1e3:.2f} ms as a graph, {plain / seconds:.2f} times as fast, same bytes: {same}"
         bench.say(f"encoder_{side}_graph", {"seconds": seconds, "same_bytes": same}, words)
+
+
+def _summed(bench: Bench, model: EdsrLiif, pixels: Tensor, rate_of: Callable[..., Any]) -> None:
+    """The candidate for the encoder, and how far it and the one that is used are from fp32."""
+    from bench import summed  # not in a rehearsal, where there may be no Triton
+
+    side = pixels.shape[-1]
+    try:
+        exact = bench.network(dtype=torch.float32).encode(pixels)
+        far = [float((one(pixels) - exact).abs().max()) for one in (model.encode, partial(summed.encode, model))]
+        rate_of("_summed", lambda: summed.encode(model, pixels))
+        words = f"{far[1]:.3f} from fp32 at the most; the one that is used {far[0]:.3f}"
+        bench.say(f"encoder_{side}_summed_distance", {"summed": far[1], "used": far[0]}, words)
+    except Exception as error:
+        bench.say(f"encoder_{side}_summed", None, f"cannot be used: {(str(error).splitlines() or [''])[0]}")
 
 
 def training(bench: Bench) -> None:

@@ -52,7 +52,7 @@ class Budget:
 
     def available(self) -> int:
         """Bytes that may be taken now."""
-        return _free(self.limit)
+        return _free(None, self.limit)
 
     def tile_bytes(self, core: int, enlargement: float = 1.0) -> int:
         """Bytes of work for a tile of this core size; the wider itemsize, since a tile may be redone in fp32."""
@@ -104,7 +104,7 @@ def free_for(width: int, height: int, needed: int, limit: int | None) -> int:
         TooLargeError: the limit itself is less.
         MemoryExhaustedError: it does not fit now; when others need less, it may.
     """
-    free = _free(limit)
+    free = _free(needed, limit)
     if needed <= free:
         return free
     words = f"the result, {width}x{height}, needs {memory.readable(needed)} of memory"
@@ -114,8 +114,8 @@ def free_for(width: int, height: int, needed: int, limit: int | None) -> int:
     raise MemoryExhaustedError(words, remedy="Ask for a smaller scale, or close other programs.")
 
 
-def _free(limit: int | None) -> int:
-    free = memory.available_bytes()
+def _free(needed: int | None, limit: int | None) -> int:
+    free = memory.available_bytes(needed)
     return free if limit is None else min(free, limit)
 
 

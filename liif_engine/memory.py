@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import math
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
@@ -32,14 +34,29 @@ OUT_OF_MEMORY = (
 #: The largest block and the most memory that are kept for the next use.
 KEPT_BLOCK_BYTES, KEPT_BYTES = 1 << 30, 1 << 29
 
+#: How long what was free serves for a need of a small share of it. To ask the system opens a dozen files, which for a
+#: thumbnail on a GPU takes a good part of the time. [s]
+ASKED_ANEW_AFTER, SMALL_SHARE = 0.25, 1 / 32
 
-def available_bytes() -> int:
+_asked: tuple[float, int] = (-math.inf, 0)  # when, and what was free; replaced as a whole, so any thread may
+
+
+def available_bytes(needed: int | None = None) -> int:
     """Bytes this process may still take before something stops it.
 
     The least of: the system's available memory, the room left in its control groups (v1 and v2, with their parents),
     and in RLIMIT_AS. On Linux a process over the first two is killed without an exception, so this must be asked first.
+
+    Args:
+        needed: the bytes that it is about, if known; for few of them the answer may be ASKED_ANEW_AFTER old.
     """
-    return int(min(_limits(), default=1 << 33) * (1 - SAFETY_SHARE))
+    global _asked
+    when, free = _asked
+    now = time.monotonic()
+    if needed is None or now - when > ASKED_ANEW_AFTER or needed > free * SMALL_SHARE:
+        free = int(min(_limits(), default=1 << 33) * (1 - SAFETY_SHARE))
+        _asked = now, free
+    return free
 
 
 def own_bytes() -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +37,21 @@ def test_version_1_groups(tmp_path: Path) -> None:
 def test_without_control_groups(tmp_path: Path) -> None:
     assert list(memory._control_groups(tmp_path, tmp_path / "none")) == []
     assert memory.available_bytes() > 1 << 20
+
+
+def test_a_small_need_is_not_asked_for_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, free, asked = [0.0], [1 << 30], []
+    monkeypatch.setattr(memory.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(memory, "_asked", (-math.inf, 0))
+    monkeypatch.setattr(memory, "_limits", lambda: asked.append(1) or [free[0]])
+    known = int((1 << 30) * (1 - memory.SAFETY_SHARE))
+    assert [memory.available_bytes(1 << 20) for _ in range(9)] == [known] * 9
+    assert len(asked) == 1
+    free[0] = 1 << 28
+    assert memory.available_bytes(known // 16) == memory.available_bytes() < known  # a large one is, and without a need
+    free[0] = 1 << 24
+    now[0] = 1.01 * memory.ASKED_ANEW_AFTER
+    assert memory.available_bytes(1) < 1 << 24
 
 
 def test_only_a_lack_of_memory_is_one() -> None:

@@ -375,7 +375,7 @@ def test_a_result_that_cannot_fit_is_refused_before_any_work(monkeypatch: pytest
 def test_a_result_that_does_not_fit_now_may_fit_later(monkeypatch: pytest.MonkeyPatch) -> None:
     """Others may hold the memory, a second picture of the same daemon's among them: it is no fault of the picture."""
     one, limited = engine(), Engine(tiny_network(), device="cpu", memory_bytes=1 << 30)
-    monkeypatch.setattr(budget.memory, "available_bytes", lambda: 1 << 20)
+    monkeypatch.setattr(budget.memory, "available_bytes", lambda *_: 1 << 20)
     for each in (one, limited):
         with pytest.raises(MemoryExhaustedError, match="1 MB are free") as caught:
             each.check_memory(40, 30, 3)

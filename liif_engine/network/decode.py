@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -21,6 +22,9 @@ from torch import Tensor
 from liif_engine.network.in_order import in_order
 from liif_engine.network.model import COORD_EPSILON, DISTANCE_EPSILON, EdsrLiif
 from liif_engine.network.perceptron import Perceptron, put_sum
+
+#: How many axes are kept: a folder's pictures are often of a few sizes.
+KEPT_AXES = 32
 
 
 @dataclass(frozen=True)
@@ -50,8 +54,9 @@ class Axis:
         return sides(self.n_in, self.n_out)
 
 
+@lru_cache(KEPT_AXES)
 def axis(n_in: int, n_out: int) -> Axis:
-    """The axis from `n_in` input to `n_out` output pixels, in float64 on the host.
+    """The axis from `n_in` input to `n_out` output pixels, in float64 on the host; kept, and not to be written to.
 
     In half precision the shifts of 1e-6 would vanish and codes would be chosen wrongly.
     """
@@ -60,6 +65,7 @@ def axis(n_in: int, n_out: int) -> Axis:
     shifted = np.clip(centre + step + COORD_EPSILON, -1 + COORD_EPSILON, 1 - COORD_EPSILON)
     nearest = np.floor((shifted + 1) * n_in / 2).astype(np.int64)
     relative = (centre - ((2 * nearest + 1) / n_in - 1)) * n_in
+    nearest.flags.writeable = relative.flags.writeable = False
     return Axis(n_in, n_out, nearest, relative)
 
 
@@ -246,7 +252,7 @@ class _Lines:
         cell_term = cell_columns.float() @ cell  # (K,)
         self.codes, self.at_once = codes, at_once
         self.nearest = torch.from_numpy(columns.nearest().ravel() - left).to(codes.device)  # (sides * columns,)
-        across = torch.from_numpy(columns.relative().ravel()).to(codes.device, torch.float32)
+        across = torch.from_numpy(columns.relative().ravel().astype(np.float32)).to(codes.device)
         self.terms = across[:, None] * coord_columns[:, 1].float() + cell_term  # (sides * columns, K)
         self.made, self.start = codes.new_empty(0), 0
 
@@ -303,7 +309,7 @@ def first_layer_codes(
 def _row_terms(model: EdsrLiif, codes: Tensor, rows: Span, top: int) -> tuple[NDArray[np.int64], Tensor]:
     """For each side: which row of codes, (sides, rows), and what its coordinate adds, (sides, rows, K) fp32."""
     coord_columns = model.first_layer()[2]
-    down = torch.from_numpy(rows.relative()).to(codes.device, torch.float32)
+    down = torch.from_numpy(rows.relative().astype(np.float32)).to(codes.device)
     return rows.nearest() - top, down[..., None] * coord_columns[:, 0].float()
 
 

@@ -274,7 +274,7 @@ def _laid_out(
 ) -> _Axis:
     span = Span(axis(n_in, n_out), start, stop, origin)
     codes = torch.from_numpy(span.nearest().astype(np.int32))
-    relatives = torch.from_numpy(span.relative())
+    relatives = torch.from_numpy(span.relative().copy())  # what is kept is read-only
     high, low = _parts(relatives, dtype)
     terms = torch.zeros(*relatives.shape, PADDED, dtype=dtype)
     terms[..., column : column + 3] = torch.stack([high, low, high], -1)

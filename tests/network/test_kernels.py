@@ -143,7 +143,7 @@ def test_coordinates_keep_their_precision_in_half_precision() -> None:
         left = kernels._axis(rows, kernels._Y, torch.device("cpu"), torch.bfloat16).terms[0]
         given = left.double() @ terms.double()[:, :16]
     weights = model.reduce(torch.bfloat16).first_layer()
-    wanted = torch.from_numpy(rows.relative()[0])[:, None] * weights[2][:, 0].double()
+    wanted = torch.tensor(rows.relative()[0])[:, None] * weights[2][:, 0].double()
     wanted = wanted + weights[3].double() @ torch.tensor([rows.axis.cell, columns.axis.cell], dtype=torch.double)
     assert coord.shape == cell.shape
     assert (given - wanted).abs().max() <= 2**-15 * wanted.abs().max()
