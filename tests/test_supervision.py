@@ -18,21 +18,9 @@ from liif_engine.errors import Cancelled, LiifError, MemoryExhaustedError, Worke
 from liif_engine.target import Target
 from liif_engine.workers import FileWork, PixelWork, ProcessWorkers, WorkerSettings, pool, share, spread
 from liif_engine.workers.link import END_SECONDS, ProcessLink
+from liif_engine.workers.messages import Begun, Do, Ended, FromWorker, Progress, Ready, Report, ToWorker
 from liif_engine.workers.process import Worker
-from liif_engine.workers.work import (
-    Answer,
-    Begun,
-    Do,
-    Ended,
-    FromWorker,
-    LookWork,
-    Progress,
-    Ready,
-    Report,
-    Ticket,
-    ToWorker,
-    Work,
-)
+from liif_engine.workers.work import Answer, LookWork, Ticket, Work
 
 SETTINGS = WorkerSettings(device="cpu", patience_seconds=0.2, slow_patience_seconds=60)
 WORK = FileWork("old.jpg", "new.jpg", Target(scale=2))

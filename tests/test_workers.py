@@ -47,9 +47,10 @@ from liif_engine.workers import (
     segment,
 )
 from liif_engine.workers.engines import Engines
+from liif_engine.workers.messages import Do, Stop
 from liif_engine.workers.pixel_work import DTYPES
 from liif_engine.workers.stand_in import Copying
-from liif_engine.workers.work import Do, Stop, Ticket
+from liif_engine.workers.work import Ticket
 
 from .conftest import picture, tiny_network
 

@@ -18,7 +18,8 @@ from liif_engine.model_names import like
 from liif_engine.workers.failures import in_words
 from liif_engine.workers.freight import Freight, Load, remove_left, unpacked
 from liif_engine.workers.inside import Inside
-from liif_engine.workers.work import Answer, Broken, Do, Ended, FromWorker, ToWorker, WorkerSettings
+from liif_engine.workers.messages import Broken, Do, Ended, FromWorker, ToWorker
+from liif_engine.workers.work import Answer, WorkerSettings
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from liif_engine.workers.actor import Actor, Brought, Checkpoint
 from liif_engine.workers.failures import in_words
 from liif_engine.workers.file_work import LEAVE_SECONDS
 from liif_engine.workers.freight import Load, Parcel
-from liif_engine.workers.work import Do, Ended, FromWorker, Ready, Report, ToWorker, WorkerSettings
+from liif_engine.workers.messages import Do, Ended, FromWorker, Ready, Report, ToWorker
+from liif_engine.workers.work import WorkerSettings
 
 log = logging.getLogger(__name__)
 

@@ -20,9 +20,10 @@ from typing import Any
 from liif_engine.errors import WorkerError
 from liif_engine.workers.actor_link import ActorLink, Models, Slot, first_line
 from liif_engine.workers.link import END_SECONDS
+from liif_engine.workers.messages import Report
 from liif_engine.workers.pool import Pool
 from liif_engine.workers.process import Worker
-from liif_engine.workers.work import Report, WorkerSettings
+from liif_engine.workers.work import WorkerSettings
 
 log = logging.getLogger(__name__)
 

@@ -20,25 +20,8 @@ from liif_engine.workers import pixel_work, tile_work
 from liif_engine.workers.engine import WorkerEngine
 from liif_engine.workers.engines import Engines
 from liif_engine.workers.failures import in_words
-from liif_engine.workers.work import (
-    Answer,
-    Begun,
-    Broken,
-    Do,
-    Ended,
-    FromWorker,
-    LookWork,
-    OnProgress,
-    PixelWork,
-    Progress,
-    Ready,
-    Report,
-    Said,
-    TileWork,
-    ToWorker,
-    Work,
-    WorkerSettings,
-)
+from liif_engine.workers.messages import Begun, Broken, Do, Ended, FromWorker, Progress, Ready, Report, Said, ToWorker
+from liif_engine.workers.work import Answer, LookWork, OnProgress, PixelWork, TileWork, Work, WorkerSettings
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,8 @@ from typing import Protocol
 
 from liif_engine.begin import deaf
 from liif_engine.workers import inside
-from liif_engine.workers.work import FromWorker, ToWorker, WorkerSettings
+from liif_engine.workers.messages import FromWorker, ToWorker
+from liif_engine.workers.work import WorkerSettings
 
 #: How long a worker may take to end by itself. [s]
 END_SECONDS = 2.0

@@ -12,9 +12,11 @@ from typing import Any
 
 from liif_engine import threads
 from liif_engine.errors import BusyError, Cancelled, LiifError, WorkerError
+from liif_engine.workers.held import MOST_ATTEMPTS
 from liif_engine.workers.link import END_SECONDS
-from liif_engine.workers.process import MOST_ATTEMPTS, Worker
-from liif_engine.workers.work import OnProgress, Report, Ticket, Work, WorkerSettings
+from liif_engine.workers.messages import Report
+from liif_engine.workers.process import Worker
+from liif_engine.workers.work import OnProgress, Ticket, Work, WorkerSettings
 
 log = logging.getLogger(__name__)
 

@@ -11,23 +11,22 @@ from typing import Any
 
 from liif_engine import log as logs
 from liif_engine.errors import BusyError, Cancelled, LiifError, WorkerError
+from liif_engine.workers.held import Held
 from liif_engine.workers.link import END_SECONDS, Launch, Link, ProcessLink
-from liif_engine.workers.work import (
+from liif_engine.workers.messages import (
     Begun,
     Broken,
     Do,
     Ended,
-    FileWork,
     FromWorker,
     Progress,
     Ready,
     Report,
     Said,
     Stop,
-    Ticket,
     ToWorker,
-    WorkerSettings,
 )
+from liif_engine.workers.work import FileWork, Ticket, WorkerSettings
 
 log = logging.getLogger(__name__)
 
@@ -37,9 +36,6 @@ TICK_SECONDS = 0.5
 #: A worker that has died gets no work for so long, unless it is ready again or there is no other: its machine may be
 #: gone, which a cluster notices only after a while. [s]
 SPARE_SECONDS = 30
-
-#: Work that was lost twice to a worker that died before beginning it is given up.
-MOST_ATTEMPTS = 3
 
 
 class Worker:
@@ -69,8 +65,7 @@ class Worker:
         self.on_lost, self.launch = on_lost or (lambda ticket, reason: ticket.set_exception(reason)), launch
         self.report = Report(device=device)
         self.done, self.restarts, self.fault = 0, 0, ""
-        self._tickets: list[Ticket] = []
-        self._running: list[Ticket] = []  # begun and not ended; the last one is at work, the others wait for it
+        self._held = Held()
         self._ready = self._closing = self._released = False
         self._heard = self._idle_since = time.monotonic()
         self._died = float("-inf")
@@ -84,9 +79,7 @@ class Worker:
     def room(self, *, urgent: bool) -> bool:
         """Whether work submitted now would start now, or at the running work's next batch."""
         with self._changed:
-            if self._closing:
-                return False
-            return not self._tickets or (urgent and len(self._tickets) == 1 and not self._tickets[0].urgent)
+            return not self._closing and self._held.has_room(urgent=urgent)
 
     def is_to_be_spared(self) -> bool:
         """Whether others should get work before this one: it loads, or has died and not come back yet."""
@@ -108,9 +101,9 @@ class Worker:
             if not self.room(urgent=ticket.urgent):
                 raise BusyError("the worker is busy")
             ticket.on_stop = self._stop
-            if not self._tickets:
+            if not self._held:
                 self._heard, self._patience = time.monotonic(), self.settings.slow_patience_seconds
-            self._tickets.append(ticket)
+            self._held.tickets.append(ticket)
             if self._ready:
                 self._hand_over(ticket)
             self._changed.notify_all()
@@ -120,7 +113,7 @@ class Worker:
         with self._changed:
             link = self._link
             alive = link is not None and link.is_alive()
-            state = "working" if self._tickets else "idle"
+            state = "working" if self._held else "idle"
             held = link.memory_bytes() if alive and link is not None else 0
             return {
                 "state": "released" if not alive else state if self._ready else "starting",
@@ -162,7 +155,7 @@ class Worker:
         """The listening thread: a process after the other, for as long as there is work."""
         while True:
             with self._changed:
-                while not (self._tickets or self._warm or self._closing):
+                while not (self._held or self._warm or self._closing):
                     self._changed.wait()
                 if self._closing:
                     break
@@ -217,8 +210,8 @@ class Worker:
                 continue
             with self._changed:
                 silent = time.monotonic() - self._heard
-                hangs = (self._tickets or not self._ready) and silent > self._patience
-                if not self._tickets and self._is_to_be_released():
+                hangs = (self._held or not self._ready) and silent > self._patience
+                if not self._held and self._is_to_be_released():
                     # What comes from now on waits for its successor.
                     self._released, self._ready = True, False
             if hangs:
@@ -243,13 +236,13 @@ class Worker:
             logs.emit(message.name, message.level, message.text, job=message.job, pid=pid, host=report.host)
             return None
         with self._changed:
-            ticket = next((one for one in self._tickets if one.number == message.number), None)
+            ticket = self._held.find(message.number)
             if isinstance(message, Ended):
                 self.report = message.report
             if ticket is None:
                 return None
             if isinstance(message, Begun):
-                self._running.append(ticket)
+                self._held.running.append(ticket)
                 self._patience = self.settings.slow_patience_seconds
             elif isinstance(message, Progress):
                 # Before its first strip and after its last, the work may read or write a file, which is silent.
@@ -274,40 +267,32 @@ class Worker:
         """The worker is ready: what waits is sent, the urgent first."""
         with self._changed:
             self._ready, self.report, self._idle_since = True, report, time.monotonic()
-            for ticket in sorted(self._tickets, key=lambda one: not one.urgent):
+            for ticket in self._held.urgent_first():
                 self._hand_over(ticket)
         self.on_report(report)
 
     def _stop(self, ticket: Ticket) -> None:
         with self._changed:
-            if ticket not in self._tickets:
+            if ticket not in self._held:
                 return
             if self._ready:
                 self._send(Stop(ticket.number))
                 # What waits for urgent work to end need not wait to be told; the worker drops it when it comes to it.
-                if not self._is_suspended(ticket):
+                if not self._held.is_suspended(ticket):
                     return
             self._forget(ticket)
         ticket.set_exception(Cancelled("stopped"))
 
     def _bury(self, reason: LiifError, was_ready: bool) -> None:
-        """After a death: the work that was at work is lost, what waited behind it starts over in a new process."""
+        """After a death: what is lost is given to others if that is allowed; the rest starts over in a new process."""
         with self._changed:
             self.restarts += 1
             self._died = time.monotonic()
             self.fault = reason.message
-            if self._closing or (self.settings.attempts > 1 and not self._running):
-                # That work was begun may have been the worker's last, unheard word.
-                lost = list(self._tickets)
-            elif self._running:
-                lost = [self._running[-1]]
-            else:
-                lost = [one for one in self._tickets if not was_ready or one.attempts >= MOST_ATTEMPTS]
-            self._running.clear()
-            # The word that it is not wanted died with the worker.
-            lost += [one for one in self._tickets if one.is_stopped and one not in lost]
-            for ticket in lost:
-                self._forget(ticket)
+            several = self.settings.attempts > 1
+            lost = self._held.take_lost(was_ready=was_ready, elsewhere=several, for_good=self._closing)
+            if lost:
+                self._heard = self._idle_since = time.monotonic()
         log.warning("%s", reason)
         for ticket in lost:
             if ticket.is_stopped:
@@ -317,19 +302,13 @@ class Worker:
 
     def _end_all(self, reason: LiifError) -> None:
         with self._changed:
-            lost, self._tickets = self._tickets, []
-            self._running.clear()
+            lost = self._held.take_all()
         for ticket in lost:
             ticket.set_exception(reason)
 
     def _forget(self, ticket: Ticket) -> None:
-        self._tickets.remove(ticket)
-        if ticket in self._running:
-            self._running.remove(ticket)
+        self._held.forget(ticket)
         self._heard = self._idle_since = time.monotonic()
-
-    def _is_suspended(self, ticket: Ticket) -> bool:
-        return ticket in self._running[:-1]
 
     def _hand_over(self, ticket: Ticket) -> None:
         ticket.attempts += 1

@@ -16,8 +16,9 @@ from liif_engine.target import Target
 from liif_engine.workers import FileWork, WorkerSettings, actor_link, cluster, freight
 from liif_engine.workers.actor import Brought
 from liif_engine.workers.actor_link import ActorLink, Models, Slot
+from liif_engine.workers.messages import Begun, Ended, Progress, Ready, Report
 from liif_engine.workers.process import Worker
-from liif_engine.workers.work import Answer, Begun, Ended, LookWork, Progress, Ready, Report, Ticket, Work
+from liif_engine.workers.work import Answer, LookWork, Ticket, Work
 from tests.archive.folders import draw
 
 SETTINGS = WorkerSettings(device="cpu", model="copy", patience_seconds=1, slow_patience_seconds=60)
