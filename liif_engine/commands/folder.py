@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,10 @@ from liif_engine.archive.summary import Summary
 from liif_engine.crew import Crew
 from liif_engine.errors import ExitCode, LiifError, combined_exit_code, printable
 from liif_engine.workers import Answer, WorkerSettings
+
+#: Files that are named with one and the same failure; of an archive whose disk is full, or that was restored otherwise
+#: before, thousands may fail alike.
+NAMED_WITH_A_FAILURE = 10
 
 
 def restore_folder(
@@ -49,10 +54,13 @@ def restore_folder(
 def _watch(order: Order, *, as_json: bool, verbose: bool, dry: bool) -> Iterator[Archive]:
     """A run with a line of figures on a terminal, and its summary however it ends."""
     status = terminal.console.status("looking at the folder")
+    alike: Counter[str] = Counter()  # failures, in words that name no file
 
     def on_end(relative: Path, answer: Answer | None, error: LiifError | None) -> None:
         if error is not None:
-            terminal.show_error(error)
+            alike[error.message] += 1
+            if verbose or alike[error.message] <= NAMED_WITH_A_FAILURE:
+                terminal.show_error(error)
         elif verbose and answer is not None and not as_json:
             size = f"{answer.width}x{answer.height}"
             terminal.tell(f"{printable(relative)}  {size}, {answer.model}, {answer.seconds:.1f} s")
@@ -68,6 +76,10 @@ def _watch(order: Order, *, as_json: bool, verbose: bool, dry: bool) -> Iterator
             yield archive
     finally:
         status.stop()
+        for message, count in alike.items() if not verbose else ():
+            if count > NAMED_WITH_A_FAILURE:
+                more = f"and {count - NAMED_WITH_A_FAILURE:,} more"
+                print(f"liif: {more}: {message} (--verbose names them)", file=sys.stderr)
         if as_json:
             print(json.dumps(archive.summary.as_dict(), indent=2))
         else:

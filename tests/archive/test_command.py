@@ -41,6 +41,20 @@ def test_the_command(source: Path, tmp_path: Path, tiny: Path) -> None:
     assert not (tmp_path / "dry").exists()
 
 
+def test_what_fails_alike_is_named_ten_times(tmp_path: Path, tiny: Path) -> None:
+    (tmp_path / "old").mkdir()
+    for number in range(13):
+        (tmp_path / "old" / f"{number:02}.jpg").write_bytes(b"no picture")
+    options = ("old", "--out", "new", "--model", tiny, "--device", "cpu")
+    said = liif(*options, folder=tmp_path).stderr
+    assert [f"old/{number:02}.jpg" in said for number in range(13)] == [True] * 10 + [False] * 3
+    assert "liif: and 3 more: is not a picture" in said
+    assert "13 failed" in said
+    said = liif(*options, "--verbose", folder=tmp_path).stderr
+    assert all(f"{number:02}.jpg" in said for number in range(13))
+    assert "more: " not in said
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
