@@ -221,7 +221,7 @@ class Cancelled(LiifError):  # noqa: N818 - not a failure: what the user asked f
     exit_code = ExitCode.INTERRUPTED
 
 
-def scarcity(error: Exception) -> LiifError | None:
+def scarcity(error: BaseException) -> LiifError | None:
     """In words, what the system has no more of; None if the error means something else."""
     text = str(error)
     remedy = "Close other programs, or raise the limit that is set for this one (ulimit -v)."

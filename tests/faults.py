@@ -20,12 +20,16 @@ from liif_engine.errors import NonFiniteError
 from liif_engine.workers.stand_in import Copying
 
 
+class Panic(BaseException):
+    """No `Exception`, as what libraries in Rust raise when they give up."""
+
+
 class Faulty(Copying):
     """Copies pixels, after what its model's name asks for.
 
-    Names: ``crash`` (SIGKILL), ``segv``, ``exit``, ``hang``, ``memory``, ``refuse``, ``bug``, ``end``, ``pipe``,
-    ``broken`` (cannot be loaded), ``stuck`` (nor does its process end by itself), ``slow:SECONDS`` (that long, in steps
-    of 20 ms with progress), and any other for none of it.
+    Names: ``crash`` (SIGKILL), ``segv``, ``exit``, ``hang``, ``memory``, ``refuse``, ``bug``, ``panic``, ``end``,
+    ``pipe``, ``broken`` (cannot be loaded), ``stuck`` (nor does its process end by itself), ``slow:SECONDS`` (that
+    long, in steps of 20 ms with progress), and any other for none of it.
     """
 
     def __init__(self, model: str = "copy", **rest: Any) -> None:
@@ -71,6 +75,8 @@ class Faulty(Copying):
             raise NonFiniteError("the network gave infinities or not-a-numbers")
         elif how == "bug":
             raise ZeroDivisionError("division by zero")
+        elif how == "panic":
+            raise Panic("a library gave up")
         elif how == "end":
             raise EOFError("no more frames")
         elif how == "pipe":

@@ -383,6 +383,16 @@ def test_work_in_this_process_that_finds_no_thread_leaves_room_for_the_next(monk
     workers.close()
 
 
+def test_a_librarys_panic_in_this_process_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path, TESTS])
+    workers = HereWorkers(WorkerSettings(device="cpu", model="copy", engine="faults:Faulty"))
+    try:
+        assert "unexpected Panic: a library gave up" in str(submit(workers, "panic", 8).exception(30))
+        assert submit(workers, "copy", 8).result(30).width == 16
+    finally:
+        workers.close()
+
+
 def begin(workers: HereWorkers) -> Ticket:
     """Long work that has begun."""
     begun = threading.Event()

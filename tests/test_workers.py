@@ -138,6 +138,7 @@ def test_workers_give_what_the_engine_gives(tmp_path: Path, network: EdsrLiif) -
         ("memory", MemoryExhaustedError, "memory ran out"),
         ("refuse", NonFiniteError, "infinities"),
         ("bug", WorkerError, "ZeroDivisionError"),
+        ("panic", WorkerError, "unexpected Panic: a library gave up"),
         ("end", WorkerError, "unexpected EOFError: no more frames"),
         ("pipe", WorkerError, "Broken pipe"),
         ("broken", WorkerError, "no such library"),

@@ -6,7 +6,7 @@ from liif_engine import memory
 from liif_engine.errors import LiifError, MemoryExhaustedError, WorkerError, scarcity
 
 
-def in_words(error: Exception) -> LiifError:
+def in_words(error: BaseException) -> LiifError:
     """Any error as one of ours, which can be sent: without the traceback, which holds the work's arrays."""
     if isinstance(error, LiifError):
         return error.with_traceback(None)
@@ -19,5 +19,5 @@ def in_words(error: Exception) -> LiifError:
     return WorkerError(f"unexpected {type(error).__name__}: {_first_line(error)}")
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]

@@ -90,7 +90,7 @@ class HereWorkers:
             with log.about(ticket.work.job):
                 engine = self._engines.get(ticket.work.model, ticket.work.precision)
                 answer = perform(engine, ticket.work, on_progress=beat, look=look)
-        except Exception as failure:
+        except BaseException as failure:  # a library's panic is no Exception, and nothing else answers who waits
             error = in_words(failure)
         if self._at_work is ticket:  # not one that found no thread, and that this one now brings to its end
             self._at_work = None

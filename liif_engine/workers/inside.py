@@ -154,7 +154,7 @@ class Inside:
                 logger.info("%s: %dx%d by %s in %.2f s", *words)
         except Gone:
             raise
-        except Exception as failure:
+        except BaseException as failure:  # a library's panic is no Exception
             error = in_words(failure)
         self.running.discard(do.number)
         self.stopped.discard(do.number)

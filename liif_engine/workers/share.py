@@ -84,7 +84,7 @@ class Share(threading.Thread):
                 answer = self._pixels(self.work) if isinstance(self.work, PixelWork) else self._file(self.work)
         except LiifError as failure:
             error = failure.with_traceback(None)
-        except Exception as failure:
+        except BaseException as failure:  # a library's panic is no Exception, and nothing else answers who waits
             error = in_words(failure)
             if isinstance(error, WorkerError):
                 log.exception("a picture that was spread met a fault")
