@@ -2,6 +2,7 @@
 
     python bench/overlap.py --pairs 5
     python bench/overlap.py --pairs 5 --elsewhere 100   # as if a device other than the CPU computed, 100 ms a picture
+    python bench/overlap.py --pairs 5 --elsewhere 2.5 --folder   # `liif restore FOLDER --out FOLDER`, likewise
 
 Both ways take turns in one process; the ratio of each pair counts, since the machine may be shared.
 """
@@ -20,8 +21,13 @@ import numpy as np
 from PIL import Image
 
 from liif_engine import Engine, file, pipeline
+from liif_engine.archive.order import Order
+from liif_engine.archive.restore import Archive
+from liif_engine.crew import Crew
 from liif_engine.plan import plan as plan_of
 from liif_engine.target import Target
+from liif_engine.workers import WorkerSettings, here
+from liif_engine.workers.stand_in import Waiting
 
 
 class Raising:
@@ -59,14 +65,55 @@ class Elsewhere:
         return pixels.repeat(size[1] // pixels.shape[0], 0).repeat(size[0] // pixels.shape[1], 1)
 
 
-def sources(folder: Path, count: int, side: int) -> list[Path]:
-    """JPEG files of pictures with smooth and busy parts."""
+class Distant(Waiting):
+    """The stand-in of that module on another device than the CPU."""
+
+    def __init__(self, model: str = "wait:0", **rest: Any) -> None:
+        super().__init__(model, **rest)
+        self.device = "a stand-in"
+
+
+def folder_seconds(source: Path, destination: Path, model: str, files_at_once: int) -> float:
+    """How long an archive run takes in this process."""
+    here.FILES_AT_ONCE = files_at_once
+    settings = WorkerSettings(model=model, engine=f"{Distant.__module__}:Distant")
+    with Archive(Order(source, destination, Target(scale=2), model=model)) as archive:
+        archive.run(Crew("here"), settings)
+    assert not archive.summary.failures
+    return archive.summary.seconds
+
+
+def folders(arguments: argparse.Namespace) -> None:
+    """A folder of files, one after the other and several at once."""
+    model = f"wait:{arguments.elsewhere / 1000}"
+    each = f"{arguments.elsewhere:g} ms each"
+    print(f"{arguments.files} files of {arguments.side}x{arguments.side}, x2, by a stand-in, {each}\n")
+    print("| files | one by one, s | at once, s | times as fast, median (least to most) | device at work |")
+    print("|---|---|---|---|---|")
+    for suffix in (".jpg", ".png"):
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            sources(folder / "old", arguments.files, arguments.side, suffix)
+            turns, overlaps = [], []
+            for turn in range(arguments.pairs):
+                turns.append(folder_seconds(folder / "old", folder / f"{turn}-1", model, 1))
+                overlaps.append(folder_seconds(folder / "old", folder / f"{turn}-4", model, 4))
+        ratios = [turn / overlap for turn, overlap in zip(turns, overlaps, strict=True)]
+        share = arguments.files * arguments.elsewhere / 1000 / statistics.median(overlaps)
+        line = f"| {suffix[1:]} | {statistics.median(turns):.2f} | {statistics.median(overlaps):.2f}"
+        line += f" | {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) | {share:.0%} |"
+        print(line, flush=True)
+
+
+def sources(folder: Path, count: int, side: int, suffix: str = ".jpg") -> list[Path]:
+    """Files of pictures with smooth and busy parts."""
     y, x = np.mgrid[0:side, 0:side] / side
+    folder.mkdir(exist_ok=True)
     paths = []
     for index in range(count):
         noise = np.random.default_rng(index).random((side, side))
         pixels = (np.stack([y, x * (noise > 0.5), (x + y) / 2], -1) * 255).astype(np.uint8)
-        paths.append(folder / f"{index}.jpg")
+        paths.append(folder / f"{index}{suffix}")
         Image.fromarray(pixels).save(paths[-1], quality=75)
     return paths
 
@@ -79,7 +126,13 @@ def main() -> None:
     parser.add_argument("--model", default="web")
     parser.add_argument("--elsewhere", type=float, metavar="MS", help="a stand-in that waits takes the engine's place")
     parser.add_argument("--waits", type=int, default=1, help="of the stand-in for each picture, together as long")
+    parser.add_argument("--folder", action="store_true", help="a folder into a folder; with --elsewhere")
     arguments = parser.parse_args()
+    if arguments.folder:
+        if arguments.elsewhere is None:
+            parser.error("--folder needs --elsewhere: on the CPU a folder's files go one by one")
+        folders(arguments)
+        return
     engine: Any = Engine(arguments.model)
     if arguments.elsewhere is not None:
         engine = Elsewhere(arguments.elsewhere, arguments.waits)

@@ -38,6 +38,9 @@ KEPT_BLOCK_BYTES, KEPT_BYTES = 1 << 30, 1 << 29
 #: thumbnail on a GPU takes a good part of the time. [s]
 ASKED_ANEW_AFTER, SMALL_SHARE = 0.25, 1 / 32
 
+#: The most bytes of pictures and results in memory besides those at work, and the most of what is free.
+WAITING_BYTES, WAITING_SHARE = 512 << 20, 0.125
+
 _asked: tuple[float, int] = (-math.inf, 0)  # when, and what was free; replaced as a whole, so any thread may
 
 
@@ -57,6 +60,11 @@ def available_bytes(needed: int | None = None) -> int:
         free = int(min(_limits(), default=1 << 33) * (1 - SAFETY_SHARE))
         _asked = now, free
     return free
+
+
+def waiting_bytes() -> int:
+    """How much pictures may take that were read ahead, and results that are still to be written. [bytes]"""
+    return min(WAITING_BYTES, int(available_bytes() * WAITING_SHARE))
 
 
 def own_bytes() -> tuple[int, int]:

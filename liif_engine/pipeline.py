@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 #: Pictures read before the device has time for them. Two, since one of them may be small.
 READ_AHEAD = 2
 
-#: The most bytes of pictures and results in memory besides those at work, and the most of what is free.
-IN_FLIGHT_BYTES, IN_FLIGHT_SHARE = 512 << 20, 0.125
-
 #: Threads that read and write: encoding AVIF or PNG takes far longer than a GPU takes to compute it.
 MOST_THREADS = 8
 
@@ -78,7 +75,7 @@ def restore_files(engine: Engine, plans: Sequence[Plan], options: Options, repor
     """Carries out the plans; a file's failure is reported and the others go on.
 
     The network computes in the calling thread. Memory is bounded: besides the file at work, no more is read or waits to
-    be written than IN_FLIGHT_BYTES and a share of what is free; a file larger than that has the memory for itself. What
+    be written than `memory.waiting_bytes`; a file larger than that has the memory for itself. What
     ends the calling thread's work (Ctrl+C) ends reading and computing; a result that is being written is completed.
 
     Args:
@@ -106,7 +103,7 @@ class _Line:
         self.engine, self.options, self.report, self.threads = engine, options, report, threads
         self.ahead: deque[_Job] = deque()
         self.behind: deque[_Job] = deque()
-        self.room = min(IN_FLIGHT_BYTES, int(memory.available_bytes() * IN_FLIGHT_SHARE))
+        self.room = memory.waiting_bytes()
 
     def enter(self, plan: Plan) -> None:
         """Starts to read a file, when there is room for it and nobody is still writing it."""

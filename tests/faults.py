@@ -83,6 +83,27 @@ class Faulty(Copying):
             raise BrokenPipeError(errno.EPIPE, "Broken pipe")
 
 
+class Elsewhere(Copying):
+    """On another device than the CPU; it computes while the gate is open, and counts how many pictures at once."""
+
+    gate = threading.Event()
+    computing = most = 0
+
+    def __init__(self, model: str = "copy", **rest: Any) -> None:
+        super().__init__(model, **rest)
+        self.device = "elsewhere"
+
+    def restore(self, pixels: Any, **rest: Any) -> Any:
+        """As `Copying.restore`."""
+        Elsewhere.computing += 1
+        Elsewhere.most = max(Elsewhere.most, Elsewhere.computing)
+        try:
+            assert self.gate.wait(30)
+            return super().restore(pixels, **rest)
+        finally:
+            Elsewhere.computing -= 1
+
+
 class CrashesOnWide(Faulty):
     """Dies of pictures that are 99 pixels wide."""
 

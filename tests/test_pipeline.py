@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from liif_engine import Engine, pipeline
+from liif_engine import Engine, memory
 from liif_engine import file as picture_file
 from liif_engine.errors import LiifError, MemoryExhaustedError, OutputExistsError, TooLargeError, UsageError
 from liif_engine.file import Outcome
@@ -143,7 +143,7 @@ def test_a_format_whose_coding_takes_much_memory_is_refused_before_any_work(tmp_
 
 def test_memory_is_bounded(engine: Engine, heard: Heard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With no room for two, none is read before the one before it is written."""
-    monkeypatch.setattr(pipeline, "IN_FLIGHT_BYTES", 0)
+    monkeypatch.setattr(memory, "WAITING_BYTES", 0)
     made = plans(tmp_path, 4)
     read, order = picture_file.read, []
 

@@ -21,7 +21,6 @@ from liif_engine.crew import Crew, parse
 from liif_engine.errors import (
     BusyError,
     Cancelled,
-    InputError,
     MemoryExhaustedError,
     TooLargeError,
     UsageError,
@@ -31,7 +30,7 @@ from liif_engine.file import restore_file
 from liif_engine.network import checkpoint
 from liif_engine.picture.tiles import Grid, Rect, tile
 from liif_engine.target import Target
-from liif_engine.workers import FileWork, HereWorkers, PixelWork, Segment, WorkerSettings, share, spread, start
+from liif_engine.workers import FileWork, PixelWork, Segment, WorkerSettings, share, spread, start
 from liif_engine.workers.pixel_work import DTYPES
 from liif_engine.workers.tiling import Tiles
 from liif_engine.workers.work import Ticket
@@ -349,69 +348,6 @@ def test_closing_ends_a_spread_picture(faulty: Any) -> None:
     ticket = submit(faulty, "slow:60", 256, lambda share: share > 0 and begun.set())
     assert begun.wait(30)
     faulty.close()
-    assert isinstance(ticket.exception(30), Cancelled)
-
-
-def test_work_here_is_that_of_a_worker_process(model: str, tmp_path: Path) -> None:
-    workers = HereWorkers(WorkerSettings(device="cpu", model=model))
-    try:
-        pixels = picture(24, 17)
-        found = restore_pixels(workers, model, pixels, (34, 48))
-        assert np.array_equal(found, Engine(model, device="cpu").restore(pixels, scale=2))
-        missing = FileWork(str(tmp_path / "none.png"), None, Target(scale=2), model=model)
-        assert "none.png" in str(workers.submit(missing).exception(30))
-        assert workers.status()[0]["models"] == ["tiny"]
-    finally:
-        workers.close()
-
-
-def test_work_in_this_process_that_finds_no_thread_leaves_room_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "path", [*sys.path, str(Path(__file__).parent)])
-    workers = HereWorkers(WorkerSettings(device="cpu", model="copy", engine="faults:Faulty"))
-    work = FileWork("none.png", None, Target(scale=1), model="copy")
-
-    def refuse(_: threading.Thread) -> NoReturn:
-        raise RuntimeError("can't start new thread")
-
-    with monkeypatch.context() as context:
-        context.setattr(threading.Thread, "start", refuse)
-        with pytest.raises(RuntimeError):
-            workers.submit(work)
-    assert workers.room(urgent=False)
-    with pytest.raises(InputError, match=r"none\.png"):
-        workers.submit(work).result(60)
-    workers.close()
-
-
-def test_a_librarys_panic_in_this_process_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "path", [*sys.path, TESTS])
-    workers = HereWorkers(WorkerSettings(device="cpu", model="copy", engine="faults:Faulty"))
-    try:
-        assert "unexpected Panic: a library gave up" in str(submit(workers, "panic", 8).exception(30))
-        assert submit(workers, "copy", 8).result(30).width == 16
-    finally:
-        workers.close()
-
-
-def begin(workers: HereWorkers) -> Ticket:
-    """Long work that has begun."""
-    begun = threading.Event()
-    ticket: Ticket = submit(workers, "slow:60", 8, lambda share: share > 0 and begun.set())
-    assert begun.wait(30)
-    return ticket
-
-
-def test_what_is_stopped_here_ends_and_the_next_one_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "path", [*sys.path, TESTS])
-    workers = HereWorkers(WorkerSettings(device="cpu", model="copy", engine="faults:Faulty"))
-    try:
-        ticket = begin(workers)
-        ticket.stop()
-        assert isinstance(ticket.exception(30), Cancelled)
-        assert submit(workers, "copy", 8).result(30).width == 16
-        ticket = begin(workers)
-    finally:
-        workers.close()
     assert isinstance(ticket.exception(30), Cancelled)
 
 

@@ -107,6 +107,7 @@ class Archive:
                 consistent=self.order.consistent,
                 max_pixels=self.order.max_pixels,
                 result_pixels=one.plan.width * one.plan.height,
+                held_bytes=one.plan.source_bytes + one.plan.result_bytes + one.plan.writing_bytes,
                 model=self.order.model,
                 precision=self.order.precision,
                 job=str(number),

@@ -40,6 +40,7 @@ def run(engine: WorkerEngine, work: FileWork, *, on_progress: OnProgress, look: 
     stopped = 0.0
     lent = _Lent(engine)
     done: Future[Outcome] = Future()
+    done.add_done_callback(lambda _: lent.wake())
     job = log.job()
 
     def read_and_write() -> None:
@@ -107,7 +108,7 @@ class _Lent:
     def __init__(self, engine: Restorer) -> None:
         self.engine = engine
         self.cancelled: Cancelled | None = None
-        self._asked: SimpleQueue[tuple[Future[Pixels], Callable[[], Pixels]]] = SimpleQueue()
+        self._asked: SimpleQueue[tuple[Future[Pixels], Callable[[], Pixels]] | None] = SimpleQueue()
 
     @property
     def model_name(self) -> str:
@@ -146,12 +147,19 @@ class _Lent:
         self._asked.put((answer, call))
         return answer.result()
 
+    def wake(self) -> None:
+        """Ends a `serve` that waits: a small file would else take as long as that, not as long as its work."""
+        self._asked.put(None)
+
     def serve(self, seconds: float) -> None:
         """Computes what is asked for within so many seconds, if anything."""
         try:
-            answer, call = self._asked.get(timeout=seconds)
+            asked = self._asked.get(timeout=seconds)
         except Empty:
             return
+        if asked is None:
+            return
+        answer, call = asked
         try:
             if self.cancelled is not None:
                 raise self.cancelled

@@ -5,22 +5,33 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 from liif_engine import log, memory
 from liif_engine.errors import BusyError, Cancelled
 from liif_engine.workers.engines import Engines
 from liif_engine.workers.failures import in_words
 from liif_engine.workers.inside import perform
-from liif_engine.workers.work import OnProgress, Ticket, Work, WorkerSettings
+from liif_engine.workers.work import FileWork, OnProgress, Ticket, Work, WorkerSettings
+
+if TYPE_CHECKING:
+    from liif_engine.workers.engine import Pixels, WorkerEngine
+
+#: Files on their way at once where another device than the CPU computes: one is computed while others are read and
+#: written. On the CPU, whose cores all compute, nothing is gained by it.
+FILES_AT_ONCE = 4
 
 
 class HereWorkers:
-    """One worker, a thread of this process. A `Workers`.
+    """One worker, threads of this process. A `Workers`.
+
+    One picture is computed at a time. Where the CPU has nothing to do meanwhile, other files are read and written, if
+    all of them together take little memory.
 
     Args:
         settings: how to work; what concerns processes is left unused.
-        on_room: called, from the thread, when there is room again.
+        on_room: called, from the threads, when there is room again.
     """
 
     #: Nothing is begun again here.
@@ -29,27 +40,31 @@ class HereWorkers:
     def __init__(self, settings: WorkerSettings, *, on_room: Callable[[], None] = lambda: None) -> None:
         self.settings, self.on_room = settings, on_room
         self._engines = Engines(settings, settings.device)
-        self._thread = ThreadPoolExecutor(1, "worker")
+        # One thread while the CPU may be what computes: each that does so keeps helper threads of its own.
+        self._pools = [ThreadPoolExecutor(1, "worker")]
         self._lock = threading.Lock()
-        self._at_work: Ticket | None = None
+        self._loading, self._computing = threading.Lock(), threading.Lock()
+        self._at_work: list[Ticket] = []
+        self._at_once = 1  # until it is known what computes
+        self._waiting_bytes = memory.waiting_bytes()
         self._closed = False
         self._done = 0
 
     def room(self, *, urgent: bool) -> bool:  # noqa: ARG002 - one thing after the other
-        """As `Workers.room`."""
-        return self._at_work is None and not self._closed
+        """As `Workers.room`; what would take too much memory beside the rest is refused all the same."""
+        return len(self._at_work) < self._at_once and not self._closed
 
     def submit(self, work: Work, *, on_progress: OnProgress | None = None, urgent: bool = False) -> Ticket:
         """As `Workers.submit`."""
         ticket = Ticket(work, on_progress, urgent)
         with self._lock:
-            if not self.room(urgent=urgent):
+            if not (self.room(urgent=urgent) and self._fits_beside(work)):
                 raise BusyError("the worker is busy")
-            self._at_work = ticket
+            self._at_work.append(ticket)
             try:
-                self._thread.submit(self._run, ticket)
+                self._pools[-1].submit(self._run, ticket)
             except RuntimeError:  # the system gives no thread
-                self._at_work = None
+                self._at_work.remove(ticket)
                 # It has been queued all the same, and would be done when there is a thread.
                 ticket.stop()
                 raise
@@ -72,7 +87,15 @@ class HereWorkers:
         """As `Workers.close`."""
         with self._lock:
             self._closed = True
-        self._thread.shutdown(wait=True)
+        for pool in self._pools:
+            pool.shutdown(wait=True)
+
+    def _fits_beside(self, work: Work) -> bool:
+        """Whether work may be begun beside what is at work; nothing may whose memory nobody counted."""
+        if not self._at_work:
+            return True
+        sizes = [_bytes_of(one) for one in (work, *(ticket.work for ticket in self._at_work))]
+        return all(sizes) and sum(sizes) <= self._waiting_bytes
 
     def _run(self, ticket: Ticket) -> None:
         def look() -> None:
@@ -88,15 +111,63 @@ class HereWorkers:
         try:
             beat(0.0)
             with log.about(ticket.work.job):
-                engine = self._engines.get(ticket.work.model, ticket.work.precision)
-                answer = perform(engine, ticket.work, on_progress=beat, look=look)
+                answer = perform(self._engine_for(ticket.work), ticket.work, on_progress=beat, look=look)
         except BaseException as failure:  # a library's panic is no Exception, and nothing else answers who waits
             error = in_words(failure)
-        if self._at_work is ticket:  # not one that found no thread, and that this one now brings to its end
-            self._at_work = None
-        self._done += answer is not None
+        with self._lock:
+            if ticket in self._at_work:  # not one that found no thread, and that this one now brings to its end
+                self._at_work.remove(ticket)
+            self._done += answer is not None
         if answer is not None:
             ticket.set_result(answer)
         else:
             ticket.set_exception(error)
         self.on_room()
+
+    def _engine_for(self, work: Work) -> WorkerEngine:
+        """The engine of the work's model, which computes for one thread at a time."""
+        with self._loading:
+            engine = self._engines.get(work.model, work.precision)
+            is_news = self._at_once == 1 and str(engine.device) != "cpu"
+            if is_news:
+                with self._lock:
+                    self._pools.append(ThreadPoolExecutor(FILES_AT_ONCE, "worker"))
+                    self._at_once = FILES_AT_ONCE
+        if is_news:
+            self.on_room()
+        return cast("WorkerEngine", _InTurn(engine, self._loading, self._computing))
+
+
+class _InTurn:
+    """An engine for several threads: each picture is computed as if there were one.
+
+    Args:
+        engine: for one thread at a time.
+        loading: held while it may load another model.
+        computing: held while it computes.
+    """
+
+    def __init__(self, engine: WorkerEngine, loading: threading.Lock, computing: threading.Lock) -> None:
+        self._engine, self._loading, self._computing = engine, loading, computing
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    def for_picture(self, pixels: Pixels, file: Path | None = None) -> _InTurn:
+        """As `Engine.for_picture`."""
+        with self._loading:
+            return _InTurn(self._engine.for_picture(pixels, file), self._loading, self._computing)
+
+    def restore(self, *given: Any, **options: Any) -> Pixels:
+        """As `Engine.restore`."""
+        with self._computing:
+            return self._engine.restore(*given, **options)
+
+    def restore_tile(self, *given: Any, **options: Any) -> Pixels:
+        """As `Engine.restore_tile`."""
+        with self._computing:
+            return self._engine.restore_tile(*given, **options)
+
+
+def _bytes_of(work: Work) -> int:
+    return work.held_bytes if isinstance(work, FileWork) else 0

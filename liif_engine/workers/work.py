@@ -57,6 +57,7 @@ class FileWork:
         consistent: whether the result is moved into the JPEG's own quantisation intervals; at scale 1 only.
         max_pixels: larger sources are refused; None for the usual limit.
         result_pixels: of the result, where that is known; 0 where nobody counted.
+        held_bytes: of the picture, its result and what writing that takes, likewise.
         model, precision: as `Engine` takes them.
         job: the job's id, for the log.
     """
@@ -72,6 +73,7 @@ class FileWork:
     consistent: bool = False
     max_pixels: int | None = None
     result_pixels: int = 0
+    held_bytes: int = 0
     model: str = "web"
     precision: str = "auto"
     job: str = ""
