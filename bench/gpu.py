@@ -25,7 +25,7 @@ from torch import Tensor
 
 from bench.gpu_measuring import HALF, Bench, picture
 from bench.gpu_rivals import candidate, encoder, training
-from bench.gpu_small import small_pictures, small_workers
+from bench.gpu_small import small_folder, small_pictures, small_workers
 from bench.peers import Rrdb, published_form
 from liif_engine.network import decode, decoder
 from liif_engine.network.decode import Span, axis
@@ -180,6 +180,7 @@ PARTS = (
     encoder,
     end_to_end,
     small_pictures,
+    small_folder,
     small_workers,
     training,
 )

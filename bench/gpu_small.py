@@ -1,4 +1,4 @@
-"""A folder of small pictures against one large one, for `gpu.py`: in memory, as files, and with several workers."""
+"""Small pictures against one large one, for `gpu.py`: in memory, as files, as a folder, and with several workers."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from PIL import Image
 from bench.gpu_measuring import Bench, picture
 from bench.overlap import Raising
 from liif_engine import file, pipeline
+from liif_engine.archive.order import Order
+from liif_engine.archive.restore import Archive
 from liif_engine.crew import Crew
 from liif_engine.plan import Plan
 from liif_engine.plan import plan as plan_of
 from liif_engine.restore import Engine
 from liif_engine.target import Target
-from liif_engine.workers import FileWork, Ticket, WorkerSettings, start
+from liif_engine.workers import FileWork, Ticket, WorkerSettings, here, start
 
 #: How many processes share the GPU, each with a model of its own.
 WORKERS = (1, 2, 4, 8)
@@ -50,6 +52,24 @@ def small_pictures(bench: Bench) -> None:
         {"rate": files, "in_turn": turn, "large": rate, "share": files / rate},
         f"{words}; one after the other {turn:.1f}",
     )
+
+
+def small_folder(bench: Bench) -> None:
+    """A folder into a folder, as `liif restore FOLDER --out FOLDER` does it: several files on their way at once."""
+    many = _pictures(bench)
+    settings = WorkerSettings(device=str(bench.device), model="web")
+    with tempfile.TemporaryDirectory() as name:
+        source = Path(name) / "old"
+        source.mkdir()
+        _plans(many, source)
+        for files_at_once in (1, here.FILES_AT_ONCE):
+            here.FILES_AT_ONCE = files_at_once
+            with Archive(Order(source, Path(name) / f"new-{files_at_once}", Target(scale=2), model="web")) as archive:
+                archive.run(Crew("here"), settings)
+            rate = _megapixels(many) / archive.summary.seconds
+            stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in archive.summary.stages.items())
+            words = f"{rate:.1f} output megapixels/s, loading included; {stages} of {archive.summary.seconds:.1f} s"
+            bench.say(f"small_folder_{files_at_once}_at_once", {"rate": rate}, words)
 
 
 def small_workers(bench: Bench) -> None:
@@ -105,5 +125,5 @@ def _megapixels(pictures: Sequence[np.ndarray]) -> float:
 def _plans(pictures: Sequence[np.ndarray], folder: Path) -> list[Plan]:
     for index, small in enumerate(pictures):
         Image.fromarray(small).save(folder / f"{index}.jpg", quality=75)
-    (folder / "out").mkdir()
+    (folder / "out").mkdir(exist_ok=True)
     return [plan_of(path, Target(scale=2), out=folder / "out") for path in sorted(folder.glob("*.jpg"))]
