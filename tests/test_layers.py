@@ -35,7 +35,14 @@ ENGINE_LAYERS = [
     ("liif_engine.__main__",),
 ]
 DAEMON_LAYERS = [
-    ("liif_daemon.settings", "liif_daemon.steps", "liif_daemon.mounts", "liif_daemon.asking", "liif_daemon.posts"),
+    (
+        "liif_daemon.settings",
+        "liif_daemon.steps",
+        "liif_daemon.mounts",
+        "liif_daemon.asking",
+        "liif_daemon.posts",
+        "liif_daemon.told",
+    ),
     ("liif_daemon.ledger", "liif_daemon.places"),
     ("liif_daemon.names", "liif_daemon.presence", "liif_daemon.free", "liif_daemon.carry", "liif_daemon.figures"),
     (

@@ -11,6 +11,7 @@ from liif_daemon.bench import Bench
 from liif_daemon.engine import EngineError, NoEngineError
 from liif_daemon.ledger import LONGEST_WAIT, Job
 from liif_daemon.store import Store
+from liif_daemon.told import AT_THE_END
 from liif_daemon.workplace import is_workplace
 
 log = logging.getLogger(__name__)
@@ -38,14 +39,16 @@ def after_engine_error(job: Job, error: EngineError, bench: Bench) -> None:
     counts = error.kind == "again"
     if error.kind == "refused" or (counts and tries >= settings.max_attempts):
         after = f" (given up after {tries} tries)" if counts else ""
-        log.warning("%s: failed: %s%s", job.path, error.reason, after)
+        log.warning("%s: failed: %s%s", job.path, error.reason, after, extra=AT_THE_END)
         bench.ledger.finish(job, "failed", error.reason + after)
         bench.tally.failed(error.cause)
         return
     seconds = settings.retry_seconds * 4 ** (job.attempts if counts else 0)
     # Or later: when something else is at work, or by the next run.
     words = "%s: %s. Tried again in %.0f s or later."
-    log.warning(words, job.path, error.reason.removesuffix("."), min(seconds, LONGEST_WAIT))
+    wait = min(seconds, LONGEST_WAIT)
+    # With `once`, only what counts is tried again before the end.
+    log.warning(words, job.path, error.reason.removesuffix("."), wait, extra=None if counts else AT_THE_END)
     bench.ledger.wait(job, error.reason, seconds, counts=counts)
     bench.tally.again(error.cause)
     if isinstance(error, NoEngineError):
@@ -57,7 +60,7 @@ def after_interruption(job: Job, bench: Bench) -> None:
     settings = bench.settings.daemon
     if job.deaths >= settings.max_attempts:
         reason = died_of(job.deaths, "while it was at work on it")
-        log.warning("%s: failed: %s", job.path, reason)
+        log.warning("%s: failed: %s", job.path, reason, extra=AT_THE_END)
         bench.ledger.finish(job, "failed", reason)
         bench.tally.failed(DEATH)
         return
@@ -72,7 +75,7 @@ def died_of(deaths: int, when: str) -> str:
 
 def after_disk_error(job: Job, reason: str, passing: bool, bench: Bench) -> None:
     """The system refuses, as `in_words` told."""
-    log.warning("%s: %s", job.path, reason)
+    log.warning("%s: %s", job.path, reason, extra=AT_THE_END)
     if passing:
         bench.ledger.wait(job, reason, bench.settings.daemon.retry_seconds, counts=False)
         bench.tally.again("OSError")

@@ -15,6 +15,7 @@ from liif_daemon.looking import Looking
 from liif_daemon.names import why_not
 from liif_daemon.settings import FolderSettings, Settings
 from liif_daemon.store import hash_of
+from liif_daemon.told import AT_THE_END
 from liif_engine.errors import LiifError
 
 log = logging.getLogger(__name__)
@@ -80,7 +81,7 @@ class Looker:
             self._miss(path, error.explain())
             if error.path == self.ledger.path and not self.once:
                 raise
-            log.error("%s", error.explain())
+            log.error("%s", error.explain(), extra=AT_THE_END)
             self.stopping.wait(1)  # [s]; it will be said of each file
         except Exception as error:
             log.exception("%s: unexpected; looked at again at the next scan. Please report this.", path)
@@ -93,7 +94,7 @@ class Looker:
         """A file or a folder cannot be read."""
         why = f"cannot be read ({error.strerror})"
         self._miss(path, why)
-        log.warning("%s: %s; looked at again at the next scan", path, why)
+        log.warning("%s: %s; looked at again at the next scan", path, why, extra=AT_THE_END)
 
     def _miss(self, path: Path, why: str) -> None:
         if self.once:  # a daemon that goes on for months has met many that have gone since
@@ -107,7 +108,7 @@ class Looker:
             return True
         if verdict.kind == "failed":
             self.tally.failed(verdict.cause)
-            log.warning("%s: failed: %s", path, verdict.reason)
+            log.warning("%s: failed: %s", path, verdict.reason, extra=AT_THE_END)
             return False
         level = logging.DEBUG if verdict.in_its_place else logging.INFO
         log.log(level, "%s: left as it is: %s", path, verdict.reason)

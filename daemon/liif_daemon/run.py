@@ -26,6 +26,7 @@ from liif_daemon.names import names_files_alone, why_not
 from liif_daemon.prune import prune
 from liif_daemon.reload import Reload
 from liif_daemon.settings import Settings
+from liif_daemon.told import is_news
 from liif_engine import figures
 from liif_engine.errors import ExitCode, LiifError, OutputError, UsageError, printable
 from liif_engine.log import Json, OneLine
@@ -95,7 +96,7 @@ def run(
         raise UsageError("there is no folder to watch", remedy="Name one: `liif-daemon run FOLDER --scale 2`.")
     places.check_layout(settings)
     with places.only_one(settings):
-        write_log(settings, as_json=log_json)
+        write_log(settings, as_json=log_json, once=once)
         ledger = Ledger(places.ledger_path(settings))
         engine = ServiceEngine(config=settings.path, arguments=("--log-json", "--verbose") if log_json else ())
         try:
@@ -117,13 +118,13 @@ def run(
             finally:
                 unit.notify(STOPPING="1")
                 daemon.stop()
-            return _summary(daemon) if once else ExitCode.OK
+            return _summary(daemon, log_json=log_json) if once else ExitCode.OK
         finally:
             ledger.close()
 
 
-def write_log(settings: Settings, *, as_json: bool = False) -> None:
-    """Sends the log to a file that is rotated, and to stderr."""
+def write_log(settings: Settings, *, as_json: bool = False, once: bool = False) -> None:
+    """Sends the log to a file that is rotated, and to stderr; with `once`, less what `_summary` says there."""
     path = places.log_path(settings)
     words: logging.Formatter = Json() if as_json else OneLine("%(asctime)s %(levelname)s %(message)s")
     try:
@@ -133,6 +134,8 @@ def write_log(settings: Settings, *, as_json: bool = False) -> None:
     file.setFormatter(words)
     said = logging.StreamHandler(sys.stderr)
     said.setFormatter(words if as_json else OneLine("%(message)s"))
+    if once and not as_json:
+        said.addFilter(is_news)
     logging.basicConfig(level=logging.INFO, handlers=[file, said], force=True)
     # A full disk under the log is no reason for a traceback with each line.
     logging.raiseExceptions = False
@@ -182,8 +185,8 @@ def _pause(daemon: Daemon, signals: Signals) -> None:
         time.sleep(0.05)
 
 
-def _summary(daemon: Daemon) -> ExitCode:
-    """Says what a run with `once` did."""
+def _summary(daemon: Daemon, *, log_json: bool = False) -> ExitCode:
+    """Says what a run with `once` did; with `log_json`, not again what failed, which stderr has as JSON."""
     before = daemon.before
     ours = {folder.path for folder in daemon.settings.folders}
     jobs = {state: [job for job in daemon.ledger.jobs(state=state) if job.folder in ours] for state in STATES}
@@ -197,14 +200,14 @@ def _summary(daemon: Daemon) -> ExitCode:
     # What waits for the engine waits for one reason, which is said once.
     of_engine = {"", printable(daemon.no_engine)} if daemon.no_engine else frozenset[str]()
     held_up = [job for job in queued if job.reason not in of_engine]
-    said = [("", failed), ("waits: ", held_up), ("failed before: ", named)]
+    said = [("", [] if log_json else failed), ("waits: ", held_up), ("failed before: ", named)]
     for prefix, some in said:
         for file in by_file(some):
             why = reasons(file) or _WAITS[file[0].state]
             show_error(LiifError(prefix + why, path=file[0].path))
     for why in filter(None, (daemon.no_engine, daemon.store_watch.why_away())):
         show_error(LiifError(why))
-    for path, why in missed.items():
+    for path, why in () if log_json else missed.items():
         show_error(LiifError(why, path=path))
     over = {job.path for job in (*done, *failed)}
     skipped = [job for job in skipped if job.path not in over and _is_meant(job, daemon)]

@@ -21,6 +21,7 @@ from liif_daemon.observe import END_SECONDS, Observation, OnHint
 from liif_daemon.overflow import Overflow
 from liif_daemon.presence import MARKER
 from liif_daemon.settings import FolderSettings
+from liif_daemon.told import AT_THE_END
 from liif_engine.errors import LiifError
 
 log = logging.getLogger(__name__)
@@ -108,7 +109,7 @@ class Watcher:
             if watch.is_silent != watch.is_said:
                 watch.is_said = watch.is_silent
                 words = _unanswered(watch) if watch.is_silent else "it answers again"
-                log.warning("%s: %s", watch.folder.path, words)
+                log.warning("%s: %s", watch.folder.path, words, extra=AT_THE_END if watch.is_silent else None)
                 if not watch.is_silent and watch.how != "away":
                     self.on_lost(watch.folder)
         if self._overflow.taken():
@@ -203,7 +204,7 @@ def _unanswered(watch: _Watch) -> str:
 
 def _leave_alone(watch: _Watch, why: str, identity: tuple[int, int] | None) -> None:
     if watch.said != why:
-        log.warning("%s: %s", watch.folder.path, why)
+        log.warning("%s: %s", watch.folder.path, why, extra=AT_THE_END)
     _disarm(watch)
     watch.how, watch.why, watch.said, watch.identity = "away", why, why, identity
 

@@ -18,6 +18,7 @@ from liif_daemon.ledger import Glance, Job
 from liif_daemon.replace import Policy, Result, put_beside, replace, verify
 from liif_daemon.settings import FolderSettings, Settings, target_of
 from liif_daemon.store import Changed, hash_of
+from liif_daemon.told import AT_THE_END
 from liif_daemon.workplace import content_of, recover, remove_workplace, result_in, tidy, workplace_for
 from liif_engine import log as logs
 from liif_engine.errors import LiifError, OutputExistsError, UnsupportedError
@@ -204,7 +205,7 @@ def _result(job: Job, source: Path, workplace: Path, bench: Bench, on_progress: 
     bench.tally.took("look", time.monotonic() - started)
     size = target.size_of_result(probe.width, probe.height)
     if not job.in_place and (reason := _too_long(_beside(job, size))):
-        log.warning("%s: failed: %s", job.path, reason)
+        log.warning("%s: failed: %s", job.path, reason, extra=AT_THE_END)
         bench.ledger.finish(job, "failed", reason)
         bench.tally.failed("OutputError")
         return None
@@ -213,7 +214,7 @@ def _result(job: Job, source: Path, workplace: Path, bench: Bench, on_progress: 
     except EngineError as error:
         if error.kind != "refused" or job.in_place:
             raise
-        log.warning("%s: failed: %s", job.path, error.reason)
+        log.warning("%s: failed: %s", job.path, error.reason, extra=AT_THE_END)
         bench.ledger.finish(job, "failed", error.reason)
         bench.tally.failed(error.cause)
         return None
@@ -255,7 +256,7 @@ def _put(result: Result, bench: Bench) -> None:
         put_beside(result, destination, bench.ledger, policy)
     except OutputExistsError as error:
         bench.ledger.finish(job, "failed", f"{error.message}. {error.remedy}")
-        log.warning("%s", error.explain())
+        log.warning("%s", error.explain(), extra=AT_THE_END)
         bench.tally.failed(type(error).__name__)
     else:
         log.info("%s: restored to %dx%d by %s in %.1f s", destination, *_facts(result))

@@ -133,8 +133,22 @@ def test_once_ends_with_an_exit_code_that_tells_of_failures(shell: Shell) -> Non
     (shell.folder / "bad.jpg").write_bytes(b"\xff\xd8\xff not a picture")
     said = shell("run", "--once", shell.folder, "--model", shell.model, code=1)
     assert "1 restored" in said
-    assert "bad.jpg: " in said
     assert "bad.jpg" in shell("status")
+
+
+def test_once_says_each_failure_once_and_the_log_keeps_it(shell: Shell) -> None:
+    bad, log = shell.folder / "bad.jpg", shell.state() / "daemon.log"
+    bad.write_bytes(b"\xff\xd8\xff not a picture")
+    said = shell("run", "--once", shell.folder, "--model", shell.model, code=1)
+    (line,) = (line for line in said.splitlines() if "bad.jpg" in line)
+    assert line.startswith(f"liif: {bad}: the JPEG data ends")
+    assert line.endswith("Fetch the file again.")
+    assert f"WARNING {bad}: failed: the JPEG data ends" in log.read_text("utf-8")
+    bad.write_bytes(b"\xff\xd8\xff not a picture either")
+    said = shell("run", "--once", "--log-json", shell.folder, "--model", shell.model, code=1)
+    rows = [json.loads(line) for line in said.removeprefix(shell.printed).splitlines()]
+    assert "1 failed" in shell.printed
+    assert len([row for row in rows if row["message"].startswith(f"{bad}: failed: the JPEG data ends")]) == 1
 
 
 def test_a_large_first_run_asks_and_is_agreed_to_once(shell: Shell) -> None:
