@@ -40,7 +40,7 @@ def after_engine_error(job: Job, error: EngineError, bench: Bench) -> None:
     if error.kind == "refused" or (counts and tries >= settings.max_attempts):
         after = f" (given up after {tries} tries)" if counts else ""
         log.warning("%s: failed: %s%s", job.path, error.reason, after, extra=AT_THE_END)
-        bench.ledger.finish(job, "failed", error.reason + after)
+        bench.ledger.finish(job, "failed", error.reason + after, counts=True)
         bench.tally.failed(error.cause)
         return
     seconds = settings.retry_seconds * 4 ** (job.attempts if counts else 0)
@@ -80,7 +80,7 @@ def after_disk_error(job: Job, reason: str, passing: bool, bench: Bench) -> None
         bench.ledger.wait(job, reason, bench.settings.daemon.retry_seconds, counts=False)
         bench.tally.again("OSError")
     else:
-        bench.ledger.finish(job, "failed", reason)
+        bench.ledger.finish(job, "failed", reason, counts=True)
         bench.tally.failed("OSError")
 
 

@@ -66,7 +66,7 @@ def render(found: dict[str, Any]) -> RenderableType:
     tables: tuple[tuple[str, str, Callable[[dict[str, Any]], str]], ...] = (
         ("failures", "Failed", lambda row: row["reason"]),
         ("waiting", "Waiting", lambda row: row["reason"]),
-        ("last_results", "Last results", lambda row: f"{row['size']} by {row['model']}, {row['seconds']:.1f} s"),
+        ("last_results", "Last results", _made),
     )
     for key, title, say in tables:
         if found[key]:
@@ -130,17 +130,30 @@ def _rows(rows: list[dict[str, Any]], say: Callable[[dict[str, Any]], str]) -> T
     return Text("\n".join("  ".join(line) for line in lines))
 
 
+def _made(row: dict[str, Any]) -> str:
+    took = "" if row["seconds"] is None else f", {row['seconds']:.1f} s"
+    return f"{row['size']} by {row['model']}{took}"
+
+
 def _row(job: Job) -> dict[str, Any]:
     return {
         "path": str(job.path if job.in_place else job.destination or job.path),
         "target": job.target,
         "when": datetime.fromtimestamp(job.changed).astimezone().isoformat(timespec="seconds"),
         "reason": job.reason,
-        "attempts": job.attempts,
-        "size": f"{job.width}x{job.height} -> {job.out_width}x{job.out_height}",
+        "attempts": job.attempts + job.deaths,
+        "size": _size(job),
         "model": job.model,
-        "seconds": round(job.seconds, 3),
+        "seconds": round(job.seconds, 3) if job.state == "done" and job.seconds else None,
     }
+
+
+def _size(job: Job) -> str | None:
+    """As ``20x16 -> 40x32``, or what of it is known: a file that is no picture has none, and a failure no result."""
+    sizes = [(job.width, job.height)]
+    if job.state == "done":  # else it is of an earlier result
+        sizes.append((job.out_width, job.out_height))
+    return " -> ".join(f"{width}x{height}" for width, height in sizes if width) or None
 
 
 def _file_row(jobs: list[Job]) -> dict[str, Any]:

@@ -215,7 +215,7 @@ def _result(job: Job, source: Path, workplace: Path, bench: Bench, on_progress: 
         if error.kind != "refused" or job.in_place:
             raise
         log.warning("%s: failed: %s", job.path, error.reason, extra=AT_THE_END)
-        bench.ledger.finish(job, "failed", error.reason)
+        bench.ledger.finish(job, "failed", error.reason, counts=True)
         bench.tally.failed(error.cause)
         return None
     waited = time.monotonic() - started  # also for an engine that had to be started, and at a folder that was away
@@ -255,7 +255,7 @@ def _put(result: Result, bench: Bench) -> None:
     try:
         put_beside(result, destination, bench.ledger, policy)
     except OutputExistsError as error:
-        bench.ledger.finish(job, "failed", f"{error.message}. {error.remedy}")
+        bench.ledger.finish(job, "failed", f"{error.message}. {error.remedy}", counts=True)
         log.warning("%s", error.explain(), extra=AT_THE_END)
         bench.tally.failed(type(error).__name__)
     else:

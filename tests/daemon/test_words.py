@@ -122,6 +122,50 @@ def test_status_names_a_failed_file_once_with_its_sizes(workshop: Workshop) -> N
     assert {row["target"] for row in status(workshop)["failures"]} == {"2x and 3x"}
 
 
+def test_status_says_of_a_failure_what_is_known_of_it(workshop: Workshop) -> None:
+    """No size of a file that is no picture, none of a result that there is not, and as many tries as were made."""
+    workshop.daemon_values["max_attempts"] = 3
+
+    def fail(order: Order) -> None:
+        raise EngineError("no luck", "refused" if order.source.stem == "refused" else "again")
+
+    workshop.engine = Copying(fail)
+    (workshop.folder / "broken.jpg").write_bytes(b"\xff\xd8\xff not a picture")
+    draw(workshop.folder / "refused.jpg", 1)
+    draw(workshop.folder / "crashed.jpg", 2)
+    assert workshop.once() == {"failed": 3}
+    found = {Path(row["path"]).stem: row for row in status(workshop)["failures"]}
+    assert {name: (row["attempts"], row["size"]) for name, row in found.items()} == {
+        "broken": (0, None),
+        "refused": (1, "20x16"),
+        "crashed": (3, "20x16"),
+    }
+    assert {row["seconds"] for row in found.values()} == {None}
+    draw(workshop.folder / "later.jpg", 3)
+    workshop.engine = Copying()
+    workshop.once()
+    ledger = workshop.ledger()
+    ledger.finish(ledger.jobs(state="done")[0], "failed", "tried again, and failed", counts=True)
+    ledger.close()
+    (later,) = (row for row in status(workshop)["failures"] if row["path"].endswith("later.jpg"))
+    assert (later["size"], later["seconds"]) == ("20x16", None), "what an earlier result was like is no news"
+    assert found["crashed"]["reason"] == "no luck (given up after 3 tries)"
+
+
+def test_a_result_whose_making_was_not_timed_is_shown_without_a_time(workshop: Workshop) -> None:
+    """As one that a daemon finished which had been killed amid the work."""
+    draw(workshop.folder / "a.jpg", 1)
+    workshop.once()
+    ledger = workshop.ledger()
+    ledger.finish(ledger.jobs()[0], "done", "finished after an interruption")
+    ledger.close()
+    found = status(workshop)
+    assert found["last_results"][0]["seconds"] is None
+    said = io.StringIO()
+    Console(file=said, width=200).print(render(found))
+    assert "a.jpg  20x16 -> 40x32 by copy\n" in said.getvalue()
+
+
 def test_status_tells_what_waits_in_folders_that_nobody_watches_any_more(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:

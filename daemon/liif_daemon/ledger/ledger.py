@@ -165,14 +165,30 @@ class Ledger:
             db.execute("INSERT OR IGNORE INTO results (sha256, job) VALUES (?, ?)", (result_sha256, job.id))
 
     def finish(
-        self, job: Job, state: str, reason: str = "", *, seconds: float = 0, glance: Glance | None = None
+        self,
+        job: Job,
+        state: str,
+        reason: str = "",
+        *,
+        seconds: float = 0,
+        glance: Glance | None = None,
+        counts: bool = False,
     ) -> None:
-        """Ends a job; with `glance`, of the result in its place, the next scan need not read it."""
+        """Ends a job.
+
+        Args:
+            job: the job.
+            state: it is in from now on.
+            reason: why, in words.
+            seconds: how long the engine worked at it.
+            glance: of the result in its place: the next scan need not read it.
+            counts: whether this is the end of a try that failed.
+        """
         with self._file.change() as db:
             db.execute(
-                "UPDATE jobs SET state = ?, reason = ?, seconds = ?, not_before = 0, begun = 0, changed = ?"
-                " WHERE id = ?",
-                (state, printable(reason), seconds, time.time(), job.id),
+                "UPDATE jobs SET state = ?, reason = ?, seconds = ?, attempts = attempts + ?, not_before = 0,"
+                " begun = 0, changed = ? WHERE id = ?",
+                (state, printable(reason), seconds, int(counts), time.time(), job.id),
             )
             if glance is not None:
                 sha256 = db.execute("SELECT result_sha256 FROM jobs WHERE id = ?", (job.id,)).fetchone()[0]
