@@ -18,7 +18,7 @@ from liif_daemon.commands.prune import prune
 from liif_daemon.commands.undo import retry, undo
 from liif_engine import entry
 from liif_engine.config import default_path
-from liif_engine.errors import ExitCode, UsageError, printable
+from liif_engine.errors import ConfigError, ExitCode, UsageError, printable
 
 if TYPE_CHECKING:
     from liif_daemon.settings import Settings
@@ -225,10 +225,18 @@ def service_install(
     """Installs the systemd user unit, and starts it."""
     from liif_daemon import unit
 
-    has_folders = bool(settings_from(None).folders)
-    print("\n".join(unit.install(start=start and has_folders)))
+    settings = settings_from(None)
+    has_folders = bool(settings.folders)
+    if start and not has_folders:
+        raise ConfigError(
+            f"{'names no folder' if settings.path else 'is not there'}, so nothing would be watched:"
+            " the service was not installed",
+            path=settings.path or default_path(),
+            remedy="Name folders in it under folders:, then run this command again; --no-start does not wait for that.",
+        )
+    print("\n".join(unit.install(start=start)))
     if not has_folders:
-        print(f"no folder is watched yet: name some in {default_path()}, then run this command again")
+        print(f"it does not start before a folder is named under folders: in {default_path()}")
 
 
 @service.command("uninstall")

@@ -386,19 +386,28 @@ def test_a_systemd_that_takes_long_is_said_in_words(monkeypatch: pytest.MonkeyPa
     assert "systemd did not answer" in unit.install(start=True)[-1]
 
 
-@pytest.mark.parametrize("folders", [0, 1])
-def test_a_service_without_folders_is_not_started(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folders: int
+@pytest.mark.parametrize("folders", [None, 0, 1])
+def test_a_service_without_folders_is_refused_unless_it_is_not_to_start(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folders: int | None
 ) -> None:
+    """One that watches nothing seems to work. `None`: there is no config.yaml at all."""
     asked_of: list[tuple[str, ...]] = []
     monkeypatch.setattr(unit, "_systemctl", lambda *arguments: asked_of.append(arguments) or True)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     config = tmp_path / "liif-restore" / "config.yaml"
     config.parent.mkdir()
-    config.write_text(f"folders: {[{'path': str(tmp_path)}] * folders}\n")
-    done = CliRunner().invoke(cli.app, ["service", "install"])
-    assert (str(config) in done.output) is not bool(folders)
-    assert bool(asked_of) is bool(folders)
+    if folders is not None:
+        config.write_text(f"folders: {[{'path': str(tmp_path)}] * folders}\n")
+    done = invoke("service", "install")
+    assert unit.path().is_file() is bool(asked_of) is bool(folders)
+    if not folders:
+        assert isinstance(done.exception, ConfigError)
+        assert done.exception.exit_code == ExitCode.CONFIG
+        assert done.exception.path == config
+        assert ("is not there" if folders is None else "names no folder") in done.exception.message
+        assert str(config) in invoke("service", "install", "--no-start").output
+        assert unit.path().is_file()
+        assert not asked_of
 
 
 @pytest.mark.parametrize("agreed", [False, True])
