@@ -21,7 +21,7 @@ from liif_daemon.dispatch import FOLDER_SECONDS, Daemon
 from liif_daemon.engine import ServiceEngine
 from liif_daemon.figures import Figures
 from liif_daemon.first_run import agree, why_not_begin
-from liif_daemon.ledger import STATES, Job, Ledger, by_file, reasons
+from liif_daemon.ledger import STATES, Glance, Job, Ledger, by_file, reasons
 from liif_daemon.names import names_files_alone, why_not
 from liif_daemon.prune import prune
 from liif_daemon.reload import Reload
@@ -211,12 +211,16 @@ def _summary(daemon: Daemon, *, log_json: bool = False) -> ExitCode:
         show_error(LiifError(why, path=path))
     over = {job.path for job in (*done, *failed)}
     skipped = [job for job in skipped if job.path not in over and _is_meant(job, daemon)]
+    undone = {job.path for job in jobs["undone"] if _is_meant(job, daemon) and _lies_there(job, daemon)}
     left, lost, waiting = (len(by_file(some)) for some in (skipped, failed, queued))
-    left += len(daemon.looker.left)
+    left += len(daemon.looker.left - undone)
     words = f"{len(done)} restored, {left} left as they are, {lost} failed, {waiting} waiting"
     words += f", {len(missed)} not to be read" if missed else ""
     words += f", {len(by_file(former))} that failed before (`liif-daemon retry` tries again)" if former else ""
-    quiet = not any((done, left, failed, queued, missed, former))
+    words += (
+        f", {len(undone)} left alone since undone (`liif-daemon retry FILE` has one restored again)" if undone else ""
+    )
+    quiet = not any((done, left, failed, queued, missed, former, undone))
     print(words + ("; `liif-daemon why FILE` tells why a file is as it is" if quiet else ""))
     return ExitCode.SEVERAL if failed or queued or missed or named else ExitCode.OK
 
@@ -232,6 +236,14 @@ def _is_there(path: Path) -> bool:
     try:
         return path.is_file()
     except OSError:  # its share is dead
+        return False
+
+
+def _lies_there(job: Job, daemon: Daemon) -> bool:
+    """Whether a job's file is its original still, by the look that was had at it: no large folder is read for that."""
+    try:
+        return daemon.ledger.looks.content(job.path, Glance.of(job.path)) == job.source_sha256
+    except OSError:  # it has gone just now
         return False
 
 

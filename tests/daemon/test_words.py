@@ -35,6 +35,7 @@ from liif_engine.errors import ConfigError, ExitCode, UsageError
 from liif_engine.service.client import NotRunning, ServiceError, WrongVersion
 from liif_engine.target import Target
 
+from .test_undo import undo_all
 from .workshop import Answering, Copying, Workshop, draw, size_of, wait_until
 
 
@@ -258,6 +259,36 @@ def test_once_mentions_what_failed_before(workshop: Workshop, capsys: pytest.Cap
     (workshop.folder / "bad.jpg").unlink()
     assert run_once(workshop) is ExitCode.OK
     assert "before" not in capsys.readouterr().out
+
+
+def test_once_says_how_many_are_left_alone_since_they_were_undone(
+    workshop: Workshop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """However often it runs, and of those that are so still."""
+    words = "left alone since undone (`liif-daemon retry FILE` has one restored again)"
+    paths = [workshop.folder / f"{number}.jpg" for number in range(4)]
+    for number, path in enumerate(paths):
+        draw(path, number)
+    workshop.once(scales=[2, 3])
+    undo_all(workshop, workshop.folder)
+    for path in workshop.folder.glob("*@*"):
+        path.unlink()
+    for _ in range(2):
+        capsys.readouterr()
+        assert run_once(workshop, scales=[2, 3]) is ExitCode.OK
+        assert capsys.readouterr().out == f"0 restored, 0 left as they are, 0 failed, 0 waiting, 4 {words}\n"
+    paths[0].touch()  # looked at anew, and told of in the log, it counts once
+    draw(paths[1], 9)
+    paths[2].unlink()
+    run_once(workshop, scales=[2, 3])
+    assert capsys.readouterr().out == f"2 restored, 0 left as they are, 0 failed, 0 waiting, 2 {words}\n"
+    run_once(workshop, include=["3.jpg"])
+    assert f"1 {words}" in capsys.readouterr().out
+    ledger = workshop.ledger()
+    ledger.retry(ledger.jobs(path=paths[3]))
+    ledger.close()
+    run_once(workshop)
+    assert capsys.readouterr().out == f"1 restored, 0 left as they are, 0 failed, 0 waiting, 1 {words}\n"
 
 
 def test_of_two_pictures_that_are_the_same_each_is_told_of_by_itself(workshop: Workshop) -> None:

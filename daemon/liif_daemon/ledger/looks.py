@@ -24,6 +24,11 @@ class Looks:
         rows = self._file.rows("SELECT * FROM seen WHERE path = ?", (raw(path),))
         return bool(rows) and glance_of(rows[0]) == glance and rows[0]["rules"] in {"", rules}
 
+    def content(self, path: Path, glance: Glance) -> str | None:
+        """SHA-256 of this file if it was looked at as it is now."""
+        rows = self._file.rows("SELECT * FROM seen WHERE path = ?", (raw(path),))
+        return str(rows[0]["sha256"]) if rows and glance_of(rows[0]) == glance else None
+
     def remember(self, path: Path, glance: Glance, sha256: str, rules: str) -> None:
         """A file was looked at. `rules` is empty where no settings could change what came of it."""
         with self._file.change() as db:
