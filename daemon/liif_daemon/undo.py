@@ -50,7 +50,7 @@ def undoable(path: Path, ledger: Ledger, *, since: float = 0) -> list[Job]:
     return [job for job in undone if job.changed >= since]
 
 
-def undo(job: Job, ledger: Ledger, store: Store, *, force: bool = False) -> None:
+def undo(job: Job, ledger: Ledger, store: Store, *, force: bool = False, like: Path | None = None) -> None:
     """Brings one original back.
 
     Args:
@@ -58,6 +58,7 @@ def undo(job: Job, ledger: Ledger, store: Store, *, force: bool = False) -> None
         ledger: open.
         store: of the originals.
         force: also if the file was changed since it was restored; the changed file goes into the store first.
+        like: a file whose mode, owner and attributes the original gets if there is none in its place.
 
     Raises:
         ChangedSince: refused for want of `force`; nothing was changed.
@@ -79,8 +80,8 @@ def undo(job: Job, ledger: Ledger, store: Store, *, force: bool = False) -> None
         shutil.copyfile(original, copy)
         if hash_of(copy) != job.source_sha256:
             raise OutputError("its original could not be copied whole", path=path)
-        if here is not None:
-            carry(path, copy, mtime=False)
+        if (whose := like if here is None else path) is not None:
+            carry(whose, copy, mtime=False)
         os.utime(copy, ns=(job.mtime_ns, job.mtime_ns))
         flush(copy)
         ours = Glance.of(copy)

@@ -254,6 +254,16 @@ def test_undo_of_a_changed_file_is_refused_and_then_meant(review: Review) -> Non
     assert review.workshop.store.holds(sha(edited))
 
 
+def test_undo_by_button_takes_a_renamed_result_away_and_says_so(review: Review) -> None:
+    path, other = (review.workshop.folder / name for name in ("a.jpg", "renamed.png"))
+    job = review.job(path)
+    path.rename(other)
+    assert review.ask("POST", "/do/undo", {"key": review.key(), "page": "picture", "id": job.id})[0] == 303
+    assert sha(path) == job.source_sha256
+    assert not other.exists()
+    assert f"its result, {other}, was taken away".encode() in review.ask("GET", f"/picture/{job.id}")[2]
+
+
 def test_keep_changes_no_promise_and_prune_lets_go_when_asked(workshop: Workshop) -> None:
     first, second = (draw(workshop.folder / f"{name}.jpg", seed) for name, seed in (("a", 1), ("b", 2)))
     (workshop.folder / "copy").mkdir()

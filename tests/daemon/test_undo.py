@@ -11,17 +11,21 @@ import time
 from pathlib import Path
 
 import pytest
-from liif_daemon import asked, presence, steps
+from liif_daemon import asked, cli, presence, steps
 from liif_daemon import undo as undo_module
 from liif_daemon.dispatch import Daemon
 from liif_daemon.examine import examine, record
+from liif_daemon.renamed import bring_back, elsewhere
 from liif_daemon.status import gather
 from liif_daemon.undo import ChangedSince, check, older, undo, undoable, why_nothing
 from liif_daemon.why import why
+from typer.testing import CliRunner
 
-from liif_engine.errors import OutputError
+from liif_engine.errors import ExitCode, OutputError
 
 from .workshop import Workshop, draw, sha, size_of
+
+STAYS = "what has its result's bytes stays: "
 
 HOUR, DAY = 3600, 86400  # [s]
 
@@ -35,6 +39,16 @@ def undo_all(workshop: Workshop, path: Path, **options: bool) -> int:
     finally:
         ledger.close()
     return len(jobs)
+
+
+def command_undo(workshop: Workshop, *words: object) -> str:
+    """What `liif-daemon undo` says."""
+    config = workshop.base / "config.yaml"
+    config.write_text("daemon: {state: state}\nfolders:\n  - path: pictures\n", "utf-8")
+    arguments = ["undo", *map(str, words), "--config", str(config)]
+    done = CliRunner().invoke(cli.app, arguments, standalone_mode=False)
+    assert done.return_value == ExitCode.OK, done.exception
+    return done.output
 
 
 def test_undo_brings_originals_back_and_they_stay_until_retry(workshop: Workshop) -> None:
@@ -83,6 +97,117 @@ def test_undo_finds_a_renamed_result_and_replaces_a_deleted_one(workshop: Worksh
     assert (workshop.folder / "b.jpg").read_bytes() == gone
     assert workshop.once().get("queued") is None
     assert (workshop.folder / "c.jpg").read_bytes() == data
+
+
+def test_undo_of_the_old_name_takes_the_renamed_result_away(workshop: Workshop) -> None:
+    """Also under another suffix, and in another folder; the original has what the result has besides its bytes."""
+    (workshop.folder / "deep").mkdir()
+    data = {name: draw(workshop.folder / name, seed) for seed, name in enumerate(("a.jpg", "b.jpg", "c.jpg"))}
+    workshop.once()
+    new = {"a.jpg": "x.png", "b.jpg": "deep/b.jpg"}
+    for name, other in new.items():
+        (workshop.folder / name).rename(workshop.folder / other).chmod(0o604)
+    assert workshop.once() == {"done": 3}, "a look at them under their new names changes nothing"
+    said = [command_undo(workshop, workshop.folder / name) for name in data]
+    for (name, other), words in zip(new.items(), said, strict=False):
+        assert words.endswith(
+            f"{workshop.folder / name}: the original is back; there was no file any more; its result,"
+            f" {workshop.folder / other}, was taken away\n"
+        )
+        assert not (workshop.folder / other).exists()
+        assert (workshop.folder / name).stat().st_mode & 0o777 == 0o604
+    assert said[2] == f"{workshop.folder / 'c.jpg'}: the original is back\n"
+    assert {name: (workshop.folder / name).read_bytes() for name in data} == data
+    assert workshop.once() == {"undone": 3}
+    assert workshop.leftovers() == []
+
+
+def test_a_renamed_result_that_was_changed_stays_and_is_told_of(workshop: Workshop) -> None:
+    old, new = workshop.folder / "a.jpg", workshop.folder / "b.png"
+    data = draw(old, 1)
+    workshop.once()
+    old.rename(new)
+    draw(new, 2)
+    edited = new.read_bytes()
+    said = command_undo(workshop, old)
+    assert said.endswith(f"; {new}, which may be its result, was changed and stays\n")
+    assert (old.read_bytes(), new.read_bytes()) == (data, edited)
+
+
+def test_a_renamed_result_that_is_changed_amid_the_undoing_stays(workshop: Workshop) -> None:
+    old, new = workshop.folder / "a.jpg", workshop.folder / "b.jpg"
+    data = draw(old, 1)
+    workshop.once()
+    old.rename(new)
+    ledger = workshop.ledger()
+    (job,) = undoable(old, ledger)
+    found = elsewhere([job], ledger)
+    assert found[job.id].result == new
+    with new.open("ab") as file:
+        said = bring_back(job, found[job.id], ledger, workshop.store)
+        assert said == f"; {new}, which may be its result, was changed and stays"
+        assert sha(new) == job.result_sha256, "open for writing, it may be changed the next moment"
+        file.write(b"more")
+    old.unlink()
+    ledger.finish(job, "done")
+    assert "was changed and stays" in bring_back(job, found[job.id], ledger, workshop.store)
+    ledger.close()
+    assert new.read_bytes().endswith(b"more")
+    assert old.read_bytes() == data
+    assert workshop.leftovers() == []
+
+
+def test_copies_of_a_result_that_has_gone_and_the_result_of_the_same_original_stay(workshop: Workshop) -> None:
+    path, copy, twin = (workshop.folder / name for name in ("a.jpg", "copy.jpg", "twin.jpg"))
+    twin.write_bytes(draw(path, 1))
+    workshop.once()
+    shutil.copy(path, copy)
+    path.unlink()
+    assert command_undo(workshop, path).endswith(f"; {STAYS}{copy}\n")
+    assert size_of(copy) == size_of(twin) == (40, 32)
+    other = twin.rename(workshop.folder / "other.jpg")
+    path.unlink()
+    assert command_undo(workshop, twin).endswith(f"; its result, {other}, was taken away; {STAYS}{copy}\n")
+    assert size_of(copy) == (40, 32)
+
+
+def test_of_results_that_are_the_same_each_goes_with_its_own_name(workshop: Workshop) -> None:
+    one, other = workshop.folder / "one.jpg", workshop.folder / "other.jpg"
+    other.write_bytes(draw(one, 1))
+    workshop.once()
+    for path in (one, other):
+        path.rename(path.with_suffix(".png"))
+    ledger = workshop.ledger()
+    jobs = [*undoable(one, ledger), *undoable(other, ledger)]
+    found = elsewhere(jobs, ledger)
+    ledger.close()
+    assert [(found[job.id].result, found[job.id].copies) for job in jobs] == [
+        (path.with_suffix(".png"), []) for path in (one, other)
+    ]
+
+
+def test_a_dry_run_says_what_becomes_of_a_renamed_result(workshop: Workshop) -> None:
+    old, new = workshop.folder / "a.jpg", workshop.folder / "b.jpg"
+    draw(old, 1)
+    workshop.once()
+    old.rename(new)
+    assert command_undo(workshop, old, "--dry-run") == f"{old} (dry run); its result, {new}, would go\n"
+    assert new.exists()
+    assert not old.exists()
+
+
+def test_a_kill_while_a_renamed_result_is_taken_away_loses_nothing(workshop: Workshop) -> None:
+    old, new = workshop.folder / "a.jpg", workshop.folder / "b.jpg"
+    data = draw(old, 1)
+    workshop.once()
+    old.rename(new)
+    code = KILLED_TAKING_AWAY.format(root=str(Path(__file__).parents[2]), base=str(workshop.base))
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == -9
+    assert old.read_bytes() == data
+    assert len(list(workshop.folder.glob(".liif-*.tmp/*"))) == 1, "it was being looked at"
+    assert workshop.once() == {"undone": 1}
+    assert workshop.leftovers() == []
+    assert list(workshop.folder.iterdir()) == [old]
 
 
 def test_undo_finds_the_results_in_a_renamed_folder(workshop: Workshop) -> None:
@@ -266,6 +391,21 @@ from tests.daemon.test_undo import Workshop, undo_all
 steps.on_step = lambda name: os.kill(os.getpid(), 9) if name == {step!r} else None
 workshop = Workshop(Path({base!r}))
 undo_all(workshop, workshop.folder / "a.jpg")
+"""
+
+
+KILLED_TAKING_AWAY = """
+import os, sys
+sys.path.insert(0, {root!r})
+from pathlib import Path
+from liif_daemon import renamed
+from tests.daemon.test_undo import Workshop, undoable
+workshop = Workshop(Path({base!r}))
+ledger = workshop.ledger()
+(job,) = undoable(workshop.folder / "a.jpg", ledger)
+found = renamed.elsewhere([job], ledger)[job.id]
+renamed.hash_of = lambda _: os.kill(os.getpid(), 9)
+renamed.bring_back(job, found, ledger, workshop.store)
 """
 
 

@@ -24,13 +24,13 @@ def undo(
     dry_run: DryRun = False,
     config: Config = None,
 ) -> int:
-    """Brings originals back; they stay until `retry`."""
+    """Brings originals back; they stay until `retry`. A result that was renamed since goes."""
     from liif_daemon import asked
     from liif_daemon.failures import in_words
     from liif_daemon.ledger import Job
+    from liif_daemon.renamed import bring_back, elsewhere, told
     from liif_daemon.store import Store
     from liif_daemon.undo import check, older, undoable, why_nothing
-    from liif_daemon.undo import undo as undo_one
     from liif_daemon.unknown import Unknown, adopt, unknown
     from liif_engine.terminal import tell
 
@@ -54,6 +54,7 @@ def undo(
                     jobs = [job for job in older(path, ledger) if job.changed >= after]
                 known = {job.path for job in jobs}
                 lost = unknown(path, ledger, store, known) if force and since is None else []
+                places = elsewhere(jobs, ledger)
             except OSError as error:
                 failed(OutputError(f"cannot be read ({error.strerror})", path=path))
                 continue
@@ -63,16 +64,19 @@ def undo(
                 print(f"nothing was restored since {since}")
             every: list[Job | Unknown] = [*jobs, *lost]
             for found in every:
+                more = ""
                 try:
                     said = "the original is back" + ("" if found.path.exists() else "; there was no file any more")
+                    result = places.get(found.id) if isinstance(found, Job) else None
                     if dry_run and isinstance(found, Job):
                         check(found, ledger, store, force=force)
+                        more = told(result, dry_run=True)
                     elif not dry_run:
                         watched = settings.folder_of(found.path)
                         place = watched.path if watched else found.path.parent
                         job = found if isinstance(found, Job) else adopt(found, place, ledger, store)
-                        undo_one(job, ledger, store, force=force)
-                    tell(f"{printable(found.path)}{' (dry run)' if dry_run else f': {said}'}")
+                        more = bring_back(job, result, ledger, store, force=force)
+                    tell(f"{printable(found.path)}{' (dry run)' if dry_run else f': {said}'}{more}")
                 except LiifError as error:
                     failed(error.at(found.path))
                 except OSError as error:

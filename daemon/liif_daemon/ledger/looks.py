@@ -26,8 +26,13 @@ class Looks:
 
     def content(self, path: Path, glance: Glance) -> str | None:
         """SHA-256 of this file if it was looked at as it is now."""
+        known, sha256 = self.last(path)
+        return sha256 if known == glance else None
+
+    def last(self, path: Path) -> tuple[Glance, str] | tuple[None, None]:
+        """What `stat` said of the file that was looked at last under a name, and its SHA-256."""
         rows = self._file.rows("SELECT * FROM seen WHERE path = ?", (raw(path),))
-        return str(rows[0]["sha256"]) if rows and glance_of(rows[0]) == glance else None
+        return (glance_of(rows[0]), str(rows[0]["sha256"])) if rows else (None, None)
 
     def remember(self, path: Path, glance: Glance, sha256: str, rules: str) -> None:
         """A file was looked at. `rules` is empty where no settings could change what came of it."""

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from liif_daemon.ledger import Job
 from liif_daemon.ledger.review import ReviewLedger
+from liif_daemon.renamed import bring_back, elsewhere
 from liif_daemon.store import Store
-from liif_daemon.undo import ChangedSince, undo, undoable
+from liif_daemon.undo import ChangedSince, undoable
 from liif_engine.errors import LiifError, UsageError, printable
 
 
@@ -67,13 +68,15 @@ class Actions:
         return True
 
     def _undo(self, jobs: list[Job], *, force: bool) -> str:
+        more = ""
         for job in jobs:
             chosen = [one for one in undoable(job.path, self.ledger) if one.id == job.id]
             if not chosen:
                 message = "there is nothing of this to undo: it is undone, or something newer was restored there"
                 raise LiifError(message, path=job.path, remedy="")
-            undo(chosen[0], self.ledger, self.store, force=force)
-        return f"{_names(jobs)}: the original is back."
+            found = elsewhere(chosen, self.ledger).get(job.id)
+            more += bring_back(chosen[0], found, self.ledger, self.store, force=force)
+        return f"{_names(jobs)}: the original is back{more}."
 
     def _keep(self, jobs: list[Job]) -> str:
         if self.ledger.review(jobs) < len(jobs):
