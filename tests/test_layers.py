@@ -53,7 +53,7 @@ DAEMON_LAYERS = [
         "liif_daemon.engine",
         "liif_daemon.looking",
     ),
-    ("liif_daemon.observe", "liif_daemon.overflow", "liif_daemon.at_work"),
+    ("liif_daemon.observe", "liif_daemon.overflow", "liif_daemon.at_work", "liif_daemon.neighbours"),
     ("liif_daemon.swap",),
     ("liif_daemon.workplace",),
     ("liif_daemon.unknown",),

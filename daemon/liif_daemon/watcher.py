@@ -17,6 +17,7 @@ from pathlib import Path
 from liif_daemon import asking, mounts, presence
 from liif_daemon.asking import PATIENCE_SECONDS, Question, ask
 from liif_daemon.ledger import Ledger
+from liif_daemon.neighbours import Claim
 from liif_daemon.observe import END_SECONDS, Observation, OnHint
 from liif_daemon.overflow import Overflow
 from liif_daemon.presence import MARKER
@@ -47,6 +48,7 @@ class _Watch:
     found: tuple[int, int] | None = None
     identity: tuple[int, int] | None = None
     observation: Observation | None = field(default=None, repr=False)
+    claim: Claim | None = field(default=None, repr=False)
     is_said: bool = False
     said: str = ""
 
@@ -171,11 +173,14 @@ class Watcher:
             _leave_alone(watch, why, identity)
             return
         watch.observation = Observation(watch.folder, self.poll_seconds, self.on_hint)
+        watch.claim = Claim(watch.folder)
         if self._over.is_set():
             _disarm(watch)
             return
         watch.identity, watch.said = identity, ""
         watch.how, watch.why = watch.observation.how, watch.observation.why
+        if warning := watch.claim.warning():
+            log.warning("%s: %s", watch.folder.path, warning)
         self.on_lost(watch.folder)
 
     def _look(self, watch: _Watch) -> tuple[tuple[int, int] | None, str]:
@@ -213,3 +218,6 @@ def _disarm(watch: _Watch) -> None:
     observation, watch.observation = watch.observation, None
     if observation is not None:
         observation.end()
+    claim, watch.claim = watch.claim, None
+    if claim is not None:
+        claim.end()
