@@ -91,6 +91,25 @@ def test_metadata_is_kept_byte_for_byte() -> None:
     assert heic.inspect(plain, LIMITS).metadata.pieces == fields["pieces"]
 
 
+@pytest.mark.parametrize("orientation", range(2, 9))
+@pytest.mark.parametrize("shape", [(64, 64), (48, 64)])
+def test_what_xmp_alone_says_of_the_orientation_turns_nothing(shape: tuple[int, int], orientation: int) -> None:
+    xmp = f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><a tiff:Orientation="{orientation}"/></x:xmpmeta>'.encode()
+    pixels = smooth(*shape, 3)
+    data = written(pixels, xmp=xmp)
+    header = heic.inspect(data, LIMITS)
+    [frame] = heic.decode(data, header)
+    assert header.orientation == 1
+    assert frame.pixels.shape == pixels.shape
+    assert np.abs(frame.pixels.astype(int) - pixels).mean() < 2
+    assert header.metadata.xmp == xmp
+
+
+def test_xmp_in_another_encoding_is_not_written_anew() -> None:
+    xmp = "<x>Zoë</x>".encode("latin-1")
+    assert heic.inspect(written(smooth(64, 64, 3), xmp=xmp), LIMITS).metadata.xmp == xmp
+
+
 def test_a_phones_film_beside_the_picture_is_kept_behind_it() -> None:
     beside = isobmff.box_bytes(b"mpvd", b"a film")
     header = heic.inspect(written(smooth(64, 64, 3)) + beside, LIMITS)
@@ -136,5 +155,6 @@ def test_without_the_extra_the_file_is_still_told_and_the_extra_named(monkeypatc
 
 def test_the_stand_in_is_as_long_as_the_block() -> None:
     for length in (1, 8, 14, 15, 400):
-        exif = bytes(range(1, 256)) * 2
-        assert len(heif_still.stand_in(exif[:length]) or b"") == length
+        block = bytes(range(1, 256)) * 2
+        assert len(heif_still.stand_in(block[:length]) or b"") == length
+        assert len(heif_still.stand_in_xmp(block[:length]) or b"") == length

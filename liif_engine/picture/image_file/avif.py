@@ -85,7 +85,7 @@ def encode(order: Order) -> tuple[bytes, list[str]]:
         subsampling="4:0:0" if order.layout == "L" else "4:4:4" if fine else "4:2:0",
         speed=_SPEED,
         icc_profile=metadata.icc or b"",
-        xmp=metadata.xmp or b"",
+        xmp=heif_still.stand_in_xmp(metadata.xmp) or b"",
         exif=heif_still.stand_in(metadata.exif) or b"",
     )
     data = heif_still.put_in(file.getvalue(), metadata, home="AVIF")

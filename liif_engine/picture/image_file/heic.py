@@ -104,7 +104,7 @@ def encode(order: Order) -> tuple[bytes, list[str]]:
         quality=order.quality,
         chroma=444 if order.quality >= _FINE_COLOUR else 420,
         exif=heif_still.stand_in(metadata.exif),
-        xmp=metadata.xmp,
+        xmp=heif_still.stand_in_xmp(metadata.xmp),
         **options,
     )
     notes = ["HEIC codes with loss: the pixels are close to those of the result, not the same"] * metadata.lossless

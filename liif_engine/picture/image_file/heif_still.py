@@ -249,11 +249,17 @@ def stand_in(exif: bytes | None) -> bytes | None:
     return (b"II*\0\x08\0\0\0" + bytes(6) + filler)[: len(exif)]
 
 
+def stand_in_xmp(xmp: bytes | None) -> bytes | None:
+    """As `stand_in`, of XMP: pillow-heif turns the picture as XMP alone says, and writes what is not UTF-8 anew."""
+    return None if xmp is None else hashlib.shake_128(xmp).hexdigest(len(xmp))[: len(xmp)].encode()
+
+
 def put_in(data: bytes, metadata: Metadata, *, home: str) -> bytes:
-    """A file of the format `home` with the real EXIF block in the stand-in's place, and its source's boxes behind."""
-    exif, filler = metadata.exif, stand_in(metadata.exif)
-    if exif is not None and filler is not None:
-        data = data.replace(filler, exif, 1)
+    """A file of the format `home` with real EXIF and XMP in the stand-ins' places, and its source's boxes behind."""
+    exif, xmp = metadata.exif, metadata.xmp
+    for real, filler in ((exif, stand_in(exif)), (xmp, stand_in_xmp(xmp))):
+        if real is not None and filler is not None:
+            data = data.replace(filler, real, 1)
     beside = [piece for piece in metadata.pieces if metadata.home == home and piece.late]
     return data + b"".join(
         piece.data if piece.kind == "<AFTER>" else box_bytes(piece.kind[4:].encode("latin-1"), piece.data)
