@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from liif_engine.errors import NonFiniteError
+from liif_engine.errors import ModelError, NonFiniteError
 from liif_engine.workers.stand_in import Copying
 
 
@@ -28,8 +28,8 @@ class Faulty(Copying):
     """Copies pixels, after what its model's name asks for.
 
     Names: ``crash`` (SIGKILL), ``segv``, ``exit``, ``hang``, ``memory``, ``refuse``, ``bug``, ``panic``, ``end``,
-    ``pipe``, ``broken`` (cannot be loaded), ``stuck`` (nor does its process end by itself), ``slow:SECONDS`` (that
-    long, in steps of 20 ms with progress), and any other for none of it.
+    ``pipe``, ``broken`` (cannot be loaded), ``stuck`` (nor does its process end by itself), ``missing`` (there is no
+    such model), ``slow:SECONDS`` (that long, in steps of 20 ms with progress), and any other for none of it.
     """
 
     def __init__(self, model: str = "copy", **rest: Any) -> None:
@@ -37,6 +37,8 @@ class Faulty(Copying):
             threading.Thread(target=time.sleep, args=(3600,)).start()
         if model in {"broken", "stuck"}:
             raise ImportError("no such library")
+        if model == "missing":
+            raise ModelError("there is no model 'missing'")
         super().__init__(model, **rest)
         logging.getLogger(__name__).info("model %s", model)
 

@@ -26,6 +26,7 @@ from liif_engine.errors import (
     InputError,
     LiifError,
     MemoryExhaustedError,
+    ModelError,
     NonFiniteError,
     WorkerError,
 )
@@ -153,6 +154,19 @@ def test_a_fault_is_its_own_jobs_error_and_the_next_job_runs(
     assert words in str(error)
     assert error.remedy
     assert np.array_equal(faulty.restore(PIXELS, "copy"), PIXELS)
+
+
+def test_a_model_of_the_settings_that_is_missing_fails_nobody_who_names_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path, str(Path(__file__).parent)])
+    bench = Bench(replace(FAULTY, model="missing"))
+    try:
+        assert isinstance(bench.submit(PIXELS, "missing").exception(60), ModelError)
+        assert np.array_equal(bench.restore(PIXELS, "copy"), PIXELS)
+        assert bench.workers.status()[0]["restarts"] == 0
+    finally:
+        bench.close()
 
 
 def test_a_process_that_cannot_start_and_does_not_end_either_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:

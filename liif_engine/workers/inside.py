@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 from typing import Protocol
 
 from liif_engine import log, memory, threads
-from liif_engine.errors import Cancelled
+from liif_engine.errors import Cancelled, ModelError
 from liif_engine.workers import pixel_work, tile_work
 from liif_engine.workers.engine import WorkerEngine
 from liif_engine.workers.engines import Engines
@@ -89,9 +89,10 @@ class Inside:
         logging.basicConfig(level=settings.log_level, handlers=[Saying(self.send)], force=True)
 
     def start(self) -> None:
-        """Loads the settings' model, so that the first job finds it."""
+        """Loads the settings' model, so that the first job finds it; one that cannot be had fails who asks for it."""
         memory.keep_freed()
-        self.engines.get(self.settings.model, self.settings.precision)
+        with suppress(ModelError):  # whoever names another model is not to suffer for it
+            self.engines.get(self.settings.model, self.settings.precision)
         self.send(Ready(self.report()))
 
     def send(self, message: FromWorker) -> None:
