@@ -130,12 +130,13 @@ def _space(name: str, place: Path) -> Finding:
 
 
 def _store(settings: Settings) -> Iterator[Finding]:
-    """Whether the store is the one in which the ledger's originals lie."""
+    """Whether the ledger can be read, and the store is the one in which its originals lie."""
     if not places.ledger_path(settings).is_file():
         return
     try:
         ledger = Ledger(places.ledger_path(settings))
         try:
+            ledger.check()
             store = Store(settings.daemon.originals_folder, ledger.originals.owner())
         finally:
             ledger.close()

@@ -10,7 +10,7 @@ from collections import namedtuple
 from pathlib import Path
 
 import pytest
-from liif_daemon import check, store_watch
+from liif_daemon import check, places, store_watch
 from liif_daemon.prune import prune
 from liif_daemon.run import _summary
 from liif_daemon.store import Changed, Store, StoreAway
@@ -147,6 +147,20 @@ def test_check_misses_the_store(workshop: Workshop, share: Path) -> None:
     (found,) = check._store(workshop.settings())
     assert found.level == "error"
     assert "unmounted" in found.words
+
+
+def test_check_finds_a_page_of_the_ledger_that_is_damaged(workshop: Workshop) -> None:
+    draw(workshop.folder / "a.jpg", 1)
+    workshop.once()
+    path = places.ledger_path(workshop.settings())
+    whole = path.read_bytes()
+    for start in range(4096, len(whole), 4096):
+        path.write_bytes(whole[:start] + b"\xff" * 4096 + whole[start + 4096 :])
+        (found,) = check._store(workshop.settings())
+        assert found.level == "error", start
+        assert "The file is damaged" in found.words
+    path.write_bytes(whole)
+    assert list(check._store(workshop.settings())) == []
 
 
 def test_a_size_beside_whose_original_is_in_a_store_that_is_unmounted_waits(workshop: Workshop, share: Path) -> None:

@@ -101,6 +101,17 @@ class Database:
             except sqlite3.Error as error:
                 raise self._fault("read", error) from error
 
+    def check(self) -> None:
+        """Reads the whole file: what is damaged of it is otherwise met only where it is needed.
+
+        Raises:
+            OutputError: it cannot be read.
+        """
+        found = self.rows("PRAGMA quick_check(1)")[0][0]
+        if found != "ok":
+            words = found.splitlines()[-1]  # behind a headline
+            raise OutputError(f"the ledger cannot be read ({words})", path=self.path, remedy=self._damaged_remedy())
+
     def _check_place(self) -> None:
         """Refuses changes to a file that was taken from its place: nobody would find them there.
 
@@ -122,8 +133,11 @@ class Database:
 
     def _fault(self, done: str, error: Exception) -> OutputError:
         is_damaged = getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
-        remedy = f"{_DAMAGED_REMEDY} {self.path.name}-*" if is_damaged else None
+        remedy = self._damaged_remedy() if is_damaged else None
         return OutputError(f"the ledger cannot be {done} ({error})", path=self.path, remedy=remedy)
+
+    def _damaged_remedy(self) -> str:
+        return f"{_DAMAGED_REMEDY} {self.path.name}-*"
 
     def _keep_a_log(self) -> None:
         """Has changes go into a file beside. SQLite refuses it at once of a file that somebody else is just making."""

@@ -51,6 +51,14 @@ class Ledger:
         """Closes the file."""
         self._file.close()
 
+    def check(self) -> None:
+        """Reads all of it.
+
+        Raises:
+            OutputError: it is damaged.
+        """
+        self._file.check()
+
     def together(self) -> AbstractContextManager[object]:
         """Makes the changes inside one transaction, also those of the ledger's parts."""
         return self._file.change()
