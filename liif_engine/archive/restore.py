@@ -135,7 +135,9 @@ class Archive:
                     self._leave(path, "a symbolic link, and those are not followed")
                 elif entry.is_dir():
                     folders += [path] if path.resolve() != results and not self._is_left_out(path) else []
-                elif entry.is_file() and _is_named_as_picture(path):
+                elif not entry.is_file():
+                    self._leave(path, "neither a file nor a folder")
+                elif _is_named_as_picture(path):
                     yield path.relative_to(self.order.source)
                 else:
                     self._leave(path, "its name is not that of a picture")

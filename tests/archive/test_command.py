@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -27,10 +28,13 @@ def test_the_command(source: Path, tmp_path: Path, tiny: Path) -> None:
     assert (tmp_path / "named" / "a@2x.jpg").read_bytes() == (tmp_path / "new" / "a.jpg").read_bytes()
     (source / "link.jpg").symlink_to(source / "a.jpg")
     (source / "again.jpg").write_bytes((tmp_path / "new" / "a.jpg").read_bytes())
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(source / "pipe.jpg")
     dry = liif("old", "--out", "dry", *options, "--dry-run", "--verbose", folder=tmp_path)
     assert "40x32 (dry run)" in dry.stdout
     said = " ".join(dry.stderr.split())
     assert "notes.txt: left alone: its name is not that of a picture" in said
+    assert "pipe.jpg: left alone: neither a file nor a folder" in said or not hasattr(os, "mkfifo")
     assert "link.jpg: left alone: a symbolic link, and those are not followed" in said
     assert "again.jpg: left alone: its metadata says that it is a result of liif-restore" in said
     planned = json.loads(liif("old", "--out", "dry", *options, "--dry-run", "--json", folder=tmp_path).stdout)[
