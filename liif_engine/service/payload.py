@@ -10,12 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from liif_engine.errors import UsageError
+from liif_engine.errors import LiifError, UsageError
 from liif_engine.service.request import FileRequest, ImageRequest, PixelRequest, path_of, sendable
 from liif_engine.workers import Answer, FileWork, PixelWork, Segment, Work
 
 #: Results are sent in pieces of this size. [bytes]
 PIECE_BYTES = 1 << 18
+
+#: What an error calls a picture that came in a request's body.
+SENT = Path("the picture")
 
 
 class PixelPayload:
@@ -147,6 +150,12 @@ class ImagePayload:
     def describe(self, answer: Answer) -> dict[str, Any]:
         """The result's format."""
         return {"format": answer.format, "notes": list(answer.notes)}
+
+    def in_callers_words(self, error: LiifError) -> LiifError:
+        """The error without the name of a file that the caller never saw, and that has gone by then."""
+        if error.path == self.source:
+            error.path = SENT
+        return error
 
     def pieces(self) -> Iterator[bytes | memoryview]:
         """The result's bytes."""

@@ -191,6 +191,14 @@ def test_a_job_that_makes_no_sense_is_refused_with_the_reason(
     assert answer["error"]["exit_code"] == 2
 
 
+@pytest.mark.parametrize(("body", "words"), [(b"", "is empty"), (b"x" * 99, "is not a picture of a known kind")])
+def test_a_picture_that_was_sent_is_not_called_by_the_name_of_a_file(service: Service, body: bytes, words: str) -> None:
+    told = {"Content_Type": "image/png", "Liif_Job": json.dumps({"scale": 1, "model": "copy"})}
+    status, row = service.call("POST", "/v1/jobs", body, **told)
+    assert status == 201, row
+    assert wait_for(service, row["id"], "failed")["error"]["message"] == f"the picture: {words}"
+
+
 def test_limits_are_refused_before_the_body_is_read(start: Start) -> None:
     limits = {"max_jobs": 1, "max_held_bytes": 1000, "max_seconds": 0.3}
     service = start(max_pixels=100, max_image_bytes=200, body_seconds=0.3, limits=limits)
