@@ -46,9 +46,12 @@ class ConfigFile:
     def check_keys(self, known: Collection[str]) -> None:
         """Notes sections that nobody knows, and keys that are there twice: PyYAML takes the last without a word."""
         if isinstance(self.root, yaml.MappingNode):
-            for key in (str(key.value) for key, _ in self.root.value):
-                if key not in known:
-                    self._note((key,), f"unknown key {key!r}; known are {', '.join(known)}")
+            for node in (node for node, _ in self.root.value):
+                if not isinstance(node, yaml.ScalarNode):
+                    words = f"a key that is a list or holds keys itself; known are {', '.join(known)}"
+                    self._mistakes.append((node.start_mark.line + 1, words))
+                elif node.value not in known:
+                    self._note((node.value,), f"unknown key {node.value!r}; known are {', '.join(known)}")
         self._mistakes += [
             (key.start_mark.line + 1, f"{key.value!r} is there twice") for key in _repeated_keys(self.root)
         ]

@@ -197,7 +197,7 @@ class Journal:
         return copy
 
     def _unreadable(self, error: sqlite3.Error) -> OutputError:
-        remedy = "Delete it: results are known by what they say of themselves too."
+        remedy = "Delete it: results are known by what they say of themselves too, but for BMP, which cannot say it."
         return OutputError(f"the journal cannot be read ({error})", path=self.path, remedy=remedy)
 
     def _write(

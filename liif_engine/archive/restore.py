@@ -28,9 +28,11 @@ from liif_engine.errors import (
 )
 from liif_engine.file import sha256_of
 from liif_engine.picture import image_file
+from liif_engine.picture.atomic import remove_left
 from liif_engine.picture.image_file import Limits
 from liif_engine.picture.results import is_marked, mark
 from liif_engine.plan import Plan, check_destination, is_folder, plan
+from liif_engine.words import counted
 from liif_engine.workers import Answer, FileWork, WorkerSettings
 
 log = logging.getLogger(__name__)
@@ -61,6 +63,7 @@ class Archive:
         # Who names a folder of results wants them restored.
         self._again = order.again or is_of_results(order.source)
         self.journal = Journal(order.destination, dry=dry)
+        self._made = set[Path]()
 
     def __enter__(self) -> Archive:
         return self
@@ -182,7 +185,7 @@ class Archive:
                 self._leave_result(source)
                 return None
             if not self.dry:
-                destination.parent.mkdir(parents=True, exist_ok=True)
+                self._make(destination.parent)
             # A run that was killed may have left the result under its name, or somebody another file since.
             begun = row is not None and same and row.state == "begun"
             known = row is None or begun or self._leaves_it_open(row, destination)
@@ -206,6 +209,14 @@ class Archive:
             return None
         self.journal.begin(relative, order.settings, glance)
         return _File(relative, planned, glance, begun)
+
+    def _make(self, folder: Path) -> None:
+        """A folder of results; what a run that was killed left half written there, no other would ever remove."""
+        folder.mkdir(parents=True, exist_ok=True)
+        if folder not in self._made:
+            self._made.add(folder)
+            if count := remove_left(folder):
+                log.info("%s: removed %s that a killed run left", printable(folder), counted(count, "temporary file"))
 
     def _leaves_it_open(self, row: Row, destination: Path) -> bool:
         """Whether the marker of what exists tells more than a row does: that of a failure tells nothing of it.

@@ -80,23 +80,24 @@ class Summary:
             ],
         }
 
-    def lines(self) -> list[str]:
-        """In words, for people."""
+    def lines(self, *, verbose: bool = False) -> list[str]:
+        """In words, for people; where it was not said already, how to learn of which files."""
+        names = "" if verbose else " (--verbose names them)"
         words = [f"{self.restored} restored"]
         words += [f"{self.kept} done before"] if self.kept else []
         words += [f"{len(self.failures)} failed"] if self.failures else []
-        words += [f"{counted(self.others, 'other file')} left alone (--verbose names them)"] if self.others else []
+        words += [f"{counted(self.others, 'other file')} left alone{names}"] if self.others else []
         words += (
             [f"{counted(self.results, 'result')} of liif-restore left alone (--again restores them)"]
             if self.results
             else []
         )
         words += (
-            [f"{counted(self.larger, 'picture')} larger already than asked for left alone (--verbose names them)"]
+            [f"{counted(self.larger, 'picture')} larger already than asked for left alone{names}"]
             if self.larger
             else []
         )
-        words += [f"{counted(self.gone, 'file')} gone meanwhile (--verbose names them)"] if self.gone else []
+        words += [f"{counted(self.gone, 'file')} gone meanwhile{names}"] if self.gone else []
         lines = [f"{', '.join(words)}; {self.seconds:.1f} s"]
         if self.restored:
             pace, speed = self.restored / self.seconds, self.result_pixels / 1e6 / self.seconds
@@ -110,7 +111,8 @@ class Summary:
             lines.append(f"{self.begun_again} times a worker died and another did its work")
         lines += [f"note, {counted(count, 'file')}: {note}" for note, count in self.notes.most_common(MOST_NOTES)]
         if len(self.notes) > MOST_NOTES:
-            lines.append(f"{counted(len(self.notes) - MOST_NOTES, 'other note')} (--verbose names the files of all)")
+            more = "" if verbose else " (--verbose names the files of all)"
+            lines.append(f"{counted(len(self.notes) - MOST_NOTES, 'other note')}{more}")
         causes = Counter(CAUSES.get(error.exit_code, "stopped") for _, error in self.failures)
         lines += [f"failed, {cause}: {count}" for cause, count in causes.most_common()]
         return lines

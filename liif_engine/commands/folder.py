@@ -83,7 +83,7 @@ def _watch(order: Order, *, as_json: bool, verbose: bool, dry: bool) -> Iterator
         if as_json:
             print(json.dumps(archive.summary.as_dict(), indent=2))
         else:
-            print("\n".join(archive.summary.lines()), file=sys.stderr)
+            print("\n".join(archive.summary.lines(verbose=verbose)), file=sys.stderr)
 
 
 def _figures(summary: Summary) -> str:

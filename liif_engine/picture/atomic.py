@@ -8,6 +8,7 @@ import filecmp
 import os
 import secrets
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -18,6 +19,9 @@ from liif_engine.picture.exchange import rename_no_replace
 #: Temporary files are named so that a watcher can skip them and a person can recognise and delete them.
 TEMPORARY_PREFIX = ".liif-"
 TEMPORARY_SUFFIX = ".tmp"
+
+#: A temporary that was not written to for so long is nobody's any more: a file is encoded in minutes. [s]
+LEFT_SECONDS = 3600
 
 #: What the system's error numbers mean to a person.
 _REASONS = {
@@ -42,7 +46,8 @@ def write_atomically(path: str | Path, *, overwrite: bool, resume: bool = False,
 
     The temporary lies in the same folder, is flushed to the disk before it gets its name, and is removed if anything
     fails, also by Ctrl+C. The folder is flushed afterwards, so that the new name survives a power loss too. Not
-    promised: that a kill -9 removes the temporary (it leaves ``.liif-*.tmp``, never a half-written `path`).
+    promised: that a kill -9 removes the temporary (it leaves ``.liif-*.tmp``, never a half-written `path`); whose folder
+    it is calls `remove_left`.
 
     A new file's mode is `mode` as the umask allows; a replaced file's mode is kept. A symbolic link at `path` is not
     written through: without `overwrite` it counts as taken, with it the link itself is replaced and its target stays as
@@ -81,6 +86,20 @@ def write_atomically(path: str | Path, *, overwrite: bool, resume: bool = False,
             temporary.unlink(missing_ok=True)
         raise
     flush_folder(path.parent)
+
+
+def remove_left(folder: Path) -> int:
+    """Removes temporaries of processes that were killed, and says how many; those of the last hour may be in use."""
+    removed = 0
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(folder):
+            is_temporary = entry.name.startswith(TEMPORARY_PREFIX) and entry.name.endswith(TEMPORARY_SUFFIX)
+            with contextlib.suppress(OSError):
+                if is_temporary and entry.is_file(follow_symlinks=False):
+                    if abs(time.time() - entry.stat(follow_symlinks=False).st_mtime) > LEFT_SECONDS:
+                        Path(entry.path).unlink()
+                        removed += 1
+    return removed
 
 
 #: What a disk says that lost what it was given, or has no room for it.

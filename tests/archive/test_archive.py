@@ -217,3 +217,15 @@ def test_an_end_that_each_file_at_work_comes_to_leaves_no_timer_behind() -> None
     assert not any(
         isinstance(thread, threading.Timer) and not thread.finished.is_set() for thread in threading.enumerate()
     )
+
+
+def test_what_a_kill_left_half_written_goes_an_hour_later(source: Path, tmp_path: Path) -> None:
+    results_folder = tmp_path / "new"
+    old, young, other = (results_folder / name for name in (".liif-0a.tmp", ".liif-0b.tmp", "mine.tmp"))
+    results_folder.mkdir()
+    for path in (old, young, other):
+        path.write_bytes(b"half")
+    for path in (old, other):
+        os.utime(path, (time.time() - 3700,) * 2)
+    restore(source, results_folder)
+    assert [path.exists() for path in (old, young, other)] == [False, True, True]
