@@ -46,8 +46,8 @@ def write_atomically(path: str | Path, *, overwrite: bool, resume: bool = False,
 
     The temporary lies in the same folder, is flushed to the disk before it gets its name, and is removed if anything
     fails, also by Ctrl+C. The folder is flushed afterwards, so that the new name survives a power loss too. Not
-    promised: that a kill -9 removes the temporary (it leaves ``.liif-*.tmp``, never a half-written `path`); whose folder
-    it is calls `remove_left`.
+    promised: that a kill -9 removes the temporary (it leaves ``.liif-*.tmp``, never a half-written `path`), which
+    `remove_left` does later.
 
     A new file's mode is `mode` as the umask allows; a replaced file's mode is kept. A symbolic link at `path` is not
     written through: without `overwrite` it counts as taken, with it the link itself is replaced and its target stays as
@@ -93,12 +93,13 @@ def remove_left(folder: Path) -> int:
     removed = 0
     with contextlib.suppress(OSError):
         for entry in os.scandir(folder):
-            is_temporary = entry.name.startswith(TEMPORARY_PREFIX) and entry.name.endswith(TEMPORARY_SUFFIX)
+            if not (entry.name.startswith(TEMPORARY_PREFIX) and entry.name.endswith(TEMPORARY_SUFFIX)):
+                continue
             with contextlib.suppress(OSError):
-                if is_temporary and entry.is_file(follow_symlinks=False):
-                    if abs(time.time() - entry.stat(follow_symlinks=False).st_mtime) > LEFT_SECONDS:
-                        Path(entry.path).unlink()
-                        removed += 1
+                found = entry.stat(follow_symlinks=False)
+                if stat.S_ISREG(found.st_mode) and abs(time.time() - found.st_mtime) > LEFT_SECONDS:
+                    Path(entry.path).unlink()
+                    removed += 1
     return removed
 
 
