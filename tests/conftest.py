@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from collections.abc import Iterator
@@ -45,6 +46,18 @@ def picture(height: int, width: int, channels: int = 3, *, seed: int = 0, dtype:
 @pytest.fixture
 def network() -> EdsrLiif:
     return tiny_network()
+
+
+@pytest.fixture(autouse=True)
+def log_as_it_was() -> Iterator[None]:
+    """A command that a test runs in this process sends the log where it likes, which the next test is not to hear."""
+    root = logging.getLogger()
+    handlers, level, raises = [*root.handlers], root.level, logging.raiseExceptions
+    yield
+    for handler in [one for one in root.handlers if one not in handlers]:
+        root.removeHandler(handler)
+    root.setLevel(level)
+    logging.raiseExceptions = raises
 
 
 @pytest.fixture(scope="session", autouse=True)
