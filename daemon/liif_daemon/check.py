@@ -13,12 +13,13 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
-from liif_daemon import asking, mounts, places
+from liif_daemon import asking, mounts, places, progress
 from liif_daemon.engine import EngineError, ServiceEngine
 from liif_daemon.examine import model_of
 from liif_daemon.free import is_open_for_writing
 from liif_daemon.ledger import Ledger
 from liif_daemon.names import why_not_below
+from liif_daemon.neighbours import Claim
 from liif_daemon.settings import FolderSettings, Settings
 from liif_daemon.status import as_bytes
 from liif_daemon.store import Store
@@ -55,8 +56,10 @@ def check(settings: Settings, engine: ServiceEngine) -> Iterator[Finding]:
     silent = asking.silent([originals, *(folder.path for folder in settings.folders)])
     yield from (Finding("error", f"{path}: {asking.SILENT_WORDS}") for path in sorted(silent))
     there = [folder for folder in settings.folders if folder.path not in silent]
+    own = (progress.read(settings) or {}).get("pid")
     for folder in there:
         yield from _folder(folder)
+        yield from _neighbours(folder, own)
     yield from _limits(there)
     yield _space("ledger", ledger)
     if originals not in silent:
@@ -98,6 +101,16 @@ def _folder(folder: FolderSettings) -> Iterator[Finding]:
     if closed := [one for one in _subfolders(folder) if not os.access(one, os.W_OK | os.X_OK)]:
         words = f"nothing can be replaced in {len(closed)} of its subfolders, such as {closed[0]} (no permission)"
         yield Finding("error", f"{path}: {words}")
+
+
+def _neighbours(folder: FolderSettings, own: int | None) -> Iterator[Finding]:
+    """Whether a daemon with another ledger watches it."""
+    claim = Claim(folder)
+    try:
+        if words := claim.warning(own):
+            yield Finding("warning", f"{folder.path}: {words}")
+    finally:
+        claim.end()
 
 
 def _subfolders(folder: FolderSettings) -> Iterator[Path]:

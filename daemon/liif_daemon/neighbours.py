@@ -67,18 +67,23 @@ class Claim:
                 self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
                 self._socket.bind(f"\0{self._name()}")
 
-    def others(self) -> list[int]:
-        """The processes that watch this folder too, or one around it or below it, if those are looked at."""
-        return sorted({said.process for said in _names() if self._places and self._concerns(said)})
+    def others(self, own: int | None = None) -> list[int]:
+        """The processes that watch this folder too, or one around it or below it, if those are looked at.
+
+        Args:
+            own: the process of the daemon that has this one's ledger, if it is another one.
+        """
+        found = {said.process for said in _names() if self._places and self._concerns(said)}
+        return sorted(found - {own})
 
     def _concerns(self, said: _Said) -> bool:
         here, there = self._places[0], said.places[0]
         is_around, is_below = said.is_deep and there in self._places, self._folder.recursive and here in said.places
         return not said.token.startswith(_PROCESS) and (here == there or is_around or is_below)
 
-    def warning(self) -> str:
-        """What it means to a person that others watch it too; empty if none does."""
-        others = self.others()
+    def warning(self, own: int | None = None) -> str:
+        """What it means to a person that others watch it too; empty if none does. As `others`."""
+        others = self.others(own)
         if not others:
             return ""
         processes = ", ".join(map(str, others))

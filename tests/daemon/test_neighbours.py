@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from liif_daemon import neighbours
+from liif_daemon import check, neighbours
 from liif_daemon.neighbours import Claim
 from liif_daemon.settings import FolderSettings
 
@@ -62,6 +62,16 @@ def test_another_daemon_is_said_at_the_start_and_keeps_nobody_from_work(
     workshop.once()
     assert "another liif-daemon" not in caplog.text, "that one was killed"
     assert [path.name for path in workshop.folder.iterdir()] == ["a.jpg"]
+
+
+def test_check_names_another_daemon_and_not_the_one_of_this_ledger(tmp_path: Path) -> None:
+    folder = FolderSettings(path=tmp_path)
+    with other_daemon(tmp_path) as process:
+        (finding,) = check._neighbours(folder, None)
+        assert finding.level == "warning"
+        assert finding.words.startswith(f"{tmp_path}: another liif-daemon (process {process.pid})")
+        assert list(check._neighbours(folder, process.pid)) == []
+    assert list(check._neighbours(folder, None)) == []
 
 
 def test_what_one_undoes_the_other_restores_again(workshop: Workshop) -> None:
