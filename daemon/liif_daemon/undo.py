@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import math
 import os
 import shutil
@@ -77,9 +78,7 @@ def undo(job: Job, ledger: Ledger, store: Store, *, force: bool = False, like: P
     workplace.mkdir(mode=0o700)
     try:
         copy = copy_in(workplace, job)
-        shutil.copyfile(original, copy)
-        if hash_of(copy) != job.source_sha256:
-            raise OutputError("its original could not be copied whole", path=path)
+        _copy_whole(original, copy, job)
         if (whose := like if here is None else path) is not None:
             carry(whose, copy, mtime=False)
         os.utime(copy, ns=(job.mtime_ns, job.mtime_ns))
@@ -194,6 +193,25 @@ def why_nothing(path: Path, ledger: Ledger, store: Store) -> UsageError:
         remedy = kept if store.holds(gone.source_sha256) else "Try `liif-daemon why`."
         return UsageError(f"{said}; there is no such file now", path=path, remedy=remedy)
     return UsageError("there is nothing of ours to undo", path=path, remedy="Try `liif-daemon why`.")
+
+
+def _copy_whole(original: Path, copy: Path, job: Job) -> None:
+    """Copies a job's original; what is there only in part has another name until then, and is nobody's to put back.
+
+    Raises:
+        OutputError: the copy is not the original.
+        OSError: the system refuses.
+    """
+    part = copy.with_name(f"part-of-{copy.name}")
+    try:
+        shutil.copyfile(original, part)
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:  # of the disk of the copy, whichever file it was said of
+            raise OSError(error.errno, error.strerror, os.fspath(part)) from error
+        raise
+    if hash_of(part) != job.source_sha256:
+        raise OutputError("its original could not be copied whole", path=job.path)
+    part.rename(copy)
 
 
 def _latest(jobs: Iterable[Job]) -> Job | None:

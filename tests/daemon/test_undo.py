@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -394,6 +396,21 @@ undo_all(workshop, workshop.folder / "a.jpg")
 """
 
 
+KILLED_COPYING = """
+import os, sys
+sys.path.insert(0, {root!r})
+from pathlib import Path
+from tests.daemon.test_undo import Workshop, undo_all
+import shutil
+def copyfile(one, other):
+    other.write_bytes(one.read_bytes()[:100])
+    os.kill(os.getpid(), 9)
+shutil.copyfile = copyfile
+workshop = Workshop(Path({base!r}))
+undo_all(workshop, workshop.folder / "a.jpg")
+"""
+
+
 KILLED_TAKING_AWAY = """
 import os, sys
 sys.path.insert(0, {root!r})
@@ -422,6 +439,45 @@ def test_an_undo_that_is_killed_loses_nothing(workshop: Workshop, step: str) -> 
     assert workshop.once() == {"undone": 1}  # it is not restored a second time
     assert workshop.leftovers() == []
     undo_all(workshop, path)
+    assert path.read_bytes() == data
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+def test_an_original_that_could_be_copied_in_part_only_takes_no_place(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    path = workshop.folder / "a.jpg"
+    data = draw(path, 1)
+    workshop.once()
+    result = path.read_bytes()
+
+    def fill(one: Path, other: Path) -> None:
+        other.write_bytes(one.read_bytes()[:100])
+        raise OSError(number, os.strerror(number), str(one), None, str(other))  # as shutil has it
+
+    with monkeypatch.context() as context:
+        context.setattr("liif_daemon.undo.shutil.copyfile", fill)
+        with pytest.raises(OSError, match=re.escape(os.strerror(number))) as caught:
+            undo_all(workshop, path)
+    assert path.read_bytes() == result
+    is_of_the_store = caught.value.filename == str(workshop.store.path_of(sha(data)))
+    assert is_of_the_store == (number == errno.EIO), "a disk that is full is not the one that was read from"
+    assert workshop.leftovers() == []
+    assert undo_all(workshop, path) == 1
+    assert path.read_bytes() == data
+
+
+def test_an_undo_that_is_killed_amid_its_copy_leaves_the_result(workshop: Workshop) -> None:
+    path = workshop.folder / "a.jpg"
+    data = draw(path, 1)
+    workshop.once()
+    result = path.read_bytes()
+    code = KILLED_COPYING.format(root=str(Path(__file__).parents[2]), base=str(workshop.base))
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == -9
+    assert workshop.once() == {"done": 1}
+    assert path.read_bytes() == result
+    assert workshop.leftovers() == []
+    assert undo_all(workshop, path) == 1
     assert path.read_bytes() == data
 
 
