@@ -16,7 +16,7 @@ from liif_daemon.carry import carry
 from liif_daemon.free import rename_if_free
 from liif_daemon.ledger import Glance, Job, Ledger, by_file
 from liif_daemon.presence import look
-from liif_daemon.store import Store, hash_of
+from liif_daemon.store import Changed, Store, hash_of
 from liif_daemon.swap import flush, swap
 from liif_daemon.unknown import unknown
 from liif_daemon.workplace import copy_in, is_workplace, remove_workplace, tidy, workplace_for
@@ -91,7 +91,7 @@ def undo(job: Job, ledger: Ledger, store: Store, *, force: bool = False, like: P
                 rename_if_free(copy, path)
                 flush_folder(path.parent)
             else:
-                swap(copy, path, here)
+                _swap(copy, path, here)
         except BaseException:
             if _content(path) != job.source_sha256:  # Ctrl+C may come when it is back already
                 ledger.finish(job, "done", job.reason, seconds=job.seconds)
@@ -127,6 +127,9 @@ def check(job: Job, ledger: Ledger, store: Store, *, force: bool = False) -> tup
     path = job.path
     if ledger.jobs(path=path, state="claimed"):
         raise LiifError("is being restored right now", path=path, remedy="Try again in a moment.")
+    if path.is_symlink():
+        remedy = "Undo the file that it leads to, or remove the link."
+        raise OutputError("is a symbolic link now, and those are not followed", path=path, remedy=remedy)
     here = hash_of(path) if path.is_file() else None
     if here is not None and here not in {job.source_sha256, job.result_sha256}:
         if made := [one for one in ledger.results(here) if one.in_place]:
@@ -193,6 +196,15 @@ def why_nothing(path: Path, ledger: Ledger, store: Store) -> UsageError:
         remedy = kept if store.holds(gone.source_sha256) else "Try `liif-daemon why`."
         return UsageError(f"{said}; there is no such file now", path=path, remedy=remedy)
     return UsageError("there is nothing of ours to undo", path=path, remedy="Try `liif-daemon why`.")
+
+
+def _swap(copy: Path, path: Path, expected: str) -> None:
+    """As `swap`, whose own words are of a daemon that tries again by itself."""
+    try:
+        swap(copy, path, expected)
+    except Changed as error:
+        words = "a program has it open for writing, or has changed it just now, so it stays as it is"
+        raise OutputError(words, path=path, remedy="Close it there, then try again.") from error
 
 
 def _copy_whole(original: Path, copy: Path, job: Job) -> None:

@@ -442,6 +442,34 @@ def test_an_undo_that_is_killed_loses_nothing(workshop: Workshop, step: str) -> 
     assert path.read_bytes() == data
 
 
+def test_a_link_that_took_a_result_s_name_is_not_undone_and_that_is_said(workshop: Workshop) -> None:
+    path, other = workshop.folder / "a.jpg", workshop.base / "other.jpg"
+    data = draw(path, 1)
+    workshop.once()
+    path.rename(other)
+    path.symlink_to(other)
+    for force in (False, True):
+        with pytest.raises(OutputError, match="is a symbolic link now"):
+            undo_all(workshop, path, force=force)
+    assert path.is_symlink()
+    assert size_of(other) == (40, 32)
+    path.unlink()
+    assert undo_all(workshop, path) == 1
+    assert path.read_bytes() == data
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells who writes")
+def test_what_is_open_for_writing_is_not_undone_and_nobody_is_told_to_wait_for_the_daemon(workshop: Workshop) -> None:
+    path = workshop.folder / "a.jpg"
+    data = draw(path, 1)
+    workshop.once()
+    with path.open("ab"), pytest.raises(OutputError, match="a program has it open for writing") as caught:
+        undo_all(workshop, path)
+    assert caught.value.remedy == "Close it there, then try again."
+    assert undo_all(workshop, path) == 1
+    assert path.read_bytes() == data
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
 def test_an_original_that_could_be_copied_in_part_only_takes_no_place(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch, number: int
