@@ -442,6 +442,21 @@ def test_an_undo_that_is_killed_loses_nothing(workshop: Workshop, step: str) -> 
     assert path.read_bytes() == data
 
 
+@pytest.mark.parametrize("names", ["ca", "ac", "ba cb", "bc ab"])
+def test_undo_of_a_folder_brings_each_original_back_where_results_took_each_other_s_names(
+    workshop: Workshop, names: str
+) -> None:
+    """`ca`: what was c.jpg is a.jpg now, and the result that was there is lost."""
+    data = {name: draw(workshop.folder / f"{name}.jpg", seed) for seed, name in enumerate("abc")}
+    workshop.once()
+    for old, new in names.split():
+        (workshop.folder / f"{old}.jpg").rename(workshop.folder / f"{new}.jpg")
+    said = command_undo(workshop, workshop.folder)
+    assert "changed and stays" not in said
+    assert {name: (workshop.folder / f"{name}.jpg").read_bytes() for name in data} == data
+    assert len(list(workshop.folder.iterdir())) == 3
+
+
 def test_a_link_that_took_a_result_s_name_is_not_undone_and_that_is_said(workshop: Workshop) -> None:
     path, other = workshop.folder / "a.jpg", workshop.base / "other.jpg"
     data = draw(path, 1)

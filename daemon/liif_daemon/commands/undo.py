@@ -62,12 +62,19 @@ def undo(
                 failed(why_nothing(path, ledger, store))
             elif not jobs and not lost:
                 print(f"nothing was restored since {since}")
+            # A result that was given another's name goes first, and then comes the one whose name that was: otherwise
+            # its original would come back there, and not the other's.
+            jobs.sort(key=lambda job: not (job.id in places and places[job.id].result))
             every: list[Job | Unknown] = [*jobs, *lost]
-            for found in every:
-                more = ""
+            while every:
+                found, more = every.pop(0), ""
                 try:
                     said = "the original is back" + ("" if found.path.exists() else "; there was no file any more")
                     result = places.get(found.id) if isinstance(found, Job) else None
+                    if result is None and isinstance(found, Job) and not dry_run:
+                        result = elsewhere([found], ledger).get(found.id)  # what lay in its place has just gone
+                    if result and (freed := result.result):
+                        every.sort(key=lambda one: one.path != freed)
                     if dry_run and isinstance(found, Job):
                         check(found, ledger, store, force=force)
                         more = told(result, dry_run=True)
