@@ -82,6 +82,7 @@ class Daemon:
         self.at_work = AtWork(ledger)
         self._tried: set[int] = set()
         self.no_engine = ""
+        self._no_ledger: LiifError | None = None
         self._has_begun, self._in_order = False, threading.Event()
         self._looking = True
         self._lock = threading.Lock()
@@ -127,6 +128,7 @@ class Daemon:
 
         Raises:
             BaseException: the fault that ended a thread.
+            LiifError: with `once`, the ledger could not be written.
         """
         self.stopping.set()
         self._wake.set()
@@ -137,6 +139,8 @@ class Daemon:
         self.progress.remove()
         if self.posts.faults:
             raise self.posts.faults[0]
+        if self._no_ledger:
+            raise self._no_ledger
 
     def reload(self, settings: Settings) -> None:
         """Goes on with other folders and settings; what is at work ends under the old ones."""
@@ -199,7 +203,7 @@ class Daemon:
 
     def _look_for_ever(self, turn: Turn) -> None:
         """Scans and looks at what has settled."""
-        last_scan, failed = time.monotonic(), False
+        last_scan, failed = time.monotonic(), 0
         while not self.stopping.is_set() and not turn.is_over:
             if time.monotonic() - last_scan > self.settings.daemon.scan_seconds:
                 self.scan()
@@ -213,10 +217,10 @@ class Daemon:
                 looked = [self._look_at_settled(folder, turn) for folder in self._settling_now() if not turn.is_over]
                 if failed:
                     self.progress.write(error=None)
-                    failed = False
+                    failed = 0
             except LiifError as error:
-                failed = True
-                self._wait_for_ledger(error)
+                failed += 1
+                self._wait_for_ledger(error, failed)
             if not turn.is_over:
                 self._looking = bool(any(looked) or self.scans.due(self.silent) or self._settling_now())
             self.stopping.wait(TICK_SECONDS)
@@ -262,27 +266,31 @@ class Daemon:
                     raise
         return bool(paths)
 
-    def _wait_for_ledger(self, error: LiifError) -> None:
-        """Its disk is full or gone: nothing is replaced until it can be written again."""
+    def _wait_for_ledger(self, error: LiifError, tries: int) -> None:
+        """Its disk is full or gone: nothing is replaced until it can be written again; with `once`, that has an end."""
+        if self.once and tries >= self.settings.daemon.max_attempts:
+            self._no_ledger = self._no_ledger or error
+            self.stopping.set()
+            return
         log.error("%s", error.explain())
         self.progress.write(error=error.explain())
         self.stopping.wait(self.settings.daemon.retry_seconds)
 
     def _work_for_ever(self, turn: Turn) -> None:
         """Claims and does jobs."""
-        failed = False
+        failed = 0
         while not self.stopping.is_set() and not turn.is_over:
             try:
                 if failed:
                     self.recover(turn)
                     self.progress.write(error=None)
-                    failed = False
+                    failed = 0
                 if not self._in_order.is_set() or not self._work(turn):
                     self._wake.wait(0.2)
                     self._wake.clear()
             except LiifError as error:
-                failed = True
-                self._wait_for_ledger(error)
+                failed += 1
+                self._wait_for_ledger(error, failed)
 
     def _work(self, turn: Turn) -> bool:
         """Does one picture; False if there is none to do."""

@@ -59,6 +59,23 @@ def test_a_full_disk_under_the_ledger_is_waited_out(workshop: Workshop, monkeypa
             wait_until(lambda: workshop.counts() == {"done": 1})
 
 
+def test_a_run_once_ends_where_the_ledger_s_disk_stays_full(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = draw(workshop.folder / "a.jpg", 1)
+
+    def refuse(*_: object) -> None:
+        raise OutputError("the ledger cannot be written (database or disk is full)")
+
+    monkeypatch.setattr("liif_daemon.find.Scans.make", refuse)
+    refused = pytest.raises(OutputError, match="the ledger cannot be written")
+    with refused, workshop.running(once=True) as daemon:
+        wait_until(lambda: not daemon.tick(), SOON)
+    monkeypatch.undo()
+    assert (workshop.folder / "a.jpg").read_bytes() == data
+    assert workshop.once() == {"done": 1}
+
+
 def test_what_comes_while_the_ledger_s_disk_is_full_is_looked_at_when_it_has_room(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
