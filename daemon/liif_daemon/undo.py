@@ -141,6 +141,9 @@ def check(job: Job, ledger: Ledger, store: Store, *, force: bool = False) -> tup
     if not store.holds(job.source_sha256):
         store.check()
         remedy = "It was let go when its time was over, or keep_originals was none."
+        if ledger.originals.until(job.source_sha256) is not None:
+            place = printable(store.path_of(job.source_sha256))
+            remedy = f"It was to be kept, but somebody removed it: put {place} back, if there is a copy."
         raise InputError("its original is not in the store", path=path, remedy=remedy)
     if here is None and not path.parent.is_dir():
         original = printable(store.path_of(job.source_sha256))

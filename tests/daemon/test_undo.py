@@ -23,7 +23,7 @@ from liif_daemon.undo import ChangedSince, check, older, undo, undoable, why_not
 from liif_daemon.why import why
 from typer.testing import CliRunner
 
-from liif_engine.errors import ExitCode, OutputError
+from liif_engine.errors import ExitCode, InputError, OutputError
 
 from .workshop import Workshop, draw, sha, size_of
 
@@ -440,6 +440,17 @@ def test_an_undo_that_is_killed_loses_nothing(workshop: Workshop, step: str) -> 
     assert workshop.leftovers() == []
     undo_all(workshop, path)
     assert path.read_bytes() == data
+
+
+def test_an_original_that_somebody_removed_is_not_said_to_have_been_let_go(workshop: Workshop) -> None:
+    path = workshop.folder / "a.jpg"
+    place = workshop.store.path_of(sha(draw(path, 1)))
+    workshop.once()
+    place.unlink()
+    with pytest.raises(InputError, match="not in the store") as caught:
+        undo_all(workshop, path)
+    assert f"somebody removed it: put {place} back" in str(caught.value.remedy)
+    assert size_of(path) == (40, 32)
 
 
 @pytest.mark.parametrize("names", ["ca", "ac", "ba cb", "bc ab"])
