@@ -382,6 +382,18 @@ def test_nothing_to_undo_is_asking_for_what_cannot_be(workshop: Workshop, config
     assert "nothing was restored since" in invoke("undo", "--since", "1 hour", "--config", config).output
 
 
+def test_nothing_to_undo_since_a_time_is_not_nothing_at_all(
+    workshop: Workshop, config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw(workshop.folder / "a.jpg", 1)
+    workshop.once()
+    for named in (workshop.folder, workshop.folder / "a.jpg"):
+        done = invoke("undo", named, "--since", "2099-01-01", "--config", config)
+        assert done.return_value == ExitCode.USAGE
+        assert "nothing was restored there since 2099-01-01" in done.output + capsys.readouterr().err
+    assert size_of(workshop.folder / "a.jpg") == (40, 32)
+
+
 def test_who_agrees_to_some_files_has_not_agreed_to_their_folder(workshop: Workshop) -> None:
     workshop.daemon_values["ask_above"] = 1
     for seed, name in enumerate(["a [1].jpg", "b.jpg"]):

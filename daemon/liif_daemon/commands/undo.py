@@ -59,7 +59,11 @@ def undo(
                 failed(OutputError(f"cannot be read ({error.strerror})", path=path))
                 continue
             if not jobs and not lost and files:
-                failed(why_nothing(path, ledger, store))
+                if since is not None and undoable(path, ledger):
+                    remedy = "Name an earlier time, or leave --since out."
+                    failed(UsageError(f"nothing was restored there since {since}", path=path, remedy=remedy))
+                else:
+                    failed(why_nothing(path, ledger, store))
             elif not jobs and not lost:
                 print(f"nothing was restored since {since}")
             # A result that was given another's name goes first, and then comes the one whose name that was: otherwise
