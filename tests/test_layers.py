@@ -57,6 +57,7 @@ DAEMON_LAYERS = [
     ("liif_daemon.swap",),
     ("liif_daemon.workplace",),
     ("liif_daemon.unknown",),
+    ("liif_daemon.undoable",),
     ("liif_daemon.watcher", "liif_daemon.replace", "liif_daemon.status", "liif_daemon.examine", "liif_daemon.bench"),
     (
         "liif_daemon.undo",

@@ -12,7 +12,8 @@ from liif_daemon.ledger import Glance, Job, Ledger
 from liif_daemon.names import pictures
 from liif_daemon.settings import FolderSettings, Settings, target_name
 from liif_daemon.store import Store
-from liif_daemon.undo import undo, undoable
+from liif_daemon.undo import undo
+from liif_daemon.undoable import undoable
 from liif_engine.errors import LiifError
 from liif_engine.model_names import AUTO, makers
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 from liif_daemon.carry import carry
-from liif_daemon.undo import undo, undoable
+from liif_daemon.undo import undo
+from liif_daemon.undoable import undoable
 
 from .workshop import Workshop, draw, size_of, wait_until
 

@@ -16,7 +16,7 @@ from liif_daemon.engine import Order, ServiceEngine
 from liif_daemon.posts import Turn
 from liif_daemon.settle import Settling
 from liif_daemon.store import Changed, hash_of
-from liif_daemon.undo import undoable
+from liif_daemon.undoable import undoable
 from liif_daemon.workplace import result_in, workplace_for
 
 from liif_engine.errors import ConfigError
@@ -314,7 +314,7 @@ def test_undo_reads_only_what_may_be_a_result_that_it_misses(
         return hash_of(path)
 
     ledger = workshop.ledger()
-    monkeypatch.setattr("liif_daemon.undo.hash_of", counted)
+    monkeypatch.setattr("liif_daemon.undoable.hash_of", counted)
     monkeypatch.setattr("liif_engine.picture.image_file.read_marker", counted)
     assert len(undoable(workshop.folder, ledger)) == 6
     assert read == []

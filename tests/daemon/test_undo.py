@@ -19,7 +19,8 @@ from liif_daemon.dispatch import Daemon
 from liif_daemon.examine import examine, record
 from liif_daemon.renamed import bring_back, elsewhere
 from liif_daemon.status import gather
-from liif_daemon.undo import ChangedSince, check, older, undo, undoable, why_nothing
+from liif_daemon.undo import ChangedSince, check, undo
+from liif_daemon.undoable import older, undoable, why_nothing
 from liif_daemon.why import why
 from typer.testing import CliRunner
 

@@ -30,7 +30,8 @@ def undo(
     from liif_daemon.ledger import Job
     from liif_daemon.renamed import bring_back, elsewhere, told
     from liif_daemon.store import Store
-    from liif_daemon.undo import check, older, undoable, why_nothing
+    from liif_daemon.undo import check
+    from liif_daemon.undoable import older, undoable, why_nothing
     from liif_daemon.unknown import Unknown, adopt, unknown
     from liif_engine.terminal import tell
 

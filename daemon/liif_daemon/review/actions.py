@@ -11,7 +11,8 @@ from liif_daemon.ledger import Job
 from liif_daemon.ledger.review import ReviewLedger
 from liif_daemon.renamed import bring_back, elsewhere
 from liif_daemon.store import Store
-from liif_daemon.undo import ChangedSince, undoable
+from liif_daemon.undo import ChangedSince
+from liif_daemon.undoable import undoable
 from liif_engine.errors import LiifError, UsageError, printable
 
 
