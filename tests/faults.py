@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from liif_engine.errors import ModelError, NonFiniteError
+from liif_engine.errors import MemoryExhaustedError, ModelError, NonFiniteError
 from liif_engine.workers.stand_in import Copying
 
 
@@ -94,6 +94,12 @@ class Elsewhere(Copying):
     def __init__(self, model: str = "copy", **rest: Any) -> None:
         super().__init__(model, **rest)
         self.device = "elsewhere"
+
+    def check_memory(self, *given: int, beside: int | None = None) -> None:
+        """Where the model is ``narrow``, nothing fits while something is computed."""
+        super().check_memory(*given, beside=beside)
+        if self.model_name == "narrow" and Elsewhere.computing:
+            raise MemoryExhaustedError("the result needs 2 MB of memory and 1 MB are free")
 
     def restore(self, pixels: Any, **rest: Any) -> Any:
         """As `Copying.restore`."""

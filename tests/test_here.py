@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -107,6 +108,39 @@ def test_what_is_large_or_was_not_counted_goes_alone(elsewhere: Any, tmp_path: P
         assert workers.submit(work_on(tmp_path, "b", held)).result(30).width == 40
     finally:
         workers.close()
+
+
+@pytest.mark.timeout(60)
+def test_what_lacks_memory_beside_others_is_done_when_they_are_over(elsewhere: Any, tmp_path: Path) -> None:
+    elsewhere.gate.clear()
+    workers = HereWorkers(replace(ELSEWHERE, model="narrow"))
+    try:
+        tickets = [workers.submit(replace(work_on(tmp_path, "a"), model="narrow"))]
+        wait_for_room(workers)
+        while not elsewhere.computing:
+            threading.Event().wait(0.01)
+        starved = [replace(work_on(tmp_path, name), model="narrow") for name in ("b", "c")]
+        tickets.append(workers.submit(starved[0]))
+        while workers.room(urgent=False):  # until that has found no memory
+            threading.Event().wait(0.01)
+        with pytest.raises(BusyError):
+            workers.submit(starved[1])
+        elsewhere.gate.set()
+        assert [ticket.result(30).width for ticket in tickets] == [40, 40]
+        wait_for_room(workers)
+        assert workers.submit(starved[1]).result(30).width == 40
+    finally:
+        workers.close()
+
+
+@pytest.mark.timeout(60)
+def test_a_folder_of_files_that_lack_memory_beside_each_other_is_restored_whole(elsewhere: Any, tmp_path: Path) -> None:
+    for seed in range(30):
+        draw(tmp_path / "old" / f"{seed}.png", seed)
+    with Archive(Order(tmp_path / "old", tmp_path / "new", Target(scale=2), model="narrow")) as archive:
+        archive.run(Crew("here"), replace(ELSEWHERE, model="narrow"))
+    assert (archive.summary.restored, archive.summary.failures) == (30, [])
+    assert elsewhere.most == 1
 
 
 @pytest.mark.timeout(60)

@@ -27,7 +27,7 @@ import triton.language as tl
 from torch import Tensor
 from triton.tools.tensor_descriptor import TensorDescriptor
 
-from liif_engine.network.decode import STRIP_QUERIES, Span, Strip, axis, first_convolution, first_layer_codes
+from liif_engine.network.decode import KEPT_AXES, STRIP_QUERIES, Span, Strip, axis, first_convolution, first_layer_codes
 from liif_engine.network.model import EdsrLiif
 
 #: Tensor cores take no operand narrower than 16, and a layer is cut into halves.
@@ -39,9 +39,9 @@ PADDED = 16
 #: Adding and subtracting it rounds an fp32 in [0, 2^22) to an integer, halves to even, as torch.round does.
 ROUNDER = 12_582_912.0
 
-#: How many axes' arrays, and how many models' and enlargements' terms, are kept. A folder's pictures are often of a few
-#: sizes, and to lay out the arrays of a small picture anew takes a CPU longer than a GPU takes to decode it.
-KEPT_AXES, KEPT_TERMS = 32, 32
+#: How many enlargements' terms a model keeps. As with axes: to lay out the arrays of a small picture anew takes a CPU
+#: longer than a GPU takes to decode it.
+KEPT_TERMS = 32
 
 #: What full scale is in the forms that a result can be written in; floats are written unclamped.
 FULL_SCALE = {torch.float32: 0, torch.uint8: 255, torch.uint16: 65_535}

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from liif_engine import log, memory
-from liif_engine.errors import BusyError, Cancelled
+from liif_engine.errors import BusyError, Cancelled, LiifError, MemoryExhaustedError
 from liif_engine.workers.engines import Engines
 from liif_engine.workers.failures import in_words
 from liif_engine.workers.inside import perform
-from liif_engine.workers.work import FileWork, OnProgress, Ticket, Work, WorkerSettings
+from liif_engine.workers.work import Answer, FileWork, OnProgress, Ticket, Work, WorkerSettings
 
 if TYPE_CHECKING:
     from liif_engine.workers.engine import Pixels, WorkerEngine
@@ -27,7 +27,8 @@ class HereWorkers:
     """One worker, threads of this process. A `Workers`.
 
     One picture is computed at a time. Where the CPU has nothing to do meanwhile, other files are read and written, if
-    all of them together take little memory.
+    all of them together take little memory. What lacks memory beside others all the same is done again when they are
+    over.
 
     Args:
         settings: how to work; what concerns processes is left unused.
@@ -42,9 +43,11 @@ class HereWorkers:
         self._engines = Engines(settings, settings.device)
         # One thread while the CPU may be what computes: each that does so keeps helper threads of its own.
         self._pools = [ThreadPoolExecutor(1, "worker")]
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._loading, self._computing = threading.Lock(), threading.Lock()
         self._at_work: list[Ticket] = []
+        self._beside = set[Ticket]()  # of these, those that others were at work with
+        self._starved: list[Ticket] = []  # of these, those that lacked memory
         self._at_once = 1  # until it is known what computes
         self._waiting_bytes = memory.waiting_bytes()
         self._closed = False
@@ -52,15 +55,17 @@ class HereWorkers:
 
     def room(self, *, urgent: bool) -> bool:  # noqa: ARG002 - one thing after the other
         """As `Workers.room`; what would take too much memory beside the rest is refused all the same."""
-        return len(self._at_work) < self._at_once and not self._closed
+        return len(self._at_work) < self._at_once and not (self._closed or self._starved)
 
     def submit(self, work: Work, *, on_progress: OnProgress | None = None, urgent: bool = False) -> Ticket:
         """As `Workers.submit`."""
         ticket = Ticket(work, on_progress, urgent)
-        with self._lock:
+        with self._changed:
             if not (self.room(urgent=urgent) and self._fits_beside(work)):
                 raise BusyError("the worker is busy")
             self._at_work.append(ticket)
+            if len(self._at_work) > 1:
+                self._beside.update(self._at_work)
             try:
                 self._pools[-1].submit(self._run, ticket)
             except RuntimeError:  # the system gives no thread
@@ -85,7 +90,7 @@ class HereWorkers:
 
     def close(self) -> None:
         """As `Workers.close`."""
-        with self._lock:
+        with self._changed:
             self._closed = True
         for pool in self._pools:
             pool.shutdown(wait=True)
@@ -98,6 +103,26 @@ class HereWorkers:
         return all(sizes) and sum(sizes) <= self._waiting_bytes
 
     def _run(self, ticket: Ticket) -> None:
+        answer, error = self._try(ticket)
+        if isinstance(error, MemoryExhaustedError) and self._comes_to_be_alone(ticket):
+            answer, error = self._try(ticket)
+        with self._changed:
+            if ticket in self._at_work:  # not one that found no thread, and that this one now brings to its end
+                self._at_work.remove(ticket)
+            if ticket in self._starved:
+                self._starved.remove(ticket)
+            self._beside.discard(ticket)
+            self._done += answer is not None
+            self._changed.notify_all()
+        if answer is not None:
+            ticket.set_result(answer)
+        else:
+            ticket.set_exception(error)
+        self.on_room()
+
+    def _try(self, ticket: Ticket) -> tuple[Answer | None, LiifError | None]:
+        """Does a piece of work; one of the answer and the error."""
+
         def look() -> None:
             if ticket.is_stopped or self._closed:
                 raise Cancelled("stopped")
@@ -107,22 +132,22 @@ class HereWorkers:
             if ticket.on_progress is not None:
                 ticket.on_progress(share)
 
-        answer, error = None, None
         try:
             beat(0.0)
             with log.about(ticket.work.job):
-                answer = perform(self._engine_for(ticket.work), ticket.work, on_progress=beat, look=look)
+                return perform(self._engine_for(ticket.work), ticket.work, on_progress=beat, look=look), None
         except BaseException as failure:  # a library's panic is no Exception, and nothing else answers who waits
-            error = in_words(failure)
-        with self._lock:
-            if ticket in self._at_work:  # not one that found no thread, and that this one now brings to its end
-                self._at_work.remove(ticket)
-            self._done += answer is not None
-        if answer is not None:
-            ticket.set_result(answer)
-        else:
-            ticket.set_exception(error)
-        self.on_room()
+            return None, in_words(failure)
+
+    def _comes_to_be_alone(self, ticket: Ticket) -> bool:
+        """Waits until a piece of work is the only one, and nothing is begun beside it; False if it was all the time."""
+        with self._changed:
+            if ticket not in self._beside:
+                return False
+            self._starved.append(ticket)
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._starved[0] is ticket and len(self._at_work) == len(self._starved))
+            return True
 
     def _engine_for(self, work: Work) -> WorkerEngine:
         """The engine of the work's model, which computes for one thread at a time."""
@@ -130,7 +155,7 @@ class HereWorkers:
             engine = self._engines.get(work.model, work.precision)
             is_news = self._at_once == 1 and str(engine.device) != "cpu"
             if is_news:
-                with self._lock:
+                with self._changed:
                     self._pools.append(ThreadPoolExecutor(FILES_AT_ONCE, "worker"))
                     self._at_once = FILES_AT_ONCE
         if is_news:
