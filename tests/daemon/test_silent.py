@@ -19,7 +19,7 @@ from liif_daemon.settings import Settings
 
 from liif_engine.errors import ExitCode, UsageError
 
-from .test_words import status
+from .test_status import status
 from .workshop import Copying, Workshop, draw, sha, size_of, wait_until
 
 

@@ -17,8 +17,6 @@ from liif_daemon import asked, cli, presence, steps
 from liif_daemon import undo as undo_module
 from liif_daemon.dispatch import Daemon
 from liif_daemon.examine import examine, record
-from liif_daemon.renamed import bring_back, elsewhere
-from liif_daemon.status import gather
 from liif_daemon.undo import ChangedSince, check, undo
 from liif_daemon.undoable import older, undoable, why_nothing
 from liif_daemon.why import why
@@ -27,8 +25,6 @@ from typer.testing import CliRunner
 from liif_engine.errors import ExitCode, InputError, OutputError
 
 from .workshop import Workshop, draw, sha, size_of
-
-STAYS = "what has its result's bytes stays: "
 
 HOUR, DAY = 3600, 86400  # [s]
 
@@ -86,158 +82,6 @@ def test_undo_refuses_what_was_changed_since_unless_forced(workshop: Workshop) -
     assert undo_all(workshop, path, force=True) == 1
     assert path.read_bytes() == data
     assert workshop.store.path_of(sha(edited)).read_bytes() == edited
-
-
-def test_undo_finds_a_renamed_result_and_replaces_a_deleted_one(workshop: Workshop) -> None:
-    data = draw(workshop.folder / "a.jpg", 1)
-    gone = draw(workshop.folder / "b.jpg", 2)
-    workshop.once()
-    (workshop.folder / "a.jpg").rename(workshop.folder / "c.jpg")
-    (workshop.folder / "b.jpg").unlink()
-    assert undo_all(workshop, workshop.folder / "c.jpg") == 1
-    assert (workshop.folder / "c.jpg").read_bytes() == data
-    assert undo_all(workshop, workshop.folder / "b.jpg") == 1
-    assert (workshop.folder / "b.jpg").read_bytes() == gone
-    assert workshop.once().get("queued") is None
-    assert (workshop.folder / "c.jpg").read_bytes() == data
-
-
-def test_undo_of_the_old_name_takes_the_renamed_result_away(workshop: Workshop) -> None:
-    """Also under another suffix, and in another folder; the original has what the result has besides its bytes."""
-    (workshop.folder / "deep").mkdir()
-    data = {name: draw(workshop.folder / name, seed) for seed, name in enumerate(("a.jpg", "b.jpg", "c.jpg"))}
-    workshop.once()
-    new = {"a.jpg": "x.png", "b.jpg": "deep/b.jpg"}
-    for name, other in new.items():
-        (workshop.folder / name).rename(workshop.folder / other).chmod(0o604)
-    assert workshop.once() == {"done": 3}, "a look at them under their new names changes nothing"
-    said = [command_undo(workshop, workshop.folder / name) for name in data]
-    for (name, other), words in zip(new.items(), said, strict=False):
-        assert words.endswith(
-            f"{workshop.folder / name}: the original is back; there was no file any more; its result,"
-            f" {workshop.folder / other}, was taken away\n"
-        )
-        assert not (workshop.folder / other).exists()
-        assert (workshop.folder / name).stat().st_mode & 0o777 == 0o604
-    assert said[2] == f"{workshop.folder / 'c.jpg'}: the original is back\n"
-    assert {name: (workshop.folder / name).read_bytes() for name in data} == data
-    assert workshop.once() == {"undone": 3}
-    assert workshop.leftovers() == []
-
-
-def test_a_renamed_result_that_was_changed_stays_and_is_told_of(workshop: Workshop) -> None:
-    old, new = workshop.folder / "a.jpg", workshop.folder / "b.png"
-    data = draw(old, 1)
-    workshop.once()
-    old.rename(new)
-    draw(new, 2)
-    edited = new.read_bytes()
-    said = command_undo(workshop, old)
-    assert said.endswith(f"; {new}, which may be its result, was changed and stays\n")
-    assert (old.read_bytes(), new.read_bytes()) == (data, edited)
-
-
-def test_a_renamed_result_that_is_changed_amid_the_undoing_stays(workshop: Workshop) -> None:
-    old, new = workshop.folder / "a.jpg", workshop.folder / "b.jpg"
-    data = draw(old, 1)
-    workshop.once()
-    old.rename(new)
-    ledger = workshop.ledger()
-    (job,) = undoable(old, ledger)
-    found = elsewhere([job], ledger)
-    assert found[job.id].result == new
-    with new.open("ab") as file:
-        said = bring_back(job, found[job.id], ledger, workshop.store)
-        assert said == f"; {new}, which may be its result, was changed and stays"
-        assert sha(new) == job.result_sha256, "open for writing, it may be changed the next moment"
-        file.write(b"more")
-    old.unlink()
-    ledger.finish(job, "done")
-    assert "was changed and stays" in bring_back(job, found[job.id], ledger, workshop.store)
-    ledger.close()
-    assert new.read_bytes().endswith(b"more")
-    assert old.read_bytes() == data
-    assert workshop.leftovers() == []
-
-
-def test_copies_of_a_result_that_has_gone_and_the_result_of_the_same_original_stay(workshop: Workshop) -> None:
-    path, copy, twin = (workshop.folder / name for name in ("a.jpg", "copy.jpg", "twin.jpg"))
-    twin.write_bytes(draw(path, 1))
-    workshop.once()
-    shutil.copy(path, copy)
-    path.unlink()
-    assert command_undo(workshop, path).endswith(f"; {STAYS}{copy}\n")
-    assert size_of(copy) == size_of(twin) == (40, 32)
-    other = twin.rename(workshop.folder / "other.jpg")
-    path.unlink()
-    assert command_undo(workshop, twin).endswith(f"; its result, {other}, was taken away; {STAYS}{copy}\n")
-    assert size_of(copy) == (40, 32)
-
-
-def test_of_results_that_are_the_same_each_goes_with_its_own_name(workshop: Workshop) -> None:
-    one, other = workshop.folder / "one.jpg", workshop.folder / "other.jpg"
-    other.write_bytes(draw(one, 1))
-    workshop.once()
-    for path in (one, other):
-        path.rename(path.with_suffix(".png"))
-    ledger = workshop.ledger()
-    jobs = [*undoable(one, ledger), *undoable(other, ledger)]
-    found = elsewhere(jobs, ledger)
-    ledger.close()
-    assert [(found[job.id].result, found[job.id].copies) for job in jobs] == [
-        (path.with_suffix(".png"), []) for path in (one, other)
-    ]
-
-
-def test_a_dry_run_says_what_becomes_of_a_renamed_result(workshop: Workshop) -> None:
-    old, new = workshop.folder / "a.jpg", workshop.folder / "b.jpg"
-    draw(old, 1)
-    workshop.once()
-    old.rename(new)
-    assert command_undo(workshop, old, "--dry-run") == f"{old} (dry run); its result, {new}, would go\n"
-    assert new.exists()
-    assert not old.exists()
-
-
-def test_a_kill_while_a_renamed_result_is_taken_away_loses_nothing(workshop: Workshop) -> None:
-    old, new = workshop.folder / "a.jpg", workshop.folder / "b.jpg"
-    data = draw(old, 1)
-    workshop.once()
-    old.rename(new)
-    code = KILLED_TAKING_AWAY.format(root=str(Path(__file__).parents[2]), base=str(workshop.base))
-    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == -9
-    assert old.read_bytes() == data
-    assert len(list(workshop.folder.glob(".liif-*.tmp/*"))) == 1, "it was being looked at"
-    assert workshop.once() == {"undone": 1}
-    assert workshop.leftovers() == []
-    assert list(workshop.folder.iterdir()) == [old]
-
-
-def test_undo_finds_the_results_in_a_renamed_folder(workshop: Workshop) -> None:
-    old, new, same = workshop.folder / "old", workshop.folder / "new", workshop.folder / "same.png"
-    data = [draw(old / name, seed) for seed, name in enumerate(("a.jpg", "b.png", "c.bmp"))]
-    same.write_bytes(data[1])
-    draw(workshop.folder / "d.jpg", 4)
-    workshop.once()
-    old.rename(new)
-    (new / "note.txt").write_text("no picture")
-    (new / "d.jpg").symlink_to(workshop.folder / "d.jpg")
-    assert undo_all(workshop, new) == 3
-    assert [(new / name).read_bytes() for name in ("a.jpg", "b.png", "c.bmp")] == data
-    assert undo_all(workshop, new) == 0
-    assert size_of(same) == size_of(workshop.folder / "d.jpg") == (40, 32)
-
-
-def test_undo_of_a_folder_takes_what_was_renamed_in_it_where_it_lies(workshop: Workshop) -> None:
-    stayed = draw(workshop.folder / "a.jpg", 1)
-    moved = draw(workshop.folder / "b.jpg", 2)
-    workshop.once()
-    (workshop.folder / "deep").mkdir()
-    (workshop.folder / "b.jpg").rename(workshop.folder / "deep" / "c.jpg")
-    assert undo_all(workshop, workshop.folder) == 2
-    assert (workshop.folder / "a.jpg").read_bytes() == stayed
-    assert (workshop.folder / "deep" / "c.jpg").read_bytes() == moved
-    assert not (workshop.folder / "b.jpg").exists()
 
 
 def test_undo_puts_nothing_into_the_empty_folder_of_a_share_that_is_not_mounted(workshop: Workshop) -> None:
@@ -403,27 +247,14 @@ sys.path.insert(0, {root!r})
 from pathlib import Path
 from tests.daemon.test_undo import Workshop, undo_all
 import shutil
+
+
 def copyfile(one, other):
     other.write_bytes(one.read_bytes()[:100])
     os.kill(os.getpid(), 9)
 shutil.copyfile = copyfile
 workshop = Workshop(Path({base!r}))
 undo_all(workshop, workshop.folder / "a.jpg")
-"""
-
-
-KILLED_TAKING_AWAY = """
-import os, sys
-sys.path.insert(0, {root!r})
-from pathlib import Path
-from liif_daemon import renamed
-from tests.daemon.test_undo import Workshop, undoable
-workshop = Workshop(Path({base!r}))
-ledger = workshop.ledger()
-(job,) = undoable(workshop.folder / "a.jpg", ledger)
-found = renamed.elsewhere([job], ledger)[job.id]
-renamed.hash_of = lambda _: os.kill(os.getpid(), 9)
-renamed.bring_back(job, found, ledger, workshop.store)
 """
 
 
@@ -452,21 +283,6 @@ def test_an_original_that_somebody_removed_is_not_said_to_have_been_let_go(works
         undo_all(workshop, path)
     assert f"somebody removed it: put {place} back" in str(caught.value.remedy)
     assert size_of(path) == (40, 32)
-
-
-@pytest.mark.parametrize("names", ["ca", "ac", "ba cb", "bc ab"])
-def test_undo_of_a_folder_brings_each_original_back_where_results_took_each_other_s_names(
-    workshop: Workshop, names: str
-) -> None:
-    """`ca`: what was c.jpg is a.jpg now, and the result that was there is lost."""
-    data = {name: draw(workshop.folder / f"{name}.jpg", seed) for seed, name in enumerate("abc")}
-    workshop.once()
-    for old, new in names.split():
-        (workshop.folder / f"{old}.jpg").rename(workshop.folder / f"{new}.jpg")
-    said = command_undo(workshop, workshop.folder)
-    assert "changed and stays" not in said
-    assert {name: (workshop.folder / f"{name}.jpg").read_bytes() for name in data} == data
-    assert len(list(workshop.folder.iterdir())) == 3
 
 
 def test_a_link_that_took_a_result_s_name_is_not_undone_and_that_is_said(workshop: Workshop) -> None:
@@ -588,71 +404,6 @@ def test_a_file_is_found_by_the_name_under_which_its_folder_is_watched(workshop:
     alone = settings.with_folders([])  # as `liif-daemon undo` has them after `liif-daemon run FOLDER`
     assert asked.as_watched(workshop.folder / "a.jpg", alone, ledger) == link / "a.jpg"
     ledger.close()
-
-
-def test_copies_of_results_stay_whether_something_else_is_missing_or_not(workshop: Workshop) -> None:
-    paths = [workshop.folder / f"{name}.jpg" for name in "abc"]
-    data = [draw(path, seed) for seed, path in enumerate(paths)]
-    workshop.once()
-    copy, renamed = workshop.folder / "copy.jpg", workshop.folder / "renamed.jpg"
-    copied = paths[0].read_bytes()
-    copy.write_bytes(copied)
-    paths[1].rename(renamed)
-    paths[2].unlink()
-    undo_all(workshop, workshop.folder)
-    assert copy.read_bytes() == copied
-    assert paths[0].read_bytes() == data[0]
-    assert renamed.read_bytes() == data[1]
-    assert paths[2].read_bytes() == data[2]
-    assert workshop.leftovers() == []
-
-
-@pytest.mark.parametrize("copied", [True, False])
-def test_a_result_that_was_undone_under_another_name_came_back_once_and_both_names_say_so(
-    workshop: Workshop, copied: bool
-) -> None:
-    first, second = workshop.folder / "first.jpg", workshop.folder / "second.jpg"
-    data = draw(first, 1)
-    workshop.once()
-    if copied:
-        second.write_bytes(first.read_bytes())
-        first.unlink()
-    else:
-        first.rename(second)
-    assert undo_all(workshop, second) == 1
-    assert second.read_bytes() == data
-    assert undo_all(workshop, first) == undo_all(workshop, workshop.folder) == 0
-    assert not first.exists()
-    settings, ledger, store = workshop.settings(), workshop.ledger(), workshop.store
-    said = f"its result lay at {second}, and was undone there"
-    words = why_nothing(first, ledger, store).explain()
-    assert f"{said}; there is no such file now" in words
-    assert str(store.path_of(sha(data))) in words
-    assert any(said in line for line in why(first, settings, ledger, store))
-    assert "it was undone" in why(second, settings, ledger, store)[0]
-    assert gather(settings, ledger)["last_results"] == []
-    second.unlink()
-    assert "was undone already; there is no such file now" in why_nothing(second, ledger, store).explain()
-    ledger.close()
-    first.write_bytes(data)
-    second.write_bytes(data)
-    assert workshop.once() == {"undone": 2}
-    assert first.read_bytes() == second.read_bytes() == data
-
-
-def test_results_that_changed_names_are_undone_where_they_lie(workshop: Workshop) -> None:
-    paths = [workshop.folder / name for name in ("a.jpg", "b.jpg")]
-    data = [draw(path, number) for number, path in enumerate(paths)]
-    workshop.once()
-    aside = workshop.base / "aside.jpg"
-    paths[0].rename(aside)
-    paths[1].rename(paths[0])
-    aside.rename(paths[1])
-    assert undo_all(workshop, workshop.folder) == 2
-    assert [path.read_bytes() for path in paths] == data[::-1]
-    assert undo_all(workshop, workshop.folder) == 0
-    assert workshop.once().get("done", 0) == workshop.counts().get("done", 0)
-    assert [path.read_bytes() for path in paths] == data[::-1]
 
 
 def test_a_dry_run_refuses_what_undo_refuses_and_changes_nothing(workshop: Workshop) -> None:
