@@ -88,6 +88,10 @@ class PixelPayload:
         """The result's format."""
         return {"shape": [answer.height, answer.width, self.asked.shape[2]], "dtype": self.asked.dtype}
 
+    def in_callers_words(self, error: LiifError) -> LiifError:
+        """The error as it is: it names nothing that the caller did not name."""
+        return error
+
     def pieces(self) -> Iterator[bytes | memoryview]:
         """The result's bytes."""
         assert self.result is not None  # the job is done
@@ -217,6 +221,10 @@ class FilePayload:
             "source_sha256": answer.source_sha256,
             "notes": list(answer.notes),
         }
+
+    def in_callers_words(self, error: LiifError) -> LiifError:
+        """The error as it is: it names nothing that the caller did not name."""
+        return error
 
     def let_source_go(self) -> int:
         """Nothing is held."""

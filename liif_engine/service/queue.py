@@ -16,7 +16,6 @@ from liif_engine import memory
 from liif_engine.errors import BusyError, Cancelled, LiifError, ServiceError, TimeLimitError, TooLargeError, WorkerError
 from liif_engine.service.job import Job
 from liif_engine.service.lines import PRIORITIES, Lines
-from liif_engine.service.payload import ImagePayload
 from liif_engine.workers import Answer, Workers
 from liif_engine.workers.failures import in_words
 
@@ -290,9 +289,7 @@ class Queue:
     def _write_down(self, job: Job, answer: Answer | None, error: LiifError | None) -> None:
         """A job is over."""
         job.ended = self.last_used = time.monotonic()
-        if error is not None and isinstance(job.payload, ImagePayload):
-            error = job.payload.in_callers_words(error)
-        job.answer, job.error = answer, error
+        job.answer, job.error = answer, error and job.payload.in_callers_words(error)
         job.state = "done" if error is None else "cancelled" if isinstance(error, Cancelled) else "failed"
         self.counts[job.state] += 1
         if answer is not None:
