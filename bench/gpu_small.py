@@ -26,6 +26,13 @@ from liif_engine.workers import FileWork, Ticket, WorkerSettings, here, start
 #: How many processes share the GPU, each with a model of its own.
 WORKERS = (1, 2, 4, 8)
 
+#: Files on their way, and pixels of the largest picture during which others are launched.
+FOLDER_WAYS = {
+    "one_by_one": (1, 0),
+    "four_on_their_way": (here.FILES_AT_ONCE, 0),
+    "four_launched_in_advance": (here.FILES_AT_ONCE, here.LENT_PIXELS),
+}
+
 
 def small_pictures(bench: Bench) -> None:
     """In one process: in memory, as files one after the other, and as files read and written in other threads."""
@@ -62,14 +69,20 @@ def small_folder(bench: Bench) -> None:
         source = Path(name) / "old"
         source.mkdir()
         _plans(many, source)
-        for files_at_once in (1, here.FILES_AT_ONCE):
-            here.FILES_AT_ONCE = files_at_once
-            with Archive(Order(source, Path(name) / f"new-{files_at_once}", Target(scale=2), model="web")) as archive:
+        first: dict[str, bytes] = {}
+        for way, (files_at_once, lent_pixels) in FOLDER_WAYS.items():
+            here.FILES_AT_ONCE, here.LENT_PIXELS = files_at_once, lent_pixels
+            target = Path(name) / way
+            with Archive(Order(source, target, Target(scale=2), model="web")) as archive:
                 archive.run(Crew("here"), settings)
             rate = _megapixels(many) / archive.summary.seconds
             stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in archive.summary.stages.items())
             words = f"{rate:.1f} output megapixels/s, loading included; {stages} of {archive.summary.seconds:.1f} s"
-            bench.say(f"small_folder_{files_at_once}_at_once", {"rate": rate}, words)
+            found = {path.name: path.read_bytes() for path in target.glob("*.jpg")}
+            first = first or found
+            alike = sum(found.get(key) == value for key, value in first.items())
+            words += f"; {alike} of {len(many)} files have the first way's bytes"
+            bench.say(f"small_folder_{way}", {"rate": rate, "alike": alike}, words)
 
 
 def small_workers(bench: Bench) -> None:

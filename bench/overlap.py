@@ -2,7 +2,7 @@
 
     python bench/overlap.py --pairs 5
     python bench/overlap.py --pairs 5 --elsewhere 100   # as if a device other than the CPU computed, 100 ms a picture
-    python bench/overlap.py --pairs 5 --elsewhere 2.5 --folder   # `liif restore FOLDER --out FOLDER`, likewise
+    python bench/overlap.py --pairs 5 --elsewhere 2.5 --launch 1 --folder   # `liif restore FOLDER --out FOLDER`
 
 Both ways take turns in one process; the ratio of each pair counts, since the machine may be shared.
 """
@@ -24,10 +24,11 @@ from liif_engine import Engine, file, pipeline
 from liif_engine.archive.order import Order
 from liif_engine.archive.restore import Archive
 from liif_engine.crew import Crew
+from liif_engine.network.waits import waiting
 from liif_engine.plan import plan as plan_of
 from liif_engine.target import Target
 from liif_engine.workers import WorkerSettings, here
-from liif_engine.workers.stand_in import Waiting
+from liif_engine.workers.stand_in import Copying
 
 
 class Raising:
@@ -65,17 +66,32 @@ class Elsewhere:
         return pixels.repeat(size[1] // pixels.shape[0], 0).repeat(size[0] // pixels.shape[1], 1)
 
 
-class Distant(Waiting):
-    """The stand-in of that module on another device than the CPU."""
+class Distant(Copying):
+    """A stand-in on another device, which does one thing after the other: the model ``wait:0.001:0.0025`` keeps a core
+    for 1 ms while it launches the work on a picture, which then takes the device 2.5 ms."""
 
-    def __init__(self, model: str = "wait:0", **rest: Any) -> None:
+    _free_at = 0.0
+
+    def __init__(self, model: str, **rest: Any) -> None:
         super().__init__(model, **rest)
         self.device = "a stand-in"
 
+    def restore(self, pixels: np.ndarray, **rest: Any) -> np.ndarray:
+        """As `Copying.restore`."""
+        launching, working = map(float, self.model_name.split(":")[1:])
+        launched = time.perf_counter() + launching
+        while time.perf_counter() < launched:
+            pass
+        Distant._free_at = done = max(Distant._free_at, time.perf_counter()) + working
+        with waiting():
+            time.sleep(max(0.0, done - time.perf_counter()))
+        return super().restore(pixels, **rest)
 
-def folder_seconds(source: Path, destination: Path, model: str, files_at_once: int) -> float:
+
+def folder_seconds(source: Path, destination: Path, model: str, way: str) -> float:
     """How long an archive run takes in this process."""
-    here.FILES_AT_ONCE = files_at_once
+    here.FILES_AT_ONCE = 1 if way == ONE_BY_ONE else 4
+    here.LENT_PIXELS = 512 * 512 if way == LENT else 0
     settings = WorkerSettings(model=model, engine=f"{Distant.__module__}:Distant")
     with Archive(Order(source, destination, Target(scale=2), model=model)) as archive:
         archive.run(Crew("here"), settings)
@@ -83,26 +99,35 @@ def folder_seconds(source: Path, destination: Path, model: str, files_at_once: i
     return archive.summary.seconds
 
 
+ONE_BY_ONE, AT_ONCE, LENT = (
+    "one by one",
+    "four on their way",
+    "four on their way, launched in advance",
+)
+
+
 def folders(arguments: argparse.Namespace) -> None:
     """A folder of files, one after the other and several at once."""
-    model = f"wait:{arguments.elsewhere / 1000}"
-    each = f"{arguments.elsewhere:g} ms each"
+    model = f"wait:{arguments.launch / 1000}:{arguments.elsewhere / 1000}"
+    each = f"{arguments.launch:g} ms of a core and then {arguments.elsewhere:g} ms each"
     print(f"{arguments.files} files of {arguments.side}x{arguments.side}, x2, by a stand-in, {each}\n")
-    print("| files | one by one, s | at once, s | times as fast, median (least to most) | device at work |")
+    print("| files | how | s | times as fast as one by one, median (least to most) | device at work |")
     print("|---|---|---|---|---|")
     for suffix in (".jpg", ".png"):
+        taken: dict[str, list[float]] = {ONE_BY_ONE: [], AT_ONCE: [], LENT: []}
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             sources(folder / "old", arguments.files, arguments.side, suffix)
-            turns, overlaps = [], []
             for turn in range(arguments.pairs):
-                turns.append(folder_seconds(folder / "old", folder / f"{turn}-1", model, 1))
-                overlaps.append(folder_seconds(folder / "old", folder / f"{turn}-4", model, 4))
-        ratios = [turn / overlap for turn, overlap in zip(turns, overlaps, strict=True)]
-        share = arguments.files * arguments.elsewhere / 1000 / statistics.median(overlaps)
-        line = f"| {suffix[1:]} | {statistics.median(turns):.2f} | {statistics.median(overlaps):.2f}"
-        line += f" | {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) | {share:.0%} |"
-        print(line, flush=True)
+                for way, seconds in taken.items():
+                    seconds.append(folder_seconds(folder / "old", folder / f"{turn}-{way}", model, way))
+        for way, seconds in taken.items():
+            ratios = [first / other for first, other in zip(taken[ONE_BY_ONE], seconds, strict=True)]
+            median = statistics.median(seconds)
+            share = arguments.files * arguments.elsewhere / 1000 / median
+            line = f"| {suffix[1:]} | {way} | {median:.2f}"
+            line += f" | {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) | {share:.0%} |"
+            print(line, flush=True)
 
 
 def sources(folder: Path, count: int, side: int, suffix: str = ".jpg") -> list[Path]:
@@ -126,6 +151,7 @@ def main() -> None:
     parser.add_argument("--model", default="web")
     parser.add_argument("--elsewhere", type=float, metavar="MS", help="a stand-in that waits takes the engine's place")
     parser.add_argument("--waits", type=int, default=1, help="of the stand-in for each picture, together as long")
+    parser.add_argument("--launch", type=float, metavar="MS", default=0, help="likewise, of a core, with --folder")
     parser.add_argument("--folder", action="store_true", help="a folder into a folder; with --elsewhere")
     arguments = parser.parse_args()
     if arguments.folder:

@@ -18,6 +18,7 @@ from liif_engine.levels import FORMS, as_array, finished, to_tensor
 from liif_engine.network import checkpoint, decoder
 from liif_engine.network.decode import Axis, Span, Strip
 from liif_engine.network.device import DTYPE, Precision, choose_precision
+from liif_engine.network.exact import exactly
 from liif_engine.network.graphs import GraphedEncoder
 from liif_engine.network.model import EdsrLiif
 from liif_engine.network.transfer import to_host
@@ -148,8 +149,7 @@ class Computer:
         columns = Span(axes[1], tile.output.left, tile.output.right, window.left)
         # The fused decoder writes final values; gray is mixed from three colours first.
         form = FORMS[dtype.name] if group.stop - group.start > 1 else torch.float32
-        # In exact fp32, also where cuDNN would rather use TF32; and with the same algorithm each time.
-        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+        with exactly():
             pixels = to_tensor(view, place.device)
             feature_map = self._encode(network, pixels, lambda: progress.step(encoder_work))
             low, high = plausible(view)  # while a GPU computes

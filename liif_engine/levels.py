@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from liif_engine.network.transfer import to_device
 from liif_engine.picture import planes
 
 Pixels = NDArray[Any]
@@ -25,7 +26,7 @@ def to_tensor(view: Pixels, place: torch.device) -> Tensor:
     full = planes.FULL_SCALE[view.dtype.name]
     # A copy, since the view may be read-only; uint16 has few operations in torch, so it is widened here.
     values = np.array(view, dtype=np.uint8 if view.dtype == np.uint8 else np.float32, order="C")
-    tensor = torch.from_numpy(values).to(place).float().div_(full)
+    tensor = to_device(torch.from_numpy(values), place).float().div_(full)
     return tensor.permute(2, 0, 1)[None].expand(1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
 
 

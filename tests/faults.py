@@ -106,10 +106,15 @@ class Elsewhere(Copying):
         Elsewhere.computing += 1
         Elsewhere.most = max(Elsewhere.most, Elsewhere.computing)
         try:
-            assert self.gate.wait(30)
+            self.wait()
             return super().restore(pixels, **rest)
         finally:
             Elsewhere.computing -= 1
+
+    @staticmethod
+    def wait() -> None:
+        """Until the gate is open."""
+        assert Elsewhere.gate.wait(30)
 
 
 class CrashesOnWide(Faulty):

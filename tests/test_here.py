@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 import pytest
+import torch
 
 from liif_engine import Engine, file, memory
 from liif_engine.archive.order import Order
@@ -18,8 +19,9 @@ from liif_engine.archive.restore import Archive
 from liif_engine.crew import Crew
 from liif_engine.errors import BusyError, Cancelled, InputError
 from liif_engine.network import checkpoint
+from liif_engine.network.waits import waiting
 from liif_engine.target import Target
-from liif_engine.workers import FileWork, HereWorkers, WorkerSettings, file_work
+from liif_engine.workers import FileWork, HereWorkers, WorkerSettings, file_work, here
 from liif_engine.workers.work import Ticket
 from tests.archive.folders import draw, results
 
@@ -49,8 +51,8 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     Elsewhere.gate.set()
 
 
-def work_on(folder: Path, name: str, held: int = 10_000) -> FileWork:
-    source = draw(folder / f"{name}.png", seed=len(name))
+def work_on(folder: Path, name: str, held: int = 10_000, side: int = 20) -> FileWork:
+    source = draw(folder / f"{name}.png", seed=len(name), width=side, height=side)
     return FileWork(str(source), str(folder / f"{name}-2x.png"), Target(scale=2), held_bytes=held, model="copy")
 
 
@@ -175,6 +177,64 @@ def test_a_folder_by_files_at_once_is_that_by_one_after_the_other(
     monkeypatch.setattr(memory, "WAITING_BYTES", 0)
     assert restored("in turn") == at_once
     assert elsewhere.most == 1
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(("side", "together"), [(20, 2), (600, 1)])
+def test_while_a_small_picture_is_waited_for_the_next_is_launched(
+    elsewhere: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, side: int, together: int
+) -> None:
+    waits, seen, plain_read = threading.Semaphore(0), threading.Semaphore(0), file.read
+    counted, most = 0, 0
+
+    def noted(*given: Any, **rest: Any) -> Any:
+        found = plain_read(*given, **rest)
+        seen.release()
+        return found
+
+    monkeypatch.setattr(file, "read", noted)
+
+    def waiting_for_it() -> None:
+        nonlocal counted, most
+        with waiting():
+            counted += 1
+            most = max(most, counted)
+            waits.release()
+            assert elsewhere.gate.wait(30)
+            counted -= 1
+
+    monkeypatch.setattr(elsewhere, "wait", staticmethod(waiting_for_it))
+    elsewhere.gate.clear()
+    workers = HereWorkers(ELSEWHERE)
+    try:
+        tickets = [workers.submit(work_on(tmp_path, "a", side=side))]
+        wait_for_room(workers)
+        tickets.append(workers.submit(work_on(tmp_path, "bc", side=side)))
+        assert all(seen.acquire(timeout=30) for _ in tickets)
+        assert all(waits.acquire(timeout=30) for _ in range(together))
+        threading.Event().wait(0.2)  # in which one too many would come
+        elsewhere.gate.set()
+        assert [ticket.result(30).width for ticket in tickets] == [2 * side] * 2
+        assert most == together
+    finally:
+        workers.close()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU, which is what small pictures share")
+def test_small_pictures_that_share_a_gpu_have_the_bytes_of_one_by_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for seed in range(60):  # more often than graphs are recorded, of two sizes in turn
+        draw(tmp_path / "old" / f"{seed}.png", seed, width=80 + 16 * (seed % 2), height=70)
+
+    def restored(name: str, at_once: int) -> dict[str, bytes]:
+        monkeypatch.setattr(here, "FILES_AT_ONCE", at_once)
+        with Archive(Order(tmp_path / "old", tmp_path / name, Target(scale=2), model="web")) as archive:
+            archive.run(Crew("here"), WorkerSettings(device="cuda", model="web"))
+        assert (archive.summary.restored, archive.summary.failures) == (60, [])
+        return results(tmp_path / name)
+
+    assert restored("at once", 4) == restored("in turn", 1)
 
 
 @pytest.mark.timeout(60)

@@ -82,6 +82,7 @@ class GraphedEncoder:
 
     def clear(self) -> None:
         """Gives the graphs' memory back."""
+        _let_finish()
         self._replays.clear()
         self._uses.clear()
 
@@ -123,6 +124,8 @@ class GraphedEncoder:
             going += 1
         if self._uses[shape] < WORTH_A_CHANGE * worth:
             return False
+        if going:
+            _let_finish()
         for one in kept[:going]:
             del self._replays[one]
         return True
@@ -130,6 +133,12 @@ class GraphedEncoder:
 
 def _pixels(shape: Shape) -> int:
     return shape[-1] * shape[-2]
+
+
+def _let_finish() -> None:
+    """Waits for replays that were launched: a graph that goes is to be at rest."""
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
 
 
 def _capture(network: EdsrLiif, pixels: Tensor) -> Replay:

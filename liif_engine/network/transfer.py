@@ -1,4 +1,4 @@
-"""Strips on their way from a GPU: each is copied to pinned memory while the next one computes."""
+"""Pixels on their way to a GPU, and strips from it: each is copied to pinned memory while the next one computes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,12 @@ import torch
 from torch import Tensor
 
 from liif_engine.network.decode import Strip
+from liif_engine.network.waits import waiting
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the CPU's on a device; nobody waits for the copy, which follows what the device has to do already."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def to_host(strips: Iterator[Strip]) -> Iterator[Strip]:
@@ -46,7 +52,8 @@ class _Copy:
 
     def finished(self) -> Strip:
         """The copy, when it is whole."""
-        self.done.synchronize()
+        with waiting():
+            self.done.synchronize()
         return replace(self.strip, values=self.values, extent=self.extent)
 
 

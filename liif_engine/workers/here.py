@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from liif_engine import log, memory
 from liif_engine.errors import BusyError, Cancelled, LiifError, MemoryExhaustedError
+from liif_engine.network.waits import Shared
 from liif_engine.workers.engines import Engines
 from liif_engine.workers.failures import in_words
 from liif_engine.workers.inside import perform
@@ -22,13 +23,17 @@ if TYPE_CHECKING:
 #: written. On the CPU, whose cores all compute, nothing is gained by it.
 FILES_AT_ONCE = 4
 
+#: Pixels of the largest picture during which work on another one may be launched: a larger one keeps a GPU busy by
+#: itself, and its memory is to be its own.
+LENT_PIXELS = 512 * 512
+
 
 class HereWorkers:
     """One worker, threads of this process. A `Workers`.
 
     One picture is computed at a time. Where the CPU has nothing to do meanwhile, other files are read and written, if
-    all of them together take little memory. What lacks memory beside others all the same is done again when they are
-    over.
+    all of them together take little memory, and work on small ones is launched on the GPU before that one is done. What
+    lacks memory beside others all the same is done again when they are over.
 
     Args:
         settings: how to work; what concerns processes is left unused.
@@ -44,7 +49,7 @@ class HereWorkers:
         # One thread while the CPU may be what computes: each that does so keeps helper threads of its own.
         self._pools = [ThreadPoolExecutor(1, "worker")]
         self._changed = threading.Condition()
-        self._loading, self._computing = threading.Lock(), threading.Lock()
+        self._loading, self._computing = threading.Lock(), Shared()
         self._at_work: list[Ticket] = []
         self._beside = set[Ticket]()  # of these, those that others were at work with
         self._starved: list[Ticket] = []  # of these, those that lacked memory
@@ -167,12 +172,12 @@ class _InTurn:
     """An engine for several threads: each picture is computed as if there were one.
 
     Args:
-        engine: for one thread at a time.
+        engine: for one thread at a time, but while it waits.
         loading: held while it may load another model.
         computing: held while it computes.
     """
 
-    def __init__(self, engine: WorkerEngine, loading: threading.Lock, computing: threading.Lock) -> None:
+    def __init__(self, engine: WorkerEngine, loading: threading.Lock, computing: Shared) -> None:
         self._engine, self._loading, self._computing = engine, loading, computing
 
     def __getattr__(self, name: str) -> Any:
@@ -183,14 +188,14 @@ class _InTurn:
         with self._loading:
             return _InTurn(self._engine.for_picture(pixels, file), self._loading, self._computing)
 
-    def restore(self, *given: Any, **options: Any) -> Pixels:
+    def restore(self, pixels: Pixels, **options: Any) -> Pixels:
         """As `Engine.restore`."""
-        with self._computing:
-            return self._engine.restore(*given, **options)
+        with self._computing.held(lent=pixels.shape[0] * pixels.shape[1] <= LENT_PIXELS):
+            return self._engine.restore(pixels, **options)
 
     def restore_tile(self, *given: Any, **options: Any) -> Pixels:
         """As `Engine.restore_tile`."""
-        with self._computing:
+        with self._computing.held(lent=False):
             return self._engine.restore_tile(*given, **options)
 
 
