@@ -48,7 +48,7 @@ def elsewhere(jobs: Iterable[Job], ledger: Ledger) -> dict[int, Elsewhere]:
     """
     gone = defaultdict[Path, list[Job]](list)
     for job in jobs:
-        if job.state == "done" and job.destination == job.path and not os.path.lexists(job.path):
+        if job.destination == job.path and not os.path.lexists(job.path):
             gone[job.folder].append(job)
     found = {job.id: Elsewhere() for some in gone.values() for job in some}
     for folder, some in gone.items():

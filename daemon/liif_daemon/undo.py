@@ -16,7 +16,7 @@ from liif_daemon.presence import look
 from liif_daemon.store import Changed, Store, hash_of
 from liif_daemon.swap import flush, swap
 from liif_daemon.undoable import content_or_none, moved_job
-from liif_daemon.workplace import copy_in, remove_workplace, tidy, workplace_for
+from liif_daemon.workplace import copy_in, is_on_its_way_back, remove_workplace, tidy, workplace_for
 from liif_engine.errors import InputError, LiifError, OutputError, printable
 from liif_engine.picture.atomic import flush_folder
 
@@ -31,7 +31,7 @@ def undo(job: Job, ledger: Ledger, store: Store, *, force: bool = False, like: P
     """Brings one original back.
 
     Args:
-        job: done, in place.
+        job: done, in place; or undone, by an `undo` that was killed before its end.
         ledger: open.
         store: of the originals.
         force: also if the file was changed since it was restored; the changed file goes into the store first.
@@ -42,6 +42,8 @@ def undo(job: Job, ledger: Ledger, store: Store, *, force: bool = False, like: P
         LiifError: refused; nothing was changed.
         OSError: the system refuses; the file is as it was.
     """
+    if is_on_its_way_back(job):
+        tidy([job], store, ledger)
     job, here = check(job, ledger, store, force=force)
     path, original = job.path, store.path_of(job.source_sha256)
     if here == job.source_sha256:

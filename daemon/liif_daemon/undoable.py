@@ -12,7 +12,7 @@ from pathlib import Path
 from liif_daemon.ledger import Job, Ledger, by_file
 from liif_daemon.store import Store, hash_of
 from liif_daemon.unknown import unknown
-from liif_daemon.workplace import is_workplace
+from liif_daemon.workplace import is_on_its_way_back, is_workplace
 from liif_engine.errors import UsageError, printable
 from liif_engine.words import counted
 
@@ -159,14 +159,14 @@ def content_or_none(path: Path) -> str | None:
 
 
 def _half_undone(job: Job, ledger: Ledger) -> Job | None:
-    """The job to undo where an `undo` was killed between the ledger and the swap; None where it came to its end.
+    """The job to undo where an `undo` was killed between the ledger and the disk; None where it came to its end.
 
     The result may have been made at another place: then its job there is the one, and this row has none.
     """
     here = content_or_none(job.path)
-    if here is None or here == job.source_sha256:
+    if here == job.source_sha256 or (here is None and not is_on_its_way_back(job)):
         return None
-    if here == job.result_sha256:
+    if here in {None, job.result_sha256}:
         return job
     made = [one for one in ledger.results(here) if one.in_place and one.source_sha256 == job.source_sha256]
     return dataclasses.replace(moved_job(made), path=job.path) if made else None

@@ -82,6 +82,13 @@ def tidy(jobs: Sequence[Job], store: Store, ledger: Ledger) -> None:
         remove_workplace(workplace)
 
 
+def is_on_its_way_back(job: Job) -> bool:
+    """Whether an `undo` was killed when its last step was to come: to give the original a name that nothing has."""
+    if job.state != "undone" or job.workplace is None or os.path.lexists(job.path):
+        return False
+    return os.path.lexists(copy_in(job.workplace, job))
+
+
 def remove_workplace(folder: Path) -> None:
     """Removes a workplace; an engine that has not yet heard may still be writing into it.
 
@@ -109,6 +116,10 @@ def _clear(left: Path, job: Job, store: Store, ledger: Ledger) -> None:
     if content is not None and content in {job.result_sha256, here}:
         return
     if job.in_place and content == job.source_sha256:
+        if is_on_its_way_back(job) and left == copy_in(left.parent, job):
+            with suppress(FileExistsError):  # somebody was faster
+                rename_if_free(left, place)
+            return
         # Its backup was durable before the swap, unless the user wants none; a look costs little.
         if job.kept and not store.holds(content):
             store.keep(left, content)
