@@ -78,10 +78,8 @@ def small_folder(bench: Bench) -> None:
             rate = _rate_of(target, 4 * len(many) // 5)
             stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in archive.summary.stages.items())
             large = bench.results.get("small_in_memory", {}).get("large")
-            words = f"{rate:.1f} output megapixels/s" + (
-                f", {rate / large:.0%} of one large picture's" if large else ""
-            )
-            words += f"; {archive.summary.seconds:.1f} s with loading, {stages}"
+            share = f", {rate / large:.0%} of one large picture's" if large else ""
+            words = f"{rate:.1f} output megapixels/s{share}; {archive.summary.seconds:.1f} s with loading, {stages}"
             found = {path.name: path.read_bytes() for path in target.glob("*.jpg")}
             first = first or found
             alike = sum(found.get(key) == value for key, value in first.items())
