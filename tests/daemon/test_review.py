@@ -283,6 +283,16 @@ def test_keep_changes_no_promise_and_prune_lets_go_when_asked(workshop: Workshop
     ledger.close()
 
 
+def test_an_original_that_somebody_removed_from_the_store_is_not_said_to_be_kept(review: Review) -> None:
+    workshop = review.workshop
+    job = review.job(workshop.folder / "a.jpg")
+    assert b"kept for ever" in review.ask("GET", f"/picture/{job.id}")[2]
+    workshop.store.path_of(job.source_sha256).unlink()
+    page = review.ask("GET", f"/picture/{job.id}")[2]
+    assert b"was to be kept, but is not to be found in the store" in page
+    assert b"kept for ever" not in page
+
+
 def test_search_finds_parts_of_names_as_they_are_written(workshop: Workshop) -> None:
     ledger = opened(workshop)
     row = {"folder": workshop.folder, "target": "2x", "in_place": True, "size": 1, "mtime_ns": 1, "model": "web"}

@@ -180,12 +180,18 @@ class Pages:
         context = {
             "row": rows.row(job, self.ledger, self.pictures),
             "job": job,
-            "kept_until": rows.kept_until(self.ledger.originals.until(job.source_sha256)),
+            "kept_until": self._kept_until(job),
             "lack": {side: self._lack(job, side) for side in ("before", "after")},
             "next": address(f"/picture/{after.id}", asked) if after else "",
             "previous": address(f"/picture/{before.id}", asked) if before else "",
         }
         return self._page(request, "picture.html", asked, context)
+
+    def _kept_until(self, job: Job) -> str:
+        until = self.ledger.originals.until(job.source_sha256)
+        if until is not None and not self.pictures.store.path_of(job.source_sha256).is_file():
+            return "was to be kept, but is not to be found in the store"
+        return rows.kept_until(until)
 
     def damage(self, request: Request) -> Response:
         """What compression did to the original, as text: it takes a moment, so the page asks for it afterwards."""
