@@ -135,7 +135,7 @@ def _add_layers(image, parts: list[Part], order: Order) -> list:
         kind = kinds.get(part.encoding.channels, Gimp.ImageType.RGBA_IMAGE)
         layer = Gimp.Layer.new(image, name, *part.size, kind, 100.0, Gimp.LayerMode.NORMAL)
         parent = below.get_parent() if below else None
-        _, x, y = below.get_offsets() if below else (True, 0, 0)
+        _, x, y = below.get_offsets() if below else (True, *part.place)
         # Before it is in a group, whose position may be locked.
         layer.set_offsets(x + part.rect[0], y + part.rect[1])
         image.insert_layer(layer, parent, image.get_item_position(below) if below else 0)

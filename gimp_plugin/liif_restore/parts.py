@@ -18,6 +18,7 @@ class Part:
         rect: (x, y, width, height) that is restored, in the layer's own coordinates.
         size: (width, height) of the result.
         encoding: of both.
+        place: (x, y) of the merged ones in the image; of others the layer itself knows.
         sent: the pixels, where they have been read already.
         seen: a hash of the pixels that the engine got.
         data: the result, once it is there.
@@ -28,6 +29,7 @@ class Part:
     rect: tuple[int, int, int, int]
     size: tuple[int, int]
     encoding: Encoding
+    place: tuple[int, int] = (0, 0)
     sent: bytes = field(default=b"", repr=False)
     seen: int = 0
     data: bytes = field(default=b"", repr=False)

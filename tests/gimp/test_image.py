@@ -246,6 +246,22 @@ answer = [[x.get_name() for x in new if x.get_visible()] != [], len(image.get_la
     assert gimp.do(FULL + code) == [True, 5, True]
 
 
+def test_what_is_visible_has_its_place_as_a_new_layer_too(gimp: RealGimp) -> None:
+    """What is visible may leave edges of the image empty; the selection may leave out more."""
+    code = """
+image = new_image(300, 200); add_layer(image, size=(5, 6), at=(30, 20)); add_layer(image, size=(200, 20), at=(90, 40))
+results = [call(image, layers="merged", result="layer", only_artifacts=True, model="copy")]
+image.remove_layer(results[0]["layer"])
+image.select_rectangle(Gimp.ChannelOps.REPLACE, 200, 40, 10, 10)
+results.append(call(image, layers="merged", result="layer", only_artifacts=True, model="copy"))
+new, old = image.get_layers()[0], image.get_layers()[1]
+x, y = place(new)
+answer = [[one["status"] for one in results], x, y, pixels(new, "R'G'B' u8", (210 - x, 45 - y, 9, 9)) ==
+    pixels(old, "R'G'B' u8", (210 - 90, 45 - 40, 9, 9))]
+"""
+    assert gimp.do(code) == [["success", "success"], 136, 20, True]
+
+
 def test_chosen_layers_are_restored_and_gimp_scales_the_others(gimp: RealGimp) -> None:
     code = """
 image = new_image(20, 20); other = add_layer(image, "other"); layer = add_layer(image, "layer")
