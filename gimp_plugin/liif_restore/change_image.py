@@ -39,7 +39,8 @@ def change(image, parts: list[Part], order: Order, progress, is_ready: bool) -> 
         Gimp.context_set_interpolation(Gimp.InterpolationType.CUBIC)
         if where.get_base_type() == Gimp.ImageBaseType.INDEXED:
             where.convert_rgb()
-            notes.append("The image had a palette, which cannot hold the result: it is RGB now.")
+            rgb = "it is RGB now" if where is image else "the new image is RGB"
+            notes.append(f"The image had a palette, which cannot hold the result: {rgb}.")
         if order.result == "layer":
             layers = _add_layers(where, parts, order)
         else:

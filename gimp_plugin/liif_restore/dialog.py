@@ -137,22 +137,20 @@ def _result_words(config, image, order_of):
     label.set_max_width_chars(60)
 
     def refresh(*_):
+        order = order_of(config)
+        has_selection = not Gimp.Selection.is_empty(image)
+        has_palette = image.get_base_type() == Gimp.ImageBaseType.INDEXED
+        size = image.get_width(), image.get_height()
         try:
-            width, height = order_of(config).size(image.get_width(), image.get_height())
+            words = order.outcome(*size, has_selection=has_selection, has_palette=has_palette)
         except Refusal as refusal:
             label.set_text(str(refusal))
             return
-        words = f"{image.get_width()} × {image.get_height()} becomes {width} × {height} pixels."  # noqa: RUF001
-        if order_of(config).only_artifacts:
-            part = "the image" if Gimp.Selection.is_empty(image) else "the selection"
-            words = f"The size stays; {part} is restored."
-        if is_slower(order_of(config).model):
+        if is_slower(order.model):
             words += f" “+” {SLOWER}"
-        if image.get_base_type() == Gimp.ImageBaseType.INDEXED:
-            words += " The image has a palette, which cannot hold the result: it becomes RGB."
         label.set_text(words)
 
-    for name in (*BEFORE_MODEL, "model"):
+    for name in (*BEFORE_MODEL, "model", "result"):
         config.connect("notify::" + name, refresh)
     refresh()
     return label

@@ -54,6 +54,21 @@ class Order:
             raise Refusal(f"{found[0]}x{found[1]} pixels is more than GIMP can hold: ask for a smaller size")
         return found
 
+    def outcome(self, width: int, height: int, *, has_selection: bool, has_palette: bool) -> str:
+        """What an image of that size will become, in words for people."""
+        wide, high = self.size(width, height)
+        if (wide, high) == (width, height):
+            words = f"The size stays; {'the selection' if has_selection else 'the image'} is restored."
+        elif self.result == "layer":
+            words = f"The image stays {width} × {height}; the new layer is as large as in one of {wide} × {high} pixels"  # noqa: RUF001
+            words += ": Image > Fit Canvas to Layers shows all of it."
+        else:
+            words = f"{width} × {height} becomes {wide} × {high} pixels."  # noqa: RUF001
+        if has_palette:
+            rgb = "the new image is" if self.result == "new-image" else "it becomes"
+            words += f" The image has a palette, which cannot hold the result: {rgb} RGB."
+        return words
+
     def engine_options(self) -> dict:
         """What the engine is told beyond the pixels and the size."""
         # Without a model the engine takes its own, the one that its settings name.

@@ -175,6 +175,19 @@ answer = [result["status"], result["notes"], image.get_base_type() == Gimp.Image
     assert "it is RGB now" in notes
 
 
+def test_a_palette_stays_where_the_result_is_a_new_image(gimp: RealGimp) -> None:
+    code = """
+image = new_image(20, 20); layer = add_layer(image)
+image.convert_indexed(Gimp.ConvertDitherType.NONE, Gimp.ConvertPaletteType.GENERATE, 16, False, False, "")
+result = call(image, result="new-image", model="copy")
+answer = [image.get_base_type() == Gimp.ImageBaseType.INDEXED, result["image"].get_base_type() ==
+    Gimp.ImageBaseType.RGB, result["notes"]]
+"""
+    *kinds, notes = gimp.do(code)
+    assert kinds == [True, True]
+    assert "the new image is RGB" in notes
+
+
 def test_a_new_layer_leaves_the_others_alone(gimp: RealGimp) -> None:
     code = """
 image = new_image(40, 30); layer = add_layer(image, "photo", (10, 10), at=(7, 5))
