@@ -14,6 +14,9 @@ from order import Refusal
 #: Side of each picture on the screen; so small that the engine needs about a second without a GPU. [pixels]
 SIDE = 240
 
+#: The same where a screen is lower than this, which the dialog would not fit, its buttons below the edge. [pixels]
+LOW_SIDE, LOW_SCREEN = 120, 840
+
 #: How long the options must be left alone before the engine is asked. [ms]
 SETTLE_MS = 300
 
@@ -33,6 +36,7 @@ class Preview(Gtk.Box):
     def __init__(self, layer, order, on_models):
         super().__init__(orientation=Gtk.Orientation.VERTICAL, spacing=6)
         self.layer, self.order, self.on_models = layer, order, on_models
+        self.side = _side()
         self.centre = [layer.get_width() / 2, layer.get_height() / 2]
         # Results of older questions than this one are of no use.
         self.question, self._timer, self._dragged_from = 0, 0, None
@@ -66,7 +70,7 @@ class Preview(Gtk.Box):
         box.pack_start(Gtk.Label(label=caption), False, False, 0)
         ground = Gtk.EventBox()
         ground.add(picture)
-        picture.set_size_request(SIDE, SIDE)
+        picture.set_size_request(self.side, self.side)
         mask = Gdk.EventMask
         ground.add_events(mask.BUTTON_PRESS_MASK | mask.BUTTON_RELEASE_MASK)
         ground.set_tooltip_text("Drag to see another piece")
@@ -107,10 +111,10 @@ class Preview(Gtk.Box):
         for place, (scale, whole) in enumerate(
             zip(self._scale(), (self.layer.get_width(), self.layer.get_height()), strict=True)
         ):
-            length = max(1, min(whole, round(SIDE / scale)))
+            length = max(1, min(whole, round(self.side / scale)))
             start = int(min(max(self.centre[place] - length / 2, 0), whole - length))
             self.centre[place] = start + length / 2
-            found.append((start, length, max(length, min(SIDE, round(length * scale)))))
+            found.append((start, length, max(length, min(self.side, round(length * scale)))))
         (x, width, shown_width), (y, height, shown_height) = found
         return x, y, width, height, (shown_width, shown_height)
 
@@ -171,6 +175,13 @@ class Preview(Gtk.Box):
         if self._timer:
             GLib.source_remove(self._timer)
             self._timer = 0
+
+
+def _side():
+    """Of each picture; the dialog may be moved to the lowest screen."""
+    display = Gdk.Display.get_default()
+    screens = [display.get_monitor(number).get_workarea().height for number in range(display.get_n_monitors())]
+    return LOW_SIDE if min(screens, default=LOW_SCREEN) < LOW_SCREEN else SIDE
 
 
 def _options(order, names, status):

@@ -63,3 +63,18 @@ def test_an_error_ends_the_question_in_words(
     assert said[1].startswith(words)
     # Whoever started GIMP in a terminal finds the traceback there.
     assert [one.exc_value for one in told] == ([] if isinstance(error, client.ServiceError) else [error])
+
+
+@pytest.mark.parametrize(("heights", "side"), [([900], 240), ([1080, 741], 120), ([], 240)])
+def test_the_pictures_are_small_where_a_screen_is_low(
+    preview: ModuleType, monkeypatch: pytest.MonkeyPatch, heights: list[int], side: int
+) -> None:
+    """On a laptop of 1366x768 the dialog's buttons were below the screen's edge."""
+
+    def monitor(number: int) -> SimpleNamespace:
+        return SimpleNamespace(get_workarea=lambda: SimpleNamespace(height=heights[number]))
+
+    display = SimpleNamespace(get_monitor=monitor, get_n_monitors=lambda: len(heights))
+    found = SimpleNamespace(Display=SimpleNamespace(get_default=lambda: display))
+    monkeypatch.setattr(preview, "Gdk", found)
+    assert preview._side() == side
