@@ -120,8 +120,11 @@ def _merged_part(image, order: Order) -> Part:
     """
     every = flat(image.get_layers())
     _check_image(image, every)
-    if not any(layer.get_visible() for layer in image.get_layers()):
+    visible = [layer for layer in image.get_layers() if layer.get_visible()]
+    if not visible:
         raise Refusal("No layer is visible: show the layers that are to be restored")
+    if not any(_is_inside(image, layer) for layer in visible):
+        raise Refusal("What is visible lies outside the image: move it inside, or use Image > Fit Canvas to Layers")
     copy = image.duplicate()
     try:
         part = _part(copy, copy.merge_visible_layers(Gimp.MergeType.CLIP_TO_IMAGE), -1, order)
@@ -132,6 +135,13 @@ def _merged_part(image, order: Order) -> Part:
     finally:
         copy.delete()
     return part
+
+
+def _is_inside(image, layer) -> bool:
+    """Whether any of the layer lies in the image; of nothing GIMP cannot make a merged layer."""
+    _, x, y = layer.get_offsets()
+    ends = x + layer.get_width(), y + layer.get_height()
+    return x < image.get_width() and y < image.get_height() and min(ends) > 0
 
 
 def _size_in(image, layer, order: Order) -> tuple[int, int]:

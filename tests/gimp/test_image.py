@@ -352,6 +352,11 @@ REFUSED = {
         {"layers": "merged"},
         "No layer is visible",
     ),
+    "off the image": (
+        "image = new_image(9, 9); add_layer(image, size=(5, 5), at=(20, 0)); add_layer(image).set_visible(False)",
+        {"layers": "merged"},
+        "What is visible lies outside the image",
+    ),
     "another image's": (
         "image = new_image(9, 9); layer = add_layer(image); strange = add_layer(new_image(5, 5), 'strange')\n"
         "image.get_selected_drawables = lambda: [strange]",
