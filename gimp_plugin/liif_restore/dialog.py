@@ -41,6 +41,11 @@ def ask(procedure, config, image, drawables, order_of, title):
     GimpUi.init("liif_restore")
     dialog = GimpUi.ProcedureDialog.new(procedure, config, title)
     dialog.set_ok_label("R_estore")
+    help_button = dialog.get_widget_for_response(Gtk.ResponseType.HELP)
+    if help_button is not None:
+        # It would open GIMP's own manual, which has no page on this.
+        help_button.set_no_show_all(True)
+        help_button.hide()
     content = dialog.get_content_area()
     label, row, choice = _model_row(config)
     layer = _shown(image, drawables)
