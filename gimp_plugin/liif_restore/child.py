@@ -61,6 +61,9 @@ def explain(file, folder, out, place, say):
     with child, child.stderr as lines:
         error, rest = _follow(lines, say)
     if child.returncode or not Path(out).exists():
+        if error and Path(file).parent == Path(folder):
+            # Made for the engine, and of a name that nobody has seen.
+            error["error"] = error["error"].replace(f"{file}: ", "the image ")
         raise _failure(error, rest, child.returncode)
 
 

@@ -174,6 +174,14 @@ def test_a_failure_is_said_in_words_and_leaves_nothing(gimp: RealGimp, stand_in:
     assert reports(gimp) == kept
 
 
+def test_a_failure_does_not_name_a_file_that_nobody_has_seen(gimp: RealGimp) -> None:
+    answer = gimp.do(
+        "image = new_image(3, 2); add_layer(image); answer = explain(image); image.delete()", images="keep"
+    )
+    assert answer["status"] == "execution-error"
+    assert answer["error"].startswith("The image has 3x2 pixels, too few to explain.")
+
+
 def test_an_image_without_anything_visible_is_refused(gimp: RealGimp) -> None:
     answer = gimp.do("image = new_image(9, 9); answer = explain(image); image.delete()", images="keep")
     assert answer["status"] == "execution-error"
