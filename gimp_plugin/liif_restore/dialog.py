@@ -37,7 +37,13 @@ def ask(procedure, config, image, drawables, order_of, title):
 
     Returns:
         Whether to go on.
+
+    Raises:
+        Refusal: there is no screen.
     """
+    # GIMP would end the plug-in.
+    if not Gtk.init_check(None)[0]:
+        raise Refusal("There is no screen to show the dialog on: use the run mode NONINTERACTIVE")
     GimpUi.init("liif_restore")
     dialog = GimpUi.ProcedureDialog.new(procedure, config, title)
     dialog.set_ok_label("R_estore")

@@ -108,13 +108,13 @@ def run(procedure, run_mode, image, drawables, config, _data):
     """Does what the procedure is called for."""
     Gegl.init(None)
     interactive = run_mode == Gimp.RunMode.INTERACTIVE
-    if interactive:
-        # Imported here, since GimpUi needs a display.
-        import dialog
-
-        if not dialog.ask(procedure, config, image, drawables, order_of, TITLE):
-            return cancelled(procedure)
     try:
+        if interactive:
+            # Imported here, since GimpUi needs a display.
+            import dialog
+
+            if not dialog.ask(procedure, config, image, drawables, order_of, TITLE):
+                return cancelled(procedure)
         result, layers, notes = restore_image.restore(image, drawables, order_of(config), Progress(TITLE, image))
     except client.Cancelled:
         return cancelled(procedure)

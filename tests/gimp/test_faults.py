@@ -95,6 +95,19 @@ def test_an_engine_of_another_version_is_said(gimp: RealGimp, engine: Service) -
     assert str(engine.client.status()["pid"]) in error
 
 
+def test_where_there_is_no_screen_the_dialog_is_refused_in_words(gimp: RealGimp) -> None:
+    code = """
+image = new_image(9, 9); add_layer(image)
+before = state(image)
+result = call(image, run_mode=Gimp.RunMode.INTERACTIVE)
+answer = [result["status"], result["error"], state(image) == before]
+"""
+    status, error, unchanged = gimp.do(code)
+    assert (status, unchanged) == ("execution-error", True)
+    assert "There is no screen" in error
+    assert "NONINTERACTIVE" in error
+
+
 MEANWHILE = {
     "painted": "image.get_layers()[0].fill(Gimp.FillType.WHITE)",
     "scaled": "image.scale(20, 20)",
