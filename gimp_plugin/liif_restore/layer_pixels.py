@@ -13,8 +13,8 @@ STRIP_PIXELS = 2_000_000
 
 #: What is said of a layer in float that holds what no screen shows.
 ENDLESS = (
-    "A layer holds infinite values or ones that are no numbers, which the network cannot see: change them with "
-    "Colors > RGB Clip, or choose an integer in Image > Precision"
+    "A layer holds infinite values or ones that are no numbers, which the network cannot see: choose an integer in "
+    "Image > Precision, or, where they are but infinite, Colors > RGB Clip"
 )
 
 #: What 0..1 keeps of its contrast at least, whatever lies beyond. With a pixel of 100 among them, a photograph of JPEG

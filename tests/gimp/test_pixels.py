@@ -140,7 +140,28 @@ answer["same"] = pixels(layer, "R'G'B' float") == values.tobytes()
     answer = gimp.do(code)
     assert (answer["status"], answer["same"]) == ("execution-error", True)
     assert "no numbers" in answer["error"]
-    assert "RGB Clip" in answer["error"]
+    assert "choose an integer in Image > Precision" in answer["error"]
+    assert "where they are but infinite, Colors > RGB Clip" in answer["error"]
+
+
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan"])
+def test_what_is_said_to_do_about_them_helps(gimp: RealGimp, value: str) -> None:
+    """GIMP's RGB Clip lets pass what is no number."""
+    code = f"""
+import array
+values = array.array("f", [0.5] * 90)
+values[31] = float({value!r})
+answer = []
+for how in ("integer", "clip"):
+    image = new_image(6, 5, precision="FLOAT_NON_LINEAR")
+    layer = add_layer(image, data=values.tobytes(), format="R'G'B' float")
+    if how == "integer":
+        image.convert_precision(Gimp.Precision.U16_NON_LINEAR)
+    else:
+        layer.merge_filter(Gimp.DrawableFilter.new(layer, "gegl:rgb-clip", ""))
+    answer.append(call(image, model="copy")["status"])
+"""
+    assert gimp.do(code) == ["success", "execution-error" if value == "nan" else "success"]
 
 
 RANGE = """
