@@ -88,7 +88,8 @@ class Queue:
         if size > self.limits.max_held_bytes:
             raise TooLargeError(
                 f"the picture and its result take {memory.readable(size)};"
-                f" the service takes {memory.readable(self.limits.max_held_bytes)}"
+                f" the service takes {memory.readable(self.limits.max_held_bytes)}",
+                remedy="Ask for a smaller scale, or start it again when more memory is free.",
             )
         if self.waiting(priority) >= self.limits.max_jobs:
             raise BusyError(f"{self.limits.max_jobs} jobs are waiting already")
