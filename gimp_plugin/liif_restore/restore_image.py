@@ -130,7 +130,8 @@ def _merged_part(image, order: Order) -> Part:
         part = _part(copy, copy.merge_visible_layers(Gimp.MergeType.CLIP_TO_IMAGE), -1, order)
         if part is None:
             raise Refusal("The selection lies outside the image: select a part of it, or nothing for all of it")
-        _, *part.place = part.layer.get_offsets()
+        _, x, y = part.layer.get_offsets()
+        part.place = x, y
         part.sent, part.layer = read(part.layer, part.encoding, part.rect, lambda: None), None
     finally:
         copy.delete()
