@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 from liif_engine import crew
 from liif_engine.base_folder import base_folder, home
@@ -16,13 +16,19 @@ from liif_engine.errors import ConfigError, UsageError
 from liif_engine.model_names import names_a_file
 
 
+def _named(value: object) -> object:
+    if value == "" or (isinstance(value, str) and "\0" in value):
+        raise ValueError("name a model, or leave the key out")
+    return value
+
+
 def _placed(model: str, info: ValidationInfo) -> str:
     # On the command line a path begins where that was typed, and is opened there.
     return str(placed(Path(model), info)) if info.context and names_a_file(model) else model
 
 
 #: A name, or the path of a checkpoint, which in a config.yaml begins at that file's folder.
-ModelName = Annotated[str, AfterValidator(_placed)]
+ModelName = Annotated[str, BeforeValidator(_named), AfterValidator(_placed)]
 
 
 class EngineSettings(BaseModel):
@@ -57,13 +63,6 @@ class EngineSettings(BaseModel):
     def max_pixels(self) -> int:
         """`max_megapixels` in pixels."""
         return int(self.max_megapixels * 1e6)
-
-    @field_validator("model", mode="before")
-    @classmethod
-    def _names_a_model(cls, value: object) -> object:
-        if value == "":
-            raise ValueError("name a model, or leave the key out")
-        return value
 
     @field_validator("quality", "memory_megabytes", "max_megapixels", mode="before")
     @classmethod

@@ -16,6 +16,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PositiveInt,
     PrivateAttr,
     ValidationError,
     ValidationInfo,
@@ -57,6 +58,12 @@ def _days(value: Any) -> Any:
     return float(match[1])
 
 
+def _no_switch(value: Any) -> Any:
+    if any(isinstance(one, bool) for one in (value if isinstance(value, list) else [value])):
+        raise ValueError("write a number")  # YAML's true and yes would be 1
+    return value
+
+
 def _is_name(path: str) -> bool:
     """Whether the system can be asked for it at all."""
     try:
@@ -85,7 +92,7 @@ class FolderSettings(BaseModel):
     recursive: bool = True
     scale: float | None = Field(default=None, ge=1, le=100)
     scales: tuple[Annotated[float, Field(ge=1, le=100)], ...] | None = Field(default=None, min_length=1)
-    size: Annotated[tuple[int, int] | None, BeforeValidator(_size)] = None
+    size: Annotated[tuple[PositiveInt, PositiveInt] | None, BeforeValidator(_size)] = None
     long_edge: int | None = Field(default=None, ge=1)
     megapixels: float | None = Field(default=None, gt=0, le=1e6)
     model: ModelName | None = None
@@ -102,12 +109,11 @@ class FolderSettings(BaseModel):
     mtime: Literal["keep", "now"] = "keep"
     _spelled: bool = PrivateAttr(default=False)
 
-    @field_validator("scale", "scales", "long_edge", "megapixels", mode="before")
-    @classmethod
-    def _is_no_switch(cls, value: Any) -> Any:
-        if any(isinstance(one, bool) for one in (value if isinstance(value, list) else [value])):
-            raise ValueError("write a number")  # YAML's true and yes would be 1
-        return value
+    _are_numbers = field_validator(
+        *("scale", "scales", "long_edge", "megapixels", "quality", "min_side", "max_megapixels"),
+        *("only_below_quality", "settle_seconds"),
+        mode="before",
+    )(_no_switch)
 
     @model_validator(mode="after")
     def _one_target(self) -> FolderSettings:
@@ -116,7 +122,7 @@ class FolderSettings(BaseModel):
         ]
         if len(given) > 1:
             raise ValueError(f"give one of scale, scales, size, long_edge and megapixels, not {' and '.join(given)}")
-        if self.scales and len(set(self.scales)) < len(self.scales):
+        if self.scales and len({target_name(one) for one in self.targets}) < len(self.scales):
             raise ValueError("a scale is named twice in scales")
         return self
 
@@ -151,13 +157,19 @@ class DaemonSettings(BaseModel):
     originals: FolderPath | None = None
     jobs_at_once: int = Field(default=2, ge=1, le=64)
     scan_seconds: float = Field(default=900, ge=1)
-    poll_seconds: float = Field(default=10, ge=0.1)
+    poll_seconds: float = Field(default=10, ge=0.1, le=86400)
     ask_above: int = Field(default=200, ge=0)
-    retry_seconds: float = Field(default=5, ge=0)
+    retry_seconds: float = Field(default=5, ge=0, le=86400)
     max_attempts: int = Field(default=4, ge=1)
     job_minutes: float = Field(default=120, gt=0)
     low_priority: bool = True
     metrics: str | int | None = None
+
+    _are_numbers = field_validator(
+        *("jobs_at_once", "scan_seconds", "poll_seconds", "ask_above", "retry_seconds", "max_attempts"),
+        *("job_minutes", "metrics"),
+        mode="before",
+    )(_no_switch)
 
     @field_validator("metrics")
     @classmethod
