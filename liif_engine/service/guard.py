@@ -12,6 +12,7 @@ import sys
 from typing import Any
 from urllib.parse import urlsplit
 
+import h11
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -69,6 +70,16 @@ class OwnerOnly(H11Protocol):
         answered = self.cycle
         super().on_response_complete()
         self._expect(after=answered)
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuses what is no HTTP; whoever waits for the rest of that request hears that nobody does any more."""
+        if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
+            super().send_400_response(msg)
+        else:  # an answer is under way, or was given before the body had come
+            self.transport.close()
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Waits for nothing more."""

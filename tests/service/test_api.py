@@ -237,6 +237,36 @@ def test_a_length_that_does_not_hold_sets_no_room_aside(service: Service) -> Non
     assert "Content-Length" in json.loads(answer)["error"]["message"]
 
 
+@pytest.mark.parametrize(
+    ("head", "seconds", "status"),
+    [
+        (f"POST /v1/jobs HTTP/1.1\r\nContent-Type: application/octet-stream\r\nLiif-Job: {asked()}", 0.2, 400),
+        ("POST /v1/jobs HTTP/1.1\r\nContent-Type: text/plain", 0, 400),
+        ("GET /v1/models HTTP/1.1", 0, 400),
+        ("GET /v1/jobs/{id}/events HTTP/1.1", 0.2, 200),
+    ],
+)
+def test_a_body_that_turns_out_to_be_no_http_is_no_fault(start: Start, head: str, seconds: float, status: int) -> None:
+    """It comes before the request is looked at, while more of it is waited for, or amid the answer."""
+    service = start()
+    _, job = post(service, model="slow:60")
+    connection, _ = connect(service.folder)
+    head, body = (
+        f"{head.replace('{id}', job['id'])}\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "no size\r\n",
+    )
+    for text in [head, body] if seconds else [head + body]:
+        connection.sock.sendall(text.encode())
+        time.sleep(seconds)
+    answer = b"".join(iter(lambda: connection.sock.recv(4096), b""))
+    connection.close()
+    assert answer.startswith(f"HTTP/1.1 {status} ".encode())
+    assert answer.count(b"HTTP/1.1") == 1
+    code, said = service.end()
+    assert code == 0
+    assert "Traceback" not in said
+
+
 def test_a_body_that_stops_coming_is_given_up(start: Start) -> None:
     service = start(body_seconds=0.2)
     connection, _ = connect(service.folder)
