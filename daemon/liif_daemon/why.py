@@ -32,9 +32,12 @@ def why(path: Path, settings: Settings, ledger: Ledger, store: Store) -> list[st
         ledger: open.
         store: of the originals.
     """
-    lines = [_of_now(path, settings, ledger)]
-    lines += [_of_job(job, store) for job in ledger.jobs(path=path)]
-    if not path.exists():
+    try:
+        now, is_there = _of_now(path, settings, ledger), path.exists()
+    except OSError as error:  # which the ledger knows nothing of: a row needs the content
+        now, is_there = f"It cannot be read ({error.strerror}).", True
+    lines = [now, *(_of_job(job, store) for job in ledger.jobs(path=path))]
+    if not is_there:
         lines.append("There is no such file now.")
     return [line for line in lines if line]
 

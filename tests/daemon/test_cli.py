@@ -267,6 +267,36 @@ def test_check_names_subfolders_that_cannot_be_written_to() -> None:
         assert done.stdout.strip() == str([f"{base}: {words}"]), done.stderr
 
 
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="needs root, to become uid 65534")
+def test_why_says_of_a_file_that_it_cannot_be_read() -> None:
+    code = (
+        "import os, sys; from liif_daemon import asked, cli, settings, store, why; import liif_daemon.ledger.review;"
+        "os.setuid(65534); cli.app(['why', *sys.argv[1:]])"
+    )
+    with tempfile.TemporaryDirectory(prefix="liif-nobody-") as base:
+        top = Path(base)
+        for name in ("pictures", "pictures/closed", "liif-restore"):
+            (top / name).mkdir()
+        (top / "liif-restore" / "config.yaml").write_text(f"folders:\n  - path: {top}/pictures\n", "utf-8")
+        files = [top / "pictures" / "closed" / "a.jpg", top / "pictures" / "b.jpg"]
+        for number, one in enumerate(files):
+            draw(one, number)
+            one.chmod(0)
+        files[0].parent.chmod(0)
+        for one in (top, top / "pictures", top / "liif-restore"):
+            one.chmod(0o777)
+        done = subprocess.run(
+            [sys.executable, "-c", code, *map(str, files)],
+            env={**os.environ, "XDG_CONFIG_HOME": base, "XDG_STATE_HOME": base},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        said = "".join(f"{one}\n  It cannot be read (Permission denied).\n" for one in files)
+        assert (done.stdout, done.stderr, done.returncode) == (said, "", 0)
+
+
 def test_systemd_hears_when_it_is_ready_and_when_it_ends(shell: Shell) -> None:
     import socket
 

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 Config = Annotated[Path | None, typer.Option(help="A config.yaml (default: the user's own).")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else there.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
-Files = Annotated[list[Path], typer.Argument(help="Files or folders.", metavar="FILE", show_default=False)]
+Files = Annotated[
+    list[Path], typer.Argument(help="Files or folders.", metavar="FILE", show_default=False, readable=False)
+]
 
 
 def settings_from(config: Path | None) -> Settings:
