@@ -68,6 +68,8 @@ def _of_folder(path: Path, settings: Settings, ledger: Ledger) -> str:
     if folder is not None:
         where = "" if folder.path == path else f", as a part of {folder.path}"
         said = f"It is watched{where}"
+    elif above := _flat_above(path, settings):
+        said = f"It is not watched, since it is a subfolder of {above}, where recursive is false"
     elif any(map(ledger.folders.is_agreed, (path, *path.parents))):
         said = "The settings do not name it, but it is, or was, watched"
     else:
@@ -77,8 +79,15 @@ def _of_folder(path: Path, settings: Settings, ledger: Ledger) -> str:
     return f"{said}: {done or 'nothing was done there yet'}."
 
 
+def _flat_above(path: Path, settings: Settings) -> Path | None:
+    """The folder of the settings above a path that is watched without its subfolders."""
+    return next((one.path for one in settings.folders if one.path in path.parents and not one.recursive), None)
+
+
 def _of_other_folders(path: Path, settings: Settings, ledger: Ledger) -> str:
     """Of a file in a folder that the settings do not name; `liif-daemon run FOLDER` may have watched it."""
+    if above := _flat_above(path, settings):
+        return f"It is not looked at: it lies in a subfolder of {above}, where recursive is false."
     known = ledger.jobs(path=path)
     watched = known[-1].folder if known else next((one for one in path.parents if ledger.folders.is_agreed(one)), None)
     if watched is None:

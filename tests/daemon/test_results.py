@@ -119,4 +119,10 @@ def test_why_says_of_a_folder_whether_it_is_watched_and_how_it_went(workshop: Wo
     (said,) = why(workshop.folder / "deep", settings, ledger, store)
     assert said == f"It is watched, as a part of {workshop.folder}: 1 restored."
     assert why(workshop.base, settings, ledger, store) == ["It is a folder that nobody watches."]
+    flat = workshop.settings(recursive=False)
+    draw(workshop.folder / "deep" / "b.jpg", 2)
+    (said,) = why(workshop.folder / "deep" / "b.jpg", flat, ledger, store)
+    assert said == f"It is not looked at: it lies in a subfolder of {workshop.folder}, where recursive is false."
+    (said,) = why(workshop.folder / "deep", flat, ledger, store)
+    assert said.startswith(f"It is not watched, since it is a subfolder of {workshop.folder}, where recursive is false")
     ledger.close()
