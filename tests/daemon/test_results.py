@@ -119,6 +119,13 @@ def test_why_says_of_a_folder_whether_it_is_watched_and_how_it_went(workshop: Wo
     (said,) = why(workshop.folder / "deep", settings, ledger, store)
     assert said == f"It is watched, as a part of {workshop.folder}: 1 restored."
     assert why(workshop.base, settings, ledger, store) == ["It is a folder that nobody watches."]
+    (workshop.base / "elsewhere" / "deep").mkdir(parents=True)
+    (workshop.folder / "link").symlink_to(workshop.base / "elsewhere")
+    draw(workshop.folder / "link" / "c.jpg", 3)
+    (said,) = why(workshop.folder / "link" / "c.jpg", settings, ledger, store)
+    assert said == "It is not looked at: symbolic links are not followed."
+    (said,) = why(workshop.folder / "link" / "deep", settings, ledger, store)
+    assert said.startswith("It is not watched, since symbolic links are not followed: ")
     flat = workshop.settings(recursive=False)
     draw(workshop.folder / "deep" / "b.jpg", 2)
     (said,) = why(workshop.folder / "deep" / "b.jpg", flat, ledger, store)
