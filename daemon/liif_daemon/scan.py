@@ -12,9 +12,9 @@ from liif_daemon.ledger import Glance, Job, Ledger
 from liif_daemon.names import pictures
 from liif_daemon.settings import FolderSettings, Settings, target_name
 from liif_daemon.store import Store
-from liif_daemon.undo import undo
+from liif_daemon.undo import check, undo
 from liif_daemon.undoable import undoable
-from liif_engine.errors import LiifError
+from liif_engine.errors import LiifError, OutputError
 from liif_engine.model_names import AUTO, makers
 
 
@@ -52,8 +52,11 @@ def scan(
         for path in pictures(folder, folder.path, on_closed=closed):
             try:
                 kind, reason = _look(path, folder, settings, ledger, store, again=again, dry_run=dry_run)
-            except (OSError, LiifError) as error:
-                kind, reason = "failed", str(error)
+            except OSError as error:
+                closed(path, error)
+                continue
+            except LiifError as error:
+                kind, reason = "failed", error.message if error.path == path else str(error)
             counts[_WORDS[kind]] += 1
             if kind in {"job", "failed", "skipped"}:
                 say(f"{path}: {'to be restored' if kind == 'job' else reason}{' (dry run)' if dry_run else ''}")
@@ -74,9 +77,13 @@ def _look(
     path: Path, folder: FolderSettings, settings: Settings, ledger: Ledger, store: Store, *, again: bool, dry_run: bool
 ) -> tuple[str, str]:
     if again and (job := _made_otherwise(path, folder, settings, ledger)):
-        if dry_run:
-            return "job", ""
-        undo(job, ledger, store)
+        try:
+            if dry_run:
+                check(job, ledger, store, force=False)
+                return "job", ""
+            undo(job, ledger, store)
+        except OSError as error:
+            raise OutputError(f"its original cannot be brought back ({error.strerror})", path=path) from error
         verdict = Verdict("job", "", job.source_sha256, Glance.of(path), job.width, job.height)
         with ledger.together():
             for row in ledger.jobs(path=path, sha256=job.source_sha256, state="undone"):

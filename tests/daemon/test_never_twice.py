@@ -110,6 +110,19 @@ def test_changed_settings_redo_nothing(workshop: Workshop) -> None:
     assert restored(workshop) == 1
 
 
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_again_says_what_cannot_be_redone(workshop: Workshop, dry_run: bool) -> None:
+    from liif_daemon.scan import scan
+
+    draw(workshop.folder / "a.jpg", 1)
+    workshop.once(keep_originals="none")
+    ledger, said = workshop.ledger(), list[str]()
+    assert scan(workshop.settings(scale=4), ledger, again=True, dry_run=dry_run, say=said.append) == {"failed": 1}
+    ledger.close()
+    (line,) = said
+    assert line.removesuffix(" (dry run)") == f"{workshop.folder / 'a.jpg'}: its original is not in the store"
+
+
 def test_again_redoes_from_the_original(workshop: Workshop) -> None:
     from liif_daemon.scan import scan
 
