@@ -7,6 +7,7 @@ import logging
 import os
 from pathlib import Path
 
+from liif_daemon import mounts
 from liif_daemon.bench import Bench
 from liif_daemon.engine import EngineError, NoEngineError
 from liif_daemon.ledger import LONGEST_WAIT, Job
@@ -74,7 +75,9 @@ def died_of(deaths: int, when: str) -> str:
 
 
 def after_disk_error(job: Job, reason: str, passing: bool, bench: Bench) -> None:
-    """The system refuses, as `in_words` told."""
+    """The system refuses, as `in_words` told; for good where a container's file, say, is a mount point."""
+    if passing and mounts.is_mount(job.path):
+        reason, passing = "something is mounted on the file itself, so it cannot be replaced", False
     log.warning("%s: %s", job.path, reason, extra=AT_THE_END)
     if passing:
         bench.ledger.wait(job, reason, bench.settings.daemon.retry_seconds, counts=False)

@@ -187,6 +187,25 @@ def test_a_share_that_is_dead_does_not_keep_the_daemon_from_starting(
     assert not daemon.posts.faults
 
 
+def test_a_file_that_something_is_mounted_on_fails_and_does_not_wait_for_ever(workshop: Workshop) -> None:
+    """As in a container that was given single files: each try would compute the picture anew."""
+    other, path = workshop.base / "other.jpg", workshop.folder / "a.jpg"
+    data = draw(other, 1)
+    path.touch()
+    command = ["mount", "--bind", str(other), str(path)]
+    if os.name != "posix" or os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("mounting is not permitted here: run as root")
+    try:
+        assert workshop.once() == {"failed": 1}
+        ledger = workshop.ledger()
+        (job,) = ledger.jobs(path=path)
+        ledger.close()
+        assert job.reason == "something is mounted on the file itself, so it cannot be replaced"
+        assert other.read_bytes() == data
+    finally:
+        subprocess.run(["umount", "-l", path], check=True)
+
+
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="needs root, to become uid 65534")
 def test_read_only_files_are_restored_and_come_back() -> None:
     base = Path(tempfile.mkdtemp(prefix="liif-nobody-"))
