@@ -198,7 +198,7 @@ class Api:
 
     async def _file_job(self, request: Request) -> Job:
         text = bytearray()
-        async for piece in self._body(request).pieces(MAX_JSON_BYTES):
+        async for piece in self._body(request).pieces(MAX_JSON_BYTES, REMEDY):
             text += piece
         asked = parse(FileRequest, bytes(text), self.defaults)
         self.queue.reserve(0, asked.priority)
@@ -238,7 +238,7 @@ class Api:
             payload = make()
             if isinstance(payload, PixelPayload):
                 await asyncio.to_thread(payload.source.reserve)
-            async for piece in body.pieces(limit):
+            async for piece in body.pieces(limit, TOO_LONG_REMEDY if isinstance(asked, ImageRequest) else REMEDY):
                 payload.receive(piece)
             payload.complete()
         except BaseException as error:

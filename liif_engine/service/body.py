@@ -34,8 +34,8 @@ class Body:
         announced = None if chunked else request.headers.get("content-length")
         self.length = None if announced is None else int(announced)  # h11 has seen to it that it is a number
 
-    async def pieces(self, limit: int) -> AsyncIterator[bytes]:
-        """The body's pieces.
+    async def pieces(self, limit: int, remedy: str = TOO_LONG_REMEDY) -> AsyncIterator[bytes]:
+        """The body's pieces; `remedy` is for one that is too long.
 
         Raises:
             TooLargeError: it is longer than `limit` bytes.
@@ -54,7 +54,7 @@ class Body:
             received += len(piece)
             if received > limit:
                 words = f"the body is longer than {memory.readable(limit)}"
-                raise TooLargeError(words, remedy=TOO_LONG_REMEDY)
+                raise TooLargeError(words, remedy=remedy)
             yield piece
 
     @asynccontextmanager

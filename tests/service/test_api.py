@@ -228,6 +228,15 @@ def test_limits_are_refused_before_the_body_is_read(start: Start) -> None:
     assert row["error"]["message"] == "the work took longer than 0.3 s"
 
 
+@pytest.mark.parametrize("kind", ["application/json", "application/octet-stream"])
+def test_who_names_a_path_or_sends_too_many_pixels_is_not_told_to_name_a_path(service: Service, kind: str) -> None:
+    head = f"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nConnection: close\r\n"
+    body = f"Liif-Job: {asked()}\r\nTransfer-Encoding: chunked\r\n\r\n{70_000:x}\r\n{' ' * 70_000}\r\n0\r\n\r\n"
+    status, answer = fuzz.send(service, (head + body).encode())
+    assert status == 413
+    assert json.loads(answer)["error"]["remedy"] == "See docs/service.md."
+
+
 def test_a_length_that_does_not_hold_sets_no_room_aside(service: Service) -> None:
     """A body in chunks goes on past the length that stands beside it."""
     head = "POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nConnection: close\r\n"
