@@ -65,14 +65,14 @@ def agree(
     if total > settings.daemon.ask_above:
         lines = [_line(folder, found, settings, engine) for folder, found in waiting if found.count]
         lines.append(_disk(sum(found.size for folder, found in waiting if folder.keep_originals > 0), settings))
-        said = "\n".join(line for line in lines if line)
         if ask is None:
-            raise UsageError(
-                f"{counted(total, 'picture')} to be replaced for the first time:\n{said}",
+            raise UsageError(  # whose words are one line
+                f"{counted(total, 'picture')} to be replaced for the first time: {'. '.join(lines)}",
                 remedy="If that is meant, run it again with --yes; try a small folder first if in doubt.",
             )
         these = "this picture" if total == 1 else f"these {total:,} pictures"
-        if not ask(f"{said}\nReplace {these} in place, where content and settings allow?"):
+        said = "".join(f"  {line}\n" for line in lines)
+        if not ask(f"{said}Replace {these} in place, where content and settings allow?"):
             raise UsageError("not agreed to; nothing was changed", remedy="Try `liif-daemon scan --dry-run` first.")
     for folder in new:
         if not names_files_alone(folder):  # who agreed to some files has not agreed to the folder
@@ -116,7 +116,7 @@ def count(folder: FolderSettings, ledger: Ledger) -> Waiting:
 
 def _line(folder: FolderSettings, found: Waiting, settings: Settings, engine: ServiceEngine | None) -> str:
     sizes = " and ".join(target_name(target) for target in folder.targets)
-    line = f"  {folder.path}: {counted(found.count, 'picture')}, {as_bytes(found.size)}, to be restored to {sizes}"
+    line = f"{folder.path}: {counted(found.count, 'picture')}, {as_bytes(found.size)}, to be restored to {sizes}"
     return f"{line}; {_time(folder, found, settings, engine)}"
 
 
@@ -145,4 +145,4 @@ def _time(folder: FolderSettings, found: Waiting, settings: Settings, engine: Se
 def _disk(size: int, settings: Settings) -> str:
     where = settings.daemon.originals_folder
     free = shutil.disk_usage(mounts.nearest(where)).free
-    return f"  The originals take up to {as_bytes(size)} in {where}; {as_bytes(free)} are free there"
+    return f"The originals take up to {as_bytes(size)} in {where}; {as_bytes(free)} are free there"

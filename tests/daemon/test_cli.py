@@ -162,6 +162,7 @@ def test_a_large_first_run_asks_and_is_agreed_to_once(shell: Shell) -> None:
     assert "--yes" in said
     assert "megapixels/s" in said
     assert "are free there" in said
+    assert "\\n" not in said, "a line's end that was escaped as if it were a name's"
     assert all((shell.folder / f"{n}.jpg").read_bytes() == data for n, data in originals.items())
     assert "5 to be restored" in shell("scan", "--dry-run", "--config", config)
     assert "5 restored" in shell("run", "--once", "--yes", "--config", config)
