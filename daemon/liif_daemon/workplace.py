@@ -86,6 +86,8 @@ def is_on_its_way_back(job: Job) -> bool:
     """Whether an `undo` was killed when its last step was to come: to give the original a name that nothing has."""
     if job.state != "undone" or job.workplace is None or os.path.lexists(job.path):
         return False
+    if job.reason != job.state:  # it says at which other place the original came back
+        return False
     return os.path.lexists(copy_in(job.workplace, job))
 
 
