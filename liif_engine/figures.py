@@ -43,8 +43,8 @@ def host_and_port(address: str) -> tuple[str, int]:
         UsageError: it is neither.
     """
     match = re.fullmatch(r"(?:(\S+):)?(\d{1,5})", address)
-    if match is None or int(match[2]) > 65535:
-        raise UsageError(f"figures are shown at [HOST:]PORT, not at {address!r}")
+    if match is None or not 1 <= int(match[2]) <= 65535:  # 0 would be any port, of which nobody is told
+        raise UsageError(f"figures are shown at [HOST:]PORT, not at {address!r}", remedy="A port is 1 to 65535.")
     return match[1] or LOOPBACK, int(match[2])
 
 

@@ -37,7 +37,8 @@ def folders(paths: list[Path], given: dict[str, Any]) -> list[FolderSettings]:
         if path in whole:
             continue
         if not path.is_file():
-            raise UsageError("there is no such file or folder", path=path)
+            words = "is neither a file nor a folder" if path.exists() else "there is no such file or folder"
+            raise UsageError(words, path=path)
         if path.is_symlink():
             raise UsageError(
                 "is a symbolic link, and those are not followed", path=path, remedy="Name the file itself."

@@ -272,7 +272,8 @@ class Daemon:
             self._no_ledger = self._no_ledger or error
             self.stopping.set()
             return
-        log.error("%s", error.explain())
+        if tries == 1:  # `status` goes on saying it
+            log.error("%s", error.explain())
         self.progress.write(error=error.explain())
         self.stopping.wait(self.settings.daemon.retry_seconds)
 

@@ -14,6 +14,7 @@ from liif_daemon.ledger import LONGEST_WAIT, Job
 from liif_daemon.store import Store
 from liif_daemon.told import AT_THE_END
 from liif_daemon.workplace import is_workplace
+from liif_engine.errors import printable
 
 log = logging.getLogger(__name__)
 
@@ -48,8 +49,9 @@ def after_engine_error(job: Job, error: EngineError, bench: Bench) -> None:
     # Or later: when something else is at work, or by the next run.
     words = "%s: %s. Tried again in %.0f s or later."
     wait = min(seconds, LONGEST_WAIT)
-    # With `once`, only what counts is tried again before the end.
-    log.warning(words, job.path, error.reason.removesuffix("."), wait, extra=None if counts else AT_THE_END)
+    if counts or _is_news(error.reason, job):
+        # With `once`, only what counts is tried again before the end.
+        log.warning(words, job.path, error.reason.removesuffix("."), wait, extra=None if counts else AT_THE_END)
     bench.ledger.wait(job, error.reason, seconds, counts=counts)
     bench.tally.again(error.cause)
     if isinstance(error, NoEngineError):
@@ -78,13 +80,19 @@ def after_disk_error(job: Job, reason: str, passing: bool, bench: Bench) -> None
     """The system refuses, as `in_words` told; for good where a container's file, say, is a mount point."""
     if passing and mounts.is_mount(job.path):
         reason, passing = "something is mounted on the file itself, so it cannot be replaced", False
-    log.warning("%s: %s", job.path, reason, extra=AT_THE_END)
+    if not passing or _is_news(reason, job):
+        log.warning("%s: %s", job.path, reason, extra=AT_THE_END)
     if passing:
         bench.ledger.wait(job, reason, bench.settings.daemon.retry_seconds, counts=False)
         bench.tally.again("OSError")
     else:
         bench.ledger.finish(job, "failed", reason, counts=True)
         bench.tally.failed("OSError")
+
+
+def _is_news(reason: str, job: Job) -> bool:
+    """Whether a job waits for another reason than before: thousands of them may wait for the same, for days."""
+    return printable(reason) != job.reason
 
 
 def in_words(error: OSError, store: Store) -> tuple[str, bool]:

@@ -175,8 +175,8 @@ class DaemonSettings(BaseModel):
     @classmethod
     def _is_a_place(cls, value: str | int | None) -> str | int | None:
         match = re.fullmatch(r"(?:\S+:)?(\d{1,5})", str(value))
-        if value is not None and (match is None or int(match[1]) > 65535):
-            raise ValueError("figures are shown at a port, or at HOST:PORT")
+        if value is not None and (match is None or not 1 <= int(match[1]) <= 65535):
+            raise ValueError("figures are shown at a port from 1 to 65535, or at HOST:PORT")
         return value
 
     @property

@@ -204,6 +204,7 @@ def test_settings_that_change_are_used_or_the_old_ones_kept(shell: Shell) -> Non
     [
         (["run"], 2, "no folder to watch"),
         (["run", "/nowhere/at/all"], 2, "no such file or folder"),
+        (["run", "/dev/null"], 2, "is neither a file nor a folder"),
         (["run", "--scale", "2"], 2, "need a FOLDER"),
         (["run", "/tmp", "--scale", "0.5"], 9, "greater than or equal to 1"),
         (["run", "--config", "/nowhere.yaml"], 9, "No such file"),

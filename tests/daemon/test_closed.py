@@ -45,7 +45,9 @@ def full(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         yield met
 
 
-def test_a_full_disk_under_the_ledger_is_waited_out(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_under_the_ledger_is_waited_out(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     data = draw(workshop.folder / "a.jpg", 1)
     workshop.daemon_values["scan_seconds"] = 1
     with ExitStack() as opened:
@@ -55,6 +57,7 @@ def test_a_full_disk_under_the_ledger_is_waited_out(workshop: Workshop, monkeypa
             wait_until(lambda: daemon.posts.faults or (met and len(met[0]) > 9), SOON)
             assert not daemon.posts.faults
             assert (workshop.folder / "a.jpg").read_bytes() == data
+            assert 1 <= caplog.text.count("the ledger cannot be written") <= 3, "by each thread once"
             opened.close()
             wait_until(lambda: workshop.counts() == {"done": 1})
 

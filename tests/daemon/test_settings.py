@@ -105,6 +105,7 @@ def test_the_shipped_file_documents_every_key_with_its_default() -> None:
         ("daemon:\n  jobs_at_once: 0\n", "line 2: daemon.jobs_at_once"),
         ("daemon:\n  metrics: abc\n", "line 2: daemon.metrics"),
         ("daemon:\n  metrics: 99999\n", "line 2: daemon.metrics"),
+        ("daemon:\n  metrics: 0\n", "line 2: daemon.metrics: figures are shown at a port from 1 to 65535"),
         ("folder:\n  - path: /a\n", "line 1: unknown key 'folder'"),
     ],
 )

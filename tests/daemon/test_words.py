@@ -21,6 +21,7 @@ from watchdog.observers.api import EventQueue, ObservedWatch
 
 from liif_engine.errors import ConfigError, ExitCode, UsageError
 from liif_engine.target import Target
+from tests.service.test_figures import free_port
 
 from .test_status import status
 from .workshop import Answering, Workshop, draw, size_of, wait_until
@@ -40,7 +41,7 @@ def test_retry_of_what_was_not_begun_queues_every_size(workshop: Workshop) -> No
 
 def test_check_says_whether_figures_can_be_shown(workshop: Workshop) -> None:
     settings = workshop.settings()
-    assert check._metrics(settings, "0").level == "ok"
+    assert check._metrics(settings, str(free_port())).level == "ok"
     for address in ("203.0.113.7:9464", "no..host:9464"):  # of documentation's own network; and no name at all
         found = check._metrics(settings, address)
         assert found.level == "error"

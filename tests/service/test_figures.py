@@ -94,6 +94,27 @@ def test_a_port_that_is_taken_and_no_port_are_said() -> None:
             show(str(taken.getsockname()[1]), Nothing())  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="PORT"):
         show("everywhere", Nothing())  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="not at '0'"):
+        show("0", Nothing())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        ("--precision half", ExitCode.DEVICE, "there is no precision 'half'. Use auto, fp32 or bf16."),
+        ("--device foo", ExitCode.DEVICE, "there is no device 'foo'"),
+        ("--model webb+", ExitCode.MODEL, "there is no model 'webb': neither a file nor one of auto, fast"),
+    ],
+)
+def test_what_no_worker_could_do_is_refused_before_anybody_is_served(
+    tmp_path: Path, words: str, code: ExitCode, said: str
+) -> None:
+    environment = {**os.environ, "LIIF_RUNTIME_DIR": str(tmp_path / "run")}
+    command = [sys.executable, "-m", "liif_engine", "serve", "--exit-when-idle", "1", *words.split()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, env=environment)
+    assert done.returncode == code, done.stderr
+    assert said in done.stderr
+    assert "serving" not in done.stderr
 
 
 def test_a_port_that_is_taken_is_the_only_thing_that_is_told(tmp_path: Path) -> None:
