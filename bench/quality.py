@@ -27,7 +27,7 @@ from liif_engine.lab.evaluate import Bicubic, Pixels, degrade, pictures_in, read
 from liif_engine.model_names import CLEAN as CLEAN_MODEL
 from liif_engine.model_names import DAMAGED, SELF_ENSEMBLE, like, plain
 from liif_engine.network import checkpoint
-from liif_engine.network.card import SHIPPED, shipped_models
+from liif_engine.network.card import SHIPPED, find, shipped_models
 from liif_engine.picture.damage import Damage, estimate
 from liif_engine.picture.quantisation import FileQuality
 from liif_engine.restore import Engine
@@ -120,7 +120,7 @@ class Judge:
         for model in (*models, *ENSEMBLES):
             self.engines[model] = Engine(model)
             precision = self.engines[model].precision_for(8)
-            sha = checkpoint.sha256_of(checkpoint.find(plain(model)))[:16]
+            sha = checkpoint.sha256_of(find(plain(model)))[:16]
             self.versions[model] = f"{like(model, sha)} {precision}"
 
     def models(self, table: Table) -> list[str]:

@@ -22,6 +22,7 @@ from liif_engine.commands.options import (
     Precision,
     Workers,
     make_engine,
+    refuse_unknown,
     settings_from,
     worker_settings,
 )
@@ -88,6 +89,7 @@ def serve(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more of what happens.")] = False,
 ) -> int:
     """Keeps the engine warm for this user's programs: GIMP, the daemon, curl (docs/service.md)."""
+    refuse_unknown(model=model, device=device, precision=precision)
     settings = settings_from(config, model=model, device=device, precision=precision, workers=workers)
 
     import logging

@@ -16,7 +16,7 @@ from liif_engine.budget import FILE_COPIES, SMALLEST_CORE, TILE_CORE, Budget, en
 from liif_engine.compute import Canvas, Computer, Frame, Place, on_cpu, place_for
 from liif_engine.errors import MemoryExhaustedError
 from liif_engine.model_names import AUTO, DAMAGED, SELF_ENSEMBLE, like, plain
-from liif_engine.network import checkpoint, graphs
+from liif_engine.network import card, checkpoint, graphs
 from liif_engine.network.decode import STRIP_QUERIES, axis, sides
 from liif_engine.network.device import Precision, choose_device, choose_precision, first_line, has_failed
 from liif_engine.network.model import EdsrLiif
@@ -74,7 +74,7 @@ class Engine:
         if name == AUTO:
             self.model_name, self._original = asked, self._choice(like(asked, DAMAGED))._original
         else:
-            self.model_name = like(asked, checkpoint.find(name).stem)
+            self.model_name = like(asked, card.find(name).stem)
             self._original = checkpoint.load(name)
             log.info("model %s on %s", self.model_name, self.device)
         self._computer = Computer(self._original, self._turns)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -92,6 +93,28 @@ def settings_from(path: Path | None, **given: Any) -> EngineSettings:
     if given.get("workers") is not None:
         parse_crew(given["workers"])
     return settings.model_copy(update={key: value for key, value in given.items() if value is not None})
+
+
+def refuse_unknown(*, model: str | None, device: str | None, precision: str | None) -> None:
+    """Refuses what no worker could do, before there are any; whether this machine's can, only they know.
+
+    Args:
+        model, device, precision: as the command line gives them, if it does.
+
+    Raises:
+        ModelError: there is no such model.
+        DeviceError: there is no such device or precision.
+    """
+    from liif_engine.errors import DeviceError
+    from liif_engine.model_names import AUTO, plain
+    from liif_engine.network import card
+
+    if model is not None and plain(model) != AUTO:
+        card.find(plain(model))
+    if device is not None and re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", device) is None:
+        raise DeviceError(f"there is no device {device!r}", remedy="Use auto, cpu, cuda, cuda:N or mps.")
+    if precision not in {None, "auto", "fp32", "bf16"}:
+        raise DeviceError(f"there is no precision {precision!r}", remedy="Use auto, fp32 or bf16.")
 
 
 def limits_of(settings: EngineSettings) -> Limits:

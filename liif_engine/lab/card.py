@@ -13,6 +13,7 @@ from liif_engine.lab.settings import TrainSettings, command
 from liif_engine.lab.state import Progress
 from liif_engine.model_names import SELF_ENSEMBLE
 from liif_engine.network import checkpoint
+from liif_engine.network.card import find
 
 #: Lists the pictures of a data folder: tab-separated, with the columns file, source and licence.
 INDEX = "index.tsv"
@@ -84,7 +85,7 @@ def _start(settings: TrainSettings) -> str:
     if start == "scratch":
         return start
     part = "a part of " if settings.inherit else ""
-    return f"{part}{Path(start).name}, sha256 {checkpoint.sha256_of(checkpoint.find(start))}"
+    return f"{part}{Path(start).name}, sha256 {checkpoint.sha256_of(find(start))}"
 
 
 def _figures(scores: dict[str, float]) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from liif_engine.errors import ModelError
+from liif_engine.model_names import names_a_file
 
 #: The checkpoints that come with the package.
 SHIPPED = Path(__file__).parent / "weights"
@@ -52,3 +53,19 @@ def read_card(path: Path) -> ModelCard:
     except (OSError, ValueError, struct.error, AttributeError) as error:
         raise ModelError(f"cannot read the model card ({error})", path=path) from error
     return ModelCard(path.stem, path, size, {str(key): str(value) for key, value in metadata.items()})
+
+
+def find(name_or_path: str | Path) -> Path:
+    """The file of a shipped name, or the path itself.
+
+    Raises:
+        ModelError: neither a shipped name nor a file.
+    """
+    shipped = SHIPPED / f"{name_or_path}.safetensors"
+    if not names_a_file(str(name_or_path)) and shipped.is_file():
+        return shipped
+    path = Path(name_or_path)
+    if path.is_file():
+        return path
+    names = ", ".join(["auto", *shipped_models()])
+    raise ModelError(f"there is no model {str(name_or_path)!r}: neither a file nor one of {names}")

@@ -16,8 +16,7 @@ from safetensors.torch import save as save_safetensors
 from torch import Tensor
 
 from liif_engine.errors import ModelError, UnsafeCheckpointError
-from liif_engine.model_names import names_a_file
-from liif_engine.network.card import SHIPPED, shipped_models
+from liif_engine.network.card import find
 from liif_engine.network.model import EdsrLiif
 
 #: Larger files are no EDSR-LIIF; refusing them bounds the memory a wrong path can take.
@@ -25,22 +24,6 @@ MAX_CHECKPOINT_BYTES = 1 << 30
 
 #: Keys of the published state dict that hold EDSR's unused mean shift.
 UNUSED_KEYS = re.compile(r"encoder\.(sub|add)_mean\.")
-
-
-def find(name_or_path: str | Path) -> Path:
-    """The file of a shipped name, or the path itself.
-
-    Raises:
-        ModelError: neither a shipped name nor a file.
-    """
-    shipped = SHIPPED / f"{name_or_path}.safetensors"
-    if not names_a_file(str(name_or_path)) and shipped.is_file():
-        return shipped
-    path = Path(name_or_path)
-    if path.is_file():
-        return path
-    names = ", ".join(["auto", *shipped_models()])
-    raise ModelError(f"there is no model {str(name_or_path)!r}: neither a file nor one of {names}")
 
 
 def load(name_or_path: str | Path) -> EdsrLiif:
