@@ -107,13 +107,20 @@ class Workshop:
         self.folder_values: dict[str, object] = {"path": self.folder, "settle_seconds": 0.1}
         self.engine: Engine = Copying()
         self.model = "web"
+        self._opened: list[Ledger] = []
 
     def settings(self, **folder: object) -> Settings:
         one = FolderSettings.model_validate({**self.folder_values, **folder})
         return Settings(EngineSettings(model=self.model), DaemonSettings.model_validate(self.daemon_values), (one,))
 
     def ledger(self) -> Ledger:
-        return Ledger(places.ledger_path(self.settings()))
+        """One more; who does not close it leaves that to `close`."""
+        self._opened.append(Ledger(places.ledger_path(self.settings())))
+        return self._opened[-1]
+
+    def close(self) -> None:
+        for ledger in self._opened:
+            ledger.close()
 
     @property
     def store(self) -> Store:
