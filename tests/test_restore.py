@@ -437,6 +437,12 @@ def test_the_address_space_limit_is_respected() -> None:
         (np.zeros((4, 4), np.uint8), {}),
         (np.zeros((4, 4), np.uint8), {"scale": 2, "size": (8, 8)}),
         (np.zeros((4, 4, 3), np.uint8), {"scale": 2, "layout": "CMYK"}),
+        (np.zeros((4, 4, 4), np.uint8), {"scale": 2, "layout": "RGB"}),
+        (np.zeros((4, 4, 3), np.uint8), {"scale": 2, "layout": "RGBA"}),
+        (np.zeros((4, 4, 3), np.uint8), {"scale": 2, "layout": "L"}),
+        (np.zeros((4, 4), np.uint8), {"scale": 2, "layout": "LA"}),
+        ([[1, 2], [3, 4]], {"scale": 2}),
+        (None, {"scale": 2}),
     ],
 )
 def test_nonsense_is_refused_in_words(pixels: np.ndarray, arguments: dict[str, object]) -> None:
