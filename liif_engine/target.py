@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from numbers import Real
+from operator import index
+from typing import Any
 
 from liif_engine.errors import LargerAlreadyError, UsageError
 
@@ -32,6 +35,14 @@ class Target:
         given = [value for value in (self.scale, self.size, self.long_edge, self.megapixels) if value is not None]
         if len(given) != 1:
             raise UsageError("give exactly one of scale, size, long edge and megapixels")
+        for what, value in (("the scale", self.scale), ("megapixels", self.megapixels)):
+            if not isinstance(value, Real | None):
+                raise UsageError(f"{what} must be a number, not {value!r}")
+        # As integers of Python, also where they are numpy's.
+        if self.size is not None:
+            object.__setattr__(self, "size", _whole_size(self.size))
+        if self.long_edge is not None:
+            object.__setattr__(self, "long_edge", _whole_side(self.long_edge))
         if self.scale is not None and not 1 <= self.scale <= MOST_SCALE:
             raise UsageError(f"the scale must be a number of at least 1 and at most {MOST_SCALE:,}, not {self.scale:g}")
         if self.megapixels is not None and not 0 < self.megapixels <= MOST_MEGAPIXELS:
@@ -73,6 +84,21 @@ class Target:
             return self.long_edge / max(width, height)
         assert self.megapixels is not None  # one of the four is set
         return math.sqrt(self.megapixels * 1e6 / (width * height))
+
+
+def _whole_size(asked: Any) -> tuple[int, int]:
+    try:
+        width, height = map(index, asked)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"a size is a width and a height in whole pixels, not {asked!r}") from error
+    return width, height
+
+
+def _whole_side(asked: Any) -> int:
+    try:
+        return index(asked)
+    except TypeError as error:
+        raise UsageError(f"a long edge is a whole number of pixels, not {asked!r}") from error
 
 
 def parse_size(text: str) -> tuple[int, int]:

@@ -434,6 +434,8 @@ def test_the_address_space_limit_is_respected() -> None:
         (np.zeros((4, 4), np.uint8), {"scale": 0.5}),
         (np.zeros((4, 4), np.uint8), {"scale": math.nan}),
         (np.zeros((4, 4), np.uint8), {"size": (3, 9)}),
+        (np.zeros((4, 4), np.uint8), {"size": (8, 8.0)}),
+        (np.zeros((4, 4), np.uint8), {"scale": "2"}),
         (np.zeros((4, 4), np.uint8), {}),
         (np.zeros((4, 4), np.uint8), {"scale": 2, "size": (8, 8)}),
         (np.zeros((4, 4, 3), np.uint8), {"scale": 2, "layout": "CMYK"}),

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,6 +30,14 @@ def test_the_other_ways_to_ask() -> None:
     assert Target(scale=1).size_of_result(3, 4) == (3, 4)
 
 
+def test_numbers_of_numpy_are_numbers() -> None:
+    target = Target(size=np.array([48, 40]))  # type: ignore[arg-type]
+    assert target == Target(size=(48, 40))
+    assert json.dumps(asdict(target))
+    assert Target(long_edge=np.int64(20)) == Target(long_edge=20)  # type: ignore[arg-type]
+    assert Target(scale=np.float32(1.5)).size_of_result(4, 2) == (6, 3)  # type: ignore[arg-type]
+
+
 def test_names_for_results() -> None:
     assert Target(scale=2).label((8, 8)) == "2x"
     assert Target(scale=2.37).label((8, 8)) == "2.37x"
@@ -45,6 +57,18 @@ def test_names_for_results() -> None:
         {"megapixels": 0},
         {"size": (0, 5)},
         {"long_edge": 0},
+        {"scale": "2"},
+        {"megapixels": "4"},
+        {"size": (48, 40.0)},
+        {"size": (float("nan"), 40)},
+        {"size": (48,)},
+        {"size": (48, 40, 3)},
+        {"size": "48x40"},
+        {"size": 48},
+        {"size": (None, 3)},
+        {"long_edge": 1.5},
+        {"long_edge": float("nan")},
+        {"long_edge": "300"},
     ],
 )
 def test_nonsense_is_refused(fields: dict[str, float]) -> None:
