@@ -94,7 +94,7 @@ def evaluate(
         One `Scores` per quality, in order.
 
     Raises:
-        InputError: the folder has no pictures.
+        InputError: the folder has no pictures, or one is too small.
         UsageError: a scale below 1 or a quality outside 1..100.
     """
     if not (math.isfinite(scale) and scale >= 1):
@@ -106,7 +106,10 @@ def evaluate(
         passes = () if quality is None else (Compression("jpeg", quality),)
         rows = []
         for path in paths:
-            pixels, truth = degrade(read(path), scale=scale, passes=passes)
+            whole = read(path)
+            if min(whole.shape[:2]) < scale:  # its reduction would have no pixels
+                raise _too_small(scale, path)
+            pixels, truth = degrade(whole, scale=scale, passes=passes)
             result = restorer.restore(pixels, size=(truth.shape[1], truth.shape[0]))
             rows.append(score(result, truth, scale=scale, path=path))
         psnr_y, psnr_rgb, similarity, with_blocks = (float(mean) for mean in np.mean(rows, axis=0))
@@ -202,12 +205,16 @@ def score(result: Pixels, truth: Pixels, *, scale: float, path: Path) -> tuple[f
     inner = slice(shave, height - shave), slice(shave, width - shave)
     result, truth = result[inner], truth[inner]
     if min(result.shape[:2]) < 11:
-        remedy = "Leave it out, or ask for a smaller scale."
-        raise InputError(f"too small to score at scale {scale:g}", path=path, remedy=remedy)
+        raise _too_small(scale, path)
     result_y, truth_y = luma(result), luma(truth)
     rgb = psnr(result.astype(np.float64), truth.astype(np.float64))
     with_blocks = psnr_b(result_y, truth_y, scale=scale, shave=shave)
     return psnr(result_y, truth_y), rgb, ssim(result_y, truth_y), with_blocks
+
+
+def _too_small(scale: float, path: Path) -> InputError:
+    remedy = "Leave it out, or ask for a smaller scale."
+    return InputError(f"too small to score at scale {scale:g}", path=path, remedy=remedy)
 
 
 def read(path: Path) -> Pixels:

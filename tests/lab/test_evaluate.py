@@ -126,6 +126,14 @@ def test_folders_without_pictures_and_bad_arguments_are_refused(tmp_path: Path) 
             list(evaluate(Bicubic(), tmp_path, **arguments))  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("scale", [16, 40, 41, 100.5])
+def test_a_truth_that_is_too_small_is_named(tmp_path: Path, scale: float) -> None:
+    Image.new("RGB", (60, 40)).save(tmp_path / "small.png")
+    with pytest.raises(InputError, match="too small to score") as caught:
+        list(evaluate(Bicubic(), tmp_path, scale=scale))
+    assert caught.value.path == tmp_path / "small.png"
+
+
 #: PSNR-Y of the published weights, exact fp32, measured with the published implementation.
 PUBLISHED = [("Set5", 2, 37.983), ("Set5", 3, 34.412), ("Set5", 4, 32.256), ("Set14", 4, 28.638)]
 
