@@ -154,22 +154,29 @@ def evaluate(
         bool, typer.Option("--audit", help="Compare bf16 and every other reduced form with fp32, tile by tile.")
     ] = False,
     sheet: Annotated[Path | None, typer.Option(help="With --audit: a PNG of the worst tiles.")] = None,
-    side: Annotated[int, typer.Option(help="With --audit: pixels on a side of the drawn pictures.")] = 128,
+    side: Annotated[
+        int | None, typer.Option(help="With --audit: pixels on a side of the drawn pictures (default: 128).")
+    ] = None,
 ) -> int:
     """Scores a model on pictures with ground truth: PSNR on Y and RGB, SSIM, PSNR-B; or audits its arithmetic."""
     from liif_engine import terminal
     from liif_engine.lab import evaluate as judge
 
     terminal.show_logs(verbose=False)
-    meant = {"--jpeg-quality": jpeg_quality, "--precision": precision} if audit else {"--sheet": sheet}
-    if idle := [name for name, value in meant.items() if value]:
+    meant = {"--jpeg-quality": jpeg_quality, "--precision": precision} if audit else {"--sheet": sheet, "--side": side}
+    if idle := [name for name, value in meant.items() if value is not None]:
         raise UsageError(f"{idle[0]} means nothing {'with' if audit else 'without'} --audit", remedy="Leave one out.")
     if audit:
         from liif_engine.lab import audit_command
 
-        place = device or "auto"
         return audit_command.run(
-            model, images or [], scale=scale or 2, side=side, device=place, sheet_file=sheet, as_json=as_json
+            model,
+            images or [],
+            scale=2 if scale is None else scale,
+            side=128 if side is None else side,
+            device=device or "auto",
+            sheet_file=sheet,
+            as_json=as_json,
         )
     if scale is None or images is None or len(images) != 1:
         raise UsageError("needs one folder of pictures and a scale", remedy="Give --images FOLDER --scale NUMBER.")

@@ -47,6 +47,8 @@ def run(
     """
     if not scale >= 1 or side % 8 or side < 64:
         raise UsageError("an audit needs a scale of at least 1 and a side of 64 or more that 8 divides")
+    if sheet_file is not None and not sheet_file.parent.is_dir():
+        raise OutputError("its folder does not exist", path=sheet_file, remedy="Make the folder first.")
     names = tuple(like(model, name) for name in (DAMAGED, CLEAN)) if plain(model) == AUTO else (model,)
     precisions = reduced_precisions(device)
     default = choose_precision("auto", choose_device(device))

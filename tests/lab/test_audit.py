@@ -15,7 +15,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from liif_engine import Engine, cli
-from liif_engine.errors import UsageError
+from liif_engine.errors import OutputError, UsageError
 from liif_engine.lab import audit_command, audit_pictures
 from liif_engine.lab.audit import BOUND, audit, compare, summaries, worst_first
 from liif_engine.lab.audit_sheet import CAPTION, GAP, PANEL, sheet
@@ -166,12 +166,25 @@ def test_self_ensembles_are_audited_as_any_model(
 
 
 @pytest.mark.parametrize(
-    "words", [["--audit", "--jpeg-quality", "10"], ["--audit", "--precision", "bf16"], ["--sheet", "a.png"]]
+    "words",
+    [
+        ["--audit", "--jpeg-quality", "10"],
+        ["--audit", "--precision", "bf16"],
+        ["--sheet", "a.png"],
+        ["--side", "64"],
+        ["--audit", "--scale", "0"],
+    ],
 )
 def test_an_option_of_the_other_kind_is_refused_not_left_unheard(words: list[str]) -> None:
     ended = CliRunner().invoke(cli.app, ["evaluate", *words])
     assert isinstance(ended.exception, UsageError)
-    assert words[-2] in str(ended.exception)
+    assert words[-2].strip("-") in str(ended.exception)
+
+
+def test_a_sheet_that_cannot_be_written_is_refused_before_the_work(tmp_path: Path) -> None:
+    file = tmp_path / "nowhere" / "worst.png"
+    with pytest.raises(OutputError, match="folder does not exist"):
+        audit_command.run("no such model", [], scale=2, side=64, device="cpu", sheet_file=file, as_json=False)
 
 
 def test_evaluate_without_audit_still_needs_pictures() -> None:
