@@ -502,6 +502,16 @@ def test_photoshop_s_guides_lie_where_they_are_seen(
     assert image_file.read(result).metadata.photoshop == wanted
 
 
+@pytest.mark.parametrize(("orientation", "turned"), [(1, False), (3, False), (6, True), (7, True)])
+def test_photoshop_s_resolution_is_turned_with_the_picture(twice: Any, orientation: int, turned: bool) -> None:
+    across, down = struct.pack(">IHH", 300 << 16, 1, 1), struct.pack(">IHH", 200 << 16, 1, 2)
+    block = exif({0x0112: (SHORT, orientation)})
+    data = jpeg(gradient(16, 24), (0xE1, EXIF + block), (0xED, PHOTOSHOP + resource(1005, across + down)))
+    _, result, _ = twice(data)
+    [resources] = [payload for marker, payload in segments(result) if marker == 0xED]
+    assert resources == PHOTOSHOP + resource(1005, down + across if turned else across + down)
+
+
 @pytest.mark.parametrize(("version", "count", "noted"), [(6, 1, False), (6, 2, True), (8, 1, False), (8, 3, True)])
 def test_photoshop_s_slices_are_left_out_and_several_are_noted(
     twice: Any, version: int, count: int, noted: bool

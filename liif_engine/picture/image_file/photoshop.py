@@ -10,7 +10,8 @@ from liif_engine.picture.image_file.placement import Placement
 
 _SIGNATURES = {b"8BIM", b"MeSa", b"AgHg", b"PHUT", b"DCSR"}
 _THUMBNAILS = {1033, 1036}  # of the old pixels
-_GUIDES, _SLICES = 1032, 1050
+_RESOLUTION, _GUIDES, _SLICES = 1005, 1032, 1050
+_RESOLUTION_SIDE = 8  # [bytes] across, then the same down
 
 #: A guide's place counts parts of a pixel.
 _PARTS = 32
@@ -43,6 +44,8 @@ def is_bound(resources: bytes) -> bool:
 def corrected(resources: bytes, placement: Placement) -> tuple[bytes, list[str]]:
     """The resources of a result, and notes: guides lie where they are seen now, slices are left out.
 
+    The resolution of a picture that lay on its side is the other one across, as in EXIF and JFIF.
+
     Slices are what a page was to be cut into, with links and file names of the old pixels' parts. Of the single one
     that Photoshop makes of every picture nothing is said.
     """
@@ -52,6 +55,8 @@ def corrected(resources: bytes, placement: Placement) -> tuple[bytes, list[str]]
     for one in _split(resources):
         if one.number == _GUIDES:
             parts.append(one.with_data(_moved_guides(one.data, placement)))
+        elif one.number == _RESOLUTION and placement.swaps and len(one.data) == 2 * _RESOLUTION_SIDE:
+            parts.append(one.with_data(one.data[_RESOLUTION_SIDE:] + one.data[:_RESOLUTION_SIDE]))
         elif one.number != _SLICES:
             parts.append(one.whole)
         elif _has_several_slices(one.data):
