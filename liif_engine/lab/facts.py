@@ -209,7 +209,8 @@ def consistency(story: Explanation) -> dict[str, Any]:
         "basis": "pixels" if stored.estimated else "file",
         "input": round(story.before.share, 6),
         "result": round(story.after.share, 6),
-        "components": [round(float(part.mean()), 6) for part in story.after.inside],
+        # Chroma at half the size has no whole block in a picture of less than 16 pixels.
+        "components": [round(float(part.mean()), 6) if part.size else None for part in story.after.inside],
         "kept": round(by_fate(story)[0], 6),
         "lost": round(by_fate(story)[1], 6),
         "bands": by_band(story.after),

@@ -163,6 +163,17 @@ def test_the_facts_are_plain_json_with_the_promised_keys(story: Explanation) -> 
     assert facts["damage"]["frequencies_kept"] < 0.5
 
 
+@pytest.mark.parametrize("size", [(8, 8), (9, 40)])
+def test_chroma_without_a_whole_block_has_no_share_inside(
+    engine: Engine, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    Image.fromarray(photograph(*size)).save(tmp_path / "small.jpg", quality=25)
+    facts = explain(tmp_path / "small.jpg", engine=engine).as_dict()
+    assert json.dumps(facts, allow_nan=False)
+    assert 0 < facts["consistency"]["components"][0] <= 1
+    assert facts["consistency"]["components"][1:] == [None, None]
+
+
 def test_the_patch_lies_where_it_was_asked_for(engine: Engine, jpeg: Path) -> None:
     assert explain(jpeg, engine=engine, at=(40, 32, 16, 24)).as_dict()["patch"] == [40, 32, 16, 24]
     x, y, width, height = explain(jpeg, engine=engine, at=(20, 10, 60, 50)).as_dict()["patch"]
