@@ -117,7 +117,8 @@ def restore_file(
     Args:
         engine: the model to use.
         source: a picture file.
-        destination: a file, whose suffix sets the format, or a folder; by default ``name@2x.ext`` beside the source.
+        destination: a file, whose suffix sets the format if the source has another, or a folder; by default
+            ``name@2x.ext`` beside the source.
         target: how large; by default twice.
         format: of the result, as in `plan`.
         quality: of a lossy result, 1 to 100.

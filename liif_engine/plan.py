@@ -97,8 +97,9 @@ def plan(
         source: a picture file.
         target: how large the result is to be.
         out: as in `destination_for`.
-        format: of the result, a name or suffix such as ``png``, which the result's name then ends in, unless `out`
-            is a file; by default the file's own or, where `out` is a file with another suffix, what that asks for.
+        format: of the result, a suffix such as ``png``, with its point or without, in which the result's name then
+            ends, unless `out` is a file; by default the file's own or, where `out` is a file with another suffix, what
+            that asks for.
         limits: what is refused as too large.
         consistent: whether to move the result into the JPEG's own quantisation intervals; at scale 1 only.
 
@@ -112,7 +113,7 @@ def plan(
             raise UsageError(NOT_ITS_SIZE, remedy="Use --scale 1, or leave --consistent out.")
         suffix = None
         if format is not None:
-            suffix = f".{format.lower()}"
+            suffix = f".{format.lower().removeprefix('.')}"
             format = image_file.format_for(Path(f"result{suffix}"))
             suffix = None if _asks_for(source, format) else suffix
         destination = destination_for(source, target, (width, height), out, suffix)

@@ -40,3 +40,10 @@ def test_sizes_in_memory_count_every_frame_and_sample(tmp_path: Path) -> None:
     assert (found.source_bytes, found.result_bytes) == (9 * 12 * 3 * 3, 18 * 24 * 3 * 3)
     still = plan(tmp_path / "a.webp", Target(scale=4), out=tmp_path / "b.webp")
     assert still.writing_bytes > found.writing_bytes > 0
+
+
+@pytest.mark.parametrize("format", ["png", ".png", "PNG", ".Png"])
+def test_a_format_may_have_the_point_of_a_suffix(tmp_path: Path, format: str) -> None:
+    Image.fromarray(picture(9, 12)).save(tmp_path / "a.jpg")
+    found = plan(tmp_path / "a.jpg", Target(scale=2), format=format)
+    assert (found.destination.name, found.format) == ("a@2x.png", "PNG")
