@@ -170,6 +170,8 @@ def run(
 ) -> Outcome:
     """Carries out a plan; arguments and errors as in `restore_file`."""
     started = time.monotonic() if started is None else started
+    with _naming(planned.source):
+        image_file.check_quality(quality)
     clock = Clock()
     may_exist = overwrite or resume
     picture = read(engine, planned, may_exist=may_exist, allow_truncated=allow_truncated, limits=limits)

@@ -486,10 +486,15 @@ def test_frames_that_are_not_the_pictures(tmp_path: Path, frames: list[Any]) -> 
     assert names(tmp_path) == []
 
 
-@pytest.mark.parametrize("quality", [0, 101])
-def test_a_quality_out_of_range(tmp_path: Path, quality: int) -> None:
+@pytest.mark.parametrize("quality", [0, 101, 95.5, 95.0, "95", None])
+def test_a_quality_out_of_range_is_refused_before_any_work(tmp_path: Path, quality: Any) -> None:
     with pytest.raises(UsageError, match="1 to 100"):
         write(tmp_path / "a.jpg", picture_of(gradient(3, 4), "JPEG"), quality=quality)
+    Image.fromarray(gradient(3, 4)).save(tmp_path / "a.png")
+    no_engine = cast(Copying, None)
+    with pytest.raises(UsageError, match="1 to 100") as refused:
+        file.restore_file(no_engine, tmp_path / "a.png", tmp_path / "b.jpg", quality=quality)
+    assert refused.value.path == tmp_path / "a.png"
 
 
 def test_a_broken_xmp_packet_stays_and_is_said(tmp_path: Path) -> None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from numbers import Integral
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -136,8 +138,7 @@ def write(
         OutputExistsError, OutputError: nothing was written.
         UnsupportedError, TooLargeError: as in `check_result`.
     """
-    if not 1 <= quality <= 100:
-        raise UsageError(f"a quality is 1 to 100, not {quality}")
+    check_quality(quality)
     height, width = frames[0].shape[:2]
     dtype = np.dtype(np.uint16 if source.bits == 16 else np.uint8)
     if len(frames) != len(source.frames) or any(
@@ -159,6 +160,16 @@ def write(
         _verify(temporary, order, format, marker)
     # Each once: a file may have a thousand pieces of which the same is true.
     return list(dict.fromkeys(printable(note) for note in [*source.metadata.notes, *notes, *more_notes]))
+
+
+def check_quality(quality: Any) -> None:
+    """Refuses, before any work, what is no quality.
+
+    Raises:
+        UsageError: it is not a whole number from 1 to 100.
+    """
+    if not isinstance(quality, Integral) or not 1 <= int(quality) <= 100:
+        raise UsageError(f"a quality is a whole number from 1 to 100, not {quality!r}")
 
 
 def _lacking(source: Probe | Picture, format: str) -> list[str]:
