@@ -6,8 +6,11 @@ were a JPEG once (a PNG made of one) the levels of the luma can be told again, i
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -131,7 +134,8 @@ def read(path: Path | str, *, orientation: int = 1) -> Coefficients | None:
         message = "the library that reads a JPEG's coefficients, jpeglib, is not installed"
         raise UnsupportedError(message, path=path, remedy="Run `pip install jpeglib`.") from error
     try:
-        stored: Any = jpeglib.read_dct(str(path))
+        with _in_unicode(Path(path)) as name:
+            stored: Any = jpeglib.read_dct(name)
     except (OSError, ValueError, RuntimeError):
         return None
     coding = CODINGS.get(str(stored.jpeg_color_space))
@@ -148,6 +152,20 @@ def read(path: Path | str, *, orientation: int = 1) -> Coefficients | None:
         for plane, number, (down, across) in zip(planes, stored.quant_tbl_no, factors, strict=False)
     )
     return Coefficients(int(stored.height), int(stored.width), coding, components, orientation=orientation)
+
+
+@contextmanager
+def _in_unicode(path: Path) -> Iterator[str]:
+    """A name of the file that jpeglib takes: it knows UTF-8 alone, and Linux any bytes."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        with TemporaryDirectory(prefix="liif-") as folder:
+            link = Path(folder, "picture.jpg")
+            link.symlink_to(path.absolute())
+            yield str(link)
+    else:
+        yield str(path)
 
 
 def of_picture(path: Path | str, picture: Picture) -> Coefficients | None:

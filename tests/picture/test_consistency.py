@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,14 @@ def test_files_without_simple_coefficients_have_none(tmp_path: Path) -> None:
     (tmp_path / "empty.jpg").write_bytes(b"")
     for path in tmp_path.iterdir():
         assert coefficients.read(path) is None, path
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are Unicode")
+def test_a_name_that_is_no_text_hides_no_coefficients(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"b\xff.jpg")
+    saved(path, "4:2:0")
+    pixels, stored = opened(path)
+    assert agreement(stored, pixels).share >= 0.999
 
 
 def test_a_missing_library_is_said_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
