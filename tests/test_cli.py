@@ -156,6 +156,33 @@ def test_a_name_without_a_suffix_is_a_folder(liif: Callable[..., tuple[int, str,
     assert names(tmp_path / "done") == {"a@2x.jpg"}
 
 
+def test_a_folder_that_cannot_be_made_is_a_failure_to_write(
+    liif: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    old = jpeg(tmp_path / "a.jpg")
+    code, _, err = liif("restore", old, "--out", old / "done")
+    assert code == ExitCode.OUTPUT
+    assert "cannot make the folder" in err
+
+
+def test_a_configuration_that_may_not_be_read_is_no_wrong_option(
+    liif: Callable[..., tuple[int, str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config.yaml").touch()
+    read = Path.read_text
+
+    def closed(path: Path, *rest: Any, **more: Any) -> str:
+        if path.name == "config.yaml":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return read(path, *rest, **more)
+
+    monkeypatch.setattr(Path, "read_text", closed)
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)  # root may read all
+    code, _, err = liif("restore", jpeg(tmp_path / "a.jpg"), "--config", tmp_path / "config.yaml")
+    assert code == ExitCode.CONFIG
+    assert "cannot read it (Permission denied)" in " ".join(err.split())
+
+
 def test_nothing_existing_is_replaced_unless_asked(liif: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
     old, taken = jpeg(tmp_path / "old.jpg"), tmp_path / "old@2x.jpg"
     taken.write_bytes(b"precious")

@@ -28,7 +28,8 @@ Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps
 Precision = Annotated[str | None, typer.Option(help="auto, fp32 or bf16; auto is bf16 for 8-bit pictures if it can.")]
 Config = Annotated[
     Path | None,
-    typer.Option(help="A config.yaml, for its engine: section (default: the user's own)."),
+    # Not checked here: what cannot be read is a failure of its own, with an exit code of its own.
+    typer.Option(help="A config.yaml, for its engine: section (default: the user's own).", readable=False),
 ]
 Workers = Annotated[
     str | None, typer.Option(metavar=WORDS, help="Processes of this machine, one per GPU, or a Ray cluster.")

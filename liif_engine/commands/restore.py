@@ -28,7 +28,7 @@ from liif_engine.commands.options import (
     worker_settings,
 )
 from liif_engine.commands.report import Report, reports
-from liif_engine.errors import LiifError, UsageError, combined_exit_code, fault, printable
+from liif_engine.errors import LiifError, OutputError, UsageError, combined_exit_code, fault, printable
 from liif_engine.target import Target, parse_size
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def _make(folder: Path | None) -> None:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             remedy = "Choose another --out."
-            raise UsageError(f"cannot make the folder ({error.strerror})", path=folder, remedy=remedy) from error
+            raise OutputError(f"cannot make the folder ({error.strerror})", path=folder, remedy=remedy) from error
 
 
 def _plans(

@@ -33,7 +33,10 @@ class ProgressKind(StrEnum):
 
 
 def explain(
-    file: Annotated[Path, typer.Argument(help="The picture to explain.", metavar="FILE", show_default=False)],
+    file: Annotated[
+        # Not checked here, nor is --config: what cannot be read is told as any other failure, to programs too.
+        Path, typer.Argument(help="The picture to explain.", metavar="FILE", show_default=False, readable=False)
+    ],
     at: Annotated[
         str | None, typer.Option(metavar="X,Y,W,H", help="Where to look, in the picture's pixels (default: worst hit).")
     ] = None,
@@ -55,7 +58,7 @@ def explain(
     ),
     config: Annotated[
         Path | None,
-        typer.Option(help="A config.yaml, for its engine: section (default: the user's own)."),
+        typer.Option(help="A config.yaml, for its engine: section (default: the user's own).", readable=False),
     ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more of what happens.")] = False,
 ) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 import signal
 import subprocess
@@ -192,6 +194,24 @@ def test_files_that_cannot_be_explained(run: Any, tmp_path: Path, name: str) -> 
     assert code in {3, 4}
     assert name in err.replace("\n", "")
     assert not (tmp_path / "a.html").exists()
+
+
+def test_a_picture_that_may_not_be_read_is_a_line_too(
+    run: Any, jpeg: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = Path.open
+
+    def closed(path: Path, *rest: Any, **more: Any) -> Any:
+        if path == jpeg:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return opened(path, *rest, **more)
+
+    monkeypatch.setattr(Path, "open", closed)
+    may = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode, **more: mode != os.R_OK and may(path, mode, **more))
+    code, _, err = run(jpeg, "--out", tmp_path / "a.html", "--progress", "json")
+    assert code == 3
+    assert json.loads(err.splitlines()[-1])["exit_code"] == 3
 
 
 def test_overwrite_replaces_a_page_but_never_the_picture(run: Any, jpeg: Path, tmp_path: Path) -> None:
