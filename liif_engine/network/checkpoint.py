@@ -39,7 +39,11 @@ def load(name_or_path: str | Path) -> EdsrLiif:
     path = find(name_or_path)
     if path.stat().st_size > MAX_CHECKPOINT_BYTES:
         raise ModelError("too large to be an EDSR-LIIF checkpoint", path=path)
-    tensors = _read_pickle(path) if path.suffix in {".pth", ".pt"} else _read_safetensors(path)
+    try:
+        tensors = _read_pickle(path) if path.suffix in {".pth", ".pt"} else _read_safetensors(path)
+    except OSError as error:
+        remedy = "Check the file's permissions."
+        raise ModelError(f"cannot be read ({error.strerror or error})", path=path, remedy=remedy) from error
     try:
         return from_tensors(tensors)
     except ModelError as error:
@@ -96,7 +100,7 @@ def sha256_of(path: Path) -> str:
 def _read_safetensors(path: Path) -> Mapping[str, Tensor]:
     try:
         return load_safetensors(path.read_bytes())
-    except (SafetensorError, ValueError, OSError) as error:
+    except (SafetensorError, ValueError) as error:
         raise ModelError(f"not a .safetensors file ({error})", path=path) from error
 
 
@@ -112,7 +116,7 @@ def _read_pickle(path: Path) -> Mapping[str, Tensor]:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UnsafeCheckpointError("refused: the file holds more than numbers", path=path) from error
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError, AttributeError, TypeError, IndexError) as error:
+    except (RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError, IndexError) as error:
         raise ModelError(f"not a PyTorch checkpoint ({type(error).__name__})", path=path) from error
     if isinstance(content, Mapping) and isinstance(content.get("model"), Mapping):
         content = content["model"].get("sd", content["model"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import pickle
@@ -75,6 +76,22 @@ def test_rubbish_is_refused_in_words(tmp_path: Path, content: bytes, suffix: str
     path.write_bytes(content)
     with pytest.raises(ModelError, match="m\\."):
         checkpoint.load(path)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_a_file_that_may_not_be_read_is_not_called_one_of_another_kind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    def closed(*_: object, **__: object) -> bytes:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    path = tmp_path / f"m{suffix}"
+    path.touch()
+    monkeypatch.setattr(Path, "read_bytes", closed)  # root may read all
+    monkeypatch.setattr(torch, "load", closed)
+    with pytest.raises(ModelError, match=r"cannot be read \(Permission denied\)") as refused:
+        checkpoint.load(path)
+    assert "permissions" in refused.value.remedy
 
 
 def test_an_unknown_name_lists_those_there_are() -> None:
