@@ -127,7 +127,8 @@ class Engine:
 
         Args:
             pixels: (H, W), (H, W, 1) gray, (H, W, 2) gray and alpha, (H, W, 3) RGB or (H, W, 4) RGB and alpha; uint8,
-                uint16, or float32 in [0, 1]; gamma-encoded as in files; alpha straight (not premultiplied).
+                uint16, or float32 in [0, 1], to which the result's colours are clipped; gamma-encoded as in files;
+                alpha straight (not premultiplied).
             scale: output per input pixel, >= 1; 1 removes artifacts only.
             size: (width, height) of the result in pixels, instead of a scale.
             layout: ``CMYK`` for four channels of (255 - ink); otherwise told from the shape.
