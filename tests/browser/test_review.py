@@ -13,7 +13,9 @@ from liif_daemon.review.rows import TIMES
 from playwright.sync_api import BrowserContext, Page, expect
 
 from ..daemon.reviewing import Review
-from ..daemon.workshop import Workshop, draw, size_of, wait_until
+from ..daemon.workshop import Workshop, draw, ledgers_are_closed, size_of, wait_until
+
+__all__ = ["ledgers_are_closed"]  # a fixture
 
 
 @pytest.fixture

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from .workshop import Workshop
+from .workshop import Workshop, ledgers_are_closed
+
+__all__ = ["ledgers_are_closed"]  # a fixture
 
 
 @pytest.fixture
-def workshop(tmp_path: Path) -> Iterator[Workshop]:
-    one = Workshop(tmp_path)
-    yield one
-    one.close()
+def workshop(tmp_path: Path) -> Workshop:
+    return Workshop(tmp_path)

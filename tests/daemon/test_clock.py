@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from liif_daemon.ledger import Ledger, clock, originals
 
+from .workshop import left_open
+
 DAY = 86400.0  # [s]
 
 #: What a machine whose battery is empty takes for now, and the time at which it is told better.
@@ -51,7 +53,7 @@ class Promises:
     """A ledger that promises one original after the other, each for 30 days."""
 
     def __init__(self, folder: Path) -> None:
-        self.ledger, self.folder = Ledger(folder / "ledger"), folder
+        self.ledger, self.folder = left_open(Ledger(folder / "ledger")), folder
 
     def make(self, name: str) -> None:
         self.ledger.originals.promise(name, 1, self.folder, 30 * DAY)

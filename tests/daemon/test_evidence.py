@@ -18,7 +18,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from liif_engine.lab import explain as lab
 
-from .workshop import Workshop, draw, wait_until
+from .workshop import Workshop, draw, left_open, wait_until
 
 #: Speaks as `liif explain --progress json` does. What it does depends on the picture's name.
 STAND_IN = """
@@ -48,7 +48,7 @@ class Page:
         settings = workshop.settings()
         stand_in = workshop.base / "explain.py"
         stand_in.write_text(STAND_IN)
-        self.ledger, self.keys = ReviewLedger(places.ledger_path(settings)), Keys()
+        self.ledger, self.keys = left_open(ReviewLedger(places.ledger_path(settings))), Keys()
         self.evidence = Evidence(None, [sys.executable, "-I", str(stand_in)])
         self.app = Pages(settings, self.ledger, self.keys, evidence=self.evidence).app()
         self.jobs = {job.path.stem: job for job in self.ledger.jobs()}

@@ -17,7 +17,7 @@ from liif_daemon.undo import undo
 
 from liif_engine.errors import LiifError, OutputError
 
-from .workshop import Workshop, draw, sha, wait_until
+from .workshop import Workshop, draw, left_open, sha, wait_until
 
 DAY = 86400  # [s]
 
@@ -85,7 +85,7 @@ def test_no_original_is_let_go_where_two_ledgers_keep_theirs(workshop: Workshop)
     data = draw(workshop.base / "a.jpg", 1)
     folder, owners = workshop.base / "originals", []
     for name in ("one", "two"):
-        ledger = Ledger(workshop.base / name / "ledger.sqlite")
+        ledger = left_open(Ledger(workshop.base / name / "ledger.sqlite"))
         store = Store(folder, ledger.originals.owner())
         ledger.originals.promise(sha(data), store.keep(workshop.base / "a.jpg", sha(data)), store.folder, 0)
         owners.append((ledger, store))

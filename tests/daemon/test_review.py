@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 import pillow_heif
 import pytest
-from liif_daemon import progress
+from liif_daemon import places, progress
 from liif_daemon.ledger.review import Filter, ReviewLedger
 from liif_daemon.prune import prune
 from liif_daemon.review import peer
@@ -23,7 +23,7 @@ from liif_daemon.review.pages import Pages
 from PIL import Image
 
 from .reviewing import Review
-from .workshop import Workshop, draw, sha, size_of, wait_until
+from .workshop import Workshop, draw, left_open, sha, size_of, wait_until
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def review(workshop: Workshop) -> Iterator[Review]:
 
 
 def opened(workshop: Workshop) -> ReviewLedger:
-    return ReviewLedger(workshop.ledger().path)
+    return left_open(ReviewLedger(places.ledger_path(workshop.settings())))
 
 
 def test_only_its_own_pages_may_act(review: Review) -> None:

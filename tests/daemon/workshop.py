@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -96,6 +96,25 @@ class Answering:
         pass
 
 
+_left_open: list[Ledger] = []
+
+Opened = TypeVar("Opened", bound=Ledger)
+
+
+def left_open(one: Opened) -> Opened:
+    """A ledger that is closed when the test is over, if not before."""
+    _left_open.append(one)
+    return one
+
+
+@pytest.fixture(autouse=True)
+def ledgers_are_closed() -> Iterator[None]:
+    """Python 3.13 complains of one that is forgotten."""
+    yield
+    while _left_open:
+        _left_open.pop().close()
+
+
 class Workshop:
     """A watched folder, a state folder, and daemons to run on them."""
 
@@ -107,20 +126,14 @@ class Workshop:
         self.folder_values: dict[str, object] = {"path": self.folder, "settle_seconds": 0.1}
         self.engine: Engine = Copying()
         self.model = "web"
-        self._opened: list[Ledger] = []
 
     def settings(self, **folder: object) -> Settings:
         one = FolderSettings.model_validate({**self.folder_values, **folder})
         return Settings(EngineSettings(model=self.model), DaemonSettings.model_validate(self.daemon_values), (one,))
 
     def ledger(self) -> Ledger:
-        """One more; who does not close it leaves that to `close`."""
-        self._opened.append(Ledger(places.ledger_path(self.settings())))
-        return self._opened[-1]
-
-    def close(self) -> None:
-        for ledger in self._opened:
-            ledger.close()
+        """One more; closed when the test is over, if not before."""
+        return left_open(Ledger(places.ledger_path(self.settings())))
 
     @property
     def store(self) -> Store:
