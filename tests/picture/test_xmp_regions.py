@@ -22,7 +22,7 @@ SHARES = (SIDES[0] / SIZE[0], SIDES[1] / SIZE[1])
 
 NAMESPACES = (
     f'xmlns:rdf="{xmp.RDF}" xmlns:r="{xmp_regions.WORKING_GROUP}" xmlns:a="{xmp_regions.AREAS}"'
-    f' xmlns:d="{xmp_regions.DIMENSIONS}" xmlns:e="{xmp_regions.EXIF}"'
+    f' xmlns:d="{xmp_regions.DIMENSIONS}" xmlns:e="{xmp_regions.EXIF}" xmlns:t="{xmp_regions.TIFF}"'
     f' xmlns:m="{xmp_regions.MICROSOFT}" xmlns:i="{xmp_regions.IPTC}"'
 )
 
@@ -126,15 +126,16 @@ SENSOR = {"X": "1000/3", "Y": "50"}
 
 
 def of_exif(*, form: str) -> str:
-    """XMP's copies of EXIF's subject and pixels per unit of the sensor, as Adobe's programs write them."""
+    """XMP's copies of EXIF's subject and pixels per unit of sensor and paper, as Adobe's programs write them."""
     numbers = (CORNER[0] + SIDES[0] // 2, CORNER[1] + SIDES[1] // 2, *SIDES)
     subject = "".join(f"<rdf:li>{number}</rdf:li>" for number in numbers)
     subject = f"<e:SubjectArea><rdf:Seq>{subject}</rdf:Seq></e:SubjectArea>"
     if form == "attributes":
-        sides = " ".join(f'e:FocalPlane{side}Resolution="{n}"' for side, n in SENSOR.items())
+        sides = " ".join(f'e:FocalPlane{side}Resolution="{n}" t:{side}Resolution="{n}"' for side, n in SENSOR.items())
         return f"{subject}<r:x><rdf:Description {sides}/></r:x>"
     across, down = (f"<e:FocalPlane{side}Resolution>{n}</e:FocalPlane{side}Resolution>" for side, n in SENSOR.items())
-    return across + subject + down
+    paper = "".join(f"<t:{side}Resolution>{n}</t:{side}Resolution>" for side, n in SENSOR.items())
+    return across + subject + paper + down
 
 
 @pytest.mark.parametrize("form", ["attributes", "elements"])
@@ -146,6 +147,8 @@ def test_what_xmp_repeats_of_exif_follows_it(tmp_path: Path, orientation: int, f
     found = values_of(tree, xmp_regions.EXIF)
     per_unit = [found["FocalPlaneXResolution"], found["FocalPlaneYResolution"]]
     assert per_unit == (["2000/3", "100/1"] if orientation < 5 else ["100/1", "2000/3"])
+    paper = values_of(tree, xmp_regions.TIFF)
+    assert [paper["XResolution"], paper["YResolution"]] == ([*SENSOR.values()][:: 1 if orientation < 5 else -1])
 
 
 def boundary(unit: str) -> str:
@@ -185,6 +188,8 @@ def test_what_is_left_as_it_was_is_said(tmp_path: Path) -> None:
         "<m:Rectangle/>",
         "<e:FocalPlaneXResolution>1000/3</e:FocalPlaneXResolution>",
         '<r:x e:FocalPlaneXResolution="0/1" e:FocalPlaneYResolution="5/0"/>',
+        "<t:XResolution>72/1</t:XResolution>",
+        '<r:x t:XResolution="72/1" t:YResolution="many"/>',
         "<e:SubjectArea><rdf:Seq><rdf:li>1</rdf:li><rdf:li>-2</rdf:li></rdf:Seq></e:SubjectArea>",
         "<e:SubjectArea><rdf:Seq><rdf:li>1</rdf:li></rdf:Seq></e:SubjectArea>",
     ],

@@ -4,7 +4,8 @@ Programs mark them on the picture as it is stored, whatever EXIF says of its ori
 Understood are the Metadata Working Group's areas (a middle and sides, as parts of the picture's sides) with the size
 that they were marked on, and Microsoft's rectangles (an upper left corner and sides, likewise). IPTC's boundaries are
 enlarged where they count pixels; whether they lie in the picture as stored or as seen, no program agrees upon, so they
-are not turned. XMP's copies of EXIF's subject and of its pixels per unit of the sensor follow those in EXIF.
+are not turned. XMP's copies of EXIF's subject, of its density and of its pixels per unit of the sensor follow those in
+EXIF.
 """
 
 from __future__ import annotations
@@ -23,10 +24,11 @@ DIMENSIONS = "http://ns.adobe.com/xap/1.0/sType/Dimensions#"
 MICROSOFT = "http://ns.microsoft.com/photo/1.2/t/Region#"
 IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
 EXIF = "http://ns.adobe.com/exif/1.0/"
+TIFF = "http://ns.adobe.com/tiff/1.0/"
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 
 _AREA, _SIZE, _RECTANGLE, _BOUNDARY = "Area", "AppliedToDimensions", "Rectangle", "RegionBoundary"
-_SUBJECT, _SENSOR = "SubjectArea", "FocalPlaneResolution"
+_SUBJECT, _SENSOR, _DENSITY = "SubjectArea", "FocalPlaneResolution", "Resolution"
 #: What opens a shape, and in which namespace its numbers are.
 _SHAPES = {
     (WORKING_GROUP, _AREA): (_AREA, AREAS),
@@ -36,6 +38,7 @@ _SHAPES = {
     (EXIF, "SubjectLocation"): (_SUBJECT, RDF),
 }
 _PER_UNIT = ("FocalPlaneXResolution", "FocalPlaneYResolution")
+_PER_INCH = ("XResolution", "YResolution")
 #: IPTC's numbers along the picture's width, and along its height.
 _ACROSS, _DOWN = {"rbX", "rbW", "rbRx"}, {"rbY", "rbH"}
 _FRACTION = re.compile(r"\s*(\d{1,10})(?:/(\d{1,10}))?\s*")
@@ -102,14 +105,14 @@ def rectangle(value: Value) -> Shape:
     return Shape(_RECTANGLE, MICROSOFT, [(_RECTANGLE, value)])
 
 
-def sensor() -> Shape:
-    """The shape whose values stand apart in a packet: the pixels per unit of the sensor, across and down."""
-    return Shape(_SENSOR, EXIF)
+def apart() -> list[Shape]:
+    """The shapes whose values stand apart in a packet: pixels per unit of the sensor, and of paper, across and down."""
+    return [Shape(_SENSOR, EXIF), Shape(_DENSITY, TIFF)]
 
 
-def is_of_sensor(namespace: str, name: str) -> bool:
-    """Whether a value is one of that shape's."""
-    return namespace == EXIF and name in _PER_UNIT
+def is_apart(namespace: str, name: str) -> bool:
+    """Whether a value is one of those shapes'."""
+    return (namespace == EXIF and name in _PER_UNIT) or (namespace == TIFF and name in _PER_INCH)
 
 
 def edits(shapes: Sequence[Shape], placement: Placement) -> list[Edit]:
@@ -119,7 +122,7 @@ def edits(shapes: Sequence[Shape], placement: Placement) -> list[Edit]:
     if any(_is_as_displayed(size, placement) for size in sizes):
         placement = replace(placement, orientation=1)
     move = {_AREA: _moved_area, _SIZE: _resized, _RECTANGLE: _moved_rectangle, _BOUNDARY: _enlarged_boundary}
-    of_exif = {_SUBJECT: _moved_subject, _SENSOR: _resized_sensor}
+    of_exif = {_SUBJECT: _moved_subject, _SENSOR: _resized_sensor, _DENSITY: _turned_density}
     found = [edit for shape in shapes if shape.kind in move for edit in move[shape.kind](shape, placement)]
     return found + [edit for one in shapes if one.kind in of_exif for edit in of_exif[one.kind](one, as_stored)]
 
@@ -204,16 +207,30 @@ def _moved_subject(subject: Shape, placement: Placement) -> list[Edit]:
 
 def _resized_sensor(shape: Shape, placement: Placement) -> list[Edit]:
     """More pixels lie on the same sensor."""
-    values = [[value for name, value in shape.values if name == wanted] for wanted in _PER_UNIT]
-    found = [one[0] for one in values if len(one) == 1]
-    fractions = [_fraction(value.text) for value in found]
-    if not placement.moves or len(found) < len(_PER_UNIT) or not all(fractions):
+    found, fractions = _pair(shape, _PER_UNIT)
+    if not (placement.moves and found):
         return []
     if placement.swaps:
         fractions.reverse()
-    scaled = [(one or 0) * scale for one, scale in zip(fractions, placement.scales, strict=True)]
+    scaled = [one * scale for one, scale in zip(fractions, placement.scales, strict=True)]
     near = [one.limit_denominator(1_000_000) for one in scaled]
     return [value.becomes(f"{one.numerator}/{one.denominator}") for value, one in zip(found, near, strict=True)]
+
+
+def _turned_density(shape: Shape, placement: Placement) -> list[Edit]:
+    """The paper grows with the picture, and is turned with it."""
+    found, _ = _pair(shape, _PER_INCH)
+    if not (placement.swaps and found):
+        return []
+    return [value.becomes(other.text.strip()) for value, other in zip(found, found[::-1], strict=True)]
+
+
+def _pair(shape: Shape, names: tuple[str, str]) -> tuple[list[Value], list[Fraction]]:
+    """The fractions of two names, and where they stand; nothing if one is missing, stands twice or is none."""
+    values = [[value for name, value in shape.values if name == wanted] for wanted in names]
+    found = [one[0] for one in values if len(one) == 1]
+    fractions = [fraction for value in found if (fraction := _fraction(value.text))]
+    return (found, fractions) if len(fractions) == len(names) else ([], [])
 
 
 def _fraction(text: str) -> Fraction | None:

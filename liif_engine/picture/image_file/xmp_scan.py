@@ -14,7 +14,7 @@ from liif_engine.picture.image_file.xmp_regions import Edit, Shape, Value
 
 OURS = "urn:liif-restore:1.0/"
 RDF = regions.RDF
-TIFF = "http://ns.adobe.com/tiff/1.0/"
+TIFF = regions.TIFF
 EXIF = regions.EXIF
 PANORAMA = "http://ns.google.com/photos/1.0/panorama/"
 IPTC_EXT = regions.IPTC
@@ -102,8 +102,8 @@ class Scan:
         self.has_source_type = False
         self.rdf_end = -1
         self._open: list[_Element] = []
-        self._sensor = regions.sensor()
-        self._shapes: list[Shape] = [self._sensor]
+        self._apart = regions.apart()
+        self._shapes: list[Shape] = [*self._apart]
         self._parts_left = MOST_PARTS
         self._characters: list[str] = []
         parser = self._parser = expat.ParserCreate("utf-8", " ")
@@ -194,7 +194,7 @@ class Scan:
 
     def _is_of_region(self, namespace: str, name: str) -> bool:
         """Whether a value of the innermost element says where a region lies."""
-        if regions.is_rectangle(namespace, name) or regions.is_of_sensor(namespace, name):
+        if regions.is_rectangle(namespace, name) or regions.is_apart(namespace, name):
             return True
         return self._open[-1].shape is not None
 
@@ -202,10 +202,11 @@ class Scan:
         """Notes a value that says where a region lies."""
         if regions.is_rectangle(namespace, name):
             self._shapes.append(regions.rectangle(value))
-        elif regions.is_of_sensor(namespace, name):
-            self._sensor.take(namespace, name, value)
-        elif (shape := self._open[-1].shape) is not None:
-            shape.take(namespace, name, value)
+        elif regions.is_apart(namespace, name):
+            for shape in self._apart:
+                shape.take(namespace, name, value)
+        elif (around := self._open[-1].shape) is not None:
+            around.take(namespace, name, value)
 
     def _replace(self, start: int, end: int, new: bytes) -> None:
         """Records an edit that swallows those inside it."""
