@@ -125,20 +125,33 @@ def _may_shrink(layer) -> bool:
     return not layer.get_filters() and not any(one.get_mask() or one.get_lock_position() for one in around)
 
 
+def _places(image, every: list, parts: list[Part], order: Order) -> list[tuple[int, int]]:
+    """Where the new layers go: they fit each other as in the enlarged image, and their common corner stays."""
+    whole = image.get_width(), image.get_height()
+    found = [every[part.number].get_offsets()[1:] if part.layer is not None else part.place for part in parts]
+    corner = min(x for x, _ in found), min(y for _, y in found)
+    left, top = order.scaled(corner, *whole)
+    places = []
+    for part, point in zip(parts, found, strict=True):
+        x, y = order.scaled(point, *whole)
+        # Of a selection only a part is restored, and then nothing grows.
+        places.append((corner[0] + x - left + part.rect[0], corner[1] + y - top + part.rect[1]))
+    return places
+
+
 def _add_layers(image, parts: list[Part], order: Order) -> list:
     """Adds a layer above each restored one."""
     every = flat(image.get_layers())
     kinds = {1: Gimp.ImageType.GRAY_IMAGE, 2: Gimp.ImageType.GRAYA_IMAGE, 3: Gimp.ImageType.RGB_IMAGE}
     made = []
-    for part in parts:
+    for part, place in zip(parts, _places(image, every, parts, order), strict=True):
         below = every[part.number] if part.layer is not None else None
         name = f"{below.get_name()} restored" if below else "Visible restored"
         kind = kinds.get(part.encoding.channels, Gimp.ImageType.RGBA_IMAGE)
         layer = Gimp.Layer.new(image, name, *part.size, kind, 100.0, Gimp.LayerMode.NORMAL)
         parent = below.get_parent() if below else None
-        _, x, y = below.get_offsets() if below else (True, *part.place)
         # Before it is in a group, whose position may be locked.
-        layer.set_offsets(x + part.rect[0], y + part.rect[1])
+        layer.set_offsets(*place)
         image.insert_layer(layer, parent, image.get_item_position(below) if below else 0)
         if keeps_size(image, order) and not Gimp.Selection.is_empty(image):
             layer.add_mask(layer.create_mask(Gimp.AddMaskType.SELECTION))

@@ -54,6 +54,11 @@ class Order:
             raise Refusal(f"{found[0]}x{found[1]} pixels is more than GIMP can hold: ask for a smaller size")
         return found
 
+    def scaled(self, point: tuple[int, int], width: int, height: int) -> tuple[int, int]:
+        """Where a point of an image of that size lies in the result, rounded as GIMP rounds: so layers stay aligned."""
+        after = self.size(width, height)
+        return rounded(point[0] * after[0] / width), rounded(point[1] * after[1] / height)
+
     def outcome(self, width: int, height: int, *, has_selection: bool, has_palette: bool) -> str:
         """What an image of that size will become, in words for people."""
         wide, high = self.size(width, height)

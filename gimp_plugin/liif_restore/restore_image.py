@@ -6,7 +6,7 @@ import change_image
 import courier
 from gi.repository import Gimp
 from layer_pixels import Encoding, Range, read
-from order import Order, Refusal, rounded
+from order import Order, Refusal
 from parts import Part, flat, outline, takes_pixels, with_groups
 from tell import check_open
 
@@ -146,16 +146,12 @@ def _is_inside(image, layer) -> bool:
 
 
 def _size_in(image, layer, order: Order) -> tuple[int, int]:
-    """The layer's size when the image gets the size ordered, rounded as GIMP rounds, so that layers stay aligned."""
-    before = image.get_width(), image.get_height()
-    after = order.size(*before)
-    _, *offsets = layer.get_offsets()
-    ends = offsets[0] + layer.get_width(), offsets[1] + layer.get_height()
-    width, height = (
-        rounded(end * new / old) - rounded(offset * new / old)
-        for offset, end, old, new in zip(offsets, ends, before, after, strict=True)
-    )
-    return width, height
+    """The layer's size when the image gets the size ordered."""
+    whole = image.get_width(), image.get_height()
+    _, x, y = layer.get_offsets()
+    left, top = order.scaled((x, y), *whole)
+    right, bottom = order.scaled((x + layer.get_width(), y + layer.get_height()), *whole)
+    return right - left, bottom - top
 
 
 def _fetch(part: Part, order: Order, progress) -> None:

@@ -222,6 +222,34 @@ answer = [result["status"], place(group.get_children()[0]), len(group.get_childr
     assert gimp.do(code) == ["success", [7, 5], 2]
 
 
+def test_new_layers_fit_each_other(gimp: RealGimp) -> None:
+    """Wherever they lie: their common corner stays, which need not be a corner of any of them."""
+    code = """
+image = new_image(40, 40)
+a = add_layer(image, "a"); b = add_layer(image, "b", (10, 10), at=(20, 10))
+results = [call(image, [a, b], layers="chosen", result="layer", scale=2.0, model="copy")]
+answer = [[(x.get_name(), size(x), place(x)) for x in image.get_layers()]]
+image = new_image(40, 40)
+left = add_layer(image, "left", (13, 9), at=(-5, 7)); right = add_layer(image, "right", (20, 9), at=(8, 3))
+results.append(call(image, [left, right], layers="chosen", result="layer", scale=1.375, model="copy"))
+answer.append([(x.get_name(), size(x), place(x)) for x in image.get_layers()[::2]])
+image = new_image(40, 40); layer = add_layer(image, "alone", (10, 10), at=(20, 10))
+results.append(call(image, [layer], layers="chosen", result="layer", scale=2.0, model="copy"))
+answer += [place(image.get_layers()[0]), [x["status"] for x in results]]
+"""
+    fitting, touching, alone, statuses = gimp.do(code)
+    assert statuses == ["success"] * 3
+    assert fitting == [
+        ["b restored", [20, 20], [40, 20]],
+        ["b", [10, 10], [20, 10]],
+        ["a restored", [80, 80], [0, 0]],
+        ["a", [40, 40], [0, 0]],
+    ]
+    # The edge at 8 comes to 11 and the one at -5 to -7, so they are 18 apart, and 12.375 is 12.
+    assert touching == [["right restored", [28, 13], [13, 3]], ["left restored", [18, 12], [-5, 9]]]
+    assert alone == [20, 10]
+
+
 def test_what_is_locked_can_be_had_as_a_new_image_and_is_locked_there_too(gimp: RealGimp) -> None:
     code = """
 group.set_lock_content(True); inner[4].set_lock_content(True)
