@@ -2,6 +2,8 @@
 
 from __future__ import absolute_import, division, print_function
 
+import os
+
 import client
 import courier
 import gimp
@@ -137,7 +139,7 @@ def _ask(layer, data, factors, model, device, beat):
         _round((y + layer.height) * down) - _round(y * down),
     )
     shape = layer.height, layer.width, CHANNELS[layer.type]
-    options = {"size": target, "priority": "person", "model": model or None}
+    options = {"size": target, "priority": "person", "model": os.path.expanduser(model) or None}
     return courier.restore(data, shape, "u8", beat, device, **options)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 #: What a result may have along one side; GIMP's own limit. [pixels]
@@ -76,8 +77,8 @@ class Order:
 
     def engine_options(self) -> dict:
         """What the engine is told beyond the pixels and the size."""
-        # Without a model the engine takes its own, the one that its settings name.
-        return {"priority": "person", "model": self.model or None}
+        # The engine takes no `~`. Without a model it takes its own, the one that its settings name.
+        return {"priority": "person", "model": os.path.expanduser(self.model) or None}  # noqa: PTH111 - may be a name
 
 
 def rounded(value: float) -> int:

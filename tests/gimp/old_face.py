@@ -35,6 +35,8 @@ elif case == "palette":
     image.base_type = fake_gimpfu.INDEXED
 elif case == "no such model":
     options.update(model="broken")
+elif case == "model at home":
+    options.update(model="~/own.safetensors")
 elif case == "closed meanwhile, long before the end":
     options.update(model="slow:60")
 

@@ -92,6 +92,12 @@ def test_a_new_image_leaves_the_old_one_alone(python: str, plug_in: Path, servic
     assert "display" in calls
 
 
+def test_a_model_may_lie_below_the_home_folder(python: str, plug_in: Path, service: Service) -> None:
+    cores, _, messages, _ = run(python, plug_in, service, "model at home")
+    assert messages == []
+    assert cores == [[12, 8, False, 12 * 8 * 3]]
+
+
 @pytest.mark.parametrize(
     ("case", "words"),
     [

@@ -421,6 +421,15 @@ answer = [result["status"], result.get("error"), state(image) == before]
     assert unchanged
 
 
+def test_a_model_may_lie_below_the_home_folder(gimp: RealGimp) -> None:
+    code = """
+image = new_image(9, 9); add_layer(image)
+result = call(image, model="~/tiny.safetensors")
+answer = [result["status"], result.get("error"), size(image)]
+"""
+    assert gimp.do(code) == ["success", None, [18, 18]]
+
+
 def test_an_active_mask_means_its_layer(gimp: RealGimp) -> None:
     code = """
 image = new_image(9, 9); layer = add_layer(image, alpha=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from gimp_plugin.liif_restore import models
 from gimp_plugin.liif_restore.order import Order
 
@@ -59,3 +61,10 @@ def test_auto_is_auto_whatever_the_engine_takes_where_nothing_is_said() -> None:
     assert Order().engine_options()["model"] == "auto"
     assert Order(model="").engine_options()["model"] is None
     assert models.for_preview("", SHIPPED, ["cpu"]) == ("", ""), "the engine's own may be any model"
+
+
+def test_a_path_may_begin_at_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/eve")
+    monkeypatch.setenv("USERPROFILE", "/home/eve")
+    for model in ("~/own.safetensors", "~/own.safetensors+"):
+        assert Order(model=model).engine_options()["model"] == model.replace("~", "/home/eve")
