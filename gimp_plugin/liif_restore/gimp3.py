@@ -31,7 +31,7 @@ CHOICES = {
     ),
     "layers": (
         ("every", "Every layer by itself"),
-        ("chosen", "The chosen layers; GIMP scales the others"),
+        ("chosen", "Only the chosen layers"),
         ("merged", "What is visible, merged into one"),
     ),
     "device": (("auto", "Any"), ("cpu", "Processor (CPU)"), ("cuda", "NVIDIA GPU (CUDA)"), ("mps", "Apple GPU (MPS)")),
@@ -83,7 +83,7 @@ def add_arguments(procedure):
     procedure.add_string_argument("model", "Model", MODELS, "auto", flags)
     blurbs = {
         "result": ("Resul_t", "Where the result goes"),
-        "layers": ("La_yers", "What is restored"),
+        "layers": ("La_yers", "What is restored; GIMP scales the other layers of an image that grows"),
         "device": ("_Device", "What the engine must work on"),
     }
     for name, (nick, blurb) in blurbs.items():

@@ -314,6 +314,20 @@ answer = [size(layer), size(other), twice]
     assert gimp.do(code) == [[40, 40], [40, 40], [True, False]]
 
 
+def test_what_the_layers_are_called_holds_for_every_result(gimp: RealGimp) -> None:
+    """Nothing is scaled by GIMP where the result is a new layer, and where the image keeps its size."""
+    code = """
+procedure = Gimp.get_pdb().lookup_procedure("plug-in-liif-restore")
+choice = Gimp.param_spec_choice_get_choice(procedure.find_argument("layers"))
+answer = {name: choice.get_label(name) for name in choice.list_nicks()}
+"""
+    assert gimp.do(code) == {
+        "every": "Every layer by itself",
+        "chosen": "Only the chosen layers",
+        "merged": "What is visible, merged into one",
+    }
+
+
 def test_text_is_scaled_by_gimp(gimp: RealGimp) -> None:
     code = """
 image = new_image(100, 60); add_layer(image)
