@@ -12,6 +12,7 @@ from models import AUTO, SLOWER, is_slower, offered  # noqa: E402
 from order import Refusal  # noqa: E402
 from parts import flat, takes_pixels  # noqa: E402
 from preview import Preview  # noqa: E402
+from restore_image import check  # noqa: E402
 
 #: What is offered until the engine has said which models it has.
 MODELS = ("web", "published")
@@ -67,7 +68,7 @@ def ask(procedure, config, image, drawables, order_of, title):
         dialog.get_widget(name, Gtk.ComboBox.__gtype__)
     dialog.fill_box("where", list(AFTER_MODEL))
     dialog.fill(["where"])
-    content.pack_start(_result_words(config, image, order_of), False, False, 6)
+    content.pack_start(_result_words(config, image, drawables, order_of), False, False, 6)
     labels = Gtk.SizeGroup.new(Gtk.SizeGroupMode.HORIZONTAL)
     labels.add_widget(label)
     for name in (*BEFORE_MODEL[1:], *AFTER_MODEL):
@@ -141,7 +142,7 @@ def _offer(choice, names, own=AUTO):
         choice.get_child().set_text(chosen)
 
 
-def _result_words(config, image, order_of):
+def _result_words(config, image, drawables, order_of):
     """A line that says how large the result will be and what takes long, or why it cannot be."""
     label = Gtk.Label(xalign=0)
     label.set_line_wrap(True)
@@ -154,6 +155,7 @@ def _result_words(config, image, order_of):
         size = image.get_width(), image.get_height()
         try:
             words = order.outcome(*size, has_selection=has_selection, has_palette=has_palette)
+            check(image, drawables, order)
         except Refusal as refusal:
             label.set_text(str(refusal))
             return
@@ -161,7 +163,7 @@ def _result_words(config, image, order_of):
             words += f" “+” {SLOWER}"
         label.set_text(words)
 
-    for name in (*BEFORE_MODEL, "model", "result"):
+    for name in (*BEFORE_MODEL, "model", "result", "layers"):
         config.connect("notify::" + name, refresh)
     refresh()
     return label

@@ -45,8 +45,33 @@ def restore(image, drawables, order: Order, progress) -> tuple:
     return change_image.change(image, parts, order, progress, is_ready)
 
 
-def _parts(image, drawables, order: Order) -> list[Part]:
-    """The layers to be restored, checked."""
+def check(image, drawables, order: Order) -> None:
+    """Refuses layers that `restore` would refuse; so quick that a dialog may ask at each turn of a wheel.
+
+    Args:
+        image, drawables, order: as `restore` takes them.
+
+    Raises:
+        Refusal: in words for people.
+    """
+    if order.layers == "merged":
+        check_visible(image)
+    else:
+        _wanted(image, drawables, order)
+
+
+def check_visible(image) -> None:
+    """Refuses an image of which GIMP cannot merge what is visible."""
+    _check_image(image, flat(image.get_layers()))
+    visible = [layer for layer in image.get_layers() if layer.get_visible()]
+    if not visible:
+        raise Refusal("No layer is visible: show the layers that are to be restored")
+    if not any(_is_inside(image, layer) for layer in visible):
+        raise Refusal("What is visible lies outside the image: move it inside, or use Image > Fit Canvas to Layers")
+
+
+def _wanted(image, drawables, order: Order) -> tuple[list, list]:
+    """All layers of the image, and those to be restored, checked."""
     every = flat(image.get_layers())
     _check_image(image, every)
     wants_all = order.layers == "every"
@@ -56,6 +81,12 @@ def _parts(image, drawables, order: Order) -> list[Part]:
     for layer in chosen if order.result != "new-image" else []:
         # A new layer is written into the group of the old one.
         _check_lock(layer if order.result == "image" else layer.get_parent())
+    return every, chosen
+
+
+def _parts(image, drawables, order: Order) -> list[Part]:
+    """What is to be restored of each layer."""
+    every, chosen = _wanted(image, drawables, order)
     parts = [_part(image, layer, every.index(layer), order) for layer in chosen]
     parts = [part for part in parts if part is not None]
     if not parts:
@@ -118,13 +149,7 @@ def _merged_part(image, order: Order) -> Part:
 
     The copy is gone before there is a Cancel button: whoever pressed it while the copy exists would leave it behind.
     """
-    every = flat(image.get_layers())
-    _check_image(image, every)
-    visible = [layer for layer in image.get_layers() if layer.get_visible()]
-    if not visible:
-        raise Refusal("No layer is visible: show the layers that are to be restored")
-    if not any(_is_inside(image, layer) for layer in visible):
-        raise Refusal("What is visible lies outside the image: move it inside, or use Image > Fit Canvas to Layers")
+    check_visible(image)
     copy = image.duplicate()
     try:
         part = _part(copy, copy.merge_visible_layers(Gimp.MergeType.CLIP_TO_IMAGE), -1, order)

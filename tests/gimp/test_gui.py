@@ -51,6 +51,15 @@ MimeType=text/html;
 
 IMAGES = "answer = len(Gimp.get_images())"
 
+#: The dialog's own parts, in a process that has a screen, without a window.
+PARTS = """
+import sys
+folder = os.environ["GIMP3_DIRECTORY"] + "/plug-ins/liif_restore"
+sys.path[:0] = [] if folder in sys.path else [folder]
+import dialog, gimp3
+config = Gimp.get_pdb().lookup_procedure(gimp3.PROCEDURE).create_config()
+"""
+
 LOOK = "image = Gimp.get_images()[0]; answer = [size(image), hash(pixels(image.get_layers()[0], None))]"
 
 
@@ -223,6 +232,28 @@ def test_the_preview_is_by_the_fast_model(screen: Screen, engine_of: Callable[[s
     screen.key("Escape")
     until(lambda: not screen.windows(TITLE))
     assert "fast" in engine.client.status()["workers"][0]["models"]
+
+
+def test_what_is_refused_for_its_layers_is_said_at_once(screen: Screen) -> None:
+    code = """
+image = new_image(40, 30)
+words = dialog._result_words(config, image, [], gimp3.order_of)
+answer = [words.get_text()]
+text = Gimp.TextLayer.new(image, "old", Gimp.context_get_font(), 20, Gimp.Unit.pixel())
+image.insert_layer(text, None, 0)
+for layers in ("chosen", "merged", "every"):
+    config.set_property("layers", layers)
+    answer.append(words.get_text())
+text.set_visible(False); config.set_property("layers", "merged"); answer.append(words.get_text())
+add_layer(image); config.set_property("layers", "every"); answer.append(words.get_text())
+image.delete()
+"""
+    said = screen.gimp.do(PARTS + code, images="keep")
+    grows = "40 × 30 becomes 80 × 60 pixels."  # noqa: RUF001
+    assert said[0] == "The image has no layers: add a layer with a picture first"
+    assert said[1] == said[3] == "No layer holds pixels: choose a layer with a picture"
+    assert said[4] == "No layer is visible: show the layers that are to be restored"
+    assert said[2] == said[5] == grows
 
 
 def test_the_evidence_is_shown_in_the_browser(screen: Screen) -> None:
