@@ -9,7 +9,7 @@ from __future__ import annotations
 from gi.repository import Gimp
 from layer_pixels import write
 from order import Order
-from parts import Part, flat, with_groups
+from parts import Part, flat, merge_visible, with_groups
 
 
 def change(image, parts: list[Part], order: Order, progress, is_ready: bool) -> tuple:
@@ -91,7 +91,7 @@ def keeps_size(image, order: Order) -> bool:
 def _replace_pixels(image, parts: list[Part], order: Order, is_ready: bool) -> list:
     """Scales the image and replaces the pixels of the restored layers; those in shadow buffers are only taken."""
     if parts[0].layer is None:
-        targets = [image.merge_visible_layers(Gimp.MergeType.CLIP_TO_IMAGE)]
+        targets = [merge_visible(image)]
     else:
         every = flat(image.get_layers())
         targets = [every[part.number] for part in parts]

@@ -59,3 +59,39 @@ def takes_pixels(layer) -> bool:
     """Whether the layer holds pixels of its own; GIMP draws the others again from what they are made of."""
     special = ("GimpTextLayer", "GimpVectorLayer", "GimpLinkLayer")
     return not layer.is_group() and layer.__gtype__.name not in special
+
+
+def bounds(layer) -> tuple[int, int, int, int]:
+    """(x, y, width, height) of a layer in its image."""
+    _, x, y = layer.get_offsets()
+    return x, y, layer.get_width(), layer.get_height()
+
+
+def is_any_seen(image) -> bool:
+    """Whether any of what is visible lies in the image; of nothing GIMP cannot make a merged layer."""
+    size = image.get_width(), image.get_height()
+    found = [bounds(layer) for layer in image.get_layers() if layer.get_visible()]
+    return any(x < size[0] and y < size[1] and x + width > 0 and y + height > 0 for x, y, width, height in found)
+
+
+def visible_bounds(image) -> tuple[int, int, int, int]:
+    """(x, y, width, height) of what is visible, as far as it lies in the image; some of it must."""
+    found = [bounds(layer) for layer in image.get_layers() if layer.get_visible()]
+    x, y = (max(0, min(one[side] for one in found)) for side in (0, 1))
+    right = min(image.get_width(), max(one[0] + one[2] for one in found))
+    bottom = min(image.get_height(), max(one[1] + one[3] for one in found))
+    return x, y, right - x, bottom - y
+
+
+def merge_visible(image) -> Gimp.Layer:
+    """Merges what is visible into one layer, cut to the image; some of it must lie there."""
+    passing = Gimp.LayerMode.PASS_THROUGH
+    if any(layer.get_visible() and layer.get_mode() == passing for layer in image.get_layers()):
+        # GIMP 3.0 loses what lies below a group that passes through, but for where that group is or a layer above it.
+        x, y, width, height = visible_bounds(image)
+        kind = {Gimp.ImageBaseType.GRAY: Gimp.ImageType.GRAYA_IMAGE, Gimp.ImageBaseType.RGB: Gimp.ImageType.RGBA_IMAGE}
+        kind = kind.get(image.get_base_type(), Gimp.ImageType.INDEXEDA_IMAGE)
+        empty = Gimp.Layer.new(image, "empty", width, height, kind, 100.0, Gimp.LayerMode.NORMAL)
+        image.insert_layer(empty, None, 0)
+        empty.set_offsets(x, y)
+    return image.merge_visible_layers(Gimp.MergeType.CLIP_TO_IMAGE)

@@ -7,7 +7,7 @@ import courier
 from gi.repository import Gimp
 from layer_pixels import Encoding, Range, read
 from order import Order, Refusal
-from parts import Part, flat, outline, takes_pixels, with_groups
+from parts import Part, flat, is_any_seen, merge_visible, outline, takes_pixels, with_groups
 from tell import check_open
 
 #: Pixels around the selection that the engine sees too, so that the result inside is that of the whole image; the
@@ -63,10 +63,9 @@ def check(image, drawables, order: Order) -> None:
 def check_visible(image) -> None:
     """Refuses an image of which GIMP cannot merge what is visible."""
     _check_image(image, flat(image.get_layers()))
-    visible = [layer for layer in image.get_layers() if layer.get_visible()]
-    if not visible:
+    if not any(layer.get_visible() for layer in image.get_layers()):
         raise Refusal("No layer is visible: show the layers that are to be restored")
-    if not any(_is_inside(image, layer) for layer in visible):
+    if not is_any_seen(image):
         raise Refusal("What is visible lies outside the image: move it inside, or use Image > Fit Canvas to Layers")
 
 
@@ -152,7 +151,7 @@ def _merged_part(image, order: Order) -> Part:
     check_visible(image)
     copy = image.duplicate()
     try:
-        part = _part(copy, copy.merge_visible_layers(Gimp.MergeType.CLIP_TO_IMAGE), -1, order)
+        part = _part(copy, merge_visible(copy), -1, order)
         if part is None:
             raise Refusal("The selection lies outside the image: select a part of it, or nothing for all of it")
         _, x, y = part.layer.get_offsets()
@@ -161,13 +160,6 @@ def _merged_part(image, order: Order) -> Part:
     finally:
         copy.delete()
     return part
-
-
-def _is_inside(image, layer) -> bool:
-    """Whether any of the layer lies in the image; of nothing GIMP cannot make a merged layer."""
-    _, x, y = layer.get_offsets()
-    ends = x + layer.get_width(), y + layer.get_height()
-    return x < image.get_width() and y < image.get_height() and min(ends) > 0
 
 
 def _size_in(image, layer, order: Order) -> tuple[int, int]:

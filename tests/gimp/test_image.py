@@ -222,6 +222,21 @@ answer = [result["status"], place(group.get_children()[0]), len(group.get_childr
     assert gimp.do(code) == ["success", [7, 5], 2]
 
 
+@pytest.mark.parametrize("base", ["RGB", "GRAY"])
+def test_merged_loses_nothing_below_a_group_that_passes_through(gimp: RealGimp, base: str) -> None:
+    code = f"""
+image = new_image(40, 30, {base!r}); add_layer(image, "below", (30, 20), alpha=True, at=(4, 3)).set_opacity(60)
+group = Gimp.GroupLayer.new(image); image.insert_layer(group, None, 0)
+group.set_mode(Gimp.LayerMode.PASS_THROUGH); add_layer(image, "inner", (12, 9), at=(10, 5), parent=group)
+seen = Gimp.Layer.new_from_visible(image, new_image(40, 30, {base!r}), "seen")
+result = call(image, layers="merged", only_artifacts=True, model="copy")
+layer, = image.get_layers()
+answer = [result["status"], size(layer), place(layer), pixels(layer, "R'G'B'A u8") ==
+    pixels(seen, "R'G'B'A u8", (4, 3, 30, 20))]
+"""
+    assert gimp.do(code) == ["success", [30, 20], [4, 3], True]
+
+
 def test_new_layers_fit_each_other(gimp: RealGimp) -> None:
     """Wherever they lie: their common corner stays, which need not be a corner of any of them."""
     code = """
