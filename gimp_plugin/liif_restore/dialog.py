@@ -11,6 +11,7 @@ from gi.repository import Gimp, GimpUi, GLib, GObject, Gtk, Pango  # noqa: E402
 from models import AUTO, SLOWER, is_slower, offered  # noqa: E402
 from order import Refusal  # noqa: E402
 from parts import flat, takes_pixels  # noqa: E402
+from pieces import OfLayer, OfVisible  # noqa: E402
 from preview import Preview  # noqa: E402
 from restore_image import check  # noqa: E402
 
@@ -55,9 +56,9 @@ def ask(procedure, config, image, drawables, order_of, title):
         help_button.hide()
     content = dialog.get_content_area()
     label, row, choice = _model_row(config)
-    layer = _shown(image, drawables)
-    if layer is not None:
-        preview = Preview(layer, lambda: order_of(config), lambda *models: _offer(choice, *models))
+    preview = None
+    if image.get_layers():
+        preview = _preview(image, drawables, lambda: order_of(config), lambda *models: _offer(choice, *models))
         preview.set_border_width(12)
         content.pack_start(preview, False, False, 0)
     dialog.fill_box("size", list(BEFORE_MODEL))
@@ -77,8 +78,8 @@ def ask(procedure, config, image, drawables, order_of, title):
             labels.add_widget(words)
     for name in BEFORE_MODEL[1:]:
         dialog.set_sensitive(name, True, config, "only-artifacts", True)
-    if layer is not None:
-        for name in (*BEFORE_MODEL, "model", "device"):
+    if preview is not None:
+        for name in (*BEFORE_MODEL, "model", "layers", "device"):
             config.connect("notify::" + name, lambda *_: preview.refresh())
     content.show_all()
     look = GLib.timeout_add(LOOK_MS, _end_if_closed, dialog, image)
@@ -96,11 +97,13 @@ def _end_if_closed(dialog, image):
     return GLib.SOURCE_CONTINUE
 
 
-def _shown(image, drawables):
-    """The layer that the preview shows: the active one, or the uppermost."""
+def _preview(image, drawables, order, on_models):
+    """A preview of the active layer, or the uppermost; or, where that is wanted, of what is visible."""
     every = flat(image.get_layers())
     active = [one for one in drawables if one.is_layer()]
-    return next((one for one in active + every if takes_pixels(one)), None)
+    layer = OfLayer(next((one for one in active + every if takes_pixels(one)), None))
+    visible = OfVisible(image)
+    return Preview(image, lambda now: visible if now.layers == "merged" else layer, order, on_models)
 
 
 def _model_row(config):

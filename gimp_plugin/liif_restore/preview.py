@@ -1,4 +1,4 @@
-"""A piece of the layer before and after, in the dialog; drag it to see another piece."""
+"""A piece of a layer, or of what is visible, before and after, in the dialog; drag it to see another piece."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import client
 import courier
-from gi.repository import Babl, Gdk, GdkPixbuf, Gegl, GLib, Gtk, Pango
+from gi.repository import Gdk, GdkPixbuf, GLib, Gtk, Pango
 from models import for_preview
 from order import Refusal
 
@@ -28,16 +28,18 @@ class Preview(Gtk.Box):
     """Two pictures side by side, of the same piece.
 
     Args:
-        layer: whose pixels are shown.
+        image: whose piece is shown.
+        pieces: called with the present `Order` for where the piece is taken from, see pieces.py.
         order: called for the present `Order`.
         on_models: called with the names of the engine's models and that of its own, each time it has answered.
     """
 
-    def __init__(self, layer, order, on_models):
+    def __init__(self, image, pieces, order, on_models):
         super().__init__(orientation=Gtk.Orientation.VERTICAL, spacing=6)
-        self.layer, self.order, self.on_models = layer, order, on_models
+        self.image, self.pieces, self.order, self.on_models = image, pieces, order, on_models
         self.side = _side()
-        self.centre = [layer.get_width() / 2, layer.get_height() / 2]
+        # In the image; of nothing yet.
+        self.centre = None
         # Results of older questions than this one are of no use.
         self.question, self._timer, self._dragged_from = 0, 0, None
         self.before, self.after, self.words = Gtk.Image(), Gtk.Image(), Gtk.Label()
@@ -55,14 +57,19 @@ class Preview(Gtk.Box):
 
     def refresh(self):
         """Shows the piece as it is now, and asks the engine soon; a layer that was deleted meanwhile stays as shown."""
-        if not self.layer.is_valid():
+        found = self.pieces(self.order())
+        if not found.is_there():
             return
         self.question += 1
-        x, y, width, height, shown = self._crop()
-        sent = self._read(x, y, width, height)
+        self._forget()
+        try:
+            x, y, width, height, shown = self._crop(found.bounds())
+        except Refusal as refusal:
+            self.before.clear()
+            self._show(self.question, None, str(refusal))
+            return
+        sent = found.read(x, y, width, height)
         self.before.set_from_pixbuf(_picture(sent, width, height, shown))
-        if self._timer:
-            GLib.source_remove(self._timer)
         self._timer = GLib.timeout_add(SETTLE_MS, self._ask, sent, (height, width, 4), shown)
 
     def _framed(self, caption, picture):
@@ -86,7 +93,7 @@ class Preview(Gtk.Box):
         return True
 
     def _release(self, _widget, event):
-        if self._dragged_from is None or not self.layer.is_valid():
+        if self._dragged_from is None or self.centre is None or not self.image.is_valid():
             return False
         across, down = self._scale()
         self.centre[0] -= (event.x - self._dragged_from[0]) / across
@@ -97,31 +104,27 @@ class Preview(Gtk.Box):
 
     def _scale(self):
         """Result per input pixel, across and down; 1 where the order is not possible."""
-        image = self.layer.get_image()
-        before = image.get_width(), image.get_height()
+        before = self.image.get_width(), self.image.get_height()
         try:
             after = self.order().size(*before)
         except Refusal:  # the dialog says it in words
             return 1.0, 1.0
         return after[0] / before[0], after[1] / before[1]
 
-    def _crop(self):
-        """(x, y, width, height) in the layer, and the (width, height) at which it is shown."""
+    def _crop(self, bounds):
+        """(x, y, width, height) in the image, and the (width, height) at which it is shown."""
+        first, whole = bounds[:2], bounds[2:]
+        if self.centre is None:
+            self.centre = [first[0] + whole[0] / 2, first[1] + whole[1] / 2]
         found = []
-        for place, (scale, whole) in enumerate(
-            zip(self._scale(), (self.layer.get_width(), self.layer.get_height()), strict=True)
-        ):
-            length = max(1, min(whole, round(self.side / scale)))
-            start = int(min(max(self.centre[place] - length / 2, 0), whole - length))
+        for place, scale in enumerate(self._scale()):
+            length = max(1, min(whole[place], round(self.side / scale)))
+            least, most = first[place], first[place] + whole[place] - length
+            start = int(min(max(self.centre[place] - length / 2, least), most))
             self.centre[place] = start + length / 2
             found.append((start, length, max(length, min(self.side, round(length * scale)))))
         (x, width, shown_width), (y, height, shown_height) = found
         return x, y, width, height, (shown_width, shown_height)
-
-    def _read(self, x, y, width, height):
-        rect = Gegl.Rectangle.new(x, y, width, height)
-        name = Babl.get_name(Babl.format("R'G'B'A u8"))
-        return bytes(self.layer.get_buffer().get(rect, 1.0, name, Gegl.AbyssPolicy.NONE))
 
     def _ask(self, sent, shape, shown):
         """Has the engine restore the piece, in a thread: the dialog must not wait."""
@@ -172,6 +175,10 @@ class Preview(Gtk.Box):
 
     def _close(self, _widget):
         self.question += 1
+        self._forget()
+
+    def _forget(self):
+        """Asks the engine no more what it was to be asked."""
         if self._timer:
             GLib.source_remove(self._timer)
             self._timer = 0

@@ -30,6 +30,12 @@ layer = add_layer(image)
 Gimp.Display.new(image)
 """
 
+#: The middles of the dialog's pictures, and where it is empty. [pixels]
+BEFORE_AT, AFTER_AT, EMPTY_AT = (144, 164), (396, 164), (8, 300)
+
+#: The colour of a layer.
+COVER = 0, 200, 0
+
 #: Before which line the plug-in is held up: nothing has changed yet; the layer is nearly gone, to be filled again.
 LAST_MOMENT = "    progress.end()\n"
 HALF_MADE = "    image.scale(*order.size(image.get_width(), image.get_height()))\n"
@@ -256,6 +262,66 @@ image.delete()
     assert said[2] == said[5] == grows
 
 
+def test_the_preview_is_of_what_is_merged_where_that_is_chosen(
+    screen: Screen, engine_of: Callable[[str], Service]
+) -> None:
+    """A layer covers the active one; then it is hidden, and the active one too."""
+    engine = engine_of("copy")
+    cover = "cover = add_layer(image, 'cover', data=bytes([0, 200, 0]) * (320 * 240), format=\"R'G'B' u8\")"
+    screen.gimp.do(f"image, = Gimp.get_images(); layer, = image.get_layers(); {cover}", images="keep")
+    screen.gimp.do("image, = Gimp.get_images(); image.set_selected_layers(image.get_layers()[1:])", images="keep")
+    _open_dialog(screen)
+    until(lambda: engine.client.status()["queue"]["done"] == 1)
+    assert COVER not in _previewed(screen, "dialog-active")
+    _choose_merged(screen)
+    until(lambda: engine.client.status()["queue"]["done"] == 2)
+    until(lambda: _previewed(screen, "dialog-merged")[:2] == [COVER, COVER])
+    assert screen.gimp.do(IMAGES, images="keep") == 1
+    screen.gimp.do("[x.set_visible(False) for x in Gimp.get_images()[0].get_layers()]", images="keep")
+    # Another piece is asked for.
+    left, top, *_ = screen.place(TITLE)
+    screen.drag(left + BEFORE_AT[0], top + BEFORE_AT[1], left + BEFORE_AT[0] + 9, top + BEFORE_AT[1])
+    refused = until(lambda: len({*_previewed(screen, "dialog-refused")}) == 1)
+    screen.key("Escape")
+    until(lambda: not screen.windows(TITLE))
+    screen.gimp.do(
+        "image, = Gimp.get_images(); image.remove_layer(image.get_layers()[0])\n"
+        "image.get_layers()[0].set_visible(True); image.set_selected_layers(image.get_layers())",
+        images="keep",
+    )
+    assert refused
+    assert engine.client.status()["queue"]["done"] == 2
+
+
+def test_what_the_preview_cannot_show_is_said_in_its_place(screen: Screen) -> None:
+    code = """
+import hashlib
+from order import Order
+image = new_image(300, 200); below = add_layer(image); cover = add_layer(image, alpha=True, size=(20, 20), at=(140, 90))
+count, now = len(Gimp.get_images()), [Order()]
+preview = dialog._preview(image, [below], lambda: now[0], print)
+def shown():
+    preview.refresh()
+    picture = preview.before.get_pixbuf()
+    return [picture and hashlib.sha256(picture.get_pixels()).hexdigest(), preview.words.get_text()]
+answer = [shown()]
+now[0] = Order(layers="merged"); answer.append(shown())
+below.set_visible(False); answer.append(shown())
+cover.set_visible(False); answer.append(shown())
+cover.set_visible(True); cover.set_offsets(-20, 0); answer.append(shown())
+now[0] = Order(); answer.append(shown())
+answer = [answer, len(Gimp.get_images()) - count]
+preview.destroy(); image.delete()
+"""
+    (layer, merged, less, hidden, outside, again), more = screen.gimp.do(PARTS + code, images="keep")
+    assert None not in {layer[0], merged[0], less[0], again[0]}
+    assert len({one[0] for one in (layer, merged, less)}) == 3
+    assert hidden == [None, "No layer is visible: show the layers that are to be restored"]
+    assert outside[0] is None
+    assert outside[1].startswith("What is visible lies outside the image")
+    assert more == 0
+
+
 def test_the_evidence_is_shown_in_the_browser(screen: Screen) -> None:
     applications = screen.home / ".local" / "share" / "applications"
     applications.mkdir(parents=True)
@@ -356,6 +422,19 @@ def _held(screen: Screen, line: str) -> Iterator[Path]:
         file.write_text(kept)
         held.unlink(missing_ok=True)
         go.unlink()
+
+
+def _previewed(screen: Screen, name: str) -> list[tuple[int, ...]]:
+    """The colours in the middle of the dialog's two pictures and beside them, without what GTK rounds away."""
+    with Image.open(screen.shot(name, TITLE)) as shot:
+        found = [shot.convert("RGB").getpixel(place) for place in (BEFORE_AT, AFTER_AT, EMPTY_AT)]
+    return [tuple(round(value, -1) for value in one) for one in found]
+
+
+def _choose_merged(screen: Screen) -> None:
+    """The last of the Layers."""
+    screen.focus(TITLE)
+    screen.key("alt+y", "alt+Down", "Down", "Down", "Return")
 
 
 def _open_dialog(screen: Screen) -> None:
