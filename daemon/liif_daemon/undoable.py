@@ -147,7 +147,8 @@ def _of_what_lies_there(jobs: list[Job]) -> Job:
     Ids tell nothing of it: an older content that was put back, and restored again, has its old row.
     """
     here = content_or_none(jobs[0].path) if len(jobs) > 1 else None
-    return max(jobs, key=lambda job: (job.result_sha256 == here, job.sequence))
+    # A row without a result is of an original that came back here, in the place of a result from elsewhere.
+    return max(jobs, key=lambda job: (here is not None and job.result_sha256 == here, job.sequence))
 
 
 def content_or_none(path: Path) -> str | None:

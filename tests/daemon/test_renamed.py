@@ -33,6 +33,19 @@ def test_undo_finds_a_renamed_result_and_replaces_a_deleted_one(workshop: Worksh
     assert (workshop.folder / "c.jpg").read_bytes() == data
 
 
+def test_a_result_that_has_gone_is_undone_also_where_another_ones_original_came_back(workshop: Workshop) -> None:
+    one, other = workshop.folder / "a.jpg", workshop.folder / "b.jpg"
+    draw(one, 1)
+    workshop.once()
+    one.rename(other)
+    assert undo_all(workshop, other) == 1
+    data = draw(other, 2)
+    workshop.once()
+    other.unlink()
+    assert undo_all(workshop, other) == 1
+    assert other.read_bytes() == data
+
+
 def test_undo_of_the_old_name_takes_the_renamed_result_away(workshop: Workshop) -> None:
     """Also under another suffix, and in another folder; the original has what the result has besides its bytes."""
     (workshop.folder / "deep").mkdir()
