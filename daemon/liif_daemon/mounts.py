@@ -50,7 +50,7 @@ def is_network(path: Path) -> bool:
 
 
 def is_mount(path: Path) -> bool:
-    """Whether something is mounted on a folder itself, so that it may be unmounted."""
+    """Whether something is mounted on a folder itself, so that it may be unmounted; or, in a container, on a file."""
     real = os.path.realpath(path)
     return any(point == real for _, point, _ in _mounts()) or os.path.ismount(real)
 

@@ -84,7 +84,8 @@ def undo(job: Job, ledger: Ledger, store: Store, *, force: bool = False, like: P
             words = "the temporary copy of its original was removed meanwhile, and the file is as it was"
             raise OutputError(words, path=path, remedy="Try again.") from error
     finally:
-        tidy([dataclasses.replace(job, workplace=workplace)], store, ledger)
+        # The original is back by now or, as the ledger says too, the job is done: nothing is on its way any more.
+        tidy([dataclasses.replace(job, state="done", workplace=workplace)], store, ledger)
         if workplace.is_dir():
             remove_workplace(workplace)
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from liif_daemon import asked, cli, presence, steps
@@ -336,6 +337,30 @@ def test_an_original_that_could_be_copied_in_part_only_takes_no_place(
     assert workshop.leftovers() == []
     assert undo_all(workshop, path) == 1
     assert path.read_bytes() == data
+
+
+def test_an_undo_after_a_killed_one_that_is_stopped_leaves_what_the_ledger_says(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = workshop.folder / "a.jpg"
+    data = draw(path, 1)
+    workshop.once()
+    code = KILLED_UNDO.format(root=str(Path(__file__).parents[2]), base=str(workshop.base), step="swapped")
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == -9
+    path.unlink()  # by somebody, who asks for it again, and presses Ctrl+C
+
+    def stop(*_: Path) -> NoReturn:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as context:
+        context.setattr(undo_module, "rename_if_free", stop)
+        with pytest.raises(KeyboardInterrupt):
+            undo_all(workshop, path)
+    assert workshop.counts() == {"done": 1}
+    assert not path.exists(), "it would be restored again"
+    assert undo_all(workshop, path) == 1
+    assert path.read_bytes() == data
+    assert workshop.once() == {"undone": 1}
 
 
 def test_an_undo_that_is_killed_amid_its_copy_leaves_the_result(workshop: Workshop) -> None:
