@@ -18,6 +18,7 @@ class Bench:
 
     Attributes:
         on_no_engine: told why none can be started; by then the job waits.
+        told: jobs, by their ids, of which this run has said why they wait.
     """
 
     settings: Settings
@@ -26,3 +27,4 @@ class Bench:
     engine: Engine
     tally: Tally = field(default_factory=Tally)
     on_no_engine: Callable[[str], None] = lambda _: None
+    told: set[int] = field(default_factory=set)

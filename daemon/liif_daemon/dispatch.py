@@ -81,6 +81,7 @@ class Daemon:
         self.scans = Scans(ledger, self.looker, self.stopping, self._hint, self._on_workplace)
         self.at_work = AtWork(ledger)
         self._tried: set[int] = set()
+        self._told: set[int] = set()
         self.no_engine = ""
         self._no_ledger: LiifError | None = None
         self._has_begun, self._in_order = False, threading.Event()
@@ -195,7 +196,7 @@ class Daemon:
             self.settling.hint(path, folder.settle_seconds, closed=closed, folder=folder.path)
 
     def _bench(self) -> Bench:
-        return Bench(self.settings, self.ledger, self.store, self.engine, self.tally, self._on_no_engine)
+        return Bench(self.settings, self.ledger, self.store, self.engine, self.tally, self._on_no_engine, self._told)
 
     def _on_no_engine(self, reason: str) -> None:
         if self.once:

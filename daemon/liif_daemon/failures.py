@@ -49,7 +49,7 @@ def after_engine_error(job: Job, error: EngineError, bench: Bench) -> None:
     # Or later: when something else is at work, or by the next run.
     words = "%s: %s. Tried again in %.0f s or later."
     wait = min(seconds, LONGEST_WAIT)
-    if counts or _is_news(error.reason, job):
+    if _is_news(error.reason, job, bench) or counts:
         # With `once`, only what counts is tried again before the end.
         log.warning(words, job.path, error.reason.removesuffix("."), wait, extra=None if counts else AT_THE_END)
     bench.ledger.wait(job, error.reason, seconds, counts=counts)
@@ -80,7 +80,7 @@ def after_disk_error(job: Job, reason: str, passing: bool, bench: Bench) -> None
     """The system refuses, as `in_words` told; for good where a container's file, say, is a mount point."""
     if passing and mounts.is_mount(job.path):
         reason, passing = "something is mounted on the file itself, so it cannot be replaced", False
-    if not passing or _is_news(reason, job):
+    if not passing or _is_news(reason, job, bench):
         log.warning("%s: %s", job.path, reason, extra=AT_THE_END)
     if passing:
         bench.ledger.wait(job, reason, bench.settings.daemon.retry_seconds, counts=False)
@@ -90,9 +90,14 @@ def after_disk_error(job: Job, reason: str, passing: bool, bench: Bench) -> None
         bench.tally.failed("OSError")
 
 
-def _is_news(reason: str, job: Job) -> bool:
-    """Whether a job waits for another reason than before: thousands of them may wait for the same, for days."""
-    return printable(reason) != job.reason
+def _is_news(reason: str, job: Job, bench: Bench) -> bool:
+    """Whether a job waits for another reason than before: thousands of them may wait for the same, for days.
+
+    What an earlier run said is said again: whoever starts a daemon looks at what this one says.
+    """
+    is_first = job.id not in bench.told
+    bench.told.add(job.id)
+    return is_first or printable(reason) != job.reason
 
 
 def in_words(error: OSError, store: Store) -> tuple[str, bool]:
