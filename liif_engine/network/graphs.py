@@ -82,7 +82,7 @@ class GraphedEncoder:
 
     def clear(self) -> None:
         """Gives the graphs' memory back."""
-        _let_finish()
+        _let_finish(self.network)
         self._replays.clear()
         self._uses.clear()
 
@@ -125,7 +125,7 @@ class GraphedEncoder:
         if self._uses[shape] < WORTH_A_CHANGE * worth:
             return False
         if going:
-            _let_finish()
+            _let_finish(self.network)
         for one in kept[:going]:
             del self._replays[one]
         return True
@@ -135,10 +135,11 @@ def _pixels(shape: Shape) -> int:
     return shape[-1] * shape[-2]
 
 
-def _let_finish() -> None:
-    """Waits for replays that were launched: a graph that goes is to be at rest."""
-    if torch.cuda.is_initialized():
-        torch.cuda.synchronize()
+def _let_finish(network: EdsrLiif) -> None:
+    """Waits for replays that were launched on a model's GPU: a graph that goes is to be at rest."""
+    device = next(network.parameters()).device
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def _capture(network: EdsrLiif, pixels: Tensor) -> Replay:

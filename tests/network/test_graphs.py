@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -153,6 +154,23 @@ def test_a_lack_of_memory_is_no_fault_of_the_graph() -> None:
     with pytest.raises(torch.OutOfMemoryError):
         encoder(window(6, 6), lambda: None)
     assert encoder._usable
+
+
+def test_the_gpu_that_the_model_is_on_is_at_rest_before_its_graphs_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    rested: list[object] = []
+
+    def parameters() -> Iterator[SimpleNamespace]:
+        yield SimpleNamespace(device=torch.device("cuda:1"))
+
+    network = tiny_network()
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device=None: rested.append(device))
+    encoder = GraphedEncoder(network, Captures())
+    encoder.clear()
+    assert rested == [], "a model on the CPU waits for no GPU"
+    monkeypatch.setattr(network, "parameters", parameters)
+    encoder.clear()
+    assert rested == [torch.device("cuda:1")], "not the one that is the first, or another's"
 
 
 def test_a_capture_that_fails_as_it_ends_leaves_the_thread_on_its_own_stream(monkeypatch: pytest.MonkeyPatch) -> None:
