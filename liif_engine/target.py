@@ -35,10 +35,11 @@ class Target:
         given = [value for value in (self.scale, self.size, self.long_edge, self.megapixels) if value is not None]
         if len(given) != 1:
             raise UsageError("give exactly one of scale, size, long edge and megapixels")
-        for what, value in (("the scale", self.scale), ("megapixels", self.megapixels)):
-            if not isinstance(value, Real | None):
-                raise UsageError(f"{what} must be a number, not {value!r}")
-        # As integers of Python, also where they are numpy's.
+        # As numbers of Python, also where they are numpy's.
+        if self.scale is not None:
+            object.__setattr__(self, "scale", _number("the scale", self.scale))
+        if self.megapixels is not None:
+            object.__setattr__(self, "megapixels", _number("megapixels", self.megapixels))
         if self.size is not None:
             object.__setattr__(self, "size", _whole_size(self.size))
         if self.long_edge is not None:
@@ -84,6 +85,14 @@ class Target:
             return self.long_edge / max(width, height)
         assert self.megapixels is not None  # one of the four is set
         return math.sqrt(self.megapixels * 1e6 / (width * height))
+
+
+def _number(what: str, asked: Any) -> float:
+    if isinstance(asked, int | float):
+        return asked
+    if not isinstance(asked, Real):
+        raise UsageError(f"{what} must be a number, not {asked!r}")
+    return float(asked)
 
 
 def _whole_size(asked: Any) -> tuple[int, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -35,7 +36,10 @@ def test_numbers_of_numpy_are_numbers() -> None:
     assert target == Target(size=(48, 40))
     assert json.dumps(asdict(target))
     assert Target(long_edge=np.int64(20)) == Target(long_edge=20)  # type: ignore[arg-type]
-    assert Target(scale=np.float32(1.5)).size_of_result(4, 2) == (6, 3)  # type: ignore[arg-type]
+    scaled = Target(scale=np.float32(1.5))  # type: ignore[arg-type]
+    assert scaled.size_of_result(4, 2) == (6, 3)
+    assert json.dumps(asdict(scaled)) == json.dumps(asdict(Target(scale=1.5)))
+    assert Target(scale=Fraction(3, 2)).label((6, 3)) == "1.5x"  # type: ignore[arg-type]
 
 
 def test_names_for_results() -> None:
@@ -57,6 +61,8 @@ def test_names_for_results() -> None:
         {"megapixels": 0},
         {"size": (0, 5)},
         {"long_edge": 0},
+        {"scale": Fraction(1, 2)},
+        {"megapixels": Fraction(-1, 2)},
         {"scale": "2"},
         {"megapixels": "4"},
         {"size": (48, 40.0)},
