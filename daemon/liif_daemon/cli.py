@@ -52,7 +52,7 @@ def _global(version: Annotated[bool, typer.Option("--version", help="Print the v
 def run(
     folders: Annotated[
         list[Path] | None,
-        typer.Argument(help="Folders, or single files (default: config.yaml's).", metavar="FOLDER"),
+        typer.Argument(help="Folders, or single files (default: config.yaml's).", metavar="FOLDER", readable=False),
     ] = None,
     scale: Annotated[
         list[float] | None, typer.Option(help="At least 1; repeated: the first in place, the others beside it.")
@@ -156,7 +156,8 @@ app.command()(retry)
 @app.command()
 def scan(
     folders: Annotated[
-        list[Path] | None, typer.Argument(help="Folders (default: config.yaml's).", metavar="FOLDER")
+        list[Path] | None,
+        typer.Argument(help="Folders (default: config.yaml's).", metavar="FOLDER", readable=False),
     ] = None,
     again: Annotated[
         bool,

@@ -66,6 +66,29 @@ def invoke(*words: object) -> Any:
     return CliRunner().invoke(cli.app, [str(word) for word in words], standalone_mode=False)
 
 
+@pytest.mark.parametrize(
+    "words", [["status"], ["undo", "a.jpg"], ["retry", "a.jpg"], ["run"], ["scan"], ["why", "a.jpg"]]
+)
+def test_settings_that_may_not_be_read_are_no_wrong_option(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    for name in ("config.yaml", "a.jpg"):
+        (tmp_path / name).touch()
+    read = Path.read_text
+
+    def closed(path: Path, *rest: Any, **more: Any) -> str:
+        if path.name == "config.yaml":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return read(path, *rest, **more)
+
+    monkeypatch.setattr(Path, "read_text", closed)
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)  # root may read all
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(cli.app, [*words, "--config", "config.yaml"], standalone_mode=False)
+    assert isinstance(done.exception, ConfigError)
+    assert "cannot read it (Permission denied)" in str(done.exception)
+
+
 def test_originals_do_not_go_before_their_time_unasked(
     workshop: Workshop, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from liif_daemon.ledger.review import ReviewLedger
     from liif_daemon.settings import Settings
 
-Config = Annotated[Path | None, typer.Option(help="A config.yaml (default: the user's own).")]
+# Not checked here, nor are files and folders: what cannot be read is a failure of its own, with its own exit code.
+Config = Annotated[Path | None, typer.Option(help="A config.yaml (default: the user's own).", readable=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else there.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 Files = Annotated[

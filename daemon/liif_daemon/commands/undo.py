@@ -14,7 +14,9 @@ from liif_engine.errors import LiifError, OutputError, UsageError, combined_exit
 
 
 def undo(
-    files: Annotated[list[Path] | None, typer.Argument(help="Files or folders.", metavar="FILE")] = None,
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Files or folders.", metavar="FILE", readable=False)
+    ] = None,
     since: Annotated[
         str | None, typer.Option(help="What was restored since: `2 hours`, `3 days`, or a date like 2026-01-31.")
     ] = None,
@@ -97,7 +99,9 @@ def undo(
 
 
 def retry(
-    files: Annotated[list[Path] | None, typer.Argument(help="Files or folders.", metavar="FILE")] = None,
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Files or folders.", metavar="FILE", readable=False)
+    ] = None,
     failed: Annotated[bool, typer.Option("--failed", help="Everything that failed.")] = False,
     config: Config = None,
 ) -> int:
