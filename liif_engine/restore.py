@@ -36,7 +36,8 @@ Pixels = NDArray[Any]
 class Engine:
     """A model that restores pictures: ``Engine().restore(pixels, scale=2)``.
 
-    Loading is done once, by the constructor. An engine may be used by one thread at a time.
+    Loading is done once, by the constructor. An engine may be used by one thread at a time. (While one waits for a GPU,
+    in `network.waits`, another may.)
 
     Args:
         model: ``auto``, which suits the model to each picture; a shipped name (`liif models` lists them); the path of

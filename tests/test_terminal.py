@@ -16,7 +16,7 @@ from liif_engine.errors import InputError
 def seen(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     """What a narrow terminal gets."""
     shown = io.StringIO()
-    monkeypatch.setattr(terminal.console, "file", shown)
+    monkeypatch.setattr(terminal.console, "_file", shown)  # to put `file` back would fix it to this test's stderr
     monkeypatch.setattr(terminal.console, "_width", 40)
     return shown
 

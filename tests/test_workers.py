@@ -187,7 +187,7 @@ def test_urgent_work_goes_ahead_and_the_rest_is_completed(faulty: Bench) -> None
     slow.add_done_callback(lambda _: ended.append("slow"))
     assert begun.wait(30)
     assert not faulty.workers.room(urgent=False)
-    urgent = faulty.submit(PIXELS, "copy", urgent=True)
+    urgent = faulty.submit(PIXELS, "slow:1", urgent=True)
     urgent.add_done_callback(lambda _: ended.append("urgent"))
     assert not faulty.workers.room(urgent=True), "a person does not interrupt a person"
     with pytest.raises(BusyError):

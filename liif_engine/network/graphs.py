@@ -6,6 +6,7 @@ import logging
 import weakref
 from collections import Counter, OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -139,7 +140,8 @@ def _let_finish(network: EdsrLiif) -> None:
     """Waits for replays that were launched on a model's GPU: a graph that goes is to be at rest."""
     device = next(network.parameters()).device
     if device.type == "cuda":
-        torch.cuda.synchronize(device)
+        with suppress(RuntimeError):  # a GPU that has failed; who uses it next will say so
+            torch.cuda.synchronize(device)
 
 
 def _capture(network: EdsrLiif, pixels: Tensor) -> Replay:
