@@ -63,7 +63,7 @@ class Archive:
         # Who names a folder of results wants them restored.
         self._again = order.again or is_of_results(order.source)
         self.journal = Journal(order.destination, dry=dry)
-        self._made = set[Path]()
+        self._tidied = set[Path]()
 
     def __enter__(self) -> Archive:
         return self
@@ -171,6 +171,8 @@ class Archive:
             except OSError as error:
                 self._fail(relative, InputError(f"cannot be read ({error.strerror})"))
             return None
+        if not self.dry:
+            self._tidy(destination.parent)
         row = self.journal.find(relative)
         same = row is not None and row.settings == order.settings and row.source == glance
         if row is not None and same and row.state == "done" and row.result == Glance.of(destination):
@@ -185,7 +187,7 @@ class Archive:
                 self._leave_result(source)
                 return None
             if not self.dry:
-                self._make(destination.parent)
+                destination.parent.mkdir(parents=True, exist_ok=True)
             # A run that was killed may have left the result under its name, or somebody another file since.
             begun = row is not None and same and row.state == "begun"
             known = row is None or begun or self._leaves_it_open(row, destination)
@@ -210,11 +212,10 @@ class Archive:
         self.journal.begin(relative, order.settings, glance)
         return _File(relative, planned, glance, begun)
 
-    def _make(self, folder: Path) -> None:
-        """A folder of results; what a run that was killed left half written there, no other would ever remove."""
-        folder.mkdir(parents=True, exist_ok=True)
-        if folder not in self._made:
-            self._made.add(folder)
+    def _tidy(self, folder: Path) -> None:
+        """Once for each folder of results: what a killed run left half written there, no other would ever remove."""
+        if folder not in self._tidied:
+            self._tidied.add(folder)
             if count := remove_left(folder):
                 log.info("%s: removed %s that a killed run left", printable(folder), counted(count, "temporary file"))
 

@@ -229,3 +229,16 @@ def test_what_a_kill_left_half_written_goes_an_hour_later(source: Path, tmp_path
         os.utime(path, (time.time() - 3700,) * 2)
     restore(source, results_folder)
     assert [path.exists() for path in (old, young, other)] == [False, True, True]
+
+
+def test_what_a_kill_left_goes_also_where_nothing_is_left_to_do(source: Path, tmp_path: Path) -> None:
+    (source / "broken.jpg").unlink()
+    restore(source, tmp_path / "new")
+    left = tmp_path / "new" / "deep" / ".liif-0a.tmp"
+    left.write_bytes(b"half")
+    os.utime(left, (time.time() - 3700,) * 2)
+    with Archive(Order(source, tmp_path / "new", Target(scale=2), model="copy"), dry=True) as dry:
+        assert list(dry.plans()) == []
+    assert left.exists(), "a dry run changes nothing"
+    assert restore(source, tmp_path / "new").kept == 5
+    assert not left.exists()
