@@ -191,9 +191,8 @@ class Archive:
             # A run that was killed may have left the result under its name, or somebody another file since.
             begun = row is not None and same and row.state == "begun"
             known = row is None or begun or self._leaves_it_open(row, destination)
-            if known and destination.exists() and not order.overwrite and self._is_ours(planned, glance):
-                return None
-            if destination.parent.is_dir() or not self.dry:
+            digest = self._digest_of_ours(planned) if known and destination.exists() and not order.overwrite else None
+            if digest is None and (destination.parent.is_dir() or not self.dry):
                 check_destination(planned, may_exist=order.overwrite or begun)
         except OSError as error:
             self._fail(relative, OutputError(f"cannot be written ({error.strerror})", path=destination), glance)
@@ -208,6 +207,11 @@ class Archive:
                 return None
             # The row of a result that exists stays: it tells what that was made with.
             self._fail(relative, error, None if os.path.lexists(destination) else glance)
+            return None
+        if digest is not None:
+            # It got its name only when it was complete and had been decoded again.
+            self.journal.done(relative, order.settings, glance, Glance.of(destination) or Glance(0, 0), digest)
+            self.summary.kept += 1
             return None
         self.journal.begin(relative, order.settings, glance)
         return _File(relative, planned, glance, begun)
@@ -233,21 +237,15 @@ class Archive:
         words = "its metadata says that it is a result of liif-restore"
         log.info("%s: left alone: %s", printable(source.relative_to(self.order.source)), words)
 
-    def _is_ours(self, planned: Plan, glance: Glance) -> bool:
-        """Whether a file that has the result's name is the result, whose row the journal has lost or never had."""
+    def _digest_of_ours(self, planned: Plan) -> str | None:
+        """The original's SHA-256 if what has the result's name is its result, whose row the journal has lost."""
         marker = image_file.read_marker(planned.destination)
         if marker is None or not self.order.may_have_made(marker):
-            return False
+            return None
         found = image_file.probe(planned.destination)
         digest = sha256_of(planned.source)
-        if (found.width, found.height, marker.source_sha256) != (planned.width, planned.height, digest):
-            return False
-        # It got its name only when it was complete and had been decoded again.
-        relative = planned.source.relative_to(self.order.source)
-        result = Glance.of(planned.destination) or Glance(0, 0)
-        self.journal.done(relative, self.order.settings, glance, result, digest)
-        self.summary.kept += 1
-        return True
+        is_ours = (found.width, found.height, marker.source_sha256) == (planned.width, planned.height, digest)
+        return digest if is_ours else None
 
     def _end(self, one: _File, answer: Answer | None, error: LiifError | None) -> None:
         """What became of a file."""

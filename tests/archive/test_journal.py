@@ -12,7 +12,11 @@ from pathlib import Path
 import pytest
 
 from liif_engine.archive.journal import NAME, Glance, Journal
+from liif_engine.archive.order import Order
+from liif_engine.archive.restore import Archive
 from liif_engine.errors import OutputError
+from liif_engine.target import Target
+from tests.archive.folders import COPYING, HERE, draw, restore
 
 
 def test_two_runs_in_one_folder_are_refused(tmp_path: Path) -> None:
@@ -54,6 +58,20 @@ def test_a_journal_that_is_damaged_further_in_is_told_of_in_words(tmp_path: Path
         journal.begin(Path("5.jpg"), "settings", glance)
     assert "Delete it" in found.value.remedy
     assert "Delete it" in begun.value.remedy
+
+
+def test_a_journal_that_cannot_be_written_ends_the_run_also_where_results_are_known_without_it(tmp_path: Path) -> None:
+    """Each of a million files would fail of it."""
+    for number in range(3):
+        draw(tmp_path / "old" / f"{number}.png", number)
+    restore(tmp_path / "old", tmp_path / "new")
+    (tmp_path / "new" / NAME).unlink()
+    archive = Archive(Order(tmp_path / "old", tmp_path / "new", Target(scale=2), model="copy"))
+    archive.journal._db.execute("PRAGMA query_only=ON")
+    with pytest.raises(OutputError, match="the journal cannot be written"), archive:
+        archive.run(HERE, COPYING)
+    assert archive.summary.failures == []
+    assert archive.summary.kept == 0
 
 
 def test_a_journal_that_finds_the_disk_full_says_so_to_the_end(tmp_path: Path) -> None:
