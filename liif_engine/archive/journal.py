@@ -6,6 +6,7 @@ All SQL of it is here. The journal only ever saves work: what it lost, results s
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sqlite3
 import tempfile
@@ -19,6 +20,9 @@ from liif_engine.sqlite_integers import from_sqlite, to_sqlite
 
 #: Its name in the folder of the results.
 NAME = ".liif-restore.journal"
+
+#: Why it may be deleted.
+_KNOWN_WITHOUT = "results are known by what they say of themselves too, but for BMP, which cannot say it"
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS files (
@@ -34,6 +38,12 @@ CREATE TABLE IF NOT EXISTS files (
     changed REAL NOT NULL          -- Unix time
 ) WITHOUT ROWID
 """
+
+_COLUMNS = re.findall(r"^    (\w+) ", _SCHEMA, re.MULTILINE)
+
+
+class _OtherVersionError(Exception):
+    """The journal has other columns than ours."""
 
 
 @dataclass(frozen=True)
@@ -79,9 +89,11 @@ def _open(where: Path | str) -> sqlite3.Connection:
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=NORMAL")
         db.execute(_SCHEMA)
+        if [row[1] for row in db.execute("PRAGMA table_info(files)")] != _COLUMNS:
+            raise _OtherVersionError
         db.execute("BEGIN IMMEDIATE")
         db.execute("COMMIT")
-    except sqlite3.Error:
+    except (sqlite3.Error, _OtherVersionError):
         db.close()
         raise
     return db
@@ -89,6 +101,16 @@ def _open(where: Path | str) -> sqlite3.Connection:
 
 def _is_writable(path: Path) -> bool:
     return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+
+
+def _why_not(path: Path) -> str:
+    """Why a file cannot be written to, which is not there perhaps, as where a disk has room for no more files."""
+    if not os.path.lexists(path):
+        try:
+            path.touch()
+        except OSError as error:
+            return f"it cannot be made: {error.strerror}"
+    return "it is not to be written to"
 
 
 class Journal:
@@ -115,8 +137,11 @@ class Journal:
                 remedy = "Let it end, or choose another --out."
                 raise OutputError("another run is at work in this folder", path=folder, remedy=remedy) from error
             # What SQLite says of a file that it may not lock for itself alone is "disk I/O error".
-            words = error if _is_writable(self.path) else "it is not to be written to"
+            words = error if _is_writable(self.path) else _why_not(self.path)
             raise OutputError(f"the journal cannot be opened ({words})", path=self.path) from error
+        except _OtherVersionError as error:
+            remedy = f"Use that version, or delete it: {_KNOWN_WITHOUT}."
+            raise OutputError("the journal is that of another version", path=self.path, remedy=remedy) from error
         except sqlite3.Error as error:
             raise self._unreadable(error) from error
 
@@ -132,11 +157,11 @@ class Journal:
                 " FROM files WHERE path = ?",
                 (os.fsencode(path),),
             ).fetchone()
-        except sqlite3.Error as error:
+            if row is None:
+                return None
+            source, result = Glance(row[2], from_sqlite(row[3])), Glance(row[4], from_sqlite(row[5]))
+        except (sqlite3.Error, ValueError) as error:
             raise self._unreadable(error) from error
-        if row is None:
-            return None
-        source, result = Glance(row[2], from_sqlite(row[3])), Glance(row[4], from_sqlite(row[5]))
         return Row(row[0], row[1], source, result, row[6])
 
     def begin(self, path: Path, settings: str, source: Glance) -> None:
@@ -196,8 +221,8 @@ class Journal:
             raise OutputError(words, path=self.path) from error
         return copy
 
-    def _unreadable(self, error: sqlite3.Error) -> OutputError:
-        remedy = "Delete it: results are known by what they say of themselves too, but for BMP, which cannot say it."
+    def _unreadable(self, error: Exception) -> OutputError:
+        remedy = f"Delete it: {_KNOWN_WITHOUT}."
         return OutputError(f"the journal cannot be read ({error})", path=self.path, remedy=remedy)
 
     def _write(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import sqlite3
 import subprocess
 import tempfile
 from pathlib import Path
@@ -58,6 +59,44 @@ def test_a_journal_that_is_damaged_further_in_is_told_of_in_words(tmp_path: Path
         journal.begin(Path("5.jpg"), "settings", glance)
     assert "Delete it" in found.value.remedy
     assert "Delete it" in begun.value.remedy
+
+
+@pytest.mark.parametrize("change", ["ADD COLUMN more TEXT", "DROP COLUMN settings", "RENAME COLUMN state TO how"])
+@pytest.mark.parametrize("dry", [False, True])
+def test_a_journal_of_another_version_is_called_that_and_stays_as_it_is(
+    tmp_path: Path, change: str, *, dry: bool
+) -> None:
+    Journal(tmp_path).close()
+    with contextlib.closing(sqlite3.connect(tmp_path / NAME)) as db:
+        db.execute(f"ALTER TABLE files {change}")
+    before = (tmp_path / NAME).read_bytes()
+    with pytest.raises(OutputError, match="journal is that of another version") as caught:
+        Journal(tmp_path, dry=dry)
+    assert "delete it" in caught.value.remedy
+    assert (tmp_path / NAME).read_bytes() == before
+
+
+def test_a_row_of_no_sense_is_damage_and_no_fault_of_ours(tmp_path: Path) -> None:
+    with contextlib.closing(Journal(tmp_path)) as journal:
+        journal.done(Path("a.jpg"), "settings", Glance(1, 1), Glance(1, 1), "0" * 64)
+        journal._db.execute("UPDATE files SET source_mtime_ns = 'none'")
+        with pytest.raises(OutputError, match="journal cannot be read") as caught:
+            journal.find(Path("a.jpg"))
+    assert "Delete it" in caught.value.remedy
+
+
+def test_a_journal_that_there_is_no_room_for_is_not_called_closed_to_us(tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "nr_inodes=2", "liif-test", str(small)]
+    if not shutil.which("mount") or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("mounting is not permitted here: run as root to fill a real disk")
+    try:
+        (small / "file").touch()
+        with pytest.raises(OutputError, match="it cannot be made: No space left on device"):
+            Journal(small)
+    finally:
+        subprocess.run(["umount", "-l", small], check=True)
 
 
 def test_a_journal_that_cannot_be_written_ends_the_run_also_where_results_are_known_without_it(tmp_path: Path) -> None:
