@@ -32,6 +32,9 @@ LOOK_SECONDS = 0.02
 #: How long a worker that is to be ended may take to remove what it was sent. [s]
 TIDY_SECONDS = 2.0
 
+#: Characters of an error whose first line leads to others; Ray may add all that it knows.
+LONGEST_WORDS = 300
+
 
 @dataclass(frozen=True)
 class Slot:
@@ -306,5 +309,6 @@ def _aside(call: Callable[..., None], *arguments: Any) -> None:
 
 
 def first_line(error: BaseException) -> str:
-    """Of an error's words, which with Ray's are many."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    """Of an error's words, which with Ray's are many; with what follows if it says nothing by itself."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return " ".join(lines)[:LONGEST_WORDS] if lines[0].endswith(":") else lines[0]

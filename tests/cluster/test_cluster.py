@@ -26,6 +26,7 @@ from liif_engine.network import checkpoint
 from liif_engine.target import Target
 from liif_engine.workers import Answer, FileWork, PixelWork, WorkerSettings, start
 from liif_engine.workers.actor import Checkpoint, unpack_model
+from liif_engine.workers.actor_link import first_line
 from liif_engine.workers.cluster import slots_of
 from liif_engine.workers.freight import remove_left
 from liif_engine.workers.segment import SHARED_FOLDER
@@ -320,6 +321,17 @@ def test_a_cluster_that_is_not_there_is_said_at_once(address: str) -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=root, check=False
     )
     assert "cannot be joined" in done.stderr.splitlines()[-1]
+
+
+def test_a_cluster_of_another_version_is_said_with_both_versions() -> None:
+    """Ray says it in several lines, of which the first names none."""
+    utils = pytest.importorskip("ray._private.utils")
+    with pytest.raises(RuntimeError) as caught:
+        utils.check_version_info({"ray_version": "1.2.3", "python_version": "3.4.5"}, "here")
+    assert "The cluster was started with: Ray: 1.2.3 Python: 3.4.5" in first_line(caught.value)
+    assert utils.compute_version_info()[0] in first_line(caught.value)
+    assert first_line(RuntimeError("one\n\ntwo")) == "one"
+    assert first_line(RuntimeError("")) == "RuntimeError"
 
 
 def test_without_ray_the_words_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
