@@ -192,6 +192,7 @@ class Archive:
             begun = row is not None and same and row.state == "begun"
             known = row is None or begun or self._leaves_it_open(row, destination)
             digest = self._digest_of_ours(planned) if known and destination.exists() and not order.overwrite else None
+            begun = begun or (digest is None and known and row is not None and _is_of_a_copy(row, planned))
             if digest is None and (destination.parent.is_dir() or not self.dry):
                 check_destination(planned, may_exist=order.overwrite or begun)
         except OSError as error:
@@ -270,6 +271,19 @@ class Archive:
             self.journal.failed(relative, self.order.settings, glance, error.message)
         self.summary.failures.append((relative, error))
         self.on_end(relative, None, error.at(self.order.source / relative))
+
+
+def _is_of_a_copy(row: Row, planned: Plan) -> bool:
+    """Whether a result that cannot say it, as a BMP, may be the one that a row tells of: files copied have new times.
+
+    Whether it is, only its bytes tell, once the original was restored again.
+    """
+    return (
+        row.state == "done"
+        and planned.destination.is_file()
+        and image_file.read_marker(planned.destination) is None
+        and sha256_of(planned.source) == row.source_sha256
+    )
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,26 @@ def test_files_that_were_copied_are_known_by_their_markers(source: Path, tmp_pat
         assert (again.restored, again.kept, again.failures) == (0, 4, [])
 
 
+def test_a_copied_result_that_cannot_say_what_it_is_is_known_by_its_bytes(source: Path, tmp_path: Path) -> None:
+    new, picture = tmp_path / "new", Path("deep/er/d.bmp")
+    restore(source, new)
+    for folder in (source, new):
+        os.utime(folder / picture, (1e9, 1e9))
+    before = (new / picture).stat()
+    again = restore(source, new)
+    assert (again.restored, again.kept) == (1, 4)
+    assert [str(path) for path, _ in again.failures] == ["broken.jpg"]
+    after = (new / picture).stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns), "it is not written again"
+    assert restore(source, new).kept == 5
+    # One of the same size that was edited is somebody's.
+    edited = (new / picture).read_bytes()[:-1] + b"x"
+    (new / picture).write_bytes(edited)
+    for _ in range(2):
+        assert {path for path, _ in restore(source, new).failures} == {Path("broken.jpg"), picture}
+        assert (new / picture).read_bytes() == edited
+
+
 def test_results_are_known_without_the_journal(source: Path, tmp_path: Path) -> None:
     restore(source, tmp_path / "new")
     before = results(tmp_path / "new")
