@@ -251,9 +251,12 @@ class Archive:
     def _end(self, one: _File, answer: Answer | None, error: LiifError | None) -> None:
         """What became of a file."""
         if error is not None or answer is None:
-            self._fail(one.relative, error or Cancelled("stopped"), one.glance)
             if isinstance(error, ModelError | DeviceError):
-                raise error  # every other file would fail of it too
+                # Every other file would fail of it too: it is the run's, whose caller tells it.
+                self.journal.failed(one.relative, self.order.settings, one.glance, error.message)
+                self.summary.failures.append((one.relative, error))
+                raise error
+            self._fail(one.relative, error or Cancelled("stopped"), one.glance)
             return
         result = Glance.of(one.plan.destination) or Glance(0, 0)
         self.journal.done(one.relative, self.order.settings, one.glance, result, answer.source_sha256)

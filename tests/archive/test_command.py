@@ -45,6 +45,18 @@ def test_the_command(source: Path, tmp_path: Path, tiny: Path) -> None:
     assert not (tmp_path / "dry").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "said"), [(("--model", "none"), "there is no model"), (("--device", "cuda:77"), "there is no CUDA GPU")]
+)
+def test_what_every_file_would_fail_of_is_said_once_and_of_no_file(
+    source: Path, tmp_path: Path, tiny: Path, words: tuple[str, ...], said: str
+) -> None:
+    done = liif(source, "--out", tmp_path / "new", "--model", tiny, *words, folder=tmp_path)
+    lines = [line for line in done.stderr.splitlines() if said in line]
+    assert len(lines) == 1
+    assert lines[0].startswith(f"liif: {said}")
+
+
 def test_what_fails_alike_is_named_ten_times(tmp_path: Path, tiny: Path) -> None:
     (tmp_path / "old").mkdir()
     for number in range(13):
