@@ -65,6 +65,19 @@ def test_the_image_copies_what_is_there_and_all_that_the_build_needs() -> None:
         assert name in copied
 
 
+def test_the_clusters_commands_name_folders_that_the_images_user_may_write_to() -> None:
+    """`ray rsync-up` makes its target by that user, and calls rsync in the container."""
+    image, cluster = ((DEPLOY / name).read_text("utf-8") for name in ("Dockerfile", "ray-cluster.yaml"))
+    made = re.search(r"^RUN useradd .*--create-home (\w+) .* chown \1 (.+)$", image, re.M)
+    assert made is not None
+    assert f"USER {made[1]}\n" in image
+    owned = [f"/home/{made[1]}", *made[2].split()]
+    named = re.findall(r" (/[\w/]+)", "\n".join(line for line in cluster.splitlines() if line.startswith("#   ")))
+    assert len(named) == 3
+    assert all(any(path == one or path.startswith(f"{one}/") for one in owned) for path in named), named
+    assert "rsync" in image
+
+
 @pytest.mark.parametrize("path", sorted(DEPLOY.iterdir()), ids=lambda path: path.name)
 def test_each_file_says_whether_it_was_run(path: Path) -> None:
     head = path.read_text("utf-8")[:700]
