@@ -271,9 +271,11 @@ def test_check_names_subfolders_that_cannot_be_written_to() -> None:
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="needs root, to become uid 65534")
 def test_why_says_of_a_file_that_it_cannot_be_read() -> None:
-    code = (
-        "import os, sys; from liif_daemon import asked, cli, settings, store, why; import liif_daemon.ledger.review;"
-        "os.setuid(65534); cli.app(['why', *sys.argv[1:]])"
+    code = (  # once before, with a ledger of its own: what is loaded then may lie where only root can read
+        "import contextlib, io, os, sys; from liif_daemon import cli; home = os.environ['XDG_STATE_HOME']\n"
+        "os.environ['XDG_STATE_HOME'] = home + '/first'\n"
+        "with contextlib.redirect_stdout(io.StringIO()): cli.app(['why', home], standalone_mode=False)\n"
+        "os.environ['XDG_STATE_HOME'] = home; os.setuid(65534); cli.app(['why', *sys.argv[1:]])"
     )
     with tempfile.TemporaryDirectory(prefix="liif-nobody-") as base:
         top = Path(base)
