@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import signal
@@ -41,6 +42,19 @@ def picture(height: int, width: int, channels: int = 3, *, seed: int = 0, dtype:
     if dtype == "float32":
         return random.random((height, width, channels), np.float32)
     return random.integers(0, np.iinfo(dtype).max, (height, width, channels), dtype, endpoint=True)
+
+
+def close_config(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No config.yaml may be read, not even by root, who may read all."""
+    read = Path.read_text
+
+    def closed(path: Path, *rest: Any, **more: Any) -> str:
+        if path.name == "config.yaml":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return read(path, *rest, **more)
+
+    monkeypatch.setattr(Path, "read_text", closed)
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from liif_engine import cli
 from liif_engine.errors import ExitCode
 from liif_engine.network import checkpoint
 from liif_engine.picture.image_file import read_marker
-from tests.conftest import picture, tiny_network
+from tests.conftest import close_config, picture, tiny_network
 
 
 @pytest.fixture(scope="module")
@@ -169,15 +169,7 @@ def test_a_configuration_that_may_not_be_read_is_no_wrong_option(
     liif: Callable[..., tuple[int, str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "config.yaml").touch()
-    read = Path.read_text
-
-    def closed(path: Path, *rest: Any, **more: Any) -> str:
-        if path.name == "config.yaml":
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        return read(path, *rest, **more)
-
-    monkeypatch.setattr(Path, "read_text", closed)
-    monkeypatch.setattr(os, "access", lambda *_, **__: False)  # root may read all
+    close_config(monkeypatch)
     code, _, err = liif("restore", jpeg(tmp_path / "a.jpg"), "--config", tmp_path / "config.yaml")
     assert code == ExitCode.CONFIG
     assert "cannot read it (Permission denied)" in " ".join(err.split())

@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -85,18 +86,25 @@ def test_a_row_of_no_sense_is_damage_and_no_fault_of_ours(tmp_path: Path) -> Non
     assert "Delete it" in caught.value.remedy
 
 
-def test_a_journal_that_there_is_no_room_for_is_not_called_closed_to_us(tmp_path: Path) -> None:
-    small = tmp_path / "small"
+@contextlib.contextmanager
+def disk(folder: Path, limit: str) -> Iterator[Path]:
+    """A file system of its own that holds little."""
+    small = folder / "small"
     small.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "nr_inodes=2", "liif-test", str(small)]
+    mount = ["mount", "-t", "tmpfs", "-o", limit, "liif-test", str(small)]
     if not shutil.which("mount") or subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("mounting is not permitted here: run as root to fill a real disk")
     try:
+        yield small
+    finally:
+        subprocess.run(["umount", "-l", small], check=True)
+
+
+def test_a_journal_that_there_is_no_room_for_is_not_called_closed_to_us(tmp_path: Path) -> None:
+    with disk(tmp_path, "nr_inodes=2") as small:
         (small / "file").touch()
         with pytest.raises(OutputError, match="it cannot be made: No space left on device"):
             Journal(small)
-    finally:
-        subprocess.run(["umount", "-l", small], check=True)
 
 
 def test_a_journal_that_cannot_be_written_ends_the_run_also_where_results_are_known_without_it(tmp_path: Path) -> None:
@@ -114,12 +122,7 @@ def test_a_journal_that_cannot_be_written_ends_the_run_also_where_results_are_kn
 
 
 def test_a_journal_that_finds_the_disk_full_says_so_to_the_end(tmp_path: Path) -> None:
-    small = tmp_path / "small"
-    small.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "liif-test", str(small)]
-    if not shutil.which("mount") or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("mounting is not permitted here: run as root to fill a real disk")
-    try:
+    with disk(tmp_path, "size=64k") as small:
         journal = Journal(small)
         rows = (journal.failed(Path(f"{n}.jpg"), "{}", Glance(1, 1), "because") for n in range(10_000))
         with pytest.raises(OutputError, match="the journal cannot be written"):
@@ -129,8 +132,6 @@ def test_a_journal_that_finds_the_disk_full_says_so_to_the_end(tmp_path: Path) -
         again = Journal(small, dry=True)
         assert again.find(Path("0.jpg")) is not None
         again.close()
-    finally:
-        subprocess.run(["umount", "-l", small], check=True)
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="needs root, to become uid 65534")

@@ -21,6 +21,7 @@ from watchdog.observers.api import EventQueue, ObservedWatch
 
 from liif_engine.errors import ConfigError, ExitCode, UsageError
 from liif_engine.target import Target
+from tests.conftest import close_config
 from tests.service.test_figures import free_port
 
 from .test_status import status
@@ -74,15 +75,7 @@ def test_settings_that_may_not_be_read_are_no_wrong_option(
 ) -> None:
     for name in ("config.yaml", "a.jpg"):
         (tmp_path / name).touch()
-    read = Path.read_text
-
-    def closed(path: Path, *rest: Any, **more: Any) -> str:
-        if path.name == "config.yaml":
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        return read(path, *rest, **more)
-
-    monkeypatch.setattr(Path, "read_text", closed)
-    monkeypatch.setattr(os, "access", lambda *_, **__: False)  # root may read all
+    close_config(monkeypatch)
     monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(cli.app, [*words, "--config", "config.yaml"], standalone_mode=False)
     assert isinstance(done.exception, ConfigError)
