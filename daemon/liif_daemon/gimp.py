@@ -12,11 +12,12 @@ app = typer.Typer(help="The GIMP plug-in.", no_args_is_help=True)
 @app.command()
 def install() -> int:
     """Puts the plug-in into every GIMP of this user, over an older one, and asks GIMP whether it finds it."""
+    from gimp_plugin import gimps
     from gimp_plugin import install as plug_in
 
     code = ExitCode.OK
-    for state in plug_in.install(plug_in.places()):
-        found = plug_in.ask(state.place)
+    for state in plug_in.install(gimps.places()):
+        found = gimps.ask(state.place)
         words = {
             True: "GIMP finds it",
             False: "GIMP does not find it: run it from a terminal and read what it says",
@@ -33,9 +34,10 @@ def install() -> int:
 @app.command()
 def status() -> None:
     """Says for every GIMP of this user whether it has the plug-in, and with which Python it starts the engine."""
+    from gimp_plugin import gimps
     from gimp_plugin import install as plug_in
 
-    places = plug_in.places()
+    places = gimps.places()
     for state in map(plug_in.state, places):
         engine = f", engine in {state.python}" if state.python else ""
         print(f"{state.place.gimp}: {state.state} ({state.place.folder}){engine}")
@@ -46,9 +48,10 @@ def status() -> None:
 @app.command()
 def uninstall() -> None:
     """Takes the plug-in out of every GIMP of this user."""
+    from gimp_plugin import gimps
     from gimp_plugin import install as plug_in
 
-    removed = plug_in.uninstall(plug_in.places())
+    removed = plug_in.uninstall(gimps.places())
     for place in removed:
         print(f"{place.gimp}: removed from {place.folder}")
     if not removed:

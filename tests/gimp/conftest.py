@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from gimp_plugin import install
+from gimp_plugin.gimps import Place
 from liif_engine.network import checkpoint
 
 from ..conftest import tiny_network
@@ -74,7 +75,7 @@ class RealGimp:
     ) -> None:
         self.home = home
         self.log = home / "gimp.log"
-        place = install.Place(home / "profile" / "plug-ins", "test")
+        place = Place(home / "profile" / "plug-ins", "test")
         install.install([place], python=str(home / "python"))
         (home / "python").write_text(WRAPPER.format(pid=os.getpid(), python=sys.executable))
         (home / "python").chmod(0o755)

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from gimp_plugin import install
+from gimp_plugin.gimps import Place
 
 from ..service.conftest import FAULTY, Service
 
@@ -55,7 +56,7 @@ def service() -> Iterator[Service]:
 @pytest.fixture(scope="module")
 def plug_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder as GIMP 2.10 has it."""
-    place = install.Place(tmp_path_factory.mktemp("2.10") / "plug-ins", "GIMP 2.10")
+    place = Place(tmp_path_factory.mktemp("2.10") / "plug-ins", "GIMP 2.10")
     install.install([place])
     return place.folder
 

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from gimp_plugin import install
+from gimp_plugin import aside, install
+from gimp_plugin.gimps import Place, ask, places
 from liif_engine.errors import LiifError, OutputError
 
 from . import chroot
@@ -28,8 +29,8 @@ def profile(base: Path, *parts: str) -> Path:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> install.Place:
-    return install.Place(profile(tmp_path, "GIMP", "3.0") / "plug-ins", "GIMP 3.0")
+def place(tmp_path: Path) -> Place:
+    return Place(profile(tmp_path, "GIMP", "3.0") / "plug-ins", "GIMP 3.0")
 
 
 @pytest.mark.parametrize(
@@ -52,16 +53,16 @@ def test_every_kind_of_profile_is_found(
     folder = profile(tmp_path, *parts)
     profile(folder.parent, "2.8")  # too old
     given = {key: value.format(home=tmp_path) for key, value in variables.items()}
-    assert install.places(given, tmp_path, platform) == [install.Place(folder / "plug-ins", name)]
+    assert places(given, tmp_path, platform) == [Place(folder / "plug-ins", name)]
 
 
 def test_the_users_own_folder_goes_before_all(tmp_path: Path) -> None:
     profile(tmp_path, ".config", "GIMP", "3.0")
-    found = install.places({"GIMP3_DIRECTORY": str(tmp_path / "own")}, tmp_path, "linux")
+    found = places({"GIMP3_DIRECTORY": str(tmp_path / "own")}, tmp_path, "linux")
     assert [one.folder for one in found] == [tmp_path / "own" / "plug-ins" / "liif_restore"]
 
 
-def test_install_lays_down_what_gimp_wants(place: install.Place) -> None:
+def test_install_lays_down_what_gimp_wants(place: Place) -> None:
     (state,) = install.install([place])
     assert state == install.State(place, "installed", sys.executable)
     start = place.folder / "liif_restore.py"
@@ -72,7 +73,7 @@ def test_install_lays_down_what_gimp_wants(place: install.Place) -> None:
     assert list(place.plug_ins.parent.iterdir()) == [place.plug_ins]
 
 
-def test_the_copied_client_finds_the_recorded_interpreter(place: install.Place) -> None:
+def test_the_copied_client_finds_the_recorded_interpreter(place: Place) -> None:
     install.install([place])
     code = "import client; print(client.find_interpreter())"
     clean = {key: value for key, value in os.environ.items() if key != "LIIF_PYTHON"}
@@ -83,13 +84,13 @@ def test_the_copied_client_finds_the_recorded_interpreter(place: install.Place) 
 
 
 def test_gimp_2_10_gets_its_own_python(tmp_path: Path) -> None:
-    old = install.Place(profile(tmp_path, "2.10") / "plug-ins", "GIMP 2.10")
+    old = Place(profile(tmp_path, "2.10") / "plug-ins", "GIMP 2.10")
     install.install([old])
     assert (old.folder / "liif_restore.py").read_text().startswith("#!/usr/bin/env python2\n")
     assert install.state(old).state == "installed"
 
 
-def test_states_are_told_apart(place: install.Place, tmp_path: Path) -> None:
+def test_states_are_told_apart(place: Place, tmp_path: Path) -> None:
     assert install.state(place).state == "missing"
     install.install([place])
     for content in (b"# older\n", b"\xff\x00 damaged"):
@@ -107,7 +108,7 @@ def test_states_are_told_apart(place: install.Place, tmp_path: Path) -> None:
     assert install.state(place) == install.State(place, "broken", str(gone))
 
 
-def test_uninstall_removes_it_and_nothing_else(place: install.Place) -> None:
+def test_uninstall_removes_it_and_nothing_else(place: Place) -> None:
     other = profile(place.plug_ins, "other")
     install.install([place])
     assert install.uninstall([place]) == [place]
@@ -115,7 +116,7 @@ def test_uninstall_removes_it_and_nothing_else(place: install.Place) -> None:
     assert install.uninstall([place]) == []
 
 
-def test_a_foreign_folder_is_left_alone(place: install.Place) -> None:
+def test_a_foreign_folder_is_left_alone(place: Place) -> None:
     mine = profile(place.plug_ins, "liif_restore") / "mine.txt"
     mine.touch()
     with pytest.raises(OutputError, match="not liif-restore's plug-in") as caught:
@@ -134,7 +135,7 @@ def test_a_foreign_folder_is_left_alone(place: install.Place) -> None:
     ],
 )
 def test_an_install_that_is_killed_leaves_a_whole_plug_in_and_the_next_one_tidies(
-    place: install.Place, at: str, state: str
+    place: Place, at: str, state: str
 ) -> None:
     install.install([place])
     (place.folder / "courier.py").write_text("# older\n")
@@ -146,14 +147,14 @@ def test_an_install_that_is_killed_leaves_a_whole_plug_in_and_the_next_one_tidie
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux exchanges folders in one step")
-def test_a_kill_at_any_rename_leaves_a_plug_in(place: install.Place) -> None:
+def test_a_kill_at_any_rename_leaves_a_plug_in(place: Place) -> None:
     install.install([place])
     (place.folder / "courier.py").write_text("# older\n")
     _killed(place, "install.Path, 'rename'", "install, 'exchange'")
     assert install.state(place).state == "outdated"
 
 
-def test_what_a_kill_between_old_and_new_left_the_next_install_or_uninstall_tidies(place: install.Place) -> None:
+def test_what_a_kill_between_old_and_new_left_the_next_install_or_uninstall_tidies(place: Place) -> None:
     """Where folders cannot be exchanged."""
     for again, state in ((install.install, "installed"), (install.uninstall, "missing")):
         install.install([place])
@@ -164,11 +165,12 @@ def test_what_a_kill_between_old_and_new_left_the_next_install_or_uninstall_tidi
         assert list(place.plug_ins.parent.iterdir()) == [place.plug_ins]
 
 
-def _killed(place: install.Place, *at: str, count: int = 1, exchanges: bool = True) -> None:
+def _killed(place: Place, *at: str, count: int = 1, exchanges: bool = True) -> None:
     """Installs in a process that is killed at the `count`th call of one of the functions."""
     code = f"""
 import os, pathlib, shutil
 from gimp_plugin import install
+from gimp_plugin.gimps import Place
 if not {exchanges}:
     install.exchange = lambda *_: False
 calls = []
@@ -179,13 +181,13 @@ def killing(usual):
     return kill
 for holder, name in [{", ".join(f"({one})" for one in at)}]:
     setattr(holder, name, killing(getattr(holder, name)))
-install.install([install.Place(pathlib.Path({str(place.plug_ins)!r}), {place.gimp!r})])
+install.install([Place(pathlib.Path({str(place.plug_ins)!r}), {place.gimp!r})])
 """
     assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 9
 
 
 def test_the_old_plug_in_comes_back_where_the_new_one_cannot_take_its_place(
-    place: install.Place, monkeypatch: pytest.MonkeyPatch
+    place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install.install([place])
     rename = Path.rename
@@ -205,13 +207,13 @@ def test_the_old_plug_in_comes_back_where_the_new_one_cannot_take_its_place(
 
 @pytest.mark.parametrize("again", [install.install, install.uninstall])
 def test_who_installs_amid_another_install_leaves_its_folder_alone(
-    place: install.Place, monkeypatch: pytest.MonkeyPatch, again: Callable[[list[install.Place]], object]
+    place: Place, monkeypatch: pytest.MonkeyPatch, again: Callable[[list[Place]], object]
 ) -> None:
     """In one thread, where the second one cannot wait for the first to end."""
     install.install([place])
     refused, files = [], install._files
 
-    def interrupted(where: install.Place) -> dict[str, str]:
+    def interrupted(where: Place) -> dict[str, str]:
         if not refused and list(place.plug_ins.parent.glob(".liif-restore-*")):
             refused.append("not yet")
             with pytest.raises(OutputError, match="another install or uninstall is at work") as caught:
@@ -220,15 +222,15 @@ def test_who_installs_amid_another_install_leaves_its_folder_alone(
         return files(where)
 
     monkeypatch.setattr(install, "_files", interrupted)
-    monkeypatch.setattr(install, "WAIT_SECONDS", 0)
+    monkeypatch.setattr(aside, "WAIT_SECONDS", 0)
     assert install.install([place])[0].state == "installed"
     assert refused == ["not yet", "Let it end, then run this again."]
     assert list(place.plug_ins.parent.iterdir()) == [place.plug_ins]
 
 
-def test_who_waited_for_another_install_goes_on(place: install.Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_waited_for_another_install_goes_on(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     place.plug_ins.mkdir()
-    other = install._alone(place)
+    other = aside.alone(place)
     other.__enter__()
     waited = []
 
@@ -237,19 +239,17 @@ def test_who_waited_for_another_install_goes_on(place: install.Place, monkeypatc
             other.__exit__(None, None, None)
         waited.append(1)
 
-    monkeypatch.setattr(install.time, "sleep", sleep)
+    monkeypatch.setattr(aside.time, "sleep", sleep)
     assert install.install([place])[0].state == "installed"
     assert waited == [1]
     assert list(place.plug_ins.parent.iterdir()) == [place.plug_ins]
 
 
-def test_where_there_are_no_locks_it_is_installed_all_the_same(
-    place: install.Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_where_there_are_no_locks_it_is_installed_all_the_same(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_: object) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-    monkeypatch.setattr(install.locks, "take", refuse)
+    monkeypatch.setattr(aside.locks, "take", refuse)
     assert install.install([place])[0].state == "installed"
     assert install.uninstall([place]) == [place]
     assert list(place.plug_ins.parent.iterdir()) == [place.plug_ins]
@@ -257,7 +257,7 @@ def test_where_there_are_no_locks_it_is_installed_all_the_same(
 
 @pytest.mark.parametrize("exchanges", [True, False])
 def test_a_link_is_replaced_and_what_it_leads_to_stays(
-    place: install.Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchanges: bool
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchanges: bool
 ) -> None:
     if not exchanges:
         monkeypatch.setattr(install, "exchange", lambda *_: False)
@@ -281,18 +281,18 @@ def test_without_a_gimp_there_are_words() -> None:
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "3.0").write_text("a file")
     with pytest.raises(OutputError, match="cannot be written"):
-        install.install([install.Place(tmp_path / "3.0" / "plug-ins", "GIMP 3.0")])
+        install.install([Place(tmp_path / "3.0" / "plug-ins", "GIMP 3.0")])
 
 
 def test_flatpak_needs_one_command_more(tmp_path: Path) -> None:
     profile(tmp_path, ".var", "app", "org.gimp.GIMP", "config", "GIMP", "3.0")
-    (place,) = install.places({}, tmp_path, "linux")
+    (place,) = places({}, tmp_path, "linux")
     assert "flatpak override --user --filesystem=xdg-run/liif-restore" in place.note
 
 
-def test_no_gimp_to_ask_is_no_answer(place: install.Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_no_gimp_to_ask_is_no_answer(place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert install.ask(place) is None
+    assert ask(place) is None
 
 
 def test_the_real_gimp_is_asked(
@@ -303,7 +303,7 @@ def test_the_real_gimp_is_asked(
     It has started with this profile before, as installing asks for. With an empty one it asks each of its own plug-ins
     what it is, which took 40 to 104 s at a load of 12 to 16, and longer than `ask` waits at a higher one.
     """
-    place = install.Place(gimp.home / "profile" / "plug-ins", "GIMP 3.0")
+    place = Place(gimp.home / "profile" / "plug-ins", "GIMP 3.0")
     assert gimp.do("answer = 1") == 1, "it has started"
     script = tmp_path / "gimp-console"
     inside = chroot.command(gimp_folder, gimp.home, ["gimp-console"], {"HOME": str(gimp.home)})
@@ -312,10 +312,10 @@ def test_the_real_gimp_is_asked(
     script.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
     script.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    assert install.ask(place) is True
+    assert ask(place) is True
     python = str(install.state(place).python)
     install.uninstall([place])
     try:
-        assert install.ask(place) is False
+        assert ask(place) is False
     finally:
         install.install([place], python=python)
