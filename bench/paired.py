@@ -4,7 +4,8 @@
 
 Each group answers 64 queries at a time, and multiplies while the other does what is no product; a third, of one warp,
 keeps a ring of tiles full. So a byte of weights from L2 serves 128 queries, and no group waits for the other's sums;
-docs/speed.md has what holds up the kernel that is used (`liif_engine/network/kernels.py`, whose arrays these are).
+docs/speed.md has what holds up the kernel that is used (`liif_engine/network/kernels.py`, whose arrays, of `packed.py`,
+these are).
 
 It is not used by the engine: Gluon has no interpreter, no GPU has run this yet, and a fault in its barriers would not
 end in an error but never. What is known: the compiler makes of it what was meant, for Triton 3.6 and 3.7.
@@ -34,8 +35,9 @@ from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
 
 from liif_engine.network import checkpoint, kernels
 from liif_engine.network.decode import Span, axis, decode
-from liif_engine.network.kernels import FULL_SCALE, PADDED, ROUNDER, Launch
+from liif_engine.network.kernels import FULL_SCALE, ROUNDER, Launch
 from liif_engine.network.model import EdsrLiif
+from liif_engine.network.packed import PADDED, AxisArrays, pack
 
 #: Groups of warps that compute, warps of each, and queries of each.
 GROUPS, WARPS, ROWS = 2, 4, 64
@@ -228,13 +230,13 @@ def launch(
     model: EdsrLiif,
     codes: Tensor,
     values: Tensor,
-    axes: list[kernels._Axis],
+    axes: list[AxisArrays],
     first: Tensor,
     corner: tuple[int, int, int],
     _: Launch,
 ) -> Tensor:
     """In the place of `kernels._launch`."""
-    packed = kernels._pack(model)
+    packed = pack(model)
     if packed.width < 64 or codes.dtype.itemsize != 2:
         raise ValueError("the candidate takes 16-bit numbers, and widths from 64 on")
     row, column = axes

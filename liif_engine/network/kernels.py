@@ -15,33 +15,21 @@ which is fastest; all sum over K in the same order.
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass
 
-import numpy as np
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 from triton.tools.tensor_descriptor import TensorDescriptor
 
-from liif_engine.network.decode import KEPT_AXES, STRIP_QUERIES, Span, Strip, axis, first_convolution, first_layer_codes
+from liif_engine.network.decode import STRIP_QUERIES, Span, Strip, first_layer_codes
 from liif_engine.network.model import EdsrLiif
-
-#: Tensor cores take no operand narrower than 16, and a layer is cut into halves.
-NARROWEST, WIDEST = 32, 256
-
-#: The rank-1 terms of the first layer, and the colours of the last, padded to what a tensor core takes.
-PADDED = 16
+from liif_engine.network.packed import PADDED, WIDEST, AxisArrays, X, Y, axis_arrays, pack, terms_of, width_for
 
 #: Adding and subtracting it rounds an fp32 in [0, 2^22) to an integer, halves to even, as torch.round does.
 ROUNDER = 12_582_912.0
-
-#: How many enlargements' terms a model keeps. As with axes: to lay out the arrays of a small picture anew takes a CPU
-#: longer than a GPU takes to decode it.
-KEPT_TERMS = 32
 
 #: What full scale is in the forms that a result can be written in; floats are written unclamped.
 FULL_SCALE = {torch.float32: 0, torch.uint8: 255, torch.uint16: 65_535}
@@ -85,7 +73,7 @@ def _decoder(
     STAGES: tl.constexpr, PAD: tl.constexpr, FULL: tl.constexpr, DOWN: tl.constexpr, ACROSS: tl.constexpr,
     ROUND: tl.constexpr,
 ):  # fmt: skip
-    """BLOCK queries of the strip of `height` output rows from `start` on; see `_Axis` and `_Packed` for the arrays."""
+    """BLOCK queries of the strip of `height` output rows from `start` on; see `packed.py` for the arrays."""
     HALF: tl.constexpr = WIDTH // 2
     program = tl.program_id(0)
     query = program * BLOCK + tl.arange(0, BLOCK)
@@ -141,52 +129,6 @@ def _decoder(
     tl.store(result + query[:, None] * 3 + pad[None, :], rgb.to(result.dtype.element_ty), written)
 
 
-@dataclass(frozen=True)
-class _Axis:
-    """One axis as the kernel reads it, for each side that is asked; n output pixels.
-
-    Attributes:
-        codes: (sides, n) int32, indices into the feature map.
-        shares: (sides, n) fp32, what its answers are of the mix.
-        terms: (sides, n, PADDED) in the model's dtype, the left factor of the rank-1 terms: the axis' own columns.
-    """
-
-    codes: Tensor
-    shares: Tensor
-    terms: Tensor
-
-
-@dataclass(frozen=True)
-class _Packed:
-    """A model's weights as the kernel reads them, zeros where its width is more than the model's.
-
-    Attributes:
-        weights: (layers * width, width) in the model's dtype, one layer below the other, from input to output.
-        biases: (layers, width) fp32.
-        last_weight: (width, PADDED) in the model's dtype.
-        last_bias: (PADDED,) fp32.
-        convolution: the first layer's feature part, see `decode.first_convolution`.
-        terms: by the sizes of an output pixel's cell, what `_first_terms` gave.
-    """
-
-    width: int
-    layers: int
-    weights: Tensor
-    biases: Tensor
-    last_weight: Tensor
-    last_bias: Tensor
-    convolution: tuple[Tensor, Tensor]
-    terms: dict[tuple[float, float], Tensor] = field(default_factory=dict)
-
-
-_packed: weakref.WeakKeyDictionary[EdsrLiif, _Packed] = weakref.WeakKeyDictionary()
-
-
-def width_for(hidden: tuple[int, ...]) -> int:
-    """The kernel's width for a decoder's hidden layers: the next power of two."""
-    return max(NARROWEST, 1 << (max(hidden) - 1).bit_length())
-
-
 def serves(model: EdsrLiif, dtype: torch.dtype) -> bool:
     """Whether the kernel can decode for this model: hidden layers up to 256 wide, and a dtype that it multiplies."""
     return width_for(model.hidden) <= WIDEST and dtype in {torch.float32, torch.bfloat16, torch.float16}
@@ -209,9 +151,9 @@ def decode(
         form: float32 as there, or uint8 or uint16: clamped to [0, 1], times full scale, rounded, halves to even.
     """
     device, dtype = feature_map.device, feature_map.dtype
-    axes = [_axis(span, column, device, dtype) for span, column in ((rows, _Y), (columns, _X))]
-    packed = _pack(model)
-    first = _terms(packed, model, rows, columns)
+    axes = [axis_arrays(span, column, device, dtype) for span, column in ((rows, Y), (columns, X))]
+    packed = pack(model)
+    first = terms_of(packed, model, rows, columns)
     width = columns.stop - columns.start
     height = max(1, STRIP_QUERIES[device.type] // width)
     for start in range(rows.start, rows.stop, height):
@@ -226,13 +168,13 @@ def _launch(
     model: EdsrLiif,
     codes: Tensor,
     values: Tensor,
-    axes: list[_Axis],
+    axes: list[AxisArrays],
     first: Tensor,
     corner: tuple[int, int, int],
     launch: Launch,
 ) -> Tensor:
     """Fills `values`; gives the least and the greatest answer, (2,) fp32."""
-    packed = _pack(model)
+    packed = pack(model)
     row, column = axes
     start, top, left = corner
     height, width, _ = values.shape
@@ -250,83 +192,3 @@ def _launch(
             num_warps=launch.warps, num_stages=launch.stages,
         )  # fmt: skip
     return torch.stack([extent[:, 0].amin(), extent[:, 1].amax()])
-
-
-#: Columns of the rank-1 terms: high part times high, low times high, high times low, of y and of x; ones for the cell.
-_Y, _X, _ONES = 0, 3, 6
-
-
-def _parts(values: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Two numbers of a dtype whose sum is the value to twice the dtype's precision."""
-    high = values.to(dtype)
-    return high, (values - high.to(values.dtype)).to(dtype)
-
-
-def _axis(span: Span, column: int, device: torch.device, dtype: torch.dtype) -> _Axis:
-    """The arrays of an axis whose terms lie at `column`."""
-    along = span.axis
-    return _laid_out(along.n_in, along.n_out, span.start, span.stop, span.origin, column, device, dtype)
-
-
-@lru_cache(KEPT_AXES)
-def _laid_out(
-    n_in: int, n_out: int, start: int, stop: int, origin: int, column: int, device: torch.device, dtype: torch.dtype
-) -> _Axis:
-    span = Span(axis(n_in, n_out), start, stop, origin)
-    codes = torch.from_numpy(span.nearest().astype(np.int32))
-    relatives = torch.from_numpy(span.relative().copy())  # what is kept is read-only
-    high, low = _parts(relatives, dtype)
-    terms = torch.zeros(*relatives.shape, PADDED, dtype=dtype)
-    terms[..., column : column + 3] = torch.stack([high, low, high], -1)
-    if column == _Y:
-        terms[..., _ONES : _ONES + 2] = 1
-    shares = torch.from_numpy(span.shares())
-    return _Axis(codes.to(device), shares.float().to(device), terms.to(device))
-
-
-def _terms(packed: _Packed, model: EdsrLiif, rows: Span, columns: Span) -> Tensor:
-    """What `_first_terms` gives, kept."""
-    cell = rows.axis.cell, columns.axis.cell
-    if cell not in packed.terms:
-        if len(packed.terms) >= KEPT_TERMS:
-            packed.terms.clear()
-        packed.terms[cell] = _first_terms(model, rows, columns)
-    return packed.terms[cell]
-
-
-def _first_terms(model: EdsrLiif, rows: Span, columns: Span) -> Tensor:
-    """(PADDED, width) in the model's dtype: the right factor of the rank-1 terms."""
-    kernel, _, coord_columns, cell_columns = model.first_layer()
-    cell = coord_columns.new_tensor([rows.axis.cell, columns.axis.cell], dtype=torch.float32)
-    matrix = kernel.new_zeros(PADDED, width_for(model.hidden))
-    units = len(coord_columns)
-    for column, values in ((_Y, coord_columns[:, 0]), (_X, coord_columns[:, 1])):
-        high, low = _parts(values.float(), kernel.dtype)
-        matrix[column : column + 3, :units] = torch.stack([high, high, low])
-    matrix[_ONES : _ONES + 2, :units] = torch.stack(_parts(cell_columns.float() @ cell, kernel.dtype))
-    return matrix
-
-
-def _pack(model: EdsrLiif) -> _Packed:
-    """The model's weights for the kernel, once for each model."""
-    if model not in _packed:
-        width = width_for(model.hidden)
-        _, *middle, last = model.imnet.linears
-        layers = [_padded(linear.weight.T, width, width) for linear in middle]
-        biases = [_padded(linear.bias.float()[None], 1, width) for linear in middle]
-        _packed[model] = _Packed(
-            width,
-            len(middle),
-            torch.cat(layers) if layers else last.weight.new_zeros(width, width),
-            torch.cat(biases) if biases else torch.zeros(1, width, device=last.weight.device),
-            _padded(last.weight.T, width, PADDED),
-            _padded(last.bias.float()[None], 1, PADDED)[0],
-            first_convolution(model),
-        )
-    return _packed[model]
-
-
-def _padded(matrix: Tensor, rows: int, columns: int) -> Tensor:
-    padded = matrix.new_zeros(rows, columns)
-    padded[: matrix.shape[0], : matrix.shape[1]] = matrix
-    return padded

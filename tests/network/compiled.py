@@ -11,7 +11,7 @@ from triton.compiler import ASTSource
 from triton.experimental.gluon._runtime import GluonASTSource
 
 from bench import paired
-from liif_engine.network import kernels
+from liif_engine.network import kernels, packed
 from liif_engine.network.kernels import Launch
 
 POINTERS = {
@@ -72,7 +72,7 @@ def resources_of_candidate(*, width: int = 256, layers: int = 3) -> Resources:
         "OTHERS": paired.REGISTERS[0],
         "LOADER": paired.REGISTERS[1],
     }
-    sizes = {"weights": (width // 4, width), "first": (kernels.PADDED, width), "last_weight": (width, kernels.PADDED)}
+    sizes = {"weights": (width // 4, width), "first": (packed.PADDED, width), "last_weight": (width, packed.PADDED)}
     described = {
         name: f"tensordesc<bf16[{rows}, {columns}],{paired.shared_layout(columns)!r}>"
         for name, (rows, columns) in sizes.items()
@@ -87,7 +87,7 @@ def _constants(width: int, layers: int) -> dict[str, object]:
         "K": width,
         "WIDTH": width,
         "LAYERS": layers,
-        "PAD": kernels.PADDED,
+        "PAD": packed.PADDED,
         "FULL": 255,
         "DOWN": 2,
         "ACROSS": 2,

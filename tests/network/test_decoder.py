@@ -103,14 +103,14 @@ def test_the_kernel_is_believed_where_it_is_seen_to_be_right(
     """A compiler's fault need not end in an error: here one row of the last colour's weights is wrong."""
     model, feature_map, *spans = rectangle()
     model, feature_map = model.to(DEVICE), feature_map.to(DEVICE)
-    pack = kernels._pack
+    pack = kernels.pack
 
     def packed(model: Any) -> Any:
         weights = dataclasses.replace(pack(model), last_weight=pack(model).last_weight.clone())
         weights.last_weight[3, 2] += 0 if right else 1
         return weights
 
-    monkeypatch.setattr(kernels, "_pack", packed)
+    monkeypatch.setattr(kernels, "pack", packed)
     monkeypatch.setattr(proof, "SIDE", 21)  # the interpreter takes its time
     monkeypatch.setattr(decoder, "_kernels", lambda _: None if decoder._given_up else kernels)
     monkeypatch.setattr(tuning, "launch_for", lambda *_: Launch(32, True, 4, 1))

@@ -23,7 +23,7 @@ from .interpreted import DEVICE, HAS_TRITON
 pytestmark = pytest.mark.skipif(not HAS_TRITON, reason="needs Triton: pip install -c constraints.txt '.[gpu]'")
 
 if HAS_TRITON:
-    from liif_engine.network import kernels
+    from liif_engine.network import kernels, packed
     from liif_engine.network.kernels import Launch
 
 #: In fp32, where only the order of sums differs.
@@ -139,8 +139,8 @@ def test_coordinates_keep_their_precision_in_half_precision() -> None:
     _, _, coord, cell = model.first_layer()
     rows, columns = spans((3, 3), (10, 10))
     with torch.inference_mode():
-        terms = kernels._first_terms(checkpoint.copy_of(model).reduce(torch.bfloat16), rows, columns)
-        left = kernels._axis(rows, kernels._Y, torch.device("cpu"), torch.bfloat16).terms[0]
+        terms = packed.first_terms(checkpoint.copy_of(model).reduce(torch.bfloat16), rows, columns)
+        left = packed.axis_arrays(rows, packed.Y, torch.device("cpu"), torch.bfloat16).terms[0]
         given = left.double() @ terms.double()[:, :16]
     weights = model.reduce(torch.bfloat16).first_layer()
     wanted = torch.tensor(rows.relative()[0])[:, None] * weights[2][:, 0].double()
@@ -188,7 +188,7 @@ def test_the_extent_is_that_of_the_unclamped_answers() -> None:
         assert strips[0].extent.tolist() == pytest.approx([float(expected.min()), float(expected.max())], abs=TOLERANCE)
     with torch.no_grad():
         model.imnet.linears[-1].bias[1] = float("nan")
-    kernels._packed.clear()
+    packed._packed.clear()
     [strip] = kernels.decode(model, feature_map, *spans((5, 6), (12, 13)), launch=laid_out(32, True))
     assert not bool(torch.isfinite(strip.extent).all())
 
