@@ -11,9 +11,10 @@ from pathlib import Path
 
 from liif_engine import log as logs
 from liif_engine.archive.feed import Feed
-from liif_engine.archive.journal import NAME, Glance, Journal, Row
+from liif_engine.archive.journal import Glance, Journal, Row
 from liif_engine.archive.order import Order
 from liif_engine.archive.summary import Summary
+from liif_engine.archive.walk import Walk, is_of_results
 from liif_engine.crew import Crew
 from liif_engine.errors import (
     Cancelled,
@@ -30,7 +31,7 @@ from liif_engine.file import sha256_of
 from liif_engine.picture import image_file
 from liif_engine.picture.atomic import remove_left
 from liif_engine.picture.image_file import Limits
-from liif_engine.picture.results import is_marked, mark
+from liif_engine.picture.results import mark
 from liif_engine.plan import Plan, check_destination, is_folder, plan
 from liif_engine.words import counted
 from liif_engine.workers import Answer, FileWork, WorkerSettings
@@ -93,7 +94,7 @@ class Archive:
             yield one.relative, one.plan
 
     def _works(self) -> Iterator[tuple[_File, FileWork]]:
-        for number, relative in enumerate(self._pictures()):
+        for number, relative in enumerate(Walk(self.order, self.summary, self._fail)):
             with logs.about(str(number)):
                 found = self._look(relative)
             if found is None:
@@ -116,46 +117,6 @@ class Archive:
                 job=str(number),
             )
             yield one, work
-
-    def _pictures(self) -> Iterator[Path]:
-        """Files below the source whose names are pictures', in a fixed order; hidden ones and links are left out."""
-        waiting, results = [self.order.source], self.order.destination.resolve()
-        while waiting:
-            here = waiting.pop()
-            try:
-                entries = sorted(os.scandir(here), key=lambda entry: entry.name)
-            except OSError as error:
-                remedy = "Check that it is there, and that you may read it."
-                reason = InputError(f"cannot be read ({error.strerror})", remedy=remedy)
-                self._fail(here.relative_to(self.order.source), reason)
-                continue
-            folders = []
-            for entry in entries:
-                path = Path(entry.path)
-                if entry.name.startswith("."):
-                    continue
-                if entry.is_symlink():
-                    self._leave(path, "a symbolic link, and those are not followed")
-                elif entry.is_dir():
-                    folders += [path] if path.resolve() != results and not self._is_left_out(path) else []
-                elif not entry.is_file():
-                    self._leave(path, "neither a file nor a folder")
-                elif _is_named_as_picture(path):
-                    yield path.relative_to(self.order.source)
-                else:
-                    self._leave(path, "its name is not that of a picture")
-            waiting += folders[::-1]
-
-    def _leave(self, path: Path, why: str) -> None:
-        self.summary.others += 1
-        log.info("%s: left alone: %s", printable(path.relative_to(self.order.source)), why)
-
-    def _is_left_out(self, folder: Path) -> bool:
-        """Whether a folder below the source is one of results; the summary names it."""
-        if self.order.again or not is_of_results(folder):
-            return False
-        self.summary.left_out.append(folder.relative_to(self.order.source))
-        return True
 
     def _look(self, relative: Path) -> _File | None:
         """A file that is to be restored; None if it is done already or cannot be, which is told."""
@@ -319,24 +280,8 @@ def _check_folders(order: Order, *, dry: bool) -> None:
         raise OutputError(message, path=order.destination, remedy="Choose another --out.") from error
 
 
-def is_of_results(folder: Path) -> bool:
-    """Whether an earlier run wrote its results into a folder."""
-    try:
-        return is_marked(folder) or (folder / NAME).exists()
-    except OSError:
-        return False  # closed to us, which is said when it is read
-
-
 def _is_result(path: Path) -> bool:
     try:
         return image_file.read_marker(path) is not None
     except LiifError:
         return False
-
-
-def _is_named_as_picture(path: Path) -> bool:
-    try:
-        image_file.format_for(path)
-    except UsageError:
-        return False
-    return True
