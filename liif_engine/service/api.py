@@ -158,7 +158,7 @@ class Api:
                     "person": queue.waiting("person"),
                     "backlog": queue.waiting("backlog"),
                     "running": len(queue.running),
-                    **queue.counts,
+                    **queue.totals.counts,
                 },
                 "memory": {"held_bytes": queue.held_bytes, "available_bytes": memory.available_bytes()},
                 "limits": {**asdict(queue.limits), **asdict(self.limits)},

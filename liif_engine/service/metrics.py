@@ -35,22 +35,22 @@ class Figures(Collector):
 
     def _jobs(self) -> Iterator[Metric]:
         queue = self.queue
-        ended = [({"state": state}, count) for state, count in queue.counts.items()]
+        ended = [({"state": state}, count) for state, count in queue.totals.counts.items()]
         yield counter("jobs", "Jobs that are over, by how they ended.", ended)
-        failed = [({"reason": kind}, count) for kind, count in queue.failures.copy().items()]
+        failed = [({"reason": kind}, count) for kind, count in queue.totals.failures.copy().items()]
         yield counter("failures", "Jobs that failed, by the kind of error.", failed)
         waiting = [({"priority": name}, queue.waiting(name)) for name in PRIORITIES]
         yield gauge("jobs_waiting", "Jobs that wait.", waiting)
         yield gauge("jobs_running", "Jobs at work.", len(queue.running))
         yield counter("retries", "Pieces of work whose worker died and that another began again.", queue.workers_lost())
-        yield counter("work_seconds", "Seconds of work on jobs that were done.", queue.work_seconds)
-        stages = [({"stage": stage}, seconds) for stage, seconds in queue.stages.copy().items()]
+        yield counter("work_seconds", "Seconds of work on jobs that were done.", queue.totals.work_seconds)
+        stages = [({"stage": stage}, seconds) for stage, seconds in queue.totals.stages.copy().items()]
         words = (
             "The same by stage: wait (in the queue), read, restore (the network), write, carry (to another machine)."
         )
         yield counter("stage_seconds", words, stages)
-        yield counter("source_pixels", "Pixels of all pictures that were restored.", queue.source_pixels)
-        yield counter("result_pixels", "Pixels of all results.", queue.result_pixels)
+        yield counter("source_pixels", "Pixels of all pictures that were restored.", queue.totals.source_pixels)
+        yield counter("result_pixels", "Pixels of all results.", queue.totals.result_pixels)
 
     def _memory(self) -> Iterator[Metric]:
         yield gauge("held_bytes", "Pictures and results held.", self.queue.held_bytes)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from liif_engine import log as logs
 from liif_engine import memory
 from liif_engine.errors import BusyError, Cancelled, LiifError, ServiceError, TimeLimitError, TooLargeError, WorkerError
 from liif_engine.service.job import Job
+from liif_engine.service.limits import Limits
 from liif_engine.service.lines import PRIORITIES, Lines
+from liif_engine.service.totals import Totals
 from liif_engine.workers import Answer, Workers
 from liif_engine.workers.failures import in_words
 
@@ -23,27 +25,6 @@ log = logging.getLogger(__name__)
 
 #: An event stream that has nothing new says so, so that both ends know of each other. [s]
 KEEPALIVE_SECONDS = 1.0
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What the queue takes.
-
-    Attributes:
-        max_jobs: waiting at once, of each priority.
-        max_held_bytes: of pictures and results held for all jobs together.
-        max_seconds: of work on one job that does not say itself how long that may take.
-        follow_seconds: a job that nobody has followed for so long is cancelled, unless detached.
-        keep_seconds: how long an ended job and its result are kept.
-        max_ended: ended jobs beyond this many are forgotten, the oldest first.
-    """
-
-    max_jobs: int = 1000
-    max_held_bytes: int = 4 << 30
-    max_seconds: float = 4 * 3600
-    follow_seconds: float = 30
-    keep_seconds: float = 300
-    max_ended: int = 1000
 
 
 class Queue:
@@ -58,10 +39,7 @@ class Queue:
         self.limits = limits
         self.jobs: dict[str, Job] = {}
         self.running: set[Job] = set()
-        self.counts = {"done": 0, "failed": 0, "cancelled": 0}
-        self.failures: Counter[str] = Counter()
-        self.stages: Counter[str] = Counter()
-        self.work_seconds, self.source_pixels, self.result_pixels = 0.0, 0, 0
+        self.totals = Totals()
         self.held_bytes = self.arriving = 0
         self.last_used = time.monotonic()
         self._lines = Lines()
@@ -292,20 +270,14 @@ class Queue:
         job.ended = self.last_used = time.monotonic()
         job.answer, job.error = answer, error and job.payload.in_callers_words(error)
         job.state = "done" if error is None else "cancelled" if isinstance(error, Cancelled) else "failed"
-        self.counts[job.state] += 1
+        self.totals.add(job)
         if answer is not None:
             job.share = 1.0
-            self.work_seconds += answer.seconds
-            self.stages.update({"wait": (job.started or job.ended) - job.created, **answer.stages})
-            self.source_pixels += answer.source_pixels
-            self.result_pixels += answer.width * answer.height
             log.info("job %s done: %dx%d, %.2f s", job.id, answer.width, answer.height, answer.seconds)
             self._hold(job, job.payload.let_source_go())
             # How long an encoded result is, nobody knew when there was room for its job.
             self._forget_unclaimed(0)
         else:
-            if job.state == "failed":
-                self.failures[type(error).__name__] += 1
             log.info("job %s %s: %s", job.id, job.state, job.error)
             self._free(job)
         self._ended.append(job)

@@ -21,9 +21,10 @@ from liif_engine.errors import ExitCode
 from liif_engine.service import client
 from liif_engine.service.api import Api, ApiLimits
 from liif_engine.service.guard import Guard, OwnerOnly
+from liif_engine.service.limits import Limits
 from liif_engine.service.metrics import Figures
 from liif_engine.service.place import Place, occupy
-from liif_engine.service.queue import Limits, Queue
+from liif_engine.service.queue import Queue
 from liif_engine.service.request import Defaults
 from liif_engine.workers import Workers, WorkerSettings, start
 

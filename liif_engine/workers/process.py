@@ -26,12 +26,10 @@ from liif_engine.workers.messages import (
     Stop,
     ToWorker,
 )
+from liif_engine.workers.patience import Patience
 from liif_engine.workers.work import FileWork, Ticket, WorkerSettings
 
 log = logging.getLogger(__name__)
-
-#: How often a silent worker is looked at. [s]
-TICK_SECONDS = 0.5
 
 #: A worker that has died gets no work for so long, unless it is ready again or there is no other: its machine may be
 #: gone, which a cluster notices only after a while. [s]
@@ -67,9 +65,8 @@ class Worker:
         self.done, self.restarts, self.fault = 0, 0, ""
         self._held = Held()
         self._ready = self._closing = self._released = False
-        self._heard = self._idle_since = time.monotonic()
+        self._patience = Patience(settings)
         self._died = float("-inf")
-        self._patience = settings.slow_patience_seconds
         self._link: Link | None = None
         self._changed = threading.Condition(threading.RLock())
         self._warm = True
@@ -102,7 +99,7 @@ class Worker:
                 raise BusyError("the worker is busy")
             ticket.on_stop = self._stop
             if not self._held:
-                self._heard, self._patience = time.monotonic(), self.settings.slow_patience_seconds
+                self._patience.begin()
             self._held.tickets.append(ticket)
             if self._ready:
                 self._hand_over(ticket)
@@ -165,7 +162,7 @@ class Worker:
 
     def _attend(self) -> None:
         """Starts a worker and listens until it ends."""
-        self._heard, self._patience = time.monotonic(), self.settings.slow_patience_seconds
+        self._patience.begin()
         try:
             link = self.launch(self.settings, self.device)
         except Exception as error:
@@ -200,7 +197,7 @@ class Worker:
         """Takes messages until the worker ends; the reason, if it is known better than by its end."""
         while True:
             try:
-                message = link.receive(self._tick())
+                message = link.receive(self._patience.tick_seconds)
             except EOFError:
                 return None
             if message is not None:
@@ -209,9 +206,9 @@ class Worker:
                     return broken
                 continue
             with self._changed:
-                silent = time.monotonic() - self._heard
-                hangs = (self._held or not self._ready) and silent > self._patience
-                if not self._held and self._is_to_be_released():
+                silent = self._patience.silent_seconds()
+                hangs = (self._held or not self._ready) and self._patience.is_over()
+                if not self._held and self._ready and self._patience.has_idled():
                     # What comes from now on waits for its successor.
                     self._released, self._ready = True, False
             if hangs:
@@ -223,7 +220,7 @@ class Worker:
 
     def _hear(self, message: FromWorker) -> LiifError | None:
         """Takes one message; an error if the worker says that it cannot start."""
-        self._heard = time.monotonic()
+        self._patience.hear()
         if isinstance(message, Broken):
             return message.error
         if isinstance(message, Ready):
@@ -243,16 +240,13 @@ class Worker:
                 return None
             if isinstance(message, Begun):
                 self._held.running.append(ticket)
-                self._patience = self.settings.slow_patience_seconds
+                self._patience.slow_down()
             elif isinstance(message, Progress):
-                # Before its first strip and after its last, the work may read or write a file, which is silent.
-                computing = 0 < message.share < 1
-                patience = self.settings.patience_seconds if computing else self.settings.slow_patience_seconds
-                self._patience = patience
+                self._patience.come_to(message.share)
             else:
                 self._forget(ticket)
                 # What it interrupted may be reading or writing a file.
-                self._patience = self.settings.slow_patience_seconds
+                self._patience.slow_down()
         if isinstance(message, Progress):
             if ticket.on_progress is not None:
                 ticket.on_progress(message.share)
@@ -266,7 +260,8 @@ class Worker:
     def _welcome(self, report: Report) -> None:
         """The worker is ready: what waits is sent, the urgent first."""
         with self._changed:
-            self._ready, self.report, self._idle_since = True, report, time.monotonic()
+            self._ready, self.report = True, report
+            self._patience.rest()
             for ticket in self._held.urgent_first():
                 self._hand_over(ticket)
         self.on_report(report)
@@ -292,7 +287,7 @@ class Worker:
             several = self.settings.attempts > 1
             lost = self._held.take_lost(was_ready=was_ready, elsewhere=several, for_good=self._closing)
             if lost:
-                self._heard = self._idle_since = time.monotonic()
+                self._patience.rest()
         log.warning("%s", reason)
         for ticket in lost:
             if ticket.is_stopped:
@@ -308,7 +303,7 @@ class Worker:
 
     def _forget(self, ticket: Ticket) -> None:
         self._held.forget(ticket)
-        self._heard = self._idle_since = time.monotonic()
+        self._patience.rest()
 
     def _hand_over(self, ticket: Ticket) -> None:
         ticket.attempts += 1
@@ -328,13 +323,6 @@ class Worker:
         link = self._link
         if link is not None:
             link.kill()
-
-    def _is_to_be_released(self) -> bool:
-        after = self.settings.release_after_seconds
-        return after is not None and self._ready and time.monotonic() - self._idle_since > after
-
-    def _tick(self) -> float:
-        return min(TICK_SECONDS, self.settings.patience_seconds / 4)
 
 
 def _resolve(ticket: Ticket, message: Ended) -> None:

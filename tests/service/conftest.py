@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 
 CODE = """
 import json, sys
-from liif_engine.service.queue import Limits
+from liif_engine.service.limits import Limits
 from liif_engine.service.serve import ServeSettings, serve
 from liif_engine.workers import WorkerSettings
 from liif_engine.errors import LiifError

@@ -23,8 +23,9 @@ from liif_engine.errors import (
 )
 from liif_engine.service import queue
 from liif_engine.service.job import Job
+from liif_engine.service.limits import Limits
 from liif_engine.service.payload import FilePayload, ImagePayload, PixelPayload
-from liif_engine.service.queue import Limits, Queue
+from liif_engine.service.queue import Queue
 from liif_engine.service.request import Defaults, FileRequest, ImageRequest, PixelRequest, parse
 from liif_engine.workers import Answer, FileWork, Ticket, segment
 
@@ -144,8 +145,8 @@ def test_clients_of_one_priority_take_turns() -> None:
         while s.worker.tickets:
             await s.end()
         assert s.worker.taken == ["a1", "a2", "b1", "a3", "b2"]
-        assert s.queue.counts["done"] == 5
-        assert s.queue.result_pixels == 5 * 600
+        assert s.queue.totals.counts["done"] == 5
+        assert s.queue.totals.result_pixels == 5 * 600
 
     scene(play)
 
