@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -12,17 +12,18 @@ from typing import Any
 from liif_daemon.ledger.clock import Clock
 from liif_daemon.ledger.database import Database
 from liif_daemon.ledger.folders import Folders
+from liif_daemon.ledger.found import Found
 from liif_daemon.ledger.looks import Looks
 from liif_daemon.ledger.originals import Originals
 from liif_daemon.ledger.overview import Overview
-from liif_daemon.ledger.rows import Glance, Job, job_of, path_of, raw, stored
+from liif_daemon.ledger.rows import Glance, Job, job_of, raw, stored
 from liif_engine.errors import printable
 
 #: A job never waits longer than this, also if the clock was moved while it waited. [s]
 LONGEST_WAIT = 900
 
 
-class Ledger:
+class Ledger(Found):
     """The jobs, and beside them the ledger's other parts; any thread may call any method.
 
     Args:
@@ -42,7 +43,8 @@ class Ledger:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path, self._file = path, Database(path)
+        super().__init__(Database(path))
+        self.path = path
         self.clock = Clock(self._file)
         self.originals, self.folders = Originals(self._file, self.clock), Folders(self._file)
         self.looks, self.overview = Looks(self._file), Overview(self._file)
@@ -268,63 +270,9 @@ class Ledger:
                 if found.rowcount:
                     self.looks.forget(job.path)
 
-    def jobs(self, *, path: Path | None = None, sha256: str | None = None, state: str | None = None) -> list[Job]:
-        """Jobs of a path, of an original's content, in a state, or all that is asked together; oldest first."""
-        where, values = ["1"], []
-        for column, value in (("path", path and raw(path)), ("source_sha256", sha256), ("state", state)):
-            if value is not None:
-                where.append(f"{column} = ?")
-                values.append(value)
-        return self._jobs(f"SELECT * FROM jobs WHERE {' AND '.join(where)} ORDER BY id", values)
-
-    def below(self, folder: Path) -> list[Job]:
-        """Jobs of all files in a folder and its subfolders."""
-        prefix = raw(folder).rstrip(b"/") + b"/"
-        return self._jobs(
-            "SELECT * FROM jobs WHERE path >= ? AND path < ? ORDER BY id",
-            (prefix, prefix[:-1] + bytes([prefix[-1] + 1])),
-        )
-
-    def results(self, sha256: str) -> list[Job]:
-        """Jobs whose result has, or once had, this content."""
-        query = (
-            "SELECT jobs.* FROM results JOIN jobs ON jobs.id = results.job WHERE results.sha256 = ? ORDER BY jobs.id"
-        )
-        return self._jobs(query, (sha256,))
-
-    def result_sizes(self) -> set[int]:
-        """Sizes of the results that took an original's place, as files."""
-        return {row[0] for row in self._file.rows("SELECT DISTINCT result_size FROM jobs WHERE in_place")} - {None}
-
-    def maker(self, path: Path, sha256: str) -> Job | None:
-        """The job that put a result of this content at this path."""
-        query = "SELECT * FROM jobs WHERE result_sha256 = ? AND destination = ? ORDER BY id LIMIT 1"
-        now = self._jobs(query, (sha256, raw(path)))
-        return next(iter(now or [job for job in self.results(sha256) if job.destination == path]), None)
-
-    def each(self, state: str) -> Iterator[Job]:
-        """Jobs in a state, oldest first; a thousand in memory at a time."""
-        last, query = 0, "SELECT * FROM jobs WHERE state = ? AND id > ? ORDER BY id LIMIT 1000"
-        while rows := self._jobs(query, (state, last)):
-            yield from rows
-            last = rows[-1].id
-
-    def workplaces(self) -> list[tuple[int, Path, Path]]:
-        """Id, watched folder and workplace of jobs that are not claimed and may have left something behind."""
-        query = "SELECT id, folder, workplace FROM jobs WHERE workplace IS NOT NULL AND state != 'claimed' ORDER BY id"
-        return [(row[0], path_of(row[1]), path_of(row[2])) for row in self._file.rows(query)]
-
-    def left_in(self, name: str) -> list[Job]:
-        """Jobs that are not claimed and may have left temporary files in a folder of this name, wherever it lies."""
-        query = "SELECT * FROM jobs WHERE state != 'claimed' AND substr(workplace, -?) = ? ORDER BY id"
-        return self._jobs(query, (len(name), name.encode("ascii")))
-
     def no_workplace(self, jobs: Iterable[int]) -> None:
         """Remembers that jobs, by their ids, have left nothing behind."""
         with self._file.change() as db:
             db.executemany(
                 "UPDATE jobs SET workplace = NULL WHERE id = ? AND state != 'claimed'", [(job,) for job in jobs]
             )
-
-    def _jobs(self, query: str, values: Iterable[Any] = ()) -> list[Job]:
-        return [job_of(row) for row in self._file.rows(query, values)]
