@@ -204,7 +204,7 @@ class Daemon:
 
     def _look_for_ever(self, turn: Turn) -> None:
         """Scans and looks at what has settled."""
-        last_scan, failed = time.monotonic(), 0
+        last_scan, failed, said = time.monotonic(), 0, ""
         while not self.stopping.is_set() and not turn.is_over:
             if time.monotonic() - last_scan > self.settings.daemon.scan_seconds:
                 self.scan()
@@ -218,10 +218,10 @@ class Daemon:
                 looked = [self._look_at_settled(folder, turn) for folder in self._settling_now() if not turn.is_over]
                 if failed:
                     self.progress.write(error=None)
-                    failed = 0
+                    failed, said = 0, ""
             except LiifError as error:
                 failed += 1
-                self._wait_for_ledger(error, failed)
+                said = self._wait_for_ledger(error, failed, said)
             if not turn.is_over:
                 self._looking = bool(any(looked) or self.scans.due(self.silent) or self._settling_now())
             self.stopping.wait(TICK_SECONDS)
@@ -267,32 +267,43 @@ class Daemon:
                     raise
         return bool(paths)
 
-    def _wait_for_ledger(self, error: LiifError, tries: int) -> None:
-        """Its disk is full or gone: nothing is replaced until it can be written again; with `once`, that has an end."""
+    def _wait_for_ledger(self, error: LiifError, tries: int, said: str) -> str:
+        """Its disk is full or gone: nothing is replaced until it can be written again; with `once`, that has an end.
+
+        Args:
+            error: what was met.
+            tries: how often in a row.
+            said: what the log was told of it last.
+
+        Returns:
+            What the log was told of it now.
+        """
+        words = error.explain()
         if self.once and tries >= self.settings.daemon.max_attempts:
             self._no_ledger = self._no_ledger or error
             self.stopping.set()
-            return
-        if tries == 1:  # `status` goes on saying it
-            log.error("%s", error.explain())
-        self.progress.write(error=error.explain())
+            return words
+        if words != said:  # `status` goes on saying it
+            log.error("%s", words)
+        self.progress.write(error=words)
         self.stopping.wait(self.settings.daemon.retry_seconds)
+        return words
 
     def _work_for_ever(self, turn: Turn) -> None:
         """Claims and does jobs."""
-        failed = 0
+        failed, said = 0, ""
         while not self.stopping.is_set() and not turn.is_over:
             try:
                 if failed:
                     self.recover(turn)
                     self.progress.write(error=None)
-                    failed = 0
+                    failed, said = 0, ""
                 if not self._in_order.is_set() or not self._work(turn):
                     self._wake.wait(0.2)
                     self._wake.clear()
             except LiifError as error:
                 failed += 1
-                self._wait_for_ledger(error, failed)
+                said = self._wait_for_ledger(error, failed, said)
 
     def _work(self, turn: Turn) -> bool:
         """Does one picture; False if there is none to do."""

@@ -62,6 +62,21 @@ def test_a_full_disk_under_the_ledger_is_waited_out(
             wait_until(lambda: workshop.counts() == {"done": 1})
 
 
+def test_the_log_says_it_when_the_ledger_cannot_be_used_for_another_reason(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    whys = ["database or disk is full"] * 3 + ["attempt to write a readonly database"] * 3
+    left = list(whys)
+
+    def refuse(*_: object) -> None:
+        raise OutputError(f"the ledger cannot be written ({left.pop(0) if left else whys[-1]})")
+
+    monkeypatch.setattr("liif_daemon.find.Scans.make", refuse)
+    with workshop.running():
+        wait_until(lambda: not left, SOON)
+    assert [caplog.text.count(why) for why in sorted(set(whys))] == [1, 1]
+
+
 def test_a_run_once_ends_where_the_ledger_s_disk_stays_full(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
