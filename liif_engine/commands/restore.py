@@ -23,6 +23,7 @@ from liif_engine.commands.options import (
     lasting,
     limits_of,
     make_engine,
+    refuse_unknown,
     settings_from,
     show_logs,
     worker_settings,
@@ -92,6 +93,7 @@ def restore(
     given = {"model": model, "device": device, "precision": precision, "quality": quality, "workers": workers}
     settings = settings_from(config, **given)
     show_logs(log_json, verbose)
+    refuse_unknown(model=settings.model, device=device, precision=precision)
     if any(map(is_folder, files)):
         options = {"overwrite": overwrite, "allow_truncated": allow_truncated, "consistent": consistent}
         options["again"] = again

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 from liif_engine.archive.feed import Feed
 from liif_engine.crew import Crew
-from liif_engine.errors import LiifError, WorkerError
+from liif_engine.errors import DeviceError, LiifError, ModelError, WorkerError
 from liif_engine.file import Outcome
 from liif_engine.plan import Plan
 from liif_engine.terminal import MEGA, Batch
@@ -35,11 +35,16 @@ def restore_several(
         settings: how they work.
         batch: shows progress.
         on_end: told of each file.
+
+    Raises:
+        ModelError, DeviceError: nothing can be restored like this.
     """
     bars = _Bars(batch)
 
     def end(index: int, answer: Answer | None, error: LiifError | None) -> None:
         bars.over(index)
+        if isinstance(error, ModelError | DeviceError):
+            raise error  # every other file would fail of it too: it is the run's, as without workers
         if answer is None:
             # What a worker met that is no fault of the file's, such as its own death, names none.
             failure = error or WorkerError("the worker gave no answer")

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from liif_engine import log as logs
-from liif_engine.errors import BusyError, Cancelled, LiifError, WorkerError
+from liif_engine.errors import BusyError, Cancelled, DeviceError, LiifError, WorkerError
 from liif_engine.workers.held import Held
 from liif_engine.workers.link import END_SECONDS, Launch, Link, ProcessLink
 from liif_engine.workers.messages import (
@@ -288,7 +288,8 @@ class Worker:
             lost = self._held.take_lost(was_ready=was_ready, elsewhere=several, for_good=self._closing)
             if lost:
                 self._patience.rest()
-        log.warning("%s", reason)
+        # A device that is missing kills no worker: who waits for the work is told, and once is enough.
+        log.log(logging.INFO if lost and isinstance(reason, DeviceError) else logging.WARNING, "%s", reason)
         for ticket in lost:
             if ticket.is_stopped:
                 ticket.set_exception(Cancelled("stopped"))

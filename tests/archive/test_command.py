@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from liif_engine.errors import ExitCode
 from tests.archive.folders import liif
 
 
@@ -46,15 +47,25 @@ def test_the_command(source: Path, tmp_path: Path, tiny: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"), [(("--model", "none"), "there is no model"), (("--device", "cuda:77"), "there is no CUDA GPU")]
+    "words", [("--device", "cuda:77"), ("--device", "cuda:77", "--workers", "1")], ids=["here", "workers"]
 )
+@pytest.mark.parametrize("what", [("old",), ("old/a.jpg", "old/b.png")], ids=["folder", "files"])
 def test_what_every_file_would_fail_of_is_said_once_and_of_no_file(
-    source: Path, tmp_path: Path, tiny: Path, words: tuple[str, ...], said: str
+    source: Path, tiny: Path, what: tuple[str, ...], words: tuple[str, ...]
 ) -> None:
-    done = liif(source, "--out", tmp_path / "new", "--model", tiny, *words, folder=tmp_path)
-    lines = [line for line in done.stderr.splitlines() if said in line]
+    done = liif(*what, "--out", "new", "--model", tiny, *words, folder=source.parent)
+    lines = [line for line in done.stderr.splitlines() if "there is no CUDA GPU" in line]
     assert len(lines) == 1
-    assert lines[0].startswith(f"liif: {said}")
+    assert lines[0].startswith("liif: there is no CUDA GPU")
+    assert done.returncode == ExitCode.DEVICE
+
+
+@pytest.mark.parametrize("what", ["old", "old/a.jpg"])
+def test_a_model_that_is_missing_is_told_before_anything_is_written(source: Path, what: str) -> None:
+    done = liif(what, "--out", "new", "--model", "none", folder=source.parent)
+    assert done.returncode == ExitCode.MODEL
+    assert done.stderr.count("there is no model 'none'") == 1
+    assert [path.name for path in source.parent.iterdir()] == ["old"]
 
 
 def test_what_fails_alike_is_named_ten_times(tmp_path: Path, tiny: Path) -> None:
