@@ -114,7 +114,7 @@ def status(
     from liif_daemon.status import gather, render
     from liif_daemon.store import Store
 
-    with opened(config, forgiving=True) as (settings, ledger):
+    with opened(config, forgiving=True, making=False) as (settings, ledger):
         # Counted once: it takes a look at the whole store.
         lost = unknown.count(ledger, Store(settings.daemon.originals_folder, ledger.originals.owner()))
 
@@ -142,7 +142,7 @@ def why(files: Files, config: Config = None) -> None:
     from liif_daemon.store import Store
     from liif_daemon.why import why as reasons
 
-    with opened(config, forgiving=True) as (settings, ledger):
+    with opened(config, forgiving=True, making=False) as (settings, ledger):
         for file in files:
             path = asked.as_watched(asked.absolute(file), settings, ledger)
             said = reasons(path, settings, ledger, Store(settings.daemon.originals_folder, ledger.originals.owner()))
@@ -179,7 +179,7 @@ def scan(
         known = [folder for folder in settings.folders if folder.path in chosen]
         settings = settings.with_folders(known or asked.folders(folders, {}))
     places.check_layout(settings)  # before there is a ledger: not in a folder of pictures
-    with opened(config) as (_, ledger):
+    with opened(config, making=not dry_run) as (_, ledger):
         counts = scan_all(settings, ledger, again=again, dry_run=dry_run, say=lambda line: tell(printable(line)))
         queued = bool(counts.get("to be restored")) and not dry_run
         said = ", ".join(f"{count} {kind}" for kind, count in counts.items()) or "no pictures there"

@@ -163,3 +163,16 @@ def test_a_ledger_that_another_process_is_just_making_is_waited_for(
     Ledger(tmp_path / "ledger").close()
     other.close()
     assert len(waits) == 1
+
+
+def test_a_ledger_that_is_only_looked_at_is_not_made_and_is_seen_once_it_is(tmp_path: Path) -> None:
+    """As by `status`, which stays open while the daemon is started for the first time."""
+    path = tmp_path / "state" / "ledger"
+    looking = Ledger(path, making=False)
+    assert not looking.folders.is_agreed(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    made = Ledger(path)
+    made.folders.agree(tmp_path)
+    assert looking.folders.is_agreed(tmp_path)
+    made.close()
+    looking.close()

@@ -249,6 +249,19 @@ def test_scan_refuses_what_run_refuses_before_it_writes_anything(workshop: Works
     assert not (workshop.folder / "state").exists()
 
 
+@pytest.mark.parametrize(
+    "words", ["status --json", "why pictures", "scan --dry-run", "undo pictures --dry-run", "prune --dry-run"]
+)
+def test_a_command_that_only_looks_writes_nothing(
+    workshop: Workshop, config: Path, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    draw(workshop.folder / "a.jpg", 1)
+    monkeypatch.chdir(workshop.base)
+    before = sorted(workshop.base.rglob("*"))
+    invoke(*words.split(), "--config", config)
+    assert sorted(workshop.base.rglob("*")) == before
+
+
 def test_scan_names_a_folder_that_is_not_there(workshop: Workshop) -> None:
     gone = workshop.base / "gone.yaml"
     gone.write_text(f"daemon: {{state: {workshop.base}/state}}\nfolders: [{{path: {workshop.base}/no}}]\n", "utf-8")

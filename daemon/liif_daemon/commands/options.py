@@ -37,8 +37,15 @@ def settings_from(config: Path | None) -> Settings:
 
 
 @contextmanager
-def opened(config: Path | None, *, forgiving: bool = False) -> Iterator[tuple[Settings, ReviewLedger]]:
-    """The settings and the open ledger; `forgiving` finds the ledger even if a folder's settings are wrong now.
+def opened(
+    config: Path | None, *, forgiving: bool = False, making: bool = True
+) -> Iterator[tuple[Settings, ReviewLedger]]:
+    """The settings and the open ledger.
+
+    Args:
+        config: a config.yaml.
+        forgiving: whether the ledger is found even if a folder's settings are wrong now.
+        making: whether a ledger that is not there is made; a command that only looks leaves no trace.
 
     Raises:
         ConfigError: the settings are wrong.
@@ -55,7 +62,7 @@ def opened(config: Path | None, *, forgiving: bool = False) -> Iterator[tuple[Se
             raise
         settings = load_daemon(config)  # where the whole file is wrong, this says so
         entry.show(error)
-    ledger = ReviewLedger(places.ledger_path(settings))
+    ledger = ReviewLedger(places.ledger_path(settings), making=making)
     try:
         yield settings, ledger
     finally:

@@ -28,7 +28,7 @@ def prune(
     from liif_daemon.store import Store
     from liif_engine.words import counted
 
-    with opened(config) as (settings, ledger):
+    with opened(config, making=not dry_run) as (settings, ledger):
         days = None if older_than is None else (time.time() - asked.moment(older_than)) / 86400
         also = ledger.reviewed_originals() if reviewed else frozenset[str]()
         store = Store(settings.daemon.originals_folder, ledger.originals.owner())

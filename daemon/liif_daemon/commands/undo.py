@@ -45,7 +45,8 @@ def undo(
         failures.append(error)
         entry.show(error)
 
-    with opened(config, forgiving=True) as (settings, ledger):  # a slip in a folder's entry is no reason to go without
+    # A slip in a folder's entry is no reason to go without.
+    with opened(config, forgiving=True, making=not dry_run) as (settings, ledger):
         after = 0.0 if since is None else asked.moment(since)
         store = Store(settings.daemon.originals_folder, ledger.originals.owner())
         for path in [asked.as_watched(asked.absolute(file), settings, ledger) for file in files or []] or [

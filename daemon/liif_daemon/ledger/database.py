@@ -29,19 +29,26 @@ class Database:
 
     Args:
         path: made if it is not there.
+        making: whether it is; if not, it reads as an empty one, in memory, until somebody else has made it.
 
     Raises:
         OutputError: it cannot be opened.
         LiifError: a newer version wrote it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, making: bool = True) -> None:
         self.path = path
         self._lock, self._changes = threading.RLock(), False
         self._identity: tuple[int, int] | None = None
+        self._is_missing = not making and _is_missing(path)
+        self._open()
+
+    def _open(self) -> None:
+        options: dict[str, Any] = {"timeout": BUSY_SECONDS, "isolation_level": None, "check_same_thread": False}
         try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._file = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+            if not self._is_missing:
+                self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._file: sqlite3.Connection = sqlite3.connect(":memory:" if self._is_missing else self.path, **options)
         except (OSError, sqlite3.Error) as error:
             raise self._fault("opened", error) from error
         try:
@@ -96,6 +103,10 @@ class Database:
             OutputError: it cannot be read.
         """
         with self._lock:
+            if self._is_missing and not _is_missing(self.path):
+                self.close()
+                self._is_missing = False
+                self._open()
             try:
                 return self._file.execute(query, tuple(values)).fetchall()
             except sqlite3.Error as error:
@@ -167,6 +178,16 @@ class Database:
                     for statement in _statements(script):
                         db.execute(statement)
                     db.execute(f"PRAGMA user_version = {number}")
+
+
+def _is_missing(path: Path) -> bool:
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return True
+    except OSError:  # closed to us, which is said when it is opened
+        pass
+    return False
 
 
 def _statements(script: str) -> Iterator[str]:

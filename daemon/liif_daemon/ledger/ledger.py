@@ -28,6 +28,7 @@ class Ledger(Found):
 
     Args:
         path: the database; made if it is not there.
+        making: whether it is; if not, it reads as an empty one until somebody else has made it.
 
     Attributes:
         path: of the database.
@@ -42,8 +43,8 @@ class Ledger(Found):
         LiifError: a newer version wrote it.
     """
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(Database(path))
+    def __init__(self, path: Path, *, making: bool = True) -> None:
+        super().__init__(Database(path, making=making))
         self.path = path
         self.clock = Clock(self._file)
         self.originals, self.folders = Originals(self._file, self.clock), Folders(self._file)
