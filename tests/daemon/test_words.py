@@ -242,6 +242,13 @@ def test_what_is_queued_without_a_daemon_says_so(workshop: Workshop, config: Pat
     assert isinstance(invoke("scan", "--config", empty).exception, UsageError)
 
 
+def test_retry_counts_a_file_of_several_sizes_once(workshop: Workshop, config: Path) -> None:
+    (workshop.folder / "bad.jpg").write_bytes(b"\xff\xd8\xff not a picture")
+    assert workshop.once(scales=[2, 3]) == {"failed": 2}
+    assert "1 queued;" in invoke("retry", "--failed", "--config", config).output
+    assert workshop.counts() == {"queued": 2}
+
+
 def test_scan_refuses_what_run_refuses_before_it_writes_anything(workshop: Workshop) -> None:
     within = workshop.base / "within.yaml"
     within.write_text(f"daemon: {{state: {workshop.folder}/state}}\nfolders: [{{path: {workshop.folder}}}]\n", "utf-8")

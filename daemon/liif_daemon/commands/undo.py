@@ -108,6 +108,7 @@ def retry(
 ) -> int:
     """Queues again what failed, was left alone or was undone."""
     from liif_daemon import asked
+    from liif_daemon.ledger import by_file
 
     if not files and not failed:
         raise UsageError("say what to try again", remedy="Name files or folders, or give --failed.")
@@ -120,6 +121,7 @@ def retry(
                 failures.append(UsageError("nothing is known of it", path=path, remedy="Try `liif-daemon why`."))
                 entry.show(failures[-1])
             jobs += found
-        count = ledger.retry({job.id: job for job in jobs}.values())  # what failed may be named too
+        with ledger.together():
+            count = sum(ledger.retry(one) > 0 for one in by_file({job.id: job for job in jobs}.values()))
         print(f"{count} queued{when(settings) if count else ''}")
     return combined_exit_code(failures)
