@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from liif_daemon import asked, check, cli, names, places, unit
-from liif_daemon.commands import prune
+from liif_daemon.commands import prune, undo
 from liif_daemon.engine import EngineError, Order, ServiceEngine
 from liif_daemon.first_run import agree, why_not_begin
 from liif_daemon.settings import FolderSettings, Settings
@@ -101,6 +101,41 @@ def test_originals_do_not_go_before_their_time_unasked(
     assert invoke("prune", "--config", config).output.startswith("0 originals")
     assert invoke(*older, "--yes").output.startswith("1 original let go,")
     assert status(workshop)["originals"]["count"] == 0
+
+
+def test_many_originals_do_not_come_back_at_once_unasked_on_a_terminal(
+    workshop: Workshop, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(question: str, **_: object) -> bool:
+        asked.append(question)
+        return False
+
+    asked = list[str]()
+    config.write_text("daemon: {state: state, ask_above: 1}\nfolders:\n  - path: pictures\n", "utf-8")
+    for name in "ab":
+        draw(workshop.folder / f"{name}.jpg", ord(name))
+    workshop.once()
+    command = ("undo", workshop.folder, "--config", config)
+    monkeypatch.setattr(undo.typer, "confirm", answer)
+    with monkeypatch.context() as terminal:
+        terminal.setattr(undo, "sys", SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True)))
+        refused = invoke(*command).exception
+        assert isinstance(refused, UsageError)
+        assert "nothing was undone" in refused.message
+        assert "2 originals" in asked.pop()
+        assert workshop.counts() == {"done": 2}
+        invoke(*command, "--dry-run")
+        invoke("undo", workshop.folder / "a.jpg", "--config", config)
+        assert workshop.counts() == {"done": 1, "undone": 1}
+        invoke("retry", workshop.folder / "a.jpg", "--config", config)
+        workshop.once()
+        invoke(*command, "--yes")
+        assert workshop.counts() == {"undone": 2}
+    invoke("retry", workshop.folder, "--config", config)
+    workshop.once()
+    invoke(*command)  # no terminal: as a script means it
+    assert workshop.counts() == {"undone": 2}
+    assert not asked
 
 
 def test_nothing_to_undo_is_asking_for_what_cannot_be(workshop: Workshop, config: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,7 @@ import typer
 from liif_daemon.commands.options import Config, DryRun, opened, when
 from liif_engine import entry
 from liif_engine.errors import LiifError, OutputError, UsageError, combined_exit_code, printable
+from liif_engine.words import counted
 
 
 def undo(
@@ -24,6 +26,7 @@ def undo(
         bool, typer.Option("--force", help="Also what was changed since, or only a lost ledger knew; stored first.")
     ] = False,
     dry_run: DryRun = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Agree to many at once.")] = False,
     config: Config = None,
 ) -> int:
     """Brings originals back; they stay until `retry`. A result that was renamed since goes."""
@@ -70,6 +73,8 @@ def undo(
                     failed(why_nothing(path, ledger, store))
             elif not jobs and not lost:
                 print(f"nothing was restored since {since}")
+            if not (dry_run or yes):
+                _agree(path, len(jobs) + len(lost), settings.daemon.ask_above)
             # A result that was given another's name goes first, and then comes the one whose name that was: otherwise
             # its original would come back there, and not the other's.
             jobs.sort(key=lambda job: not (job.id in places and places[job.id].result))
@@ -97,6 +102,21 @@ def undo(
                 except OSError as error:
                     failed(OutputError(in_words(error, store)[0], path=found.path))
     return combined_exit_code(failures)
+
+
+def _agree(path: Path, count: int, most: int) -> None:
+    """Asks who sits at a terminal before more than `most` files change; a script says at once what it means.
+
+    Raises:
+        UsageError: it was not agreed to.
+    """
+    if count <= most or not sys.stdin.isatty():
+        return
+    question = (
+        f"{printable(path)}: {counted(count, 'original')} would come back in the place of their results. Undo them?"
+    )
+    if not typer.confirm(question, err=True):
+        raise UsageError("not agreed to; nothing was undone there", path=path, remedy="--dry-run lists what would be.")
 
 
 def retry(
