@@ -85,7 +85,7 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         if bool(self.minutes) == bool(self.steps):
-            given = "both are given" if self.steps else "neither is given"
+            given = "both are given" if self.steps else "neither is above 0"
             raise UsageError(f"a run needs minutes or steps, and {given}", remedy="Give --minutes or --steps.")
         if min(self.minutes, self.steps, self.session_minutes, self.blocks, self.channels - 1, *self.hidden) < 0:
             raise UsageError("minutes, steps and sizes cannot be negative")

@@ -246,7 +246,7 @@ def test_a_time_budget_ends_the_run(data: Path, tmp_path: Path) -> None:
     ("changes", "words"),
     [
         ({"minutes": 1.0}, "both are given"),
-        ({"steps": 0}, "neither is given"),
+        ({"steps": 0}, "neither is above 0"),
         ({"steps": -1}, "negative"),
         ({"batch": 0}, "batch"),
         ({"patch": 7}, "patch"),
