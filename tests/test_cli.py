@@ -385,6 +385,17 @@ def test_a_name_without_a_suffix_keeps_its_format(
     assert "stretched" not in out
 
 
+def test_a_file_that_is_named_twice_is_restored_once(
+    liif: Callable[..., tuple[int, str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    old = jpeg(tmp_path / "old.jpg")
+    code, out, err = liif("restore", "old.jpg", old, "./old.jpg", "--out", "new.jpg")
+    assert (code, err) == (0, "")
+    assert out.startswith("old.jpg -> new.jpg")
+    assert out.count("->") == 2  # names and sizes
+
+
 def test_a_result_that_is_named_again_is_restored_again_but_not_in_silence(
     liif: Callable[..., tuple[int, str, str]], tmp_path: Path
 ) -> None:

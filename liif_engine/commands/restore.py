@@ -87,6 +87,7 @@ def restore(
     from liif_engine.plan import is_folder
 
     target = _target(scale, size, long_edge, megapixels)
+    files = _each_once(files)
     if out == Path("-"):  # what many programs take for it
         remedy = "Name a file or a folder with --out."
         raise UsageError("results are not written to standard output", path=out, remedy=remedy)
@@ -113,6 +114,14 @@ def restore(
             _make(folder)
             _restore_all(plans, job, report) if settings.workers is None else _restore_several(plans, job, report)
     return combined_exit_code(report.failures)
+
+
+def _each_once(files: list[Path]) -> list[Path]:
+    """The files without those that were named before, as patterns of the shell that overlap name them."""
+    first: dict[Path, Path] = {}
+    for file in files:
+        first.setdefault(file.absolute(), file)
+    return list(first.values())
 
 
 @dataclass(frozen=True)
