@@ -405,6 +405,7 @@ def test_a_result_that_is_named_again_is_restored_again_but_not_in_silence(
     assert code == 0
     # In one line, however long it is.
     assert f"{tmp_path / 'old@2x.jpg'} is a result of liif-restore already, and is restored once more" in err
+    assert liif("restore", tmp_path / "old@2x.jpg", "--overwrite", "--again")[::2] == (0, "")
 
 
 def test_other_proportions_are_told(liif: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:

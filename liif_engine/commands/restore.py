@@ -71,7 +71,10 @@ def restore(
         bool, typer.Option("--consistent", help="Keep results inside their JPEGs' own intervals; --scale 1 only.")
     ] = False,
     again: Annotated[
-        bool, typer.Option("--again", help="Of a folder: restore results of liif-restore that lie in it too.")
+        bool,
+        typer.Option(
+            "--again", help="Results of liif-restore too: those in a folder, and named ones without a warning."
+        ),
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
     as_json: Json = False,
@@ -103,7 +106,7 @@ def restore(
         words = {"as_json": as_json, "verbose": verbose, "dry_run": dry_run}
         return _restore_folder(files, out, target, settings, options, words)
     limits = limits_of(settings)
-    job = _Job(settings, limits, overwrite, allow_truncated, consistent, _format(format, out))
+    job = _Job(settings, limits, overwrite, allow_truncated, consistent, _format(format, out), again)
     folder = _folder_of(files, out)
     with reports(as_json) as report:
         plans = list(_plans(files, target, out, folder, job, report))
@@ -134,6 +137,7 @@ class _Job:
     allow_truncated: bool
     consistent: bool
     format: str | None
+    again: bool
 
 
 def _format(asked: str | None, out: Path | None) -> str | None:
@@ -210,7 +214,7 @@ def _plans(
                 plan = replace(plan, destination=folder / plan.destination.name)
             if folder is None or is_folder(folder):
                 check_destination(plan, may_exist=job.overwrite)
-            if image_file.marker_of(plan.probe) is not None:
+            if not job.again and image_file.marker_of(plan.probe) is not None:
                 log.warning("%s is a result of liif-restore already, and is restored once more", printable(file))
             first = taken.setdefault(plan.destination.absolute(), file)
             if first is not file:
