@@ -24,13 +24,14 @@ from liif_engine.errors import (
     LiifError,
     ModelError,
     OutputError,
+    OutputExistsError,
     UsageError,
     printable,
 )
 from liif_engine.file import sha256_of
 from liif_engine.picture import image_file
 from liif_engine.picture.atomic import remove_left
-from liif_engine.picture.image_file import Limits
+from liif_engine.picture.image_file import Limits, Marker
 from liif_engine.picture.results import mark
 from liif_engine.plan import Plan, check_destination, is_folder, plan
 from liif_engine.words import counted
@@ -155,12 +156,12 @@ class Archive:
             digest = self._digest_of_ours(planned) if known and destination.exists() and not order.overwrite else None
             begun = begun or (digest is None and known and row is not None and _is_of_a_copy(row, planned))
             if digest is None and (destination.parent.is_dir() or not self.dry):
-                check_destination(planned, may_exist=order.overwrite or begun)
+                self._check(planned, row, may_exist=order.overwrite or begun)
         except OSError as error:
             self._fail(relative, OutputError(f"cannot be written ({error.strerror})", path=destination), glance)
             return None
         except LiifError as error:
-            if not self._again and _is_result(source):
+            if not self._again and _marker_of(source) is not None:
                 self._leave_result(source)
                 return None
             if isinstance(error, LargerAlreadyError):
@@ -202,12 +203,33 @@ class Archive:
     def _digest_of_ours(self, planned: Plan) -> str | None:
         """The original's SHA-256 if what has the result's name is its result, whose row the journal has lost."""
         marker = image_file.read_marker(planned.destination)
-        if marker is None or not self.order.may_have_made(marker):
+        if marker is None or not self._is_as_asked(planned, marker):
             return None
-        found = image_file.probe(planned.destination)
         digest = sha256_of(planned.source)
-        is_ours = (found.width, found.height, marker.source_sha256) == (planned.width, planned.height, digest)
-        return digest if is_ours else None
+        return digest if marker.source_sha256 == digest else None
+
+    def _check(self, planned: Plan, row: Row | None, *, may_exist: bool) -> None:
+        """As `check_destination`; of a result of ours that exists and may not, it is said why it is not this one."""
+        try:
+            check_destination(planned, may_exist=may_exist)
+        except OutputExistsError as error:
+            if why := self._why_another(planned, row):
+                remedy = "Use --overwrite to make it anew, or choose another --out."
+                raise OutputExistsError(f"{error.message}, {why}", path=error.path, remedy=remedy) from error
+            raise
+
+    def _why_another(self, planned: Plan, row: Row | None) -> str:
+        """Why what has the result's name is a result of ours, but not the one asked for; empty if it is not known."""
+        others = "made with other settings"
+        if row is not None and row.state == "done" and row.result == Glance.of(planned.destination):
+            return others if row.settings != self.order.settings else "made of the original before it changed"
+        marker = _marker_of(planned.destination)
+        return others if marker is not None and not self._is_as_asked(planned, marker) else ""
+
+    def _is_as_asked(self, planned: Plan, marker: Marker) -> bool:
+        """Whether a result with this marker has the size and the settings that are asked for."""
+        found = image_file.probe(planned.destination)
+        return self.order.may_have_made(marker) and (found.width, found.height) == (planned.width, planned.height)
 
     def _end(self, one: _File, answer: Answer | None, error: LiifError | None) -> None:
         """What became of a file."""
@@ -280,8 +302,8 @@ def _check_folders(order: Order, *, dry: bool) -> None:
         raise OutputError(message, path=order.destination, remedy="Choose another --out.") from error
 
 
-def _is_result(path: Path) -> bool:
+def _marker_of(path: Path) -> Marker | None:
     try:
-        return image_file.read_marker(path) is not None
+        return image_file.read_marker(path)
     except LiifError:
-        return False
+        return None

@@ -96,6 +96,34 @@ def test_a_result_of_other_settings_is_not_taken_for_the_one_asked_for(source: P
     assert len(archive.summary.failures) == 6
 
 
+@pytest.mark.parametrize("has_journal", [True, False])
+def test_a_result_that_is_not_the_one_asked_for_is_told_with_why_and_what_to_do(
+    tmp_path: Path, has_journal: bool
+) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    for seed, name in enumerate(["a.jpg", "b.png"]):
+        draw(old / name, seed)
+    restore(old, new)
+    draw(new / "c.jpg", 3)  # somebody's
+    draw(old / "c.jpg", 4)
+    if not has_journal:
+        (new / NAME).unlink()
+    for _ in range(2):
+        said = {str(path): error.explain() for path, error in restore(old, new, target=Target(scale=3)).failures}
+        for name in ("a.jpg", "b.png"):
+            assert said.pop(name) == (
+                f"{new / name}: already exists, made with other settings."
+                " Use --overwrite to make it anew, or choose another --out."
+            )
+        assert "settings" not in said.pop("c.jpg")
+        assert not said
+    anew = restore(old, new, target=Target(scale=3), overwrite=True)
+    assert (anew.restored, anew.failures) == (3, [])
+    draw(old / "a.jpg", 5)
+    ((path, error),) = restore(old, new, target=Target(scale=3)).failures
+    assert (str(path), error.message) == ("a.jpg", "already exists, made of the original before it changed")
+
+
 @pytest.mark.parametrize(
     "others",
     [
