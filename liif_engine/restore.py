@@ -139,7 +139,7 @@ class Engine:
             The result in the dtype and with the channels of `pixels`, (round(scale H), round(scale W), C).
 
         Raises:
-            UsageError: `pixels`, `scale` or `size` make no sense.
+            UsageError: `pixels`, `scale` or `size` make no sense; also where most of float32 `pixels` lie above 2.
             TooLargeError: the result does not fit in the memory that may be taken.
             MemoryExhaustedError: it does not fit in what is free, or memory ran out although the smallest tiles were
                 tried.

@@ -115,6 +115,20 @@ def test_not_a_number_is_refused_in_any_order_of_bytes() -> None:
         Engine(tiny_network(), device="cpu").restore(pixels, scale=2)
 
 
+@pytest.mark.parametrize("channels", [3, 4])
+def test_real_numbers_of_another_scale_are_refused_and_highlights_are_not(channels: int) -> None:
+    pixels = picture(8, 8, channels, dtype="float32")
+    far = pixels.copy()
+    far[..., :3] *= 255
+    with pytest.raises(UsageError, match="0 to 1") as refused:
+        engine().restore(far, scale=1)
+    assert "Divide" in refused.value.remedy
+    bright = pixels.copy()
+    bright[..., :3] *= 2  # beyond what a screen shows
+    bright[:2, :, :3] = 60
+    assert engine().restore(bright, scale=1).max() <= 1
+
+
 def test_integers_are_the_rounded_real_numbers() -> None:
     pixels = picture(9, 8)
     exact = engine().restore(pixels.astype(np.float32) / 255, scale=2.37)

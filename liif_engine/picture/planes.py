@@ -48,7 +48,15 @@ def as_channels(pixels: Pixels, layout: str | None) -> tuple[Pixels, str]:
         raise UsageError(f"there is no layout {layout!r} of {source.shape[2]} channels")
     if source.dtype == np.float32 and not np.isfinite(source).all():
         raise UsageError("the pixels hold infinities or not-a-numbers")
+    if source.dtype == np.float32 and _is_of_another_scale(source[..., :-1] if has_alpha(layout) else source):
+        remedy = "Divide them by what is white, such as 255."
+        raise UsageError("most of the pixels lie above 2, where float32 ones are in 0 to 1", remedy=remedy)
     return source, layout
+
+
+def _is_of_another_scale(colours: Pixels) -> bool:
+    """Whether floats are a picture in 0 to 255 or the like, which would come out white: no highlights are so many."""
+    return bool(np.count_nonzero(colours > 2) * 2 > colours.size)
 
 
 def has_alpha(layout: str) -> bool:
