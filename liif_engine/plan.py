@@ -107,6 +107,8 @@ def plan(
         LiifError: the file, its format or the result's size is refused; the error names the file.
     """
     try:
+        if not isinstance(target, Target):
+            raise UsageError(f"a target is a Target, such as Target(scale=2), not {target!r}")
         probe = image_file.probe(source, limits=limits or Limits())
         width, height = target.size_of_result(probe.width, probe.height)
         if consistent and (width, height) != (probe.width, probe.height):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from liif_engine import memory
 from liif_engine.auto import choose
 from liif_engine.budget import FILE_COPIES, SMALLEST_CORE, TILE_CORE, Budget, enlargement_of
 from liif_engine.compute import Canvas, Computer, Frame, Place, on_cpu, place_for
-from liif_engine.errors import MemoryExhaustedError
+from liif_engine.errors import MemoryExhaustedError, UsageError
 from liif_engine.model_names import AUTO, DAMAGED, SELF_ENSEMBLE, like, plain
 from liif_engine.network import card, checkpoint, graphs
 from liif_engine.network.decode import STRIP_QUERIES, axis, sides
@@ -49,6 +50,7 @@ class Engine:
     Raises:
         ModelError: no such model, or an unusable checkpoint.
         DeviceError: no such device, or it lacks the precision.
+        UsageError: `memory_bytes` is no number.
     """
 
     def __init__(
@@ -63,6 +65,8 @@ class Engine:
         self.precision = precision
         self.memory_bytes = memory_bytes
         choose_precision(precision, self.device)
+        if not isinstance(memory_bytes, Real | None):
+            raise UsageError(f"memory_bytes is a number of bytes, not {memory_bytes!r}")
         self._choices: dict[str, Engine] = {}
         self._turns: tuple[Turn, ...] = (AS_IT_IS,)
         if isinstance(model, EdsrLiif):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from liif_engine.errors import OutputError, OutputExistsError
+from liif_engine.errors import OutputError, OutputExistsError, UsageError
 from liif_engine.plan import Plan, check_destination, plan
 from liif_engine.target import Target
 
@@ -25,6 +25,11 @@ def test_a_link_that_leads_nowhere_is_taken(planned: Plan) -> None:
     with pytest.raises(OutputExistsError, match="already exists"):
         check_destination(planned, may_exist=False)
     check_destination(planned, may_exist=True)  # the link itself will be replaced
+
+
+def test_a_scale_that_is_no_target_is_refused_in_words(planned: Plan) -> None:
+    with pytest.raises(UsageError, match="such as Target"):
+        plan(planned.source, 2)  # type: ignore[arg-type]
 
 
 def test_a_folder_is_no_file_that_may_be_replaced(planned: Plan) -> None:

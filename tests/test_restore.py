@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from liif_engine import Engine, budget, compute, judge
 from liif_engine.compute import Computer, Place
-from liif_engine.errors import MemoryExhaustedError, NonFiniteError, TooLargeError, UsageError
+from liif_engine.errors import LiifError, MemoryExhaustedError, NonFiniteError, TooLargeError, UsageError
 from liif_engine.network import decode, decoder
 from liif_engine.network.decode import Span, Strip
 from liif_engine.network.device import has_bf16
@@ -457,6 +457,7 @@ def test_the_address_space_limit_is_respected() -> None:
         (np.zeros((4, 4, 3), np.uint8), {"scale": 2, "layout": "RGBA"}),
         (np.zeros((4, 4, 3), np.uint8), {"scale": 2, "layout": "L"}),
         (np.zeros((4, 4), np.uint8), {"scale": 2, "layout": "LA"}),
+        (np.zeros((4, 4, 3), np.uint8), {"scale": 2, "layout": ["R", "G", "B"]}),
         ([[1, 2], [3, 4]], {"scale": 2}),
         (None, {"scale": 2}),
     ],
@@ -464,6 +465,12 @@ def test_the_address_space_limit_is_respected() -> None:
 def test_nonsense_is_refused_in_words(pixels: np.ndarray, arguments: dict[str, object]) -> None:
     with pytest.raises(UsageError):
         engine().restore(pixels, **arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wrong", [{"device": None}, {"device": 0}, {"precision": None}, {"memory_bytes": "1 GB"}])
+def test_an_engine_that_cannot_be_is_refused_in_words(wrong: dict[str, Any]) -> None:
+    with pytest.raises(LiifError, match=str(next(iter(wrong.values())))):
+        Engine(tiny_network(), **{"device": "cpu", **wrong})
 
 
 @pytest.mark.parametrize("model", ["web", "fast", "published"])

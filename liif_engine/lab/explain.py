@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import index
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +143,7 @@ def explain(
         if scale > MOST_SCALE:
             remedy = f"Use --scale {MOST_SCALE:g} or less; what compression destroyed is the same at every scale."
             raise UsageError(f"a scale of {scale:g} is too large to explain", remedy=remedy)
-        region = None if at is None else Rect(at[1], at[1] + at[3], at[0], at[0] + at[2])
+        region = None if at is None else _asked(at)
         picture = subject.read(path, scale=scale, region=region, limits=limits)
         region = None if region is None else _checked(region, picture)
         if consistent:
@@ -216,6 +217,19 @@ class _Steps:
         """All is done."""
         if self._report is not None:
             self._report(1.0, "Done")
+
+
+def _asked(at: Any) -> Rect:
+    """A place as (x, y, width, height).
+
+    Raises:
+        UsageError: it is something else.
+    """
+    try:
+        x, y, width, height = map(index, at)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"a place is (x, y, width, height) in whole pixels, not {at!r}") from error
+    return Rect(y, y + height, x, x + width)
 
 
 def _checked(region: Rect, picture: Subject) -> Rect:

@@ -31,7 +31,7 @@ def choose_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() and _works() else "cpu")
     try:
-        device = torch.device(name)
+        device = torch.device(name := str(name))  # None and numbers have no words of their own in torch
     except RuntimeError as error:
         raise DeviceError(f"there is no device {name!r}") from error
     # By the name, since torch keeps an index in a byte: 256 is 0 to it.

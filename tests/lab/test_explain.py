@@ -189,6 +189,9 @@ def test_the_patch_lies_where_it_was_asked_for(engine: Engine, jpeg: Path) -> No
     ("at", "scale", "words"),
     [
         ((96, 0, 8, 8), 2, "nothing of 96,0,8,8 lies in the picture, which is 96x72"),
+        ("x", 2, r"a place is \(x, y, width, height\) in whole pixels, not 'x'"),
+        ((1, 2, 3), 2, "a place is"),
+        ((1, 2.5, 8, 8), 2, "a place is"),
         (None, 0.5, "scale must be"),
         (None, 16.5, "too large to explain"),
     ],
