@@ -6,6 +6,7 @@ import json
 import signal
 import sys
 import textwrap
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -89,31 +90,33 @@ def serve(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more of what happens.")] = False,
 ) -> int:
     """Keeps the engine warm for this user's programs: GIMP, the daemon, curl (docs/service.md)."""
-    refuse_unknown(model=model, device=device, precision=precision)
-    settings = settings_from(config, model=model, device=device, precision=precision, workers=workers)
+    with suppress(KeyboardInterrupt):  # told to end while it is still being loaded: as later, that is no failure
+        refuse_unknown(model=model, device=device, precision=precision)
+        settings = settings_from(config, model=model, device=device, precision=precision, workers=workers)
 
-    import logging
+        import logging
 
-    from liif_engine import crew, log
-    from liif_engine.service.serve import ServeSettings, serve
+        from liif_engine import crew, log
+        from liif_engine.service.serve import ServeSettings, serve
 
-    # Plain lines with their time: this is read in a log file days later, not on a terminal.
-    level = logging.INFO if verbose else logging.WARNING
-    if log_json:
-        log.show_json(level=level)
-    else:
-        log.show_lines("liif: %(asctime)s %(message)s", level=level)
-    return serve(
-        ServeSettings(
-            loopback=loopback,
-            exit_when_idle=exit_when_idle,
-            max_pixels=settings.max_pixels,
-            quality=settings.quality,
-            workers=worker_settings(settings, release_after_seconds=release_when_idle),
-            crew=crew.parse(settings.workers or "auto"),
-            metrics=metrics,
+        # Plain lines with their time: this is read in a log file days later, not on a terminal.
+        level = logging.INFO if verbose else logging.WARNING
+        if log_json:
+            log.show_json(level=level)
+        else:
+            log.show_lines("liif: %(asctime)s %(message)s", level=level)
+        return serve(
+            ServeSettings(
+                loopback=loopback,
+                exit_when_idle=exit_when_idle,
+                max_pixels=settings.max_pixels,
+                quality=settings.quality,
+                workers=worker_settings(settings, release_after_seconds=release_when_idle),
+                crew=crew.parse(settings.workers or "auto"),
+                metrics=metrics,
+            )
         )
-    )
+    return ExitCode.OK
 
 
 @app.command()

@@ -520,6 +520,14 @@ def test_stopped_in_the_middle_nothing_is_half_written(tmp_path: Path, which: si
     assert names(tmp_path) == {"old.jpg"}
 
 
+@pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM])
+def test_a_service_that_is_told_to_end_while_it_is_being_loaded_has_not_failed(
+    liif: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch, which: signal.Signals
+) -> None:
+    monkeypatch.setattr("liif_engine.service.serve.serve", lambda _: signal.raise_signal(which))
+    assert liif("serve") == (0, "", "")
+
+
 def test_work_goes_on_when_nobody_reads_what_is_said(tmp_path: Path) -> None:
     """As after `liif restore *.jpg | head -1`."""
     olds = [jpeg(tmp_path / f"{n}.jpg") for n in "ab"]
