@@ -86,7 +86,7 @@ def test_once_counts_what_failed_though_the_clock_went_back_meanwhile(
     (workshop.folder / "bad.jpg").write_bytes(b"no picture" * 50)
     draw(workshop.folder / "a.jpg", 1)
     with workshop.running(once=True) as daemon:
-        monkeypatch.setattr(daemon.ledger.jobs.__globals__["time"], "time", lambda: 1e9)
+        monkeypatch.setattr(time, "time", lambda: 1e9)
         wait_until(lambda: not daemon.tick())
         assert run._summary(daemon) is ExitCode.SEVERAL
     assert capsys.readouterr().out.startswith("1 restored, 0 left as they are, 1 failed, 0 waiting")
