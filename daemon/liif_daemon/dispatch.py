@@ -19,6 +19,7 @@ from liif_daemon.find import Scans
 from liif_daemon.ledger import Job, Ledger
 from liif_daemon.look import Looker
 from liif_daemon.looking import Looking
+from liif_daemon.outage import Outage
 from liif_daemon.posts import Posts, Turn
 from liif_daemon.progress import Progress
 from liif_daemon.settings import FolderSettings, Settings
@@ -204,7 +205,7 @@ class Daemon:
 
     def _look_for_ever(self, turn: Turn) -> None:
         """Scans and looks at what has settled."""
-        last_scan, failed, said = time.monotonic(), 0, ""
+        last_scan, outage = time.monotonic(), Outage(self.progress, self.stopping)
         while not self.stopping.is_set() and not turn.is_over:
             if time.monotonic() - last_scan > self.settings.daemon.scan_seconds:
                 self.scan()
@@ -216,12 +217,9 @@ class Daemon:
                     self.scans.make(turn, self.silent)
                 self._looking |= bool(self._settling_now())
                 looked = [self._look_at_settled(folder, turn) for folder in self._settling_now() if not turn.is_over]
-                if failed:
-                    self.progress.write(error=None)
-                    failed, said = 0, ""
+                outage.over()
             except LiifError as error:
-                failed += 1
-                said = self._wait_for_ledger(error, failed, said)
+                self._endure(outage, error)
             if not turn.is_over:
                 self._looking = bool(any(looked) or self.scans.due(self.silent) or self._settling_now())
             self.stopping.wait(TICK_SECONDS)
@@ -267,43 +265,27 @@ class Daemon:
                     raise
         return bool(paths)
 
-    def _wait_for_ledger(self, error: LiifError, tries: int, said: str) -> str:
-        """Its disk is full or gone: nothing is replaced until it can be written again; with `once`, that has an end.
-
-        Args:
-            error: what was met.
-            tries: how often in a row.
-            said: what the log was told of it last.
-
-        Returns:
-            What the log was told of it now.
-        """
-        words = error.explain()
-        if self.once and tries >= self.settings.daemon.max_attempts:
+    def _endure(self, outage: Outage, error: LiifError) -> None:
+        """Nothing is replaced until the ledger can be written again; with `once`, that has an end."""
+        if self.once and outage.tries + 1 >= self.settings.daemon.max_attempts:
             self._no_ledger = self._no_ledger or error
             self.stopping.set()
-            return words
-        if words != said:  # `status` goes on saying it
-            log.error("%s", words)
-        self.progress.write(error=words)
-        self.stopping.wait(self.settings.daemon.retry_seconds)
-        return words
+        else:
+            outage.wait(error, self.settings.daemon.retry_seconds)
 
     def _work_for_ever(self, turn: Turn) -> None:
         """Claims and does jobs."""
-        failed, said = 0, ""
+        outage = Outage(self.progress, self.stopping)
         while not self.stopping.is_set() and not turn.is_over:
             try:
-                if failed:
+                if outage.tries:
                     self.recover(turn)
-                    self.progress.write(error=None)
-                    failed, said = 0, ""
+                    outage.over()
                 if not self._in_order.is_set() or not self._work(turn):
                     self._wake.wait(0.2)
                     self._wake.clear()
             except LiifError as error:
-                failed += 1
-                said = self._wait_for_ledger(error, failed, said)
+                self._endure(outage, error)
 
     def _work(self, turn: Turn) -> bool:
         """Does one picture; False if there is none to do."""
