@@ -165,3 +165,12 @@ def restored(source: Path, destination: Path, *, format: str | None = None, qual
     return image_file.write(
         destination, picture, frames, format=format, quality=quality, marker=MARKER, overwrite=False
     )
+
+
+def saved(path: Path, data: bytes) -> Path:
+    path.write_bytes(data)
+    return path
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
