@@ -1,58 +1,31 @@
-"""TIFF: every way of storing pixels against Pillow and libtiff, every tag, broken files."""
+"""TIFF: every way of storing pixels against Pillow and libtiff; broken files."""
 
 from __future__ import annotations
 
 import io
 import struct
 from dataclasses import replace
-from pathlib import Path
 
 import imagecodecs
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, TiffImagePlugin
+from PIL import Image
 
 from liif_engine.errors import InputError, LiifError, TooLargeError, TruncatedError, UnsupportedError
-from liif_engine.picture import image_file
 from liif_engine.picture.image_file import tiff, tiff_tags
-from liif_engine.picture.image_file.contents import Density, Frame, Limits, Metadata, Pixels
-from liif_engine.picture.image_file.result import write
+from liif_engine.picture.image_file.contents import Frame, Limits, Metadata, Pixels
 from liif_engine.picture.image_file.room import Order
 from liif_engine.picture.image_file.tiff_tags import Directory, Tag, number_tag
 
-from . import made
-
-LIMITS = Limits()
-ORDERS = ("<", ">")
-
-
-def random_pixels(*shape: int, dtype: str = "uint8", seed: int = 0) -> Pixels:
-    return np.random.default_rng(seed).integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
+from .tiffs import LIMITS, ORDERS, PLAIN, again, file_with_everything, random_pixels, raw, tags_of
 
 
 def saved(image: Image.Image, **options: object) -> bytes:
     file = io.BytesIO()
     image.save(file, "TIFF", **options)
     return file.getvalue()
-
-
-def raw(samples: Pixels, photometric: int, *, order: str = "<", big: bool = False, **more: Tag) -> bytes:
-    """An uncompressed file of one strip, from samples as they are to be stored; `more` is t<number>=tag."""
-    height, width, count = samples.shape
-    directory = Directory(
-        {
-            256: number_tag(order, width),
-            257: number_tag(order, height),
-            258: number_tag(order, *[samples.itemsize * 8] * count),
-            262: number_tag(order, photometric),
-            277: number_tag(order, count),
-            279: number_tag(order, samples.nbytes, kind=4),
-        }
-        | {int(name[1:]): tag for name, tag in more.items()}
-    )
-    return tiff_tags.whole_file(directory, (order, big), [samples.astype(samples.dtype.newbyteorder(order)).tobytes()])
 
 
 def read(data: bytes) -> Pixels:
@@ -62,19 +35,6 @@ def read(data: bytes) -> Pixels:
     assert frame.pixels.shape == (header.height, header.width, len(header.layout))
     assert frame.pixels.dtype == (np.uint16 if header.bits == 16 else np.uint8)
     return frame.pixels
-
-
-def again(data: bytes) -> bytes:
-    header = tiff.inspect(data, LIMITS)
-    frames = tiff.decode(data, header, allow_truncated=False)
-    return tiff.encode(Order(frames, header.layout, header.metadata, 90))[0]
-
-
-def tags_of(data: bytes) -> Directory:
-    reader = tiff_tags.Reader(data, LIMITS)
-    directory = reader.directory(reader.first)
-    assert directory is not None
-    return directory
 
 
 @pytest.mark.parametrize("compression", [None, "tiff_lzw", "tiff_adobe_deflate", "packbits", "lzma", "zstd"])
@@ -190,132 +150,6 @@ def test_cmyk_jpeg_stays_cmyk() -> None:
     assert np.abs((255 - read(data)).astype(int) - flat).max() <= 3
 
 
-def file_with_everything(order: str) -> bytes:
-    exif = Directory(
-        {
-            33434: Tag(5, 1, struct.pack(order + "II", 1, 250)),
-            40962: number_tag(order, 8),
-            37510: Tag(7, 12, b"ASCII\0\0\0note"),
-        },
-        {0xA005: Directory({1: Tag(2, 4, b"R98\0")})},
-    )
-    tags = {
-        270: Tag(2, 12, b"description\0"),
-        271: Tag(2, 4, b"Mak\0"),
-        274: number_tag(order, 1),
-        282: Tag(5, 1, struct.pack(order + "II", 3001, 10)),
-        283: Tag(5, 1, struct.pack(order + "II", 2999, 10)),
-        285: Tag(2, 5, b"page\0"),
-        296: number_tag(order, 3),
-        315: Tag(2, 7, b"artist\0"),
-        318: Tag(5, 2, struct.pack(order + "4I", 3127, 10000, 3290, 10000)),
-        700: Tag(1, 4, b"<x/>"),
-        33432: Tag(2, 3, b"(c\0"),
-        33723: Tag(7, 8, b"\x1c\x02\x78\0\x03abc"),
-        34377: Tag(1, 14, b"8BIM\x04\x04\0\0\0\0\0\x02ab"),
-        34675: Tag(7, 7, b"profile"),
-        65000: Tag(12, 2, struct.pack(order + "2d", 1.5, -2.5)),
-    }
-    samples = random_pixels(6, 8, 3)
-    directory = Directory(tags, {0x8769: exif, 0x8825: Directory({1: Tag(2, 2, b"N\0")})})
-    directory.tags |= {
-        256: number_tag(order, 8),
-        257: number_tag(order, 6),
-        258: number_tag(order, 8, 8, 8),
-        262: number_tag(order, 2),
-        277: number_tag(order, 3),
-        279: number_tag(order, samples.nbytes),
-    }
-    return tiff_tags.whole_file(directory, (order, False), [samples.tobytes()])
-
-
-@pytest.mark.parametrize("order", ORDERS)
-def test_every_tag_comes_back(order: str) -> None:
-    data = file_with_everything(order)
-    metadata = tiff.inspect(data, LIMITS).metadata
-    assert (metadata.xmp, metadata.icc) == (b"<x/>", b"profile")
-    assert metadata.iptc == b"\x1c\x02\x78\0\x03abc"
-    assert metadata.photoshop == b"8BIM\x04\x04\0\0\0\0\0\x02ab"
-    assert metadata.density == Density((3001, 10), (2999, 10), "cm")
-    result = again(data)
-    assert tiff.inspect(result, LIMITS).metadata == metadata
-    before, after = tags_of(data), tags_of(result)
-    pixels = {256, 257, 258, 259, 262, 273, 277, 278, 279, 284}
-    assert {n: t for n, t in before.tags.items() if n not in pixels} == {
-        n: t for n, t in after.tags.items() if n not in pixels
-    }
-    assert before.below == after.below
-    image = Image.open(io.BytesIO(result))
-    assert isinstance(image, TiffImagePlugin.TiffImageFile)
-    assert image.tag_v2[270] == "description"
-    assert image.getexif().get_ifd(0x8769)[33434] == 1 / 250
-    assert image.info["dpi"] == pytest.approx((300.1 * 2.54, 299.9 * 2.54))
-
-
-def test_the_exif_block_reads_as_one_elsewhere() -> None:
-    metadata = tiff.inspect(file_with_everything(">"), LIMITS).metadata
-    assert metadata.exif is not None
-    exif = Image.Exif()
-    exif.load(b"Exif\0\0" + metadata.exif)
-    assert exif[271] == "Mak"
-    assert exif.get_ifd(0x8769)[33434] == 1 / 250
-    assert exif.get_ifd(0x8825)[1] == "N"
-
-
-def test_another_formats_exif_is_taken_apart() -> None:
-    exif = Image.Exif()
-    exif[271] = "Maker"
-    exif[256] = 99
-    exif.get_ifd(0x8769)[33434] = 0.5
-    fields = {
-        "exif": exif.tobytes().removeprefix(b"Exif\0\0"),
-        "density": Density((11811, 1), (11811, 1), "metre"),
-        "comments": (b"one", b"two"),
-    }
-    result, notes = tiff.encode(Order([Frame(random_pixels(4, 5, 3))], "RGB", Metadata("PNG", **fields), 90))
-    image = Image.open(io.BytesIO(result))
-    assert notes == []
-    assert (image.size, image.getexif()[271], image.getexif()[270]) == ((5, 4), "Maker", "one\ntwo")
-    assert image.getexif().get_ifd(0x8769)[33434] == 0.5
-    assert image.info["dpi"] == pytest.approx((300, 300), abs=0.01)
-
-
-@pytest.mark.parametrize(
-    ("described", "wanted"), [(b"a view\0", b"a view\none\0"), (b"one\0", b"one\0"), (b"      \0", b"one\0")]
-)
-def test_a_comment_stands_behind_the_description_that_is_there(described: bytes, wanted: bytes) -> None:
-    metadata = Metadata("JPEG", exif=made.exif({270: (made.ASCII, described)}), comments=(b"one",))
-    result, notes = tiff.encode(Order([Frame(random_pixels(4, 5, 3))], "RGB", metadata, 90))
-    assert (notes, tags_of(result).tags[270].data) == ([], wanted)
-
-
-@pytest.mark.parametrize("number", [318, 18246, 40091])
-def test_a_tag_that_exif_has_too_goes_along_alone(tmp_path: Path, number: int) -> None:
-    tag = Tag(5, 2, struct.pack("<4I", 3127, 10000, 329, 1000))
-    (tmp_path / "a.tif").write_bytes(raw(random_pixels(4, 5, 3), 2, **{f"t{number}": tag}))
-    assert made.restored(tmp_path / "a.tif", tmp_path / "b.jpg", format="JPEG") == []
-    exif = image_file.read(tmp_path / "b.jpg").metadata.exif
-    assert exif is not None
-    assert tags_of(exif).tags[number].data == tag.data
-
-
-def test_what_another_formats_exif_loses_in_tiff_is_said() -> None:
-    block = made.exif({}, sub={0x927C: (made.UNDEFINED, b"a maker's note")}, thumbnail=b"\xff\xd8thumbnail\xff\xd9")
-    order = Order([Frame(random_pixels(4, 5, 3))], "RGB", Metadata("JPEG", exif=block), 90)
-    result, notes = tiff.encode(order)
-    assert tags_of(result).below[0x8769].tags[0x927C].data == b"a maker's note"
-    assert [note.partition(" was ")[0] for note in notes] == ["the camera's maker note", "the EXIF thumbnail"]
-
-
-def test_sizes_in_exif_are_put_right(tmp_path: Path) -> None:
-    (tmp_path / "a.tif").write_bytes(file_with_everything(">"))
-    source = image_file.read(tmp_path / "a.tif")
-    pixels = [source.frames[0].pixels.repeat(3, axis=0).repeat(3, axis=1)]
-    write(tmp_path / "b.tif", source, pixels, format="TIFF", quality=90, marker=None, overwrite=False)
-    exif = tags_of((tmp_path / "b.tif").read_bytes()).below[0x8769]
-    assert tiff_tags.integers(exif.tags[40962], ">") == (24,)
-
-
 def test_orientation_is_reported_and_reset_once_turned() -> None:
     data = raw(random_pixels(4, 6, 3), 2, t274=number_tag("<", 6))
     header = tiff.inspect(data, LIMITS)
@@ -323,9 +157,6 @@ def test_orientation_is_reported_and_reset_once_turned() -> None:
     turned = replace(header.metadata, turned=True)
     result, _ = tiff.encode(Order([Frame(random_pixels(6, 4, 3))], "RGB", turned, 90))
     assert tiff.inspect(result, LIMITS).orientation == 1
-
-
-PLAIN = random_pixels(4, 5, 3)
 
 
 @pytest.mark.parametrize(
@@ -388,40 +219,6 @@ def test_limits_hold_before_pixels() -> None:
         tiff.inspect(raw(PLAIN, 2, t34675=Tag(7, 9000, bytes(9000))), Limits(max_metadata_bytes=2000))
     tags = {"t256": number_tag("<", 15_000), "t257": number_tag("<", 15_000), "t259": number_tag("<", 8)}
     assert "can hold at most" in str(tiff.inspect(raw(PLAIN, 2, **tags), LIMITS).cut)
-
-
-blobs = st.none() | st.binary(min_size=1, max_size=80)
-words = st.text(st.characters(min_codepoint=1, max_codepoint=127), max_size=30)
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    st.fixed_dictionaries({"xmp": blobs, "icc": blobs, "iptc": blobs}),
-    st.dictionaries(st.sampled_from([269, 270, 285, 305, 315, 33432, 65000]), words, max_size=5),
-    st.dictionaries(st.sampled_from([33434, 37510, 42036, 42240]), blobs.filter(bool), max_size=4),
-    st.sampled_from(ORDERS),
-    st.booleans(),
-)
-def test_random_metadata_comes_back(
-    fields: dict[str, bytes | None], texts: dict[int, str], exif: dict[int, bytes], order: str, big: bool
-) -> None:
-    tags = {f"t{number}": Tag(2, len(text) + 1, text.encode() + b"\0") for number, text in texts.items()}
-    numbers = {"xmp": 700, "icc": 34675, "iptc": 33723}
-    kinds = {"xmp": 1, "icc": 7, "iptc": 7}
-    tags |= {f"t{numbers[n]}": Tag(kinds[n], len(v), v) for n, v in fields.items() if v is not None}
-    data = raw(PLAIN, 2, order=order, big=big, **tags)
-    if exif:
-        directory = tags_of(data)
-        directory.below[0x8769] = Directory({n: Tag(7, len(v), v) for n, v in exif.items()})
-        data = tiff_tags.whole_file(directory, (order, big), [PLAIN.tobytes()])
-    metadata = tiff.inspect(data, LIMITS).metadata
-    assert {name: getattr(metadata, name) for name in fields} == fields
-    result = again(data)
-    assert tiff.inspect(result, LIMITS).metadata == metadata
-    assert tags_of(result).below == tags_of(data).below
-    assert {n: t for n, t in tags_of(result).tags.items() if f"t{n}" in tags} == {
-        int(k[1:]): t for k, t in tags.items()
-    }
 
 
 @settings(max_examples=200, deadline=None)
