@@ -19,6 +19,7 @@ import pytest
 from liif_engine.service.client import Client, NotRunning
 
 ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "liif_engine" / "service" / "client"
 
 CODE = """
 import json, sys
