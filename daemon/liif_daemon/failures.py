@@ -104,7 +104,8 @@ def in_words(error: OSError, store: Store) -> tuple[str, bool]:
     """What happened, and whether it may pass."""
     number = error.errno or 0
     name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
-    where = f" ({name})" if name and not is_workplace(Path(name).parent) else ""  # gone when somebody reads of it
+    passing_by = any(map(is_workplace, (Path(name), *Path(name).parents)))  # gone when somebody reads of it, and new
+    where = f" ({name})" if name and not passing_by else ""  # with each try, so that the same reason would seem another
     if number in {errno.EACCES, errno.EPERM} and name and _concerns(Path(name), store):
         return f"its original cannot be kept: no permission{where}", True  # no picture's fault
     return _WORDS.get(number, error.strerror or str(error)) + where, number in _PASSING

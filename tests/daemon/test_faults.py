@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import signal
@@ -12,12 +13,14 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from liif_daemon import free, look, places, steps, swap
 from liif_daemon.engine import EngineError, Made, Order, ServiceEngine
 from liif_daemon.examine import examine
 from liif_daemon.undo import undo
+from liif_daemon.workplace import is_workplace
 
 from liif_engine.errors import OutputError
 from liif_engine.service.client import ServiceError
@@ -101,6 +104,25 @@ def test_a_full_disk_is_waited_out(
         wait_until(lambda: workshop.counts() == {"done": 1})
     assert workshop.leftovers() == []
     assert workshop.store.path_of(sha(data)).read_bytes() == data
+
+
+def test_a_read_only_disk_is_said_once_for_each_picture(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    draw(workshop.folder / "a.jpg", 1)
+    tries, make = [], Path.mkdir
+
+    def refuse(self: Path, *arguments: Any, **rest: Any) -> None:
+        if is_workplace(self) and len(tries) < 4:
+            tries.append(self)
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(self))
+        make(self, *arguments, **rest)
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with workshop.running():
+        wait_until(lambda: workshop.counts() == {"done": 1})
+    assert caplog.text.count("a.jpg: the disk is read-only") == 1
+    assert tries[0].name not in caplog.text, "it never came to be"
 
 
 def test_a_full_disk_under_the_state_is_said_with_its_place(workshop: Workshop, small_disk: Path) -> None:
