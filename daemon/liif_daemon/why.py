@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from datetime import datetime
 from pathlib import Path
@@ -76,6 +77,10 @@ def _of_folder(path: Path, settings: Settings, ledger: Ledger) -> str:
         said = "The settings do not name it, but it is, or was, watched"
     else:
         return "It is a folder that nobody watches."
+    try:
+        os.scandir(path).close()
+    except OSError as error:
+        said += f", but cannot be read ({error.strerror})"
     counts = Counter(_WORDS.get(job.state, job.state) for job in ledger.below(path))
     done = ", ".join(f"{count} {state}" for state, count in counts.items())
     return f"{said}: {done or 'nothing was done there yet'}."

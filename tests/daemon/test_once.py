@@ -101,6 +101,11 @@ def test_once_tells_of_what_it_could_not_read(
     ledger.close()
     for name in ("closed.jpg", "shut"):
         assert f"{workshop.folder / name}: cannot be read (Permission denied)" in lines
+    monkeypatch.setattr("liif_daemon.why.os", SimpleNamespace(scandir=scandir))
+    ledger = workshop.ledger()
+    (word,) = why(workshop.folder / "shut", workshop.settings(), ledger, workshop.store)
+    ledger.close()
+    assert "cannot be read (Permission denied)" in word
 
 
 def test_once_tells_of_a_folder_that_is_not_there(workshop: Workshop, capsys: pytest.CaptureFixture[str]) -> None:
