@@ -71,7 +71,7 @@ def examine(path: Path, folder: FolderSettings, settings: Settings, ledger: Ledg
     rows = ledger.jobs(path=path, sha256=sha256)
     for row in rows:
         if row.state == "undone":
-            return verdict("undone", "it was undone; `liif-daemon retry` restores it again")
+            return verdict("undone", "it was undone; `liif-daemon retry FILE` restores it again")
         if row.state in {"queued", "claimed"}:
             return verdict("known", "it waits for its turn" if row.state == "queued" else "it is being restored")
         if row.state == "failed":

@@ -73,7 +73,7 @@ def after_interruption(job: Job, bench: Bench) -> None:
 
 def died_of(deaths: int, when: str) -> str:
     """Why a picture is given up that the daemon dies of."""
-    return f"the daemon died {deaths} times {when}, so it is left alone; `liif-daemon retry` tries it again"
+    return f"the daemon died {deaths} times {when}, so it is left alone; `liif-daemon retry FILE` tries it again"
 
 
 def after_disk_error(job: Job, reason: str, passing: bool, bench: Bench) -> None:

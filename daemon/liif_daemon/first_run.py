@@ -73,7 +73,9 @@ def agree(
         these = "this picture" if total == 1 else f"these {total:,} pictures"
         said = "".join(f"  {line}\n" for line in lines)
         if not ask(f"{said}Replace {these} in place, where content and settings allow?"):
-            raise UsageError("not agreed to; nothing was changed", remedy="Try `liif-daemon scan --dry-run` first.")
+            raise UsageError(
+                "not agreed to; nothing was changed", remedy="Try `liif-daemon scan FOLDER --dry-run` first."
+            )
     for folder in new:
         if not names_files_alone(folder):  # who agreed to some files has not agreed to the folder
             ledger.folders.agree(folder.path)

@@ -163,7 +163,7 @@ def put_beside(result: Result, destination: Path, ledger: Ledger, policy: Policy
         there = content_of(destination)
         if there is None or (there != result.sha256 and not gives_way(ledger.results(there), destination)):
             message = f"the name of its result, {destination.name}, is taken by a file that is not ours"
-            remedy = "Rename that file, then `liif-daemon retry`."
+            remedy = "Rename that file, then `liif-daemon retry FILE`."
             raise OutputExistsError(message, path=job.path, remedy=remedy) from None
         swap(result.path, destination, there)
     flush_folder(destination.parent)

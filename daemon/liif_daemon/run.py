@@ -216,7 +216,7 @@ def _summary(daemon: Daemon, *, log_json: bool = False) -> ExitCode:
     left += len(daemon.looker.left - undone)
     words = f"{len(done)} restored, {left} left as they are, {lost} failed, {waiting} waiting"
     words += f", {len(missed)} not to be read" if missed else ""
-    words += f", {len(by_file(former))} that failed before (`liif-daemon retry` tries again)" if former else ""
+    words += f", {len(by_file(former))} that failed before (`liif-daemon retry --failed` tries again)" if former else ""
     words += (
         f", {len(undone)} left alone since undone (`liif-daemon retry FILE` has one restored again)" if undone else ""
     )

@@ -70,7 +70,7 @@ def render(found: dict[str, Any]) -> RenderableType:
     )
     for key, title, say in tables:
         if found[key]:
-            parts += [Text(f"\n{title}", style="bold"), _rows(found[key], say)]
+            parts += [Text(f"\n{title}{_rest(key, found)}", style="bold"), _rows(found[key], say)]
     return Group(*parts)
 
 
@@ -90,7 +90,8 @@ def as_time(seconds: float) -> str:
 
 def _head(found: dict[str, Any]) -> Text:
     if not found["running"]:
-        return Text("The daemon is not running; `liif-daemon run` starts it.", style="yellow")
+        run = "`liif-daemon run`" if found["folders"] else "`liif-daemon run FOLDER`"
+        return Text(f"The daemon is not running; {run} starts it.", style="yellow")
     busy = f", looking at {counted(len(found['scanning']), 'folder')}" if found["scanning"] else ""
     return Text(f"The daemon runs (process {found['pid']}{busy}).", style="green")
 
@@ -122,6 +123,12 @@ def _working(rows: list[dict[str, Any]]) -> Table:
         since = as_time(max(0, time.time() - row["since"]))
         table.add_row(Text(printable(row["path"])), row["target"], bar, f"{row['share']:.0%}", since)
     return table
+
+
+def _rest(key: str, found: dict[str, Any]) -> str:
+    """Of failures, that there may be more than are shown, and where those are."""
+    many = key == "failures" and len(found[key]) == ROWS < found["jobs"]["failed"]
+    return f" (the latest {ROWS}; `liif-daemon review` shows all)" if many else ""
 
 
 def _rows(rows: list[dict[str, Any]], say: Callable[[dict[str, Any]], str]) -> Text:

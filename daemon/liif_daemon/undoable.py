@@ -79,9 +79,9 @@ def why_nothing(path: Path, ledger: Ledger, store: Store) -> UsageError:
     elif not os.path.lexists(path) and (gone := _latest(ledger.jobs(path=path, state="undone"))):
         said = "was undone already" if gone.reason == gone.state else gone.reason
         kept = f"Its original is kept: {printable(store.path_of(gone.source_sha256))}"
-        remedy = kept if store.holds(gone.source_sha256) else "Try `liif-daemon why`."
+        remedy = kept if store.holds(gone.source_sha256) else "Try `liif-daemon why FILE`."
         return UsageError(f"{said}; there is no such file now", path=path, remedy=remedy)
-    return UsageError("there is nothing of ours to undo", path=path, remedy="Try `liif-daemon why`.")
+    return UsageError("there is nothing of ours to undo", path=path, remedy="Try `liif-daemon why FILE`.")
 
 
 def _latest(jobs: Iterable[Job]) -> Job | None:

@@ -15,7 +15,7 @@ import pytest
 from liif_daemon import cli, examine
 from liif_daemon.engine import EngineError, Order, ServiceEngine
 from liif_daemon.failures import in_words
-from liif_daemon.status import gather, render
+from liif_daemon.status import ROWS, gather, render
 from liif_daemon.workplace import workplace_for
 from rich.console import Console
 
@@ -89,6 +89,17 @@ def test_status_says_of_a_failure_what_is_known_of_it(workshop: Workshop) -> Non
     (later,) = (row for row in status(workshop)["failures"] if row["path"].endswith("later.jpg"))
     assert (later["size"], later["seconds"]) == ("20x16", None), "what an earlier result was like is no news"
     assert found["crashed"]["reason"] == "no luck (given up after 3 tries)"
+
+
+def test_status_says_where_the_failures_are_that_it_does_not_show(workshop: Workshop) -> None:
+    for count, more in ((ROWS, False), (ROWS + 1, True)):
+        (workshop.folder / f"{count}.jpg").write_bytes(bytes([255, 216, 255, count]))
+        for number in range(ROWS - 1):
+            (workshop.folder / f"{number}.jpg").write_bytes(bytes([255, 216, 255, 100 + number]))
+        assert workshop.once() == {"failed": count}
+        said = io.StringIO()
+        Console(file=said, width=200).print(render(status(workshop)))
+        assert ("(the latest 8; `liif-daemon review` shows all)" in said.getvalue()) is more
 
 
 def test_a_result_whose_making_was_not_timed_is_shown_without_a_time(workshop: Workshop) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import socket
 import subprocess
 from pathlib import Path
@@ -24,6 +25,7 @@ from liif_engine.target import Target
 from tests.conftest import close_config
 from tests.service.test_figures import free_port
 
+from .test_once import run_once
 from .test_status import status
 from .workshop import Answering, Workshop, draw, size_of, wait_until
 
@@ -349,3 +351,30 @@ def test_settings_that_cannot_be_read_at_all_are_told_once(
         cli.main()
     assert ended.value.code == ExitCode.CONFIG
     assert capsys.readouterr().err.count("cannot read it") == 1
+
+
+def test_commands_that_are_advised_work_as_they_are_written(
+    workshop: Workshop, config: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    path, bad = workshop.folder / "a.jpg", workshop.folder / "bad.jpg"
+    draw(path, 1)
+    bad.write_bytes(b"\xff\xd8\xff not a picture")
+    workshop.once()
+    invoke("undo", path, "--config", config)
+    path.touch()
+    with caplog.at_level("INFO"):
+        run_once(workshop)
+    again = invoke("undo", path, "--config", config)
+    assert again.return_value == ExitCode.USAGE
+    words = " ".join(f"{capsys.readouterr().out} {caplog.text} {again.output}".split())
+    nowhere = workshop.base / "nowhere.yaml"
+    nowhere.write_text("daemon: {state: elsewhere}\n", "utf-8")
+    advised = re.findall("`liif-daemon ([^`]+)`", words)
+    assert {one.split()[0] for one in advised} == {"retry", "why"}
+    assert len(advised) == 4
+    for one in advised:
+        done = invoke(*one.replace("FILE", str(bad)).split(), "--config", config)
+        assert not done.return_value, one
+        assert done.exception is None, one
+    assert "`liif-daemon run FOLDER` starts it" in invoke("status", "--no-live", "--config", nowhere).output
+    assert "`liif-daemon run` starts it" in invoke("status", "--no-live", "--config", config).output

@@ -138,7 +138,7 @@ def retry(
         for path in [asked.as_watched(asked.absolute(file), settings, ledger) for file in files or []]:
             found = ledger.below(path) if path.is_dir() else ledger.jobs(path=path)
             if not found:
-                failures.append(UsageError("nothing is known of it", path=path, remedy="Try `liif-daemon why`."))
+                failures.append(UsageError("nothing is known of it", path=path, remedy="Try `liif-daemon why FILE`."))
                 entry.show(failures[-1])
             jobs += found
         with ledger.together():
