@@ -22,6 +22,7 @@ class Summary:
         restored: files that were restored now.
         kept: files whose result was there already, complete and verified.
         failures: (path below the folder, error).
+        would: how many files a dry run would restore; None of a run that restores.
         planned: (path below the folder, width, height) of what a dry run would restore, if that is wanted here.
         others: files whose names are no pictures', and links.
         results: files that say of themselves that they are results of ours.
@@ -38,6 +39,7 @@ class Summary:
     restored: int = 0
     kept: int = 0
     failures: list[tuple[Path, LiifError]] = field(default_factory=list)
+    would: int | None = None
     planned: list[tuple[Path, int, int]] = field(default_factory=list)
     others: int = 0
     results: int = 0
@@ -83,7 +85,7 @@ class Summary:
     def lines(self, *, verbose: bool = False) -> list[str]:
         """In words, for people; where it was not said already, how to learn of which files."""
         names = "" if verbose else " (--verbose names them)"
-        words = [f"{self.restored} restored"]
+        words = [f"{self.restored} restored" if self.would is None else f"{self.would} would be restored"]
         words += [f"{self.kept} done before"] if self.kept else []
         words += [f"{len(self.failures)} failed"] if self.failures else []
         words += [f"{counted(self.others, 'other file')} left alone{names}"] if self.others else []

@@ -40,7 +40,9 @@ def restore_folder(
     """
     with _watch(order, as_json=as_json, verbose=verbose, dry=dry_run) as archive:
         if dry_run:
+            archive.summary.would = 0
             for relative, planned in archive.plans():
+                archive.summary.would += 1
                 if as_json:
                     archive.summary.planned.append((relative, planned.width, planned.height))
                 else:

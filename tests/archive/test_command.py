@@ -43,6 +43,7 @@ def test_the_command(source: Path, tmp_path: Path, tiny: Path) -> None:
     ]
     assert {"source": "a.jpg", "out_width": 40, "out_height": 32} in planned
     assert len(planned) == dry.stdout.count("(dry run)")
+    assert f"{len(planned)} would be restored, " in said
     assert not (tmp_path / "dry").exists()
 
 
