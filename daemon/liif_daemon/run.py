@@ -9,6 +9,7 @@ import platform
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from logging.handlers import RotatingFileHandler
@@ -46,6 +47,9 @@ ENDS = ("done", "skipped", "failed")
 
 #: What is waited for where the ledger has no reason.
 _WAITS = {"queued": "for its originals' store", "claimed": "it was at work at the end; the next run puts it in order"}
+
+#: Files that are named with one and the same reason to wait: thousands may wait for a disk.
+WAITS_OF_A_KIND = 10
 
 _LOG_BYTES, _LOGS = 5_000_000, 3
 
@@ -200,11 +204,9 @@ def _summary(daemon: Daemon, *, log_json: bool = False) -> ExitCode:
     # What waits for the engine waits for one reason, which is said once.
     of_engine = {"", printable(daemon.no_engine)} if daemon.no_engine else frozenset[str]()
     held_up = [job for job in queued if job.reason not in of_engine]
-    said = [("", [] if log_json else failed), ("waits: ", held_up), ("failed before: ", named)]
-    for prefix, some in said:
-        for file in by_file(some):
-            why = reasons(file) or _WAITS[file[0].state]
-            show_error(LiifError(prefix + why, path=file[0].path))
+    _tell([] if log_json else failed)
+    _tell(held_up, "waits: ", most=WAITS_OF_A_KIND)
+    _tell(named, "failed before: ")
     for why in filter(None, (daemon.no_engine, daemon.store_watch.why_away())):
         show_error(LiifError(why))
     for path, why in () if log_json else missed.items():
@@ -223,6 +225,19 @@ def _summary(daemon: Daemon, *, log_json: bool = False) -> ExitCode:
     quiet = not any((done, left, failed, queued, missed, former, undone))
     print(words + ("; `liif-daemon why FILE` tells why a file is as it is" if quiet else ""))
     return ExitCode.SEVERAL if failed or queued or missed or named else ExitCode.OK
+
+
+def _tell(jobs: list[Job], prefix: str = "", *, most: int = sys.maxsize) -> None:
+    """A line for each file; of those that have the same reason only `most`, and how many more there are."""
+    alike: Counter[str] = Counter()
+    for file in by_file(jobs):
+        why = prefix + (reasons(file) or _WAITS[file[0].state])
+        alike[why] += 1
+        if alike[why] <= most:
+            show_error(LiifError(why, path=file[0].path))
+    for why, count in alike.items():
+        if count > most:
+            show_error(LiifError(f"and {count - most:,} more: {why}"))
 
 
 def _is_meant(job: Job, daemon: Daemon) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 from liif_daemon import examine, names
-from liif_daemon.engine import ServiceEngine
+from liif_daemon.engine import EngineError, Order, ServiceEngine
 from liif_daemon.run import _summary
 from liif_daemon.scan import scan
 from liif_daemon.why import why
@@ -124,6 +125,28 @@ def test_once_mentions_what_failed_before(workshop: Workshop, capsys: pytest.Cap
     (workshop.folder / "bad.jpg").unlink()
     assert run_once(workshop) is ExitCode.OK
     assert "before" not in capsys.readouterr().out
+
+
+def test_once_names_ten_of_those_that_wait_for_one_reason(
+    workshop: Workshop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of an archive whose disk is full, thousands do."""
+    for number in range(13):
+        draw(workshop.folder / f"{number}.jpg", number)
+
+    def fail(order: Order) -> None:
+        if order.source.stem == "12":
+            raise EngineError("no luck today", "wait")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/archive")
+
+    workshop.engine = Copying(fail)
+    assert run_once(workshop) is ExitCode.SEVERAL
+    said = capsys.readouterr()
+    assert said.out == "0 restored, 0 left as they are, 0 failed, 13 waiting\n"
+    words = "".join(said.err.split())  # long lines are broken anywhere
+    assert words.count(":waits:thediskisfull(/archive)") == 11
+    assert "liif:and2more:waits:thediskisfull(/archive)" in words
+    assert words.count("nolucktoday") == 1
 
 
 def test_once_says_how_many_are_left_alone_since_they_were_undone(
