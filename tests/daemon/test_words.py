@@ -353,6 +353,21 @@ def test_settings_that_cannot_be_read_at_all_are_told_once(
     assert capsys.readouterr().err.count("cannot read it") == 1
 
 
+def test_undo_of_several_files_ends_with_their_count(workshop: Workshop, config: Path) -> None:
+    """What failed may stand thousands of lines above."""
+    paths = [workshop.folder / f"{number}.jpg" for number in range(3)]
+    for number, path in enumerate(paths):
+        draw(path, number)
+    workshop.once()
+    paths[1].write_bytes(b"somebody's")
+    dry = invoke("undo", workshop.folder, "--dry-run", "--config", config)
+    assert dry.output.endswith("\n2 originals would come back, 1 failed\n")
+    assert dry.return_value == ExitCode.OUTPUT
+    assert "back" in (one := invoke("undo", paths[0], "--config", config).output)
+    assert one.count("\n") == 1
+    assert invoke("undo", workshop.folder, "--config", config).output.endswith("\n1 original is back, 1 failed\n")
+
+
 def test_commands_that_are_advised_work_as_they_are_written(
     workshop: Workshop, config: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:

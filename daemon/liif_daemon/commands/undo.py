@@ -39,10 +39,12 @@ def undo(
     from liif_daemon.undoable import older, undoable, why_nothing
     from liif_daemon.unknown import Unknown, adopt, unknown
     from liif_engine.terminal import tell
+    from liif_engine.words import counted
 
     if not files and since is None:
         raise UsageError("say what to undo", remedy="Name files or folders, or give --since.")
     failures: list[LiifError] = []
+    back = 0
 
     def failed(error: LiifError) -> None:
         failures.append(error)
@@ -97,10 +99,14 @@ def undo(
                         job = found if isinstance(found, Job) else adopt(found, place, ledger, store)
                         more = bring_back(job, result, ledger, store, force=force)
                     tell(f"{printable(found.path)}{' (dry run)' if dry_run else f': {said}'}{more}")
+                    back += 1
                 except LiifError as error:
                     failed(error.at(found.path))
                 except OSError as error:
                     failed(OutputError(in_words(error, store)[0], path=found.path))
+    if back + len(failures) > 1:  # what failed may stand far above
+        verb = "would come back" if dry_run else "is back" if back == 1 else "are back"
+        print(f"{counted(back, 'original')} {verb}" + (f", {len(failures)} failed" if failures else ""))
     return combined_exit_code(failures)
 
 
