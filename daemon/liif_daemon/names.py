@@ -10,11 +10,7 @@ from pathlib import Path
 
 from liif_daemon.settings import FolderSettings
 from liif_engine.picture.atomic import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
-
-#: Folders that belong to programs: thumbnails, versions, bins.
-PROGRAMS_OWN = frozenset(
-    {"@eaDir", ".stversions", "#recycle", "@Recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
-)
+from liif_engine.picture.foreign import PROGRAMS_OWN
 
 #: Endings of files that somebody has not finished.
 UNFINISHED = (".part", ".partial", ".crdownload", ".download", ".opdownload", ".tmp", ".temp", ".filepart", "~")

@@ -12,13 +12,14 @@ from liif_engine.archive.order import Order
 from liif_engine.archive.summary import Summary
 from liif_engine.errors import InputError, LiifError, UsageError, printable
 from liif_engine.picture import image_file
+from liif_engine.picture.foreign import PROGRAMS_OWN
 from liif_engine.picture.results import is_marked
 
 log = logging.getLogger(__name__)
 
 
 class Walk:
-    """Yields the files' paths below the source; hidden ones and links are left out.
+    """Yields the files' paths below the source; hidden ones, links and other programs' folders are left out.
 
     Args:
         order: which folders, and whether folders of results are walked too.
@@ -62,7 +63,10 @@ class Walk:
         log.info("%s: left alone: %s", printable(path.relative_to(self._order.source)), why)
 
     def _is_left_out(self, folder: Path) -> bool:
-        """Whether a folder below the source is one of results; the summary names it."""
+        """Whether a folder below the source is another program's, or one of results, which the summary names."""
+        if folder.name in PROGRAMS_OWN:
+            log.info("%s: left alone: it belongs to another program", printable(folder.relative_to(self._order.source)))
+            return True
         if self._order.again or not is_of_results(folder):
             return False
         self._summary.left_out.append(folder.relative_to(self._order.source))

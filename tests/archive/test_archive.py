@@ -111,6 +111,13 @@ def test_links_are_counted_and_not_followed(source: Path, tmp_path: Path) -> Non
     assert (summary.restored, summary.others) == (5, 3)
 
 
+@pytest.mark.parametrize("name", ["@eaDir", "#recycle"])
+def test_thumbnails_and_bins_of_other_programs_are_left_alone(source: Path, tmp_path: Path, name: str) -> None:
+    draw(source / "deep" / name / "a.jpg", 8)
+    assert restore(source, tmp_path / "new").restored == 5
+    assert not (tmp_path / "new" / "deep" / name).exists()
+
+
 def test_a_model_that_is_missing_ends_the_run(source: Path, tmp_path: Path) -> None:
     order = Order(source, tmp_path / "new", Target(scale=2), model="none")
     with pytest.raises(ModelError), Archive(order) as archive:
