@@ -12,7 +12,7 @@ from liif_daemon.failures import DEATH, died_of
 from liif_daemon.figures import Tally
 from liif_daemon.ledger import Glance, Ledger
 from liif_daemon.looking import Looking
-from liif_daemon.names import why_not
+from liif_daemon.names import why_not, why_not_there
 from liif_daemon.settings import FolderSettings, Settings
 from liif_daemon.store import hash_of
 from liif_daemon.told import AT_THE_END
@@ -72,7 +72,8 @@ class Looker:
         self.looking.at(path)
         self.missed.pop(path, None)
         try:
-            return self._look(path, folder, settings)
+            # What it was hinted at in may have given way to a link, which leads to files that nobody wants watched.
+            return why_not_there(path, folder.path) is None and self._look(path, folder, settings)
         except FileNotFoundError:
             pass
         except OSError as error:

@@ -44,6 +44,12 @@ def why_not_below(name: str) -> str | None:
     return f"it lies in a hidden folder, {name}" if name.startswith(".") else None
 
 
+def why_not_there(path: Path, top: Path) -> str | None:
+    """Why a path is not looked at that a link below a watched folder leads to; None if there is no such link now."""
+    is_behind = any(one.is_symlink() for one in path.parents if top in one.parents)
+    return "symbolic links are not followed" if is_behind else None
+
+
 def pictures(
     folder: FolderSettings,
     top: Path,

@@ -15,6 +15,7 @@ from liif_daemon import notes, steps
 from liif_daemon.carry import carry, is_carried
 from liif_daemon.free import rename_if_free
 from liif_daemon.ledger import Glance, Job, Ledger
+from liif_daemon.names import why_not_there
 from liif_daemon.store import Changed, Store
 from liif_daemon.swap import flush, swap
 from liif_daemon.workplace import content_of, gives_way
@@ -129,6 +130,7 @@ def replace(result: Result, ledger: Ledger, store: Store, policy: Policy) -> Non
     )
     steps.reached("result promised")
     ours = Glance.of(result.path)
+    refuse_links(job)
     old = swap(result.path, job.path, job.source_sha256)
     if old is not None and not is_carried(old, job.path):
         _carry(old, job.path, policy)
@@ -157,6 +159,7 @@ def put_beside(result: Result, destination: Path, ledger: Ledger, policy: Policy
         out=(result.width, result.height),
         kept=False,
     )
+    refuse_links(job)
     try:
         rename_if_free(result.path, destination)
     except FileExistsError:
@@ -168,6 +171,16 @@ def put_beside(result: Result, destination: Path, ledger: Ledger, policy: Policy
         swap(result.path, destination, there)
     flush_folder(destination.parent)
     ledger.finish(job, "done", seconds=result.seconds)
+
+
+def refuse_links(job: Job) -> None:
+    """Returns unless a folder that the picture lies in has given way to a symbolic link, which leads to others' files.
+
+    Raises:
+        Changed: it has; what is there now is left alone.
+    """
+    if why_not_there(job.path, job.folder):
+        raise Changed("has gone: its folder is a symbolic link now, and those are not followed", path=job.path)
 
 
 def _carry(source: Path, target: Path, policy: Policy) -> None:

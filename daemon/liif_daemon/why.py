@@ -9,7 +9,7 @@ from pathlib import Path
 
 from liif_daemon.examine import examine
 from liif_daemon.ledger import Job, Ledger
-from liif_daemon.names import why_not
+from liif_daemon.names import why_not, why_not_there
 from liif_daemon.settings import FolderSettings, Settings, target_name
 from liif_daemon.store import Store
 
@@ -53,7 +53,7 @@ def _of_now(path: Path, settings: Settings, ledger: Ledger) -> str:
     folder = settings.folder_of(path)
     if folder is None:
         return _of_other_folders(path, settings, ledger)
-    if reason := why_not(path, folder) or _behind_a_link(path, folder.path):
+    if reason := why_not(path, folder) or why_not_there(path, folder.path):
         return f"It is not looked at: {reason}."
     verdict = examine(path, folder, settings, ledger)
     if verdict.kind == "job":
@@ -66,7 +66,7 @@ def _of_now(path: Path, settings: Settings, ledger: Ledger) -> str:
 def _of_folder(path: Path, settings: Settings, ledger: Ledger) -> str:
     """Whether a folder is watched, and how it went there: of each file it can be asked why."""
     folder = next((one for one in settings.folders if one.path == path), None) or settings.folder_of(path / "any")
-    if folder is not None and (reason := _behind_a_link(path, folder.path)):
+    if folder is not None and (reason := why_not_there(path, folder.path)):
         said = f"It is not watched, since {reason}"
     elif folder is not None:
         where = "" if folder.path == path else f", as a part of {folder.path}"
@@ -84,12 +84,6 @@ def _of_folder(path: Path, settings: Settings, ledger: Ledger) -> str:
     counts = Counter(_WORDS.get(job.state, job.state) for job in ledger.below(path))
     done = ", ".join(f"{count} {state}" for state, count in counts.items())
     return f"{said}: {done or 'nothing was done there yet'}."
-
-
-def _behind_a_link(path: Path, top: Path) -> str | None:
-    """Why a path is not looked at that a link below a watched folder leads to."""
-    is_behind = any(one.is_symlink() for one in path.parents if top in one.parents)
-    return "symbolic links are not followed" if is_behind else None
 
 
 def _flat_above(path: Path, settings: Settings) -> Path | None:
@@ -112,7 +106,7 @@ def _of_other_folders(path: Path, settings: Settings, ledger: Ledger) -> str:
     reason = why_not(path, folder)
     if reason is None and (found := examine(path, folder, settings, ledger)).kind == "ours":
         return f"{was}. It is left as it is: {found.reason}."
-    reason = reason or _behind_a_link(path, watched) or "it was not there, or other options left it out"
+    reason = reason or why_not_there(path, watched) or "it was not there, or other options left it out"
     return f"{was}; there it was not looked at: {reason}."
 
 

@@ -15,7 +15,7 @@ from liif_daemon.examine import model_of
 from liif_daemon.failures import after_disk_error, after_engine_error, after_interruption, in_words
 from liif_daemon.free import is_open_for_writing
 from liif_daemon.ledger import Glance, Job
-from liif_daemon.replace import Policy, Result, put_beside, replace, verify
+from liif_daemon.replace import Policy, Result, put_beside, refuse_links, replace, verify
 from liif_daemon.settings import FolderSettings, Settings, target_of
 from liif_daemon.store import Changed, hash_of
 from liif_daemon.told import AT_THE_END
@@ -144,10 +144,11 @@ def _source_of(jobs: list[Job], bench: Bench) -> Path:
     """The original: in its place or, where only results beside it are missing, in the store.
 
     Raises:
-        Changed: it is in neither.
+        Changed: it is in neither, or its place is behind a symbolic link now.
         OSError: it cannot be read.
     """
     job = jobs[0]
+    refuse_links(job)
     found = content_of(job.path)
     if found == job.source_sha256:
         if is_open_for_writing(job.path):

@@ -18,6 +18,7 @@ from pathlib import Path
 from liif_daemon import steps
 from liif_daemon.free import rename_if_free
 from liif_daemon.ledger import Job, Ledger
+from liif_daemon.names import why_not_there
 from liif_daemon.store import Changed, Store, hash_of
 from liif_daemon.swap import ASIDE, swap
 from liif_engine.picture.atomic import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
@@ -53,13 +54,13 @@ def recover(jobs: Sequence[Job], store: Store, ledger: Ledger) -> str | None:
     """Finds out from the disk what became of one picture's jobs, and tidies up as `tidy` does.
 
     Returns:
-        SHA-256 of what the path holds now; None if there is no regular file.
+        SHA-256 of what the path holds now; None if there is no regular file, or it is behind a symbolic link.
 
     Raises:
         OSError: as `tidy`.
     """
     tidy(jobs, store, ledger)
-    return content_of(jobs[0].path)
+    return None if why_not_there(jobs[0].path, jobs[0].folder) else content_of(jobs[0].path)
 
 
 def tidy(jobs: Sequence[Job], store: Store, ledger: Ledger) -> None:

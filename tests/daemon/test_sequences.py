@@ -202,6 +202,42 @@ def test_a_promise_renewed_while_others_are_let_go_is_kept(workshop: Workshop, m
     ledger.close()
 
 
+def gives_way_to_a_link(folder: Path, other: Path) -> None:
+    folder.rename(folder.with_name(".aside"))
+    folder.symlink_to(other)
+
+
+def test_a_folder_that_gives_way_to_a_link_before_its_files_settle_is_not_followed(workshop: Workshop) -> None:
+    path = workshop.folder / "sub" / "a.jpg"
+    outside = draw(workshop.base / "private" / "a.jpg", 1)
+    path.parent.mkdir()
+    with workshop.running() as daemon, path.open("wb") as writer:
+        if free.is_open_for_writing(path) is None:
+            pytest.skip("this file system does not tell who writes a file")
+        wait_until(lambda: len(daemon.settling) == 1)
+        gives_way_to_a_link(path.parent, workshop.base / "private")
+        wait_until(lambda: not len(daemon.settling))
+        writer.close()
+        draw(workshop.folder / "b.jpg", 2)
+        wait_until(lambda: workshop.counts().get("done") and not len(daemon.settling))
+    assert workshop.once() == {"done": 1}
+    assert (workshop.base / "private" / "a.jpg").read_bytes() == outside
+
+
+@pytest.mark.parametrize("step", ["claimed", "workplace made", "engine done", "result promised"])
+def test_a_folder_that_gives_way_to_a_link_at_any_step_is_not_followed(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Though the very picture lies where the link leads."""
+    path, private = workshop.folder / "sub" / "a.jpg", workshop.base / "private"
+    data = draw(path, 1)
+    draw(private / "a.jpg", 1)
+    at(monkeypatch, step, lambda: gives_way_to_a_link(path.parent, private))
+    # What lies beside its original takes its place first.
+    assert workshop.once(scales=[2, 4]) == ({"done": 1, "skipped": 1} if step == "result promised" else {"skipped": 2})
+    assert [one.read_bytes() for one in private.iterdir()] == [data]
+
+
 def test_what_new_settings_leave_out_is_not_restored_though_it_was_seen_before(workshop: Workshop) -> None:
     path = workshop.folder / "a.jpg"
     data = draw(path, 1)
