@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import reprlib
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -163,9 +164,23 @@ def in_words(error: ValidationError, kind: type[BaseModel], where: Place = ()) -
             yield place, f"{key} holds keys with values, like `{next(iter(kind.model_fields))}: ...`"
         else:
             own = first["type"] == "missing" or place == where
-            words, given = _any_of(one["msg"] for one in errors), f", not {first['input']!r}"
+            words, given = _any_of(one["msg"] for one in errors), f", not {_shown(first['input'])}"
             words += "" if own or ", not " in words else given
             yield place, f"{key}: {words}" if key else words
+
+
+#: A few lines of YAML may name each other, and so stand for more values than there is memory to write them out in.
+_SHOWN = reprlib.Repr()
+_SHOWN.maxlevel = 2
+_SHOWN.maxstring = _SHOWN.maxother = _SHOWN.maxlong = 200
+
+
+def _shown(value: Any) -> str:
+    """A value as it is written, the middle of a long one left out."""
+    try:
+        return _SHOWN.repr(value)
+    except ValueError:  # Python writes out no number of more than some thousand digits
+        return "a number of thousands of digits"
 
 
 def _any_of(messages: Iterable[str]) -> str:

@@ -70,6 +70,14 @@ def test_mistakes_are_named_with_their_line(tmp_path: Path, text: str, message: 
     assert caught.value.remedy
 
 
+def test_a_value_too_long_to_be_shown_is_named_as_shortly_as_any(tmp_path: Path) -> None:
+    lists = "".join(f"  - &list{n} [{', '.join([f'*list{n - 1}'] * 10)}]\n" for n in range(1, 9))
+    for value in (f"\n  - &list0 [a]\n{lists}", f"0x{'f' * 9999}", f"[0x{'f' * 9999}]", "9" * 4000, "a" * 9999):
+        with pytest.raises(ConfigError, match=r"line 2: engine\.max_megapixels: ") as caught:
+            config.load(written(tmp_path, f"engine:\n  max_megapixels: {value}\n"))
+        assert len(caught.value.message) < 600
+
+
 def test_a_missing_or_unreadable_file_is_an_error_when_asked_for(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="No such file"):
         config.load(tmp_path / "none.yaml")
