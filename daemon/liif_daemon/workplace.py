@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import secrets
-import shutil
 import stat
 import time
 from collections.abc import Iterator, Sequence
@@ -24,6 +24,13 @@ from liif_daemon.swap import ASIDE, swap
 from liif_engine.picture.atomic import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
 
 log = logging.getLogger(__name__)
+
+#: Names that the functions below, `undo`, `check` and a killed engine give to what they put into a workplace.
+_OURS = re.compile(
+    rf"(?:{ASIDE}|part-of-)?(?:result\d+|original)(?:\..*)?|one|other"
+    rf"|{re.escape(TEMPORARY_PREFIX)}[0-9a-f]+{re.escape(TEMPORARY_SUFFIX)}",
+    re.DOTALL,
+)
 
 
 def workplace_for(path: Path) -> Path:
@@ -95,13 +102,16 @@ def is_on_its_way_back(job: Job) -> bool:
 def remove_workplace(folder: Path) -> None:
     """Removes a workplace; an engine that has not yet heard may still be writing into it.
 
+    Where others may write, its name may be that of somebody's folder by now: what is not named as ours are, stays.
+
     Raises:
         OSError: it cannot be removed.
     """
     for attempt in range(10):
         with suppress(FileNotFoundError):
             try:
-                shutil.rmtree(folder)
+                if folder.is_symlink() or not _remove_ours(folder):
+                    log.warning("%s: holds what is not ours, and so stays where it is", folder)
             except OSError:
                 if attempt == 9:
                     raise
@@ -109,6 +119,19 @@ def remove_workplace(folder: Path) -> None:
                 continue
         break
     steps.reached("workplace removed")
+
+
+def _remove_ours(folder: Path) -> bool:
+    """Removes what is ours in a folder and, if that is all, the folder; whether it was."""
+    with os.scandir(folder) as found:
+        entries = list(found)
+    ours = [one.path for one in entries if _OURS.fullmatch(one.name) and not one.is_dir(follow_symlinks=False)]
+    for path in ours:
+        with suppress(FileNotFoundError):
+            os.unlink(path)  # noqa: PTH108 - as scandir names it
+    if len(ours) == len(entries):
+        folder.rmdir()
+    return len(ours) == len(entries)
 
 
 def _clear(left: Path, job: Job, store: Store, ledger: Ledger) -> None:

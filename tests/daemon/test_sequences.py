@@ -238,6 +238,29 @@ def test_a_folder_that_gives_way_to_a_link_at_any_step_is_not_followed(
     assert [one.read_bytes() for one in private.iterdir()] == [data]
 
 
+@pytest.mark.parametrize("step", ["workplace made", "engine done", "ledger done"])
+def test_a_folder_of_somebody_s_that_takes_a_workplace_s_name_keeps_what_is_in_it(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, step: str
+) -> None:
+    """Who may write into the watched folder may rename what lies there, but not remove what others' folders hold."""
+    draw(workshop.folder / "a.jpg", 1)
+    album = workshop.base / "pictures" / ".album"
+    kept = {draw(album / name, seed) for seed, name in enumerate(["b.jpg", "deep/c.jpg"], start=2)}
+
+    def give_it_the_name() -> None:
+        (made,) = workshop.folder.glob(".liif-*.tmp")
+        made.rename(made.with_name(".aside"))
+        album.rename(made)
+
+    at(monkeypatch, step, give_it_the_name)
+    workshop.once()
+    (left,) = workshop.folder.glob(".liif-*.tmp")
+    assert {one.read_bytes() for one in left.rglob("*.jpg")} == kept
+    assert f"{left}: holds what is not ours" in caplog.text
+    assert workshop.once() == {"done": 1}
+    assert left.exists()
+
+
 def test_what_new_settings_leave_out_is_not_restored_though_it_was_seen_before(workshop: Workshop) -> None:
     path = workshop.folder / "a.jpg"
     data = draw(path, 1)
