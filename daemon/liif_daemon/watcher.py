@@ -196,7 +196,8 @@ class Watcher:
         name, marker = known or uuid.uuid4().hex, path / MARKER
         try:
             if not marker.is_file():
-                marker.write_text(name + "\n", "ascii")
+                with marker.open("x", encoding="ascii") as file:  # never through a link that somebody has put there
+                    file.write(name + "\n")
             self.ledger.folders.mark(path, name)
         except (OSError, LiifError):
             return  # a read-only share, where nothing will be replaced either; or the ledger's disk is full

@@ -123,7 +123,7 @@ class Journal:
         dry: whether nothing is to be written; what is there is read all the same.
 
     Raises:
-        OutputError: it cannot be opened, or another run has it open.
+        OutputError: it cannot be opened, is a symbolic link, or another run has it open.
     """
 
     def __init__(self, folder: Path, *, dry: bool = False) -> None:
@@ -193,6 +193,10 @@ class Journal:
                 self._copy.cleanup()
 
     def _opened(self) -> sqlite3.Connection:
+        if self.path.is_symlink():  # whoever may write into the folder would choose what is written to
+            raise OutputError(
+                "the journal is a symbolic link, and those are not followed", path=self.path, remedy="Delete it."
+            )
         if not self._dry:
             return _open(self.path)
         if not self.path.exists():

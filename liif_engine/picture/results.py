@@ -22,7 +22,8 @@ def mark(folder: Path) -> None:
     """
     path = folder / MARK
     if not path.exists():
-        path.write_text(_TEXT, "utf-8")
+        with path.open("x", encoding="utf-8") as file:  # never through a link that somebody has put there
+            file.write(_TEXT)
 
 
 def is_marked(folder: Path) -> bool:

@@ -38,6 +38,25 @@ def test_a_journal_that_cannot_be_used_is_not_left_open(tmp_path: Path) -> None:
     assert str(tmp_path / NAME) not in open_files, caught  # which holds on to all that it met
 
 
+@pytest.mark.parametrize("dry", [False, True])
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_journal_that_is_a_link_is_refused_and_what_it_leads_to_stays(
+    tmp_path: Path, dry: bool, is_there: bool
+) -> None:
+    """Whoever may write into the folder of the results has put it there."""
+    (tmp_path / "new").mkdir()
+    other, made = tmp_path / "other", b""
+    if is_there:
+        sqlite3.connect(other).execute("CREATE TABLE theirs (name)").connection.close()
+        made = other.read_bytes()
+    (tmp_path / "new" / NAME).symlink_to(other)
+    with pytest.raises(OutputError, match="symbolic link") as caught:
+        Journal(tmp_path / "new", dry=dry)
+    assert caught.value.remedy == "Delete it."
+    assert other.exists() is is_there
+    assert not is_there or other.read_bytes() == made
+
+
 def test_a_journal_that_is_none_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "new").mkdir()
     (tmp_path / "new" / NAME).write_bytes(b"not a database, but long enough to be looked at as one" * 40)

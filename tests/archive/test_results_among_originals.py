@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from liif_engine.archive.journal import NAME
+from liif_engine.errors import OutputError
+from liif_engine.picture.results import MARK
 from tests.archive.folders import draw, liif, restore, results
 
 ALL = {"a.jpg", "b.png", "deep/c.jpg", "deep/er/d.bmp", "e.webp"}
@@ -24,6 +26,14 @@ def test_an_earlier_run_s_folder_inside_is_left_out_and_named(source: Path, jour
     assert restore(source, source / "three").left_out == [Path("one"), Path("deep/two")]
     # Without the journal a BMP cannot say what it is.
     assert restore(source, source / "one").kept == (5 if journal == "kept" else 4)
+
+
+def test_what_tells_a_folder_of_results_is_not_written_through_a_link(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / MARK).symlink_to(tmp_path / "other")
+    with pytest.raises(OutputError, match="no results can be written there"):
+        restore(source, tmp_path / "new")
+    assert not (tmp_path / "other").exists()
 
 
 def test_such_a_folder_is_restored_if_it_is_named_itself(source: Path, tmp_path: Path) -> None:

@@ -151,6 +151,14 @@ def test_links_are_not_followed_out_of_the_folder(workshop: Workshop, polling: b
     assert (workshop.base / "outside" / "a.jpg").read_bytes() == outside
 
 
+def test_what_tells_a_share_is_not_written_through_a_link(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mounts, "is_mount", lambda path: path == workshop.folder)
+    (workshop.folder / watcher.MARKER).symlink_to(workshop.base / "other")
+    draw(workshop.folder / "a.jpg", 1)
+    assert workshop.once() == {"done": 1}
+    assert not (workshop.base / "other").exists()
+
+
 def test_links_that_go_round_and_round_hold_up_no_polling(workshop: Workshop) -> None:
     for name in ("one", "two"):
         (workshop.folder / name).symlink_to(workshop.folder)
