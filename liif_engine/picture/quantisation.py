@@ -42,6 +42,7 @@ ZIGZAG = sorted(range(64), key=lambda at: (s := at // 8 + at % 8, at // 8 if s %
 #: Start-of-frame markers: 0xC0 to 0xCF without DHT, JPG and DAC.
 FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 START_OF_SCAN = 0xDA
+_PIECE_BYTES = 1 << 12
 TABLES = 0xDB
 
 #: The boxes of AVIF and HEIC stand in front of the coded pictures. [bytes]
@@ -182,8 +183,10 @@ def _read_jpeg(stream: BinaryIO) -> FileQuality | None:
     frame = b""
     while True:
         marker = stream.read(2)
-        while marker[1:] == b"\xff":  # fill bytes
-            marker = marker[1:] + stream.read(1)
+        while marker[1:] == b"\xff" and (piece := stream.read(_PIECE_BYTES)):  # fill bytes
+            after = piece.lstrip(b"\xff")
+            marker = b"\xff" + (after[:1] or b"\xff")
+            stream.seek(min(0, 1 - len(after)), io.SEEK_CUR)
         (length,) = struct.unpack(">H", stream.read(2))
         if marker[0] != 0xFF:
             return None

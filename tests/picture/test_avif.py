@@ -230,6 +230,9 @@ def test_limits_hold_before_pixels() -> None:
         avif.inspect(data, Limits(max_metadata_bytes=4000))
     with pytest.raises(TooLargeError, match="more than 1"):
         avif.inspect(data, Limits(max_pieces=1))
+    many = isobmff.box_bytes(b"meta", bytes(4) + isobmff.box_bytes(b"free", b"") * 101)
+    with pytest.raises(TooLargeError, match="more than 100 boxes"):
+        avif.inspect(data[: data.index(b"meta") - 4] + many, Limits(max_pieces=100))
     size = struct.pack(">II", 8, 8)
     huge = avif.inspect(
         changed(data, b"ispe\0\0\0\0" + size, b"ispe\0\0\0\0" + b"\x7f" + bytes(3) + b"\x7f" + bytes(3)), LIMITS

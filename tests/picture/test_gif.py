@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -280,6 +281,16 @@ def test_limits_hold_before_pixels() -> None:
     assert "exiftool" in refused.value.remedy
     with pytest.raises(TooLargeError, match="blocks"):
         gif.inspect(raw(*[b"!\xfe\0"] * 9, block(0, 0)), Limits(max_pieces=9))
+
+
+def test_sub_blocks_of_one_byte_each_take_no_more_memory_than_long_ones() -> None:
+    data = raw(b"!\xfe" + b"\1x" * 1_000_000 + b"\0", block(0, 0))
+    tracemalloc.start()
+    try:
+        gif.inspect(data, LIMITS)
+        assert tracemalloc.get_traced_memory()[1] < 10 * len(data)
+    finally:
+        tracemalloc.stop()
 
 
 texts = st.binary(min_size=1, max_size=600)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from liif_engine.errors import InputError, LiifError, TooLargeError, TruncatedError, UnsupportedError
-from liif_engine.picture import image_file
+from liif_engine.picture import image_file, quantisation
 from liif_engine.picture.image_file import Limits
 
 from .jpegs import EXIF, XMP_NAME, opened, segments, twice
@@ -166,6 +167,17 @@ def test_limits_of_metadata_and_segments(tmp_path: Path) -> None:
         image_file.probe(path, limits=Limits(max_metadata_bytes=20_000))
     with pytest.raises(TooLargeError):
         image_file.probe(path, limits=Limits(max_pieces=20))
+
+
+def test_any_number_of_fill_bytes_before_a_segment_is_passed_over_at_once(tmp_path: Path) -> None:
+    plain = jpeg(gradient(8, 8))
+    path, other = tmp_path / "filled.jpg", tmp_path / "plain.jpg"
+    other.write_bytes(plain)
+    path.write_bytes(plain[:2] + b"\xff" * 64_000_000 + plain[2:])
+    started = time.process_time()
+    assert image_file.probe(path) == image_file.probe(other)
+    assert quantisation.read(path) == quantisation.read(plain)
+    assert time.process_time() - started < 3  # [s] byte by byte it would be ten and more
 
 
 def test_a_scan_bomb_is_refused(tmp_path: Path) -> None:

@@ -140,15 +140,15 @@ class _Reader:
 
     def _subblocks(self) -> bytes | None:
         """The joined data of a chain of sub-blocks; None, with `at` behind the file, if its end is missing."""
-        parts = []
+        joined = bytearray()  # a list of sub-blocks of a byte each would hold fifty times what they say
         while self.at < len(self.data):
             length = self.data[self.at]
-            parts.append(self.data[self.at + 1 : self.at + 1 + length])
+            joined += self.data[self.at + 1 : self.at + 1 + length]
             self.at += 1 + length
             if not length:
-                return b"".join(parts)
+                return bytes(joined)
         self.at = len(self.data)
-        self.rest = b"".join(parts)
+        self.rest = bytes(joined)
         return None
 
     def _picture(self, palette: Pixels | None) -> bool:

@@ -76,14 +76,18 @@ class _Bytes:
         return word
 
 
-def boxes(data: bytes) -> Iterator[tuple[bytes, bytes, bool]]:
+def boxes(data: bytes, limits: Limits) -> Iterator[tuple[bytes, bytes, bool]]:
     """Kind, content and whether it is whole, of the boxes that follow each other.
 
     Raises:
         InputError: a box shorter than its own header.
+        TooLargeError: more boxes than the limit.
     """
-    at = 0
+    at = count = 0
     while at + 8 <= len(data):
+        count += 1
+        if count > limits.max_pieces:
+            raise too_many_pieces(f"holds more than {limits.max_pieces} boxes")
         size, head = int.from_bytes(data[at : at + 4]), 8
         kind = data[at + 4 : at + 8]
         if size == 1:
@@ -123,9 +127,7 @@ def read_media(data: bytes, limits: Limits) -> Media:
     end = end_of_boxes(data)
     if data[end:].strip(b"\0\r\n "):
         media.after = data[end:]
-    for count, (kind, content, whole) in enumerate(boxes(data[:end] if end < len(data) else data)):
-        if count > limits.max_pieces:
-            raise too_many_pieces(f"holds more than {limits.max_pieces} boxes")
+    for kind, content, whole in boxes(data[:end] if end < len(data) else data, limits):
         media.cut = media.cut or not whole
         if kind == b"moov":
             media.has_movie = True
@@ -147,7 +149,7 @@ def box_bytes(kind: bytes, content: bytes) -> bytes:
 def _read_meta(media: Media, content: bytes, limits: Limits) -> None:
     properties: list[tuple[bytes, bytes]] = []
     links: list[tuple[int, int]] = []
-    for kind, inner, _ in boxes(content):
+    for kind, inner, _ in boxes(content, limits):
         reader = _Bytes(inner)
         if kind == b"pitm":
             media.primary = (reader.number(4) and 0) or reader.number(4 if inner[0] else 2)
@@ -160,9 +162,9 @@ def _read_meta(media: Media, content: bytes, limits: Limits) -> None:
         elif kind == b"idat":
             media.inline = inner
         elif kind == b"iprp":
-            for part, data, _ in boxes(inner):
+            for part, data, _ in boxes(inner, limits):
                 if part == b"ipco":
-                    properties = [(name, value) for name, value, _ in boxes(data)]
+                    properties = [(name, value) for name, value, _ in boxes(data, limits)]
                 elif part == b"ipma":
                     links += _read_links(data, limits)
     for number, index in links:
@@ -175,7 +177,7 @@ def _read_infos(media: Media, reader: _Bytes, limits: Limits) -> None:
     count = reader.number(4 if version else 2)
     if count > limits.max_pieces:
         raise too_many_pieces(f"holds more than {limits.max_pieces} items")
-    for kind, content, _ in boxes(reader.data[reader.at :]):
+    for kind, content, _ in boxes(reader.data[reader.at :], limits):
         if kind != b"infe":
             continue
         entry = _Bytes(content)
@@ -218,7 +220,7 @@ def _read_places(media: Media, reader: _Bytes, limits: Limits) -> None:
 
 def _read_references(media: Media, data: bytes, limits: Limits) -> None:
     size = 4 if data[:1] == b"\1" else 2
-    for kind, content, _ in boxes(data[4:]):
+    for kind, content, _ in boxes(data[4:], limits):
         reader = _Bytes(content)
         origin, count = reader.number(size), reader.number(2)
         media.references += [(kind, origin, reader.number(size)) for _ in range(count)]

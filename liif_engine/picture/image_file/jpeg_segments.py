@@ -19,6 +19,8 @@ EXTENDED_XMP_PREFIX = b"http://ns.adobe.com/xmp/extension/\0"
 ICC_PREFIX = b"ICC_PROFILE\0"
 PHOTOSHOP_PREFIX = b"Photoshop 3.0\0"
 
+#: A marker's first byte, after as many more of it as a writer likes.
+_FILLED = re.compile(rb"\xff+")
 _ENTROPY_END = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
 
@@ -66,9 +68,8 @@ def take_apart(data: bytes, limits: Limits) -> Scan:
         raise InputError("is not a JPEG file")
     scan = Scan()
     position = 2
-    while (position := data.find(b"\xff", position)) >= 0:
-        while position < len(data) and data[position] == 0xFF:  # fill bytes
-            position += 1
+    while (found := _FILLED.search(data, position)) is not None:
+        position = found.end()
         marker = data[position] if position < len(data) else 0
         position += 1
         if marker == EOI:
