@@ -6,6 +6,7 @@ import hashlib
 import pickle
 import re
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from liif_engine.network.model import EdsrLiif
 
 #: Larger files are no EDSR-LIIF; refusing them bounds the memory a wrong path can take.
 MAX_CHECKPOINT_BYTES = 1 << 30
+_TOO_LARGE = "too large to be an EDSR-LIIF checkpoint"
 
 #: Keys of the published state dict that hold EDSR's unused mean shift.
 UNUSED_KEYS = re.compile(r"encoder\.(sub|add)_mean\.")
@@ -38,7 +40,7 @@ def load(name_or_path: str | Path) -> EdsrLiif:
     """
     path = find(name_or_path)
     if path.stat().st_size > MAX_CHECKPOINT_BYTES:
-        raise ModelError("too large to be an EDSR-LIIF checkpoint", path=path)
+        raise ModelError(_TOO_LARGE, path=path)
     try:
         tensors = _read_pickle(path) if path.suffix in {".pth", ".pt"} else _read_safetensors(path)
     except OSError as error:
@@ -60,6 +62,10 @@ def from_tensors(tensors: Mapping[str, Tensor]) -> EdsrLiif:
         ModelError: a key is missing or unknown, a shape does not fit, or a value is not finite.
     """
     tensors = {key: value for key, value in tensors.items() if not UNUSED_KEYS.match(key)}
+    if (
+        sum(value.numel() for value in tensors.values()) > MAX_CHECKPOINT_BYTES // 4
+    ):  # a pickle may say one number often
+        raise ModelError(_TOO_LARGE)
     try:
         channels = tensors["encoder.head.0.weight"].shape[0]
         blocks = sum(re.fullmatch(r"encoder\.body\.\d+\.body\.0\.weight", key) is not None for key in tensors)
@@ -69,6 +75,8 @@ def from_tensors(tensors: Mapping[str, Tensor]) -> EdsrLiif:
             if re.fullmatch(r"imnet\.layers\.\d+\.weight", key)
         )
         hidden = [weight.shape[0] for _, weight in linears[:-1]]
+        with torch.device("meta"):  # a few kilobytes may name sizes that all memory has no room for
+            EdsrLiif(channels, blocks, hidden).load_state_dict(tensors, assign=True)
         model = EdsrLiif(channels, blocks, hidden)
         model.load_state_dict({key: value.float() for key, value in tensors.items()})
     except (KeyError, ValueError, IndexError, RuntimeError) as error:
@@ -111,12 +119,25 @@ def _read_pickle(path: Path) -> Mapping[str, Tensor]:
     containers and refuses every other name, so a hostile file cannot execute anything.
     """
     try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as parts:  # which torch would unpack
+                if sum(part.file_size for part in parts.infolist()) > MAX_CHECKPOINT_BYTES:
+                    raise ModelError(_TOO_LARGE, path=path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd pickle protocols; whether it loads is what counts
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UnsafeCheckpointError("refused: the file holds more than numbers", path=path) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError, IndexError) as error:
+    except (
+        RuntimeError,
+        EOFError,
+        ValueError,
+        KeyError,
+        AttributeError,
+        TypeError,
+        IndexError,
+        zipfile.BadZipFile,
+    ) as error:
         raise ModelError(f"not a PyTorch checkpoint ({type(error).__name__})", path=path) from error
     if isinstance(content, Mapping) and isinstance(content.get("model"), Mapping):
         content = content["model"].get("sd", content["model"])

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import pickle
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,31 @@ def test_missing_extra_and_misshapen_tensors_are_refused() -> None:
         checkpoint.from_tensors({**state, "stranger": torch.zeros(1)})
     with pytest.raises(ModelError):
         checkpoint.from_tensors({**state, "imnet.layers.0.weight": torch.zeros(12, 5)})
+
+
+def test_sizes_that_a_small_file_only_names_take_no_memory(tmp_path: Path) -> None:
+    tensors = dict(tiny_network().state_dict())
+    tensors["encoder.head.0.weight"] = torch.zeros(200_000, 3, 3, 3)  # with 1.4 TB of convolutions after it
+    with pytest.raises(ModelError, match=r"\(size mismatch"):
+        checkpoint.from_tensors(tensors)
+    often = torch.zeros(1).expand(20_000, 20_000)
+    torch.save({"model": {"sd": tensors | {"imnet.layers.0.weight": often}}}, tmp_path / "often.pth")
+    with pytest.raises(ModelError, match="too large"):
+        checkpoint.load(tmp_path / "often.pth")
+
+
+def test_a_packed_checkpoint_is_refused_by_its_size_when_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.save({"model": {"sd": {"x": torch.zeros(1_000_000)}}}, tmp_path / "plain.pth")
+    packed = zipfile.ZipFile(tmp_path / "packed.pth", "w", zipfile.ZIP_DEFLATED)
+    with zipfile.ZipFile(tmp_path / "plain.pth") as plain, packed:
+        for name in plain.namelist():
+            packed.writestr(name, plain.read(name))
+    assert (tmp_path / "packed.pth").stat().st_size < 100_000
+    monkeypatch.setattr(checkpoint, "MAX_CHECKPOINT_BYTES", 100_000)
+    with pytest.raises(ModelError, match="too large"):
+        checkpoint.load(tmp_path / "packed.pth")
 
 
 def test_non_finite_weights_are_refused() -> None:
