@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -34,6 +35,30 @@ def command(workshop: Workshop, *words: str) -> str:
     )
     done = RUNNER.invoke(cli.app, [*words, "--config", str(config)], env={"COLUMNS": "300"})
     return f"{done.output}{done.exception.explain() if hasattr(done.exception, 'explain') else ''}"
+
+
+@pytest.mark.parametrize("scale", [0.0, math.inf, 1e-300, -2.0])
+def test_a_marker_of_a_scale_that_no_result_has_keeps_no_other_original_from_coming_back(
+    workshop: Workshop, scale: float
+) -> None:
+    """Whoever knows the hash of an original can write a marker."""
+    data = draw(workshop.folder / "b.jpg", 1)
+    workshop.once()
+    lose_the_ledger(workshop)
+    picture = image_file.read(workshop.folder / "b.jpg")
+    image_file.write(
+        workshop.folder / "a.jpg",
+        picture,
+        [one.pixels for one in picture.frames],
+        format="JPEG",
+        quality=90,
+        marker=image_file.Marker("liif-restore", "1", "web", scale, 2.0, sha(data)),
+        overwrite=False,
+    )
+    there = (workshop.folder / "a.jpg").read_bytes()
+    assert command(workshop, "undo", "--force", str(workshop.folder)).count("the original is back") == 1
+    assert (workshop.folder / "b.jpg").read_bytes() == data
+    assert (workshop.folder / "a.jpg").read_bytes() == there
 
 
 def test_a_folder_s_originals_come_back_without_the_ledger_that_knew_them(workshop: Workshop) -> None:
