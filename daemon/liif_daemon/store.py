@@ -85,6 +85,7 @@ class Store:
         """
         self.check()
         if self.owner is not None:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # as a parent it would get another mode
             write_durably(self._names / self.owner.identity, os.fsencode(self.owner.ledger))
             self._is_known = True
         others = [path for path in self._names.glob("?" * 32) if self.owner is None or path.name != self.owner.identity]

@@ -42,6 +42,23 @@ def mount(share: Path) -> None:
     share.with_name("elsewhere").rename(share)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
+@pytest.mark.parametrize("umask", [0o002, 0o000])
+def test_the_store_and_all_in_it_is_this_users_alone_whatever_the_umask(workshop: Workshop, umask: int) -> None:
+    """Who may write there could put another folder in an original's place, or remove it."""
+    draw(workshop.folder / "a.bmp", 1)
+    workshop.daemon_values["originals"] = workshop.base / "new" / "originals"
+    before = os.umask(umask)
+    try:
+        assert workshop.once() == {"done": 1}
+    finally:
+        os.umask(before)
+    top = workshop.base / "new" / "originals"
+    assert {
+        one.name: oct(one.stat().st_mode & 0o077) for one in (top, *top.iterdir()) if one.stat().st_mode & 0o077
+    } == {}
+
+
 def test_nothing_is_restored_while_the_store_is_unmounted(
     workshop: Workshop, share: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
