@@ -203,6 +203,15 @@ def test_the_longest_marker_has_room() -> None:
     assert len(result) - len(XMP) <= xmp.ROOM_FOR_MARKER
 
 
+def test_a_marker_of_words_as_long_as_no_file_s_name_is_none() -> None:
+    """Each look at such a file would put them into the log, and soon there would be nothing else in it."""
+    for words, is_one in (("x" * 255, True), ("x" * 100_000, False)):
+        for name in ("model", "software", "version"):
+            packet = edited(None, marker=replace(MARKER, **{name: words}))
+            assert packet is not None
+            assert (find_marker(packet) is not None) is is_one
+
+
 def test_a_setting_that_cannot_be_read_is_none_and_the_marker_stays_one() -> None:
     """What is ours must be known as ours, whatever else is wrong with it."""
     marker = replace(MARKER, quality=95, consistent=False, precision="bf16")

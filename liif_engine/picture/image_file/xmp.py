@@ -37,6 +37,9 @@ MOST_IN_JPEG = 65533 - len(b"http://ns.adobe.com/xap/1.0/\0")
 #: What the marker adds to a packet at most, model names of up to 200 letters included.
 ROOM_FOR_MARKER = 1500  # [bytes]
 
+#: In a value of a marker: a file's name has fewer. What is longer is nobody's result, and would fill the log.
+_MOST_LETTERS = 1000
+
 #: What a marker's Consistent says; an older one has none.
 _CONSISTENT = {"yes": True, "no": False}
 
@@ -82,6 +85,8 @@ def find_marker(packet: bytes) -> Marker | None:
         return None  # known at once, also of a long packet
     try:
         values = Scan(_as_utf8(packet)[0], None, replace_marker=True).ours
+        if max(map(len, values.values()), default=0) > _MOST_LETTERS:
+            return None
         return Marker(
             software=values["Software"],
             version=values["Version"],
