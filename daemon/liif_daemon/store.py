@@ -201,12 +201,19 @@ _NEW = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_CLOEXEC", 0) | geta
 
 
 def write_durably(path: Path, text: bytes) -> None:
-    """Makes a small file durable, unless it is there."""
+    """Makes a small file durable, unless it is there; takes the place of a symbolic link of its name.
+
+    Raises:
+        OSError: the system refuses.
+    """
+    if path.is_symlink():
+        path.unlink()
     with suppress(FileNotFoundError):
         if path.read_bytes() == text:
             return
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with path.open("wb") as file:
+    flags = os.O_CREAT | os.O_TRUNC | os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    with os.fdopen(os.open(path, flags, 0o666), "wb") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

@@ -59,6 +59,21 @@ def test_the_store_and_all_in_it_is_this_users_alone_whatever_the_umask(workshop
     } == {}
 
 
+def test_a_link_in_the_store_is_not_written_through(workshop: Workshop, share: Path) -> None:
+    """Where others may write there, they may put one that leads to a file of this user's."""
+    ledger = workshop.ledger()
+    name = share / "ledgers" / ledger.originals.owner().identity
+    ledger.close()
+    name.parent.mkdir()
+    theirs = workshop.base / "theirs"
+    theirs.write_text("theirs")
+    name.symlink_to(theirs)
+    draw(workshop.folder / "a.jpg", 1)
+    assert workshop.once() == {"done": 1}
+    assert theirs.read_text() == "theirs"
+    assert not name.is_symlink()
+
+
 def test_nothing_is_restored_while_the_store_is_unmounted(
     workshop: Workshop, share: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
