@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import Field, asdict, dataclass, field, fields
@@ -87,10 +88,17 @@ class TrainSettings:
         if bool(self.minutes) == bool(self.steps):
             given = "both are given" if self.steps else "neither is above 0"
             raise UsageError(f"a run needs minutes or steps, and {given}", remedy="Give --minutes or --steps.")
-        if min(self.minutes, self.steps, self.session_minutes, self.blocks, self.channels - 1, *self.hidden) < 0:
-            raise UsageError("minutes, steps and sizes cannot be negative")
-        if min(self.batch, self.patch - 7, self.queries, self.log_steps) < 1 or self.rate <= 0:
-            raise UsageError("batch, queries, log_steps and rate must be above 0, and patch at least 8")
+        for entry in fields(self):
+            value, least = getattr(self, entry.name), -1 if entry.name == "workers" else 0
+            if isinstance(value, int | float) and not least <= value < math.inf:  # not so for not-a-numbers
+                raise UsageError(f"{_flag(entry.name)} must be a number of at least {least}, not {value:g}")
+        if self.channels < 1 or min(self.hidden, default=1) < 1:
+            raise UsageError("channels and hidden must be above 0")
+        if min(self.batch, self.patch - 7, self.queries, self.log_steps, self.validation_pictures) < 1 or not self.rate:
+            words = "batch, queries, log_steps, validation_pictures and rate must be above 0, and patch at least 8"
+            raise UsageError(words)
+        if not self.name or Path(self.name).name != self.name:
+            raise UsageError(f"{self.name!r} cannot be the name of a file in the run's folder")
         if self.optimizer not in OPTIMIZERS:
             raise UsageError(f"there is no optimizer {self.optimizer!r}", remedy=f"Give {' or '.join(OPTIMIZERS)}.")
         if self.inherit and self.start != "scratch":

@@ -148,15 +148,25 @@ def load_state(state: Path, model: nn.Module, average: nn.Module, optimizer: tor
         progress = Progress(**json.loads(about["progress"]))
         if (made_by := about.get("optimizer", "Adam")) != type(optimizer).__name__:
             raise ValueError(f"its moments are {made_by}'s: give --optimizer {made_by.lower()}")
-        model.load_state_dict({key[6:]: value for key, value in weights.items() if key.startswith("model.")})
-        average.load_state_dict({key[8:]: value for key, value in weights.items() if key.startswith("average.")})
+        _load_weights(model, weights, "model.")
+        _load_weights(average, weights, "average.")
         _load_moments(optimizer, model, moments)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ModelError(f"cannot go on from this state ({error})", path=state) from error
+        remedy = "Give the options that the run was started with, or another --out."
+        raise ModelError(f"cannot go on from this state ({error})", path=state, remedy=remedy) from error
     return progress
 
 
+def _load_weights(model: nn.Module, weights: Mapping[str, Tensor], prefix: str) -> None:
+    own = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
+    if {key: value.shape for key, value in own.items()} != {k: v.shape for k, v in model.state_dict().items()}:
+        raise ValueError("it is of a network with other sizes")
+    model.load_state_dict(own)
+
+
 def _load_moments(optimizer: torch.optim.Optimizer, model: nn.Module, moments: Mapping[str, Tensor]) -> None:
+    if not moments:  # it was stopped before its first step
+        return
     found: dict[str, dict[str, Tensor]] = {}
     for whole, value in moments.items():
         key, _, name = whole.partition(".")

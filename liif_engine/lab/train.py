@@ -129,7 +129,8 @@ def _train(settings: TrainSettings, console: Console, device: torch.device, bf16
         def choose() -> None:
             run.choose(validate(_answer(average, device, bf16), columns, device), console)
 
-        if progress.held_out != (names := _digest(held_out)):  # new pictures: what was chosen before is void
+        names = _digest(held_out)
+        if progress.held_out != names or not run.file.exists():  # what was chosen before is void, or gone
             progress.held_out, progress.best = names, -math.inf
             choose()
             progress.start_scores = progress.start_scores or progress.scores

@@ -236,6 +236,19 @@ def test_a_session_ends_by_the_clock_and_says_that_it_is_not_finished(data: Path
     assert states(tmp_path) == [result.state]
 
 
+def test_a_run_that_was_stopped_before_its_first_step_goes_on(data: Path, tmp_path: Path) -> None:
+    assert run(settings(data, tmp_path / "halves", session_minutes=1e-9)).steps == 0
+    resumed = run(settings(data, tmp_path / "halves"))
+    assert weights(resumed.state) == weights(run(settings(data, tmp_path / "straight")).state)
+
+
+def test_a_run_whose_checkpoint_is_gone_or_has_another_name_leaves_one_again(data: Path, tmp_path: Path) -> None:
+    first = run(settings(data, tmp_path, steps=2, rate=1e-9))  # so that nothing later scores higher
+    first.model.unlink()
+    for name in ("web", "other"):
+        assert run(settings(data, tmp_path, steps=3, rate=1e-9, name=name)).model.is_file()
+
+
 def test_a_time_budget_ends_the_run(data: Path, tmp_path: Path) -> None:
     result = run(settings(data, tmp_path, steps=0, minutes=0.01))
     assert result.finished
@@ -247,7 +260,17 @@ def test_a_time_budget_ends_the_run(data: Path, tmp_path: Path) -> None:
     [
         ({"minutes": 1.0}, "both are given"),
         ({"steps": 0}, "neither is above 0"),
-        ({"steps": -1}, "negative"),
+        ({"steps": -1}, "--steps must be a number of at least 0, not -1"),
+        ({"steps": 0, "minutes": math.nan}, "--minutes must be a number"),
+        ({"rate": math.nan}, "--rate must be a number"),
+        ({"decoder_rate": -1e-4}, "--decoder-rate must be a number of at least 0"),
+        ({"seed": -1}, "--seed"),
+        ({"threads": -3}, "--threads"),
+        ({"workers": -2}, "--workers must be a number of at least -1"),
+        ({"validation_pictures": 0}, "validation_pictures"),
+        ({"hidden": (8, -8)}, "hidden"),
+        ({"name": "../web"}, "name of a file"),
+        ({"name": ""}, "name of a file"),
         ({"batch": 0}, "batch"),
         ({"patch": 7}, "patch"),
         ({"rate": 0.0}, "rate"),
@@ -292,8 +315,9 @@ def test_a_second_run_in_a_folder_is_told_of_the_first(data: Path, tmp_path: Pat
 
 def test_a_state_of_another_network_is_refused(data: Path, tmp_path: Path) -> None:
     run(settings(data, tmp_path, steps=1))
-    with pytest.raises(ModelError, match="state-0000001"):
+    with pytest.raises(ModelError, match=r"state-0000001.*of a network with other sizes") as refused:
         run(settings(data, tmp_path, channels=8))
+    assert "--out" in refused.value.explain()
     with pytest.raises(ModelError, match="--optimizer muon"):
         run(settings(data, tmp_path, optimizer="adam"))
 
