@@ -1,10 +1,11 @@
 """Sends 10,000 requests of every kind to a service, and says what it answered and what it took.
 
-``python bench/service_fuzz.py [NUMBER]``; needs the test extra and a checkout, whose tests hold the requests.
+``python bench/service_fuzz.py [--requests 10000]``; needs the test extra and a checkout, whose tests hold the requests.
 """
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import shutil
 import sys
@@ -61,4 +62,6 @@ def main(number: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 10_000)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--requests", type=int, default=10_000)
+    main(parser.parse_args().requests)

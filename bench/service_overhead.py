@@ -1,10 +1,11 @@
 """What the service adds to the work: a large picture through the socket, with a pixel-copying stand-in for the network.
 
-``python bench/service_overhead.py [MEGAPIXELS]``; needs the test extra and a checkout.
+``python bench/service_overhead.py [--megapixels 12]``; needs the test extra and a checkout.
 """
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import shutil
 import statistics
@@ -61,4 +62,6 @@ def main(megapixels: float) -> None:
 
 
 if __name__ == "__main__":
-    main(float(sys.argv[1]) if len(sys.argv) > 1 else 12.0)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--megapixels", type=float, default=12.0)
+    main(parser.parse_args().megapixels)

@@ -42,7 +42,10 @@ def main() -> None:
     if len(options.of) != len(options.shares) or abs(sum(options.shares) - 1) > 1e-9:
         parser.error("one share for each checkpoint, of sum 1")
     first = checkpoint.load(file_of(options.of[0])[0])
-    network = mean(first, [weights(name, first) for name in options.of], options.shares)
+    all_weights = [weights(name) for name in options.of]
+    if any(sizes(one) != sizes(all_weights[0]) for one in all_weights):
+        parser.error("these are not all of one network: their sizes differ")
+    network = mean(first, all_weights, options.shares)
     with tempfile.TemporaryDirectory() as scratch:
         file, threads = Path(scratch) / "held-out.rgb", os.cpu_count() or 1
         pool = build_pool(options.data, file, keep=is_held_out, threads=threads, smallest=SHAPE.canvas)
@@ -75,12 +78,16 @@ def tensors_of(name: str) -> Path:
     return Path(name) / "weights.safetensors" if is_state else file
 
 
-def weights(name: str, like: EdsrLiif) -> dict[str, Tensor]:
+def weights(name: str) -> dict[str, Tensor]:
     file, is_state = file_of(name)
     if not is_state:
         return dict(checkpoint.load(file).state_dict())
     tensors = load_file(tensors_of(name))
-    return {key: tensors[AVERAGE + key] for key in like.state_dict()}
+    return {key.removeprefix(AVERAGE): value for key, value in tensors.items() if key.startswith(AVERAGE)}
+
+
+def sizes(tensors: dict[str, Tensor]) -> dict[str, torch.Size]:
+    return {key: value.shape for key, value in tensors.items()}
 
 
 def mean(network: EdsrLiif, all_weights: Sequence[dict[str, Tensor]], shares: Sequence[float]) -> EdsrLiif:
