@@ -1,10 +1,12 @@
-"""A fresh workshop for each test."""
+"""What each test of the daemon may ask for: a fresh workshop, and something that happens at a step."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from liif_daemon import steps
 
 from .workshop import Workshop, ledgers_are_closed
 
@@ -14,3 +16,19 @@ __all__ = ["ledgers_are_closed"]  # a fixture
 @pytest.fixture
 def workshop(tmp_path: Path) -> Workshop:
     return Workshop(tmp_path)
+
+
+@pytest.fixture
+def on_step(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Callable[[], object]], None]:
+    """Does something once, when a step is reached."""
+
+    def at(step: str, action: Callable[[], object]) -> None:
+        left = [action]
+
+        def reached(name: str) -> None:
+            if name == step and left:
+                left.pop()()
+
+        monkeypatch.setattr(steps, "on_step", reached)
+
+    return at

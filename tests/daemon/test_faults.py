@@ -1,4 +1,4 @@
-"""Disks that fill, files that change, permissions that go, engines that die, clocks that jump: nothing is lost."""
+"""Disks that fill, permissions that go, engines that die, clocks that jump: nothing is lost."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from liif_daemon import free, look, places, steps, swap
+from liif_daemon import look, places
 from liif_daemon.engine import EngineError, Made, Order, ServiceEngine
 from liif_daemon.examine import examine
 from liif_daemon.undo import undo
@@ -26,22 +26,6 @@ from liif_engine.errors import OutputError
 from liif_engine.service.client import ServiceError
 
 from .workshop import Copying, Workshop, draw, sha, size_of, wait_until
-
-
-@pytest.fixture
-def on_step(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Callable[[], object]], None]:
-    """Does something once, when a step is reached."""
-
-    def at(step: str, action: Callable[[], object]) -> None:
-        left = [action]
-
-        def reached(name: str) -> None:
-            if name == step and left:
-                left.pop()()
-
-        monkeypatch.setattr(steps, "on_step", reached)
-
-    return at
 
 
 @pytest.fixture
@@ -147,156 +131,6 @@ def test_an_error_of_the_disk_at_each_step_is_waited_out(
         wait_until(lambda: workshop.counts() == {"done": 1})
     assert workshop.store.path_of(sha(data)).read_bytes() == data
     assert size_of(workshop.folder / "a.jpg") == (40, 32)
-    assert workshop.leftovers() == []
-
-
-@pytest.mark.parametrize("how", ["written", "renamed over"])
-@pytest.mark.parametrize("step", ["engine done", "about to swap"])
-def test_a_file_that_changes_during_the_work_is_not_overwritten(
-    workshop: Workshop, on_step: Callable[..., None], step: str, how: str
-) -> None:
-    path = workshop.folder / "a.jpg"
-    draw(path, 1)
-    edited = draw(workshop.base / "b.jpg", 2, 24, 20)
-
-    def edit() -> None:
-        if how == "written":
-            path.write_bytes(edited)
-        else:
-            (workshop.base / "b.jpg").replace(path)
-
-    on_step(step, edit)
-    with workshop.running():
-        wait_until(lambda: workshop.counts().get("done") == 1)
-    # The newer version was restored itself, and is kept.
-    assert workshop.store.path_of(sha(edited)).read_bytes() == edited
-    assert size_of(path) == (48, 40)
-    assert workshop.leftovers() == []
-
-
-class _Killed(BaseException):
-    """Ends a thread where it is, as a kill would."""
-
-
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_what_is_put_under_the_name_beside_in_the_instant_of_the_swap_survives_a_kill(
-    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path, beside = workshop.folder / "a.jpg", workshop.folder / "a@4x.jpg"
-    draw(path, 1)
-    assert workshop.once(scales=[2, 4]) == {"done": 2}
-    draw(path, 2)
-    theirs = draw(workshop.base / "theirs.jpg", 3, 7, 7)  # too small to be restored itself
-
-    def meddle(step: str) -> None:
-        if step == "about to swap":
-            (workshop.base / "theirs.jpg").replace(beside)
-        if step == "swapped":
-            raise _Killed
-
-    monkeypatch.setattr(steps, "on_step", meddle)
-    with contextlib.suppress(_Killed), workshop.running(once=True, scales=[2, 4]) as daemon:
-        wait_until(lambda: not daemon.tick())
-    monkeypatch.undo()
-    assert beside.read_bytes() != theirs
-    workshop.once(scales=[2, 4])
-    assert beside.read_bytes() == theirs
-    assert size_of(path) == (40, 32)
-    assert workshop.leftovers() == []
-
-
-def test_a_file_that_is_still_open_for_writing_is_left_alone(workshop: Workshop) -> None:
-    path = workshop.folder / "a.jpg"
-    data = draw(path, 1)
-    with path.open("r+b") as writer:
-        if free.is_open_for_writing(path) is None:
-            pytest.skip("this file system does not tell who writes a file")
-        with workshop.running() as daemon:
-            wait_until(lambda: len(daemon.settling) == 1)
-            assert workshop.counts() == {}
-            assert path.read_bytes() == data
-            writer.close()
-            wait_until(lambda: workshop.counts() == {"done": 1})
-
-
-def test_a_file_that_stays_open_for_writing_is_not_restored_again_and_again(
-    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = workshop.folder / "a.jpg"
-    draw(path, 1)
-    passed: list[str] = []
-    engine = workshop.engine = Copying()
-    with contextlib.ExitStack() as opened:
-
-        def reached(step: str) -> None:
-            if step == "engine done" and step not in passed:
-                opened.enter_context(path.open("r+b"))
-            passed.append(step)
-
-        monkeypatch.setattr(steps, "on_step", reached)
-        if free.is_open_for_writing(path) is None:
-            pytest.skip("this file system does not tell who writes a file")
-        with workshop.running():
-            wait_until(lambda: passed.count("claimed") > 4)
-            assert len(engine.orders) == 1
-            opened.close()
-            wait_until(lambda: workshop.counts() == {"done": 1})
-    assert len(engine.orders) == 2
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="links need a right of their own on Windows")
-def test_a_link_under_the_name_beside_is_a_stranger_s(workshop: Workshop) -> None:
-    """Also one that leads to a result of ours."""
-    draw(workshop.folder / "a.jpg", 1)
-    (workshop.folder / "a@4x.jpg").symlink_to(workshop.folder / "b.jpg")
-    assert workshop.once() == {"done": 1}
-    shutil.copy(workshop.folder / "a.jpg", workshop.folder / "b.jpg")
-    draw(workshop.folder / "a.jpg", 2)
-    assert workshop.once(scales=[2, 4]) == {"done": 2, "failed": 1}
-    assert (workshop.folder / "a@4x.jpg").is_symlink()
-
-
-@pytest.mark.parametrize("step", ["workplace made", "engine done", "about to swap"])
-def test_a_file_that_is_deleted_during_the_work_stays_deleted(
-    workshop: Workshop, on_step: Callable[..., None], step: str
-) -> None:
-    path = workshop.folder / "a.jpg"
-    draw(path, 1)
-    on_step(step, path.unlink)
-    assert workshop.once() == {"skipped": 1}
-    assert not path.exists()
-    assert workshop.leftovers() == []
-    data = draw(path, 1)
-    assert workshop.once() == {"done": 1}
-    assert workshop.store.path_of(sha(data)).read_bytes() == data
-
-
-def test_where_names_cannot_be_exchanged_files_are_replaced(
-    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(swap, "exchange", lambda *_: False)
-    data = draw(workshop.folder / "a.jpg", 1)
-    assert workshop.once() == {"done": 1}
-    assert workshop.store.path_of(sha(data)).read_bytes() == data
-    path = workshop.folder / "b.jpg"
-    draw(path, 2)
-    edited = draw(workshop.base / "c.jpg", 3, 24, 20)
-    writers: list[int] = []
-
-    def write_into_the_old_file(step: str) -> None:
-        if step == "engine done" and not writers:
-            writers.append(os.open(path, os.O_RDWR))
-        if step == "swapped" and len(writers) == 1:
-            os.ftruncate(writers[0], 0)
-            os.pwrite(writers[0], edited, 0)
-            os.close(writers[0])
-            writers.append(-1)
-
-    monkeypatch.setattr(swap, "is_open_for_writing", lambda _: False)
-    monkeypatch.setattr(steps, "on_step", write_into_the_old_file)
-    workshop.once()
-    assert workshop.store.path_of(sha(edited)).read_bytes() == edited
-    assert size_of(path) == (48, 40)
     assert workshop.leftovers() == []
 
 
