@@ -22,7 +22,8 @@ from liif_daemon.workplace import result_in, workplace_for
 from liif_engine.errors import ConfigError
 from liif_engine.target import Target
 
-from .test_undo import KILLED_UNDO, undo_all
+from .test_undo import undo_all
+from .test_undo_interrupted import KILLED_UNDO
 from .workshop import Answering, Copying, Workshop, at, draw, sha, size_of, wait_until
 
 
