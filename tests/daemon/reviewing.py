@@ -9,13 +9,15 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlencode
 
+import pytest
 from liif_daemon.ledger import Job
 from liif_daemon.ledger.review import ReviewLedger
 
-from .workshop import Workshop
+from .workshop import Workshop, draw
 
 #: How long the page may take to start or to end on a loaded machine. [s]
 PATIENCE = 60
@@ -101,3 +103,14 @@ class Review:
         assert self.process.stdout is not None
         self.process.stdout.close()
         return self.errors.read_text()
+
+
+@pytest.fixture
+def review(workshop: Workshop) -> Iterator[Review]:
+    """A page on one restored picture, opened."""
+    draw(workshop.folder / "a.jpg", 1)
+    workshop.once()
+    one = Review(workshop)
+    one.open()
+    yield one
+    assert "Traceback" not in one.end()
