@@ -53,6 +53,23 @@ STANDING_PYTHON = """#!/bin/sh
 PYTHONPATH={folder} exec /usr/bin/python3 "$@"
 """
 
+#: An image with everything that must keep its place when it is enlarged.
+FULL = """
+image = new_image(40, 30)
+below = add_layer(image, "below")
+above = add_layer(image, "above", (11, 7), alpha=True, at=(5, 3))
+above.set_opacity(60); above.set_mode(Gimp.LayerMode.MULTIPLY)
+masked = add_layer(image, "masked", alpha=True)
+image.select_rectangle(Gimp.ChannelOps.REPLACE, 10, 10, 20, 10)
+masked.add_mask(masked.create_mask(Gimp.AddMaskType.SELECTION))
+group = Gimp.GroupLayer.new(image); image.insert_layer(group, None, 0); group.set_name("group")
+inner = add_layer(image, "inner", (8, 8), at=(30, 20), parent=group)
+hidden = add_layer(image, "hidden"); hidden.set_visible(False)
+image.add_vguide(13)
+path_ = Gimp.Path.new(image, "path"); image.insert_path(path_, None, 0)
+path_.stroke_new_from_points(Gimp.PathStrokeType.BEZIER, [1., 2., 1., 2., 1., 2., 9., 8., 9., 8., 9., 8.], False)
+"""
+
 
 class RealGimp:
     """One running GIMP.

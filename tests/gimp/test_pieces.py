@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .conftest import RealGimp
-from .test_image import FULL
+from .conftest import FULL, RealGimp
 
 START = """
 import sys
