@@ -22,7 +22,7 @@ answer = [result["status"], state(image) == before]
 
 
 def test_cancel_frees_the_engine_and_leaves_the_image(gimp: RealGimp, engine: Service) -> None:
-    """Cancel makes GIMP end the plug-in, as is done here; test_gui presses the button itself."""
+    """Cancel makes GIMP end the plug-in, as is done here; test_cancel presses the button itself."""
     answers = _in_background(gimp, SLOW)
     until(lambda: engine.client.status()["queue"]["running"])
     assert _holds_pixels(engine)

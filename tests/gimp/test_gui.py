@@ -1,51 +1,38 @@
-"""A person at the screen: menu, dialog with its preview, progress, undo, and Cancel."""
+"""A person at the screen: menu, dialog with its preview, progress, undo, and the evidence in the browser."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 from PIL import Image
 
 from ..service.conftest import Service
-from .conftest import WORKERS, standing_in, until
+from .conftest import standing_in, until
+from .person import (
+    AFTER,
+    BEFORE,
+    IMAGES,
+    LOOK,
+    TITLE,
+    _accept,
+    _open_dialog,
+    _open_menu,
+    _press_cancel,
+    engine_of,
+    gui_home,
+    screen,
+    shots,
+)
 from .screen import Screen
 
-TITLE = "Restore and Enlarge"
-
-#: Width of the image, and what GIMP's window is then called: its title ends with the size.
-BEFORE, AFTER = "320x240", "640x480"
-
-#: The Cancel button in the status bar, from the window's right and lower edge. [pixels]
-CANCEL = 277, 17
-
-OPEN = """
-image = new_image(320, 240)
-layer = add_layer(image)
-Gimp.Display.new(image)
-"""
+__all__ = ["engine_of", "gui_home", "screen", "shots"]  # fixtures
 
 #: The middles of the dialog's pictures, and where it is empty. [pixels]
 BEFORE_AT, AFTER_AT, EMPTY_AT = (144, 164), (396, 164), (8, 300)
 
 #: The colour of a layer.
 COVER = 0, 200, 0
-
-#: Before which line the plug-in is held up: nothing has changed yet; the layer is nearly gone, to be filled again.
-LAST_MOMENT = "    progress.end()\n"
-HALF_MADE = "    image.scale(*order.size(image.get_width(), image.get_height()))\n"
-
-WAIT = """
-    import pathlib, time
-    (pathlib.Path({home!r}) / "held").touch()
-    while not (pathlib.Path({home!r}) / "go").exists():
-        time.sleep(0.05)
-"""
 
 #: A browser that writes down what it was opened with.
 BROWSER = """[Desktop Entry]
@@ -55,8 +42,6 @@ Exec=sh -c 'env > {home}/browser.env; echo "$0" > {home}/browser.url' %u
 MimeType=text/html;
 """
 
-IMAGES = "answer = len(Gimp.get_images())"
-
 #: The dialog's own parts, in a process that has a screen, without a window.
 PARTS = """
 import sys
@@ -65,65 +50,6 @@ sys.path[:0] = [] if folder in sys.path else [folder]
 import dialog, gimp3
 config = Gimp.get_pdb().lookup_procedure(gimp3.PROCEDURE).create_config()
 """
-
-LOOK = "image = Gimp.get_images()[0]; answer = [size(image), hash(pixels(image.get_layers()[0], None))]"
-
-
-@pytest.fixture(scope="module")
-def gui_home() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="liif-gui-"))
-    (folder / "run").mkdir(mode=0o700)
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-@pytest.fixture
-def engine_of(gui_home: Path) -> Iterator[Callable[[str], Service]]:
-    """Starts the engine that this GIMP finds, with a model of the faulty stand-in by default."""
-    started: list[Service] = []
-
-    def start(model: str) -> Service:
-        started.append(Service(str(gui_home / "run"), {"workers": {**WORKERS, "model": model}}))
-        return started[-1]
-
-    yield start
-    for one in started:
-        one.kill()
-        if one.process.stderr is not None:
-            one.process.stderr.close()
-
-
-@pytest.fixture(scope="module")
-def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where screenshots are left: $LIIF_SCREENSHOTS, or the temporary folder."""
-    given = os.environ.get("LIIF_SCREENSHOTS")
-    folder = Path(given) if given else tmp_path_factory.mktemp("screenshots")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def screen(gimp_folder: Path, gui_home: Path, shots: Path) -> Iterator[Screen]:
-    """A GIMP with an image open, as large as the screen."""
-    one = Screen(gui_home, gimp_folder, shots)
-    one.gimp.do(OPEN, images="keep")
-    until(lambda: one.windows(BEFORE))
-    one.dismiss("Welcome to GIMP")
-    one.fill(BEFORE)
-    yield one
-    one.end()
-
-
-@pytest.fixture
-def without_fast(screen: Screen) -> Iterator[None]:
-    """An engine that does not offer `fast`, so that the preview is by its own model."""
-    client = screen.home / "profile" / "plug-ins" / "liif_restore" / "client" / "client.py"
-    kept, models = client.read_text(), 'return self._call("GET", "/v1/models")["models"]'
-    assert kept.count(models) == 1
-    hidden = models.replace("return ", "return [row for row in ") + ' if row["name"] != "fast"]'
-    client.write_text(kept.replace(models, hidden))
-    yield
-    client.write_text(kept)
 
 
 def test_menu_dialog_progress_result_and_undo(screen: Screen, engine_of: Callable[[str], Service], shots: Path) -> None:
@@ -156,76 +82,6 @@ def test_menu_dialog_progress_result_and_undo(screen: Screen, engine_of: Callabl
     screen.key("ctrl+z")
     until(lambda: screen.windows(BEFORE))
     assert {path.stem for path in shots.glob("*.png")} >= {"menu-and-dialog", "dialog", "progress", "result"}
-
-
-@pytest.mark.usefixtures("without_fast")
-def test_cancel_stops_the_engine_and_leaves_the_image(screen: Screen, engine_of: Callable[[str], Service]) -> None:
-    engine = engine_of("slow:60")
-
-    def jobs(state: str) -> int:
-        return int(engine.client.status()["queue"][state])
-
-    unchanged = screen.gimp.do(LOOK, images="keep")
-    _open_dialog(screen)
-    until(lambda: jobs("running"))
-    _accept(screen)
-    # The preview's job ends with the dialog, and the image's begins.
-    until(lambda: jobs("cancelled") == 1)
-    until(lambda: jobs("running"))
-
-    def press_cancel() -> bool:
-        _press_cancel(screen)
-        return jobs("cancelled") == 2
-
-    until(press_cancel)
-    until(lambda: not screen.gimp.plug_ins())
-    assert jobs("done") == 0
-    assert engine.client.status()["memory"]["held_bytes"] == 0
-    assert screen.gimp.do(LOOK, images="keep") == unchanged
-    assert unchanged[0] == [320, 240]
-
-
-def test_cancel_at_the_last_moment_leaves_the_image(screen: Screen, engine_of: Callable[[str], Service]) -> None:
-    engine_of("copy")
-    unchanged = screen.gimp.do(LOOK, images="keep")
-    with _held(screen, LAST_MOMENT) as held:
-        _open_dialog(screen)
-        _accept(screen)
-        until(held.exists)
-
-        def press_cancel() -> bool:
-            _press_cancel(screen)
-            return not screen.gimp.plug_ins()
-
-        until(press_cancel)
-    assert screen.gimp.do(LOOK, images="keep") == unchanged
-    assert screen.gimp.do(IMAGES, images="keep") == 1
-    assert screen.windows(BEFORE)
-
-
-def test_cancel_has_gone_before_the_image_changes(screen: Screen, engine_of: Callable[[str], Service]) -> None:
-    """Half a change is never left behind: who clicks where the button was gets all of it, in one step of undo."""
-    engine_of("copy")
-    before = screen.gimp.do(LOOK, images="keep")
-    with _held(screen, HALF_MADE) as held:
-        _open_dialog(screen)
-        _accept(screen)
-        until(held.exists)
-        half = screen.shot("half-made")
-        for _ in range(5):
-            _press_cancel(screen)
-        (plug_in,) = screen.gimp.plug_ins()
-    until(lambda: not screen.gimp.plug_ins())
-    until(lambda: screen.windows(AFTER))
-    assert plug_in
-    assert half.exists()
-    size, pixels = screen.gimp.do(LOOK, images="keep")
-    assert size == [640, 480]
-    assert pixels != before[1]
-    screen.focus(AFTER)
-    screen.key("ctrl+z")
-    until(lambda: screen.windows(BEFORE))
-    assert screen.gimp.do(LOOK, images="keep") == before
 
 
 def test_the_preview_is_by_the_fast_model(screen: Screen, engine_of: Callable[[str], Service]) -> None:
@@ -351,79 +207,6 @@ def test_the_evidence_is_shown_in_the_browser(screen: Screen) -> None:
     assert "GIMP3_DIRECTORY" not in (screen.home / "browser.env").read_text()
 
 
-def test_an_image_that_is_closed_ends_the_work(screen: Screen, engine_of: Callable[[str], Service]) -> None:
-    """The last of these tests of that image, which is gone then."""
-    engine = engine_of("slow:60")
-    # Else GIMP would ask whether to save it.
-    screen.gimp.do("answer = [image.clean_all() for image in Gimp.get_images()]", images="keep")
-    _open_dialog(screen)
-    until(lambda: engine.client.status()["queue"]["done"] == 1)
-    # From the field of the model, where a person may have written a path.
-    screen.focus(TITLE)
-    screen.key("alt+m", "Return")
-    until(lambda: not screen.windows(TITLE))
-    until(lambda: engine.client.status()["queue"]["running"])
-    screen.focus(BEFORE)
-    screen.key("ctrl+w")
-    until(lambda: not screen.windows(BEFORE))
-    screen.shot("closed")
-    until(lambda: not screen.gimp.plug_ins(), seconds=30)
-    until(lambda: engine.client.status()["queue"]["cancelled"] == 1)
-    assert engine.client.status()["memory"]["held_bytes"] == 0
-    assert screen.gimp.do(IMAGES, images="keep") == 0
-    screen.shot("closed-and-over")
-
-
-def test_a_dialog_ends_with_its_image_and_says_nothing_of_a_layer_that_was_deleted(
-    screen: Screen, engine_of: Callable[[str], Service]
-) -> None:
-    engine = engine_of("copy")
-    said = screen.gimp.log.stat().st_size
-    if not screen.gimp.do(IMAGES, images="keep"):
-        screen.gimp.do(OPEN, images="keep")
-        until(lambda: screen.windows(BEFORE))
-        screen.fill(BEFORE)
-    _open_dialog(screen)
-    until(lambda: engine.client.status()["queue"]["done"] == 1)
-    gone = "image, = Gimp.get_images(); layer, = image.get_layers(); add_layer(image); image.remove_layer(layer)"
-    screen.gimp.do(f"{gone}; image.clean_all()", images="keep")
-    left, top, *_ = screen.place(TITLE)
-    screen.drag(left + 100, top + 150, left + 140, top + 170)
-    screen.shot("dialog-without-layer")
-    screen.focus(BEFORE)
-    screen.key("ctrl+w")
-    until(lambda: not screen.gimp.plug_ins(), seconds=30)
-    screen.shot("dialog-over")
-    assert not screen.windows(TITLE)
-    assert not screen.windows("GIMP Message")
-    assert b"Traceback" not in screen.gimp.log.read_bytes()[said:]
-
-
-def _press_cancel(screen: Screen) -> None:
-    """Clicks where the status bar has its Cancel button."""
-    x, y, width, height = screen.place(BEFORE) if screen.windows(BEFORE) else screen.place(AFTER)
-    screen.click(x + width - CANCEL[0], y + height - CANCEL[1])
-
-
-@contextmanager
-def _held(screen: Screen, line: str) -> Iterator[Path]:
-    """Holds the plug-in up before a line of its own until the end; gives the file that tells it is there."""
-    file = screen.home / "profile" / "plug-ins" / "liif_restore" / "change_image.py"
-    kept = file.read_text()
-    assert kept.count(line) == 1
-    wait = WAIT.format(home=str(screen.home))
-    file.write_text(kept.replace(line, wait + line))
-    held, go = screen.home / "held", screen.home / "go"
-    try:
-        yield held
-    finally:
-        go.touch()
-        until(lambda: not screen.gimp.plug_ins())
-        file.write_text(kept)
-        held.unlink(missing_ok=True)
-        go.unlink()
-
-
 def _previewed(screen: Screen, name: str) -> list[tuple[int, ...]]:
     """The colours in the middle of the dialog's two pictures and beside them, without what GTK rounds away."""
     with Image.open(screen.shot(name, TITLE)) as shot:
@@ -435,23 +218,3 @@ def _choose_merged(screen: Screen) -> None:
     """The last of the Layers."""
     screen.focus(TITLE)
     screen.key("alt+y", "alt+Down", "Down", "Down", "Return")
-
-
-def _open_dialog(screen: Screen) -> None:
-    _open_menu(screen, "l")
-    until(lambda: screen.windows(TITLE))
-
-
-def _open_menu(screen: Screen, key: str) -> None:
-    """Filters > Enhance > Restore and Enlarge (LIIF)... or Show the Evidence..., by the keys that are underlined."""
-    screen.focus(BEFORE)
-    screen.key("alt+r")
-    screen.key("h")
-    screen.shot("menu")
-    screen.key(key)
-
-
-def _accept(screen: Screen) -> None:
-    screen.focus(TITLE)
-    screen.key("Return")
-    until(lambda: not screen.windows(TITLE))
