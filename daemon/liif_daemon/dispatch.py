@@ -211,13 +211,15 @@ class Daemon:
                 self.scan()
             looked: list[bool] = []
             try:
-                if self.scans.due(self.silent) or not self._in_order.is_set():
+                is_due = bool(self.scans.due(self.silent) or not self._in_order.is_set())
+                if is_due:
                     last_scan = time.monotonic()
                     self._put_in_order(turn)
                     self.scans.make(turn, self.silent)
                 self._looking |= bool(self._settling_now())
                 looked = [self._look_at_settled(folder, turn) for folder in self._settling_now() if not turn.is_over]
-                outage.over()
+                if is_due or any(looked):  # while a file settles that could not be looked at, nothing tells
+                    outage.over()
             except LiifError as error:
                 self._endure(outage, error)
             if not turn.is_over:
@@ -280,8 +282,9 @@ class Daemon:
             try:
                 if outage.tries:
                     self.recover(turn)
-                    outage.over()
-                if not self._in_order.is_set() or not self._work(turn):
+                is_done = self._in_order.is_set() and self._work(turn)
+                outage.over()
+                if not is_done:
                     self._wake.wait(0.2)
                     self._wake.clear()
             except LiifError as error:

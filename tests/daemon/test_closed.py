@@ -77,6 +77,26 @@ def test_the_log_says_it_when_the_ledger_cannot_be_used_for_another_reason(
     assert [caplog.text.count(why) for why in sorted(set(whys))] == [1, 1]
 
 
+@pytest.mark.parametrize("where", ["look.Looker.look", "at_work.AtWork.claim"])
+def test_the_log_says_it_once_though_there_is_rest_between_the_tries(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, where: str
+) -> None:
+    """A file settles anew before it is looked at again; what is left to put in order, nothing, goes well."""
+    tries: list[str] = []
+
+    def refuse(*_: object) -> None:
+        tries.append(where)
+        raise OutputError("the ledger cannot be written (database or disk is full)")
+
+    draw(workshop.folder / "a.jpg", 1)
+    workshop.daemon_values["jobs_at_once"] = 1
+    monkeypatch.setattr(f"liif_daemon.{where}", refuse)
+    with workshop.running() as daemon:
+        wait_until(lambda: len(tries) > 3, SOON)
+        assert daemon.progress.facts["error"]
+    assert caplog.text.count("the ledger cannot be written") == 1
+
+
 def test_a_run_once_ends_where_the_ledger_s_disk_stays_full(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
