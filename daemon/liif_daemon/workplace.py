@@ -25,10 +25,12 @@ from liif_engine.picture.atomic import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
 
 log = logging.getLogger(__name__)
 
-#: Names that the functions below, `undo`, `check` and a killed engine give to what they put into a workplace.
+#: Names that the functions below, `undo`, `check` and a killed engine give to what they put into a workplace; that
+#: macOS gives to their attributes on a share that has none; and that NFS and FUSE give to what is removed while open.
 _OURS = re.compile(
-    rf"(?:{ASIDE}|part-of-)?(?:result\d+|original)(?:\..*)?|one|other"
-    rf"|{re.escape(TEMPORARY_PREFIX)}[0-9a-f]+{re.escape(TEMPORARY_SUFFIX)}",
+    rf"(?:\._)?(?:(?:{ASIDE}|part-of-)?(?:result\d+|original)(?:\..*)?|one|other"
+    rf"|{re.escape(TEMPORARY_PREFIX)}[0-9a-f]+{re.escape(TEMPORARY_SUFFIX)})"
+    r"|\.(?:nfs|fuse_hidden)[0-9a-f]+",
     re.DOTALL,
 )
 
@@ -36,8 +38,8 @@ _OURS = re.compile(
 def workplace_for(path: Path) -> Path:
     """A name for a folder of temporary files beside a file, on the same file system.
 
-    It is that of a temporary of ours, so that watchers skip it, and recovery may remove it whole: what a killed engine
-    leaves lies inside.
+    It is that of a temporary of ours, so that watchers skip it, and recovery may remove it: what a killed engine leaves
+    lies inside.
     """
     return path.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{TEMPORARY_SUFFIX}")
 

@@ -261,6 +261,22 @@ def test_a_folder_of_somebody_s_that_takes_a_workplace_s_name_keeps_what_is_in_i
     assert left.exists()
 
 
+@pytest.mark.parametrize("name", [".nfs00000000c0ffee01", ".fuse_hidden000000ab00000001", "._result1.jpg"])
+def test_what_a_file_system_makes_of_ours_in_a_workplace_goes_with_it(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Of a file that is removed while it is open, and of attributes that a share has no room for."""
+    draw(workshop.folder / "a.jpg", 1)
+
+    def make() -> None:
+        (made,) = workshop.folder.glob(".liif-*.tmp")
+        (made / name).write_bytes(b"of ours")
+
+    at(monkeypatch, "engine done", make)
+    assert workshop.once() == {"done": 1}
+    assert not list(workshop.folder.glob(".liif-*.tmp"))
+
+
 def test_what_new_settings_leave_out_is_not_restored_though_it_was_seen_before(workshop: Workshop) -> None:
     path = workshop.folder / "a.jpg"
     data = draw(path, 1)
