@@ -19,7 +19,7 @@ import triton
 from liif_engine import memory
 from liif_engine.base_folder import base_folder
 from liif_engine.errors import ConfigError
-from liif_engine.network import kernels
+from liif_engine.network import kernels, packed
 from liif_engine.network.decode import Span, axis
 from liif_engine.network.kernels import Launch
 from liif_engine.network.model import EdsrLiif
@@ -129,7 +129,8 @@ def _measured(key: str, model: EdsrLiif, dtype: torch.dtype, device: torch.devic
 
 def _key(model: EdsrLiif, dtype: torch.dtype, device: torch.device) -> str:
     """What a measurement is valid for."""
-    source = hashlib.sha256(Path(kernels.__file__).read_bytes()).hexdigest()[:12]
+    code = b"".join(Path(name).read_bytes() for module in (kernels, packed) if (name := module.__file__))
+    source = hashlib.sha256(code).hexdigest()[:12]
     shape = f"{dtype}".removeprefix("torch.") + f" {'x'.join(map(str, model.hidden))}"
     return f"{torch.cuda.get_device_name(device)}; triton {triton.__version__}; {shape}; {source}"
 

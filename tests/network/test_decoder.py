@@ -207,6 +207,19 @@ def test_when_none_can_be_used_the_reason_is_told() -> None:
 
 
 @needs_triton
+@pytest.mark.parametrize("name", ["kernels", "packed"])
+def test_a_measurement_is_valid_for_the_decoder_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "a card")
+    work, module = (tiny_network(), torch.bfloat16, torch.device("cuda")), getattr(tuning, name)
+    before = tuning._key(*work)
+    (tmp_path / "other.py").write_bytes(Path(module.__file__).read_bytes() + b"#")
+    monkeypatch.setattr(module, "__file__", str(tmp_path / "other.py"))
+    assert tuning._key(*work) != before
+
+
+@needs_triton
 def test_a_measurement_is_told_and_kept_for_other_processes(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
