@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from liif_engine.errors import OutputError
+
 #: Its name.
 MARK = ".liif-restore.results"
 
@@ -18,12 +20,19 @@ def mark(folder: Path) -> None:
     """Marks a folder as one of results.
 
     Raises:
+        OutputError: its mark is a symbolic link to nothing, through which somebody would have another file written.
         OSError: it cannot be written.
     """
     path = folder / MARK
-    if not path.exists():
-        with path.open("x", encoding="utf-8") as file:  # never through a link that somebody has put there
+    if path.exists():
+        return
+    try:
+        with path.open("x", encoding="utf-8") as file:
             file.write(_TEXT)
+    except FileExistsError as error:  # or another run was faster
+        if path.is_symlink():
+            words = "what marks a folder of results is a symbolic link, and those are not followed"
+            raise OutputError(words, path=path, remedy="Delete it.") from error
 
 
 def is_marked(folder: Path) -> bool:
