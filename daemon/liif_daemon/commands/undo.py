@@ -39,7 +39,6 @@ def undo(
     from liif_daemon.undoable import older, undoable, why_nothing
     from liif_daemon.unknown import Unknown, adopt, unknown
     from liif_engine.terminal import tell
-    from liif_engine.words import counted
 
     if not files and since is None:
         raise UsageError("say what to undo", remedy="Name files or folders, or give --since.")
@@ -75,8 +74,12 @@ def undo(
                     failed(why_nothing(path, ledger, store))
             elif not jobs and not lost:
                 print(f"nothing was restored since {since}")
-            if not (dry_run or yes):
-                _agree(path, len(jobs) + len(lost), settings.daemon.ask_above)
+            try:
+                if not (dry_run or yes):
+                    _agree(path, len(jobs) + len(lost), settings.daemon.ask_above)
+            except UsageError as error:
+                failed(error)
+                continue
             # A result that was given another's name goes first, and then comes the one whose name that was: otherwise
             # its original would come back there, and not the other's.
             jobs.sort(key=lambda job: not (job.id in places and places[job.id].result))
