@@ -46,7 +46,8 @@ def why_not_below(name: str) -> str | None:
 
 def why_not_there(path: Path, top: Path) -> str | None:
     """Why a path is not looked at that a link below a watched folder leads to; None if there is no such link now."""
-    is_behind = any(one.is_symlink() for one in path.parents if top in one.parents)
+    above = list(path.parents)
+    is_behind = any(one.is_symlink() for one in above[: above.index(top)]) if top in above else False
     return "symbolic links are not followed" if is_behind else None
 
 
