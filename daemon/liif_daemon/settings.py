@@ -209,11 +209,11 @@ class Settings:
     are_named: bool = False
 
     def folder_of(self, path: Path) -> FolderSettings | None:
-        """The folder whose settings a file falls under."""
-        for one in self.folders:
-            if path.parent == one.path or (one.recursive and one.path in path.parents):
-                return one
-        return None
+        """The folder whose settings a file falls under; below a link in one that is a folder of its own, that."""
+        around = (
+            one for one in self.folders if path.parent == one.path or (one.recursive and one.path in path.parents)
+        )
+        return max(around, key=lambda one: len(one.path.parts), default=None)
 
     def with_folders(self, folders: list[FolderSettings]) -> Settings:
         """The same with other folders, as the command line names them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 from pathlib import Path
@@ -200,6 +201,19 @@ def test_a_promise_renewed_while_others_are_let_go_is_kept(workshop: Workshop, m
     assert [store.holds(one) for one in kept] == [False, True, True]
     assert {one["sha256"] for one in ledger.originals.all()} == set(kept[1:])
     ledger.close()
+
+
+@pytest.mark.parametrize("inner_first", [False, True])
+def test_a_link_in_a_watched_folder_is_followed_if_it_is_watched_itself(workshop: Workshop, inner_first: bool) -> None:
+    draw(workshop.base / "disk" / "a.jpg", 1)
+    link = workshop.folder / "link"
+    link.symlink_to(workshop.base / "disk")
+    folders = workshop.settings().folders + workshop.settings(path=link, scales=[4]).folders
+    settings = dataclasses.replace(workshop.settings(), folders=folders[::-1] if inner_first else folders)
+    with workshop.running(once=True, settings=settings) as daemon:
+        wait_until(lambda: not daemon.tick())
+    assert workshop.counts() == {"done": 1}
+    assert size_of(link / "a.jpg") == (80, 64)
 
 
 def gives_way_to_a_link(folder: Path, other: Path) -> None:
