@@ -9,7 +9,7 @@ import pytest
 
 from liif_engine.archive.journal import NAME
 from liif_engine.errors import OutputError
-from liif_engine.picture.results import MARK
+from liif_engine.picture.results import MARK, is_marked, mark
 from tests.archive.folders import draw, liif, restore, results
 
 ALL = {"a.jpg", "b.png", "deep/c.jpg", "deep/er/d.bmp", "e.webp"}
@@ -35,6 +35,16 @@ def test_what_tells_a_folder_of_results_is_not_written_through_a_link(source: Pa
         restore(source, tmp_path / "new")
     assert refused.value.path == tmp_path / "new" / MARK
     assert not (tmp_path / "other").exists()
+
+
+def test_a_folder_that_another_run_marks_at_the_same_moment_is_marked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as moment:
+        moment.setattr(Path, "exists", lambda _: False)
+        mark(tmp_path)
+        mark(tmp_path)
+    assert is_marked(tmp_path)
 
 
 def test_such_a_folder_is_restored_if_it_is_named_itself(source: Path, tmp_path: Path) -> None:
