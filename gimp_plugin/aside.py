@@ -26,7 +26,12 @@ WAIT_SECONDS = 10
 
 @contextmanager
 def alone(place: Place) -> Iterator[None]:
-    """Waits for whoever installs or uninstalls there, who would take our new folder for one that was left."""
+    """Waits for whoever installs or uninstalls there, who would take our new folder for one that was left.
+
+    Raises:
+        OutputError: that one does not end.
+        OSError: no file can be made beside GIMP's folder for plug-ins.
+    """
     path, deadline = place.plug_ins.parent / _LOCK, time.monotonic() + WAIT_SECONDS
     while True:
         with path.open("ab") as file:
@@ -61,7 +66,11 @@ def _has_name(descriptor: int, path: Path) -> bool:
 
 @contextmanager
 def folder_beside(place: Place) -> Iterator[Path]:
-    """A folder beside those that GIMP searches; when the block ends it goes, with those that somebody killed left."""
+    """A folder beside those that GIMP searches; when the block ends it goes, with those that somebody killed left.
+
+    Raises:
+        OSError: it cannot be made.
+    """
     folder = Path(tempfile.mkdtemp(prefix=_ASIDE, dir=place.plug_ins.parent))
     try:
         yield folder

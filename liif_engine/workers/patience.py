@@ -11,7 +11,11 @@ TICK_SECONDS = 0.5
 
 
 class Patience:
-    """The clock of one worker; whoever supervises that calls it under a lock of its own."""
+    """The clock of one worker; whoever supervises that calls it under a lock of its own.
+
+    Args:
+        settings: how long a silence, and an idleness, may last.
+    """
 
     def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
