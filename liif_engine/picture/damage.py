@@ -7,7 +7,9 @@ Noise is told as well, and a palette's few colours: they are no compression, but
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +40,16 @@ SMALLEST = 2.5
 #: Evidence per coefficient [nats] and number of coefficients from which the pixels are believed.
 EVIDENCE, ENOUGH = 0.15, 48
 
-#: Strength from which a grid is believed on its own; a weaker one only if the coefficients confirm it.
+#: Strength from which a grid is believed though the coefficients keep to no table.
 VISIBLE = 0.15
+
+#: Where a grid lies, compression left fewer coefficients than at any other phase; from this part on, fewer is chance
+#: unless a table confirms it. So many are added on both sides, since a handful says nothing.
+FEWER, HANDFUL = 0.9, 5
+
+#: Evidence per coefficient ahead of every other phase [nats] by which a table is believed at a phase without the
+#: fewest coefficients: at high quality few are lost. Beyond so many times the fewest nothing is believed there.
+AHEAD, TOO_MANY = 0.2, 5
 
 #: Fewer pixels along an axis hold too few block borders to count.
 SMALLEST_SIDE = 24
@@ -51,7 +61,8 @@ class Damage:
 
     Attributes:
         file: what the file says of itself; None: no file, or neither a JPEG nor a lossy WebP.
-        grid_phase: (y, x) of the first whole 8x8 block in the pixels, each 0-7; None: no grid stands out.
+        grid_phase: (y, x) of the first whole 8x8 block in the pixels, each 0-7; None: no grid stands out, or what does
+            is no grid by the coefficients.
         grid_strength: how much more often a jump between two pixels stands out on the grid than off it, 0-1.
         pixel_quality: libjpeg quality 1-100 that the pixels speak of; None: they do not speak.
         noise: standard deviation of its noise [8-bit levels]; 0 where it may be texture as well.
@@ -136,8 +147,8 @@ def _axis_grid(luma: Plane) -> tuple[list[int], float]:
     return [int(best), int(second)], float(share[best] - share[[second, *others]].mean())
 
 
-def pixel_quality(luma: Plane, phase: tuple[int, int], clipped: NDArray[np.bool_] | None = None) -> int | None:
-    """The libjpeg quality whose luma steps the pixels' DCT coefficients keep to.
+class _Candidate:
+    """A phase at which the grid may lie, and how well the DCT coefficients of its blocks fit.
 
     Coefficients of a decoded JPEG lie at multiples of the table's steps, give or take the rounding to 8 bits. For
     each quality the likelihood of the coefficients under "multiples of this step" is compared with "anywhere"; the
@@ -146,30 +157,50 @@ def pixel_quality(luma: Plane, phase: tuple[int, int], clipped: NDArray[np.bool_
     Args:
         luma: (H, W), 0-255.
         phase: (y, x) of the first whole block.
-        clipped: (H, W), pixels that may have lain outside 0-255 before they were stored; their blocks say nothing.
+        clipped: (H, W), pixels that may have lain outside 0-255 before they were stored; the steps of their blocks say
+            nothing.
 
-    Returns:
-        1-100, or None where the coefficients keep to no table, or the steps are too fine to see.
+    Attributes:
+        phase: as given.
+        blocks: how many whole ones there are.
+        survivors: how many coefficients of all blocks are no rounding noise about zero.
     """
-    blocks = _blocks(luma, phase)
-    if clipped is not None:
-        blocks = blocks[~_blocks(clipped, phase).any((1, 2))]
-    coefficients = _dct(blocks)
-    by_frequency = []
-    for row, column in FREQUENCIES:
-        values = coefficients[:, row, column]
-        by_frequency.append(values[np.abs(values) > SMALLEST])
-    count = sum(map(len, by_frequency))
-    if count < ENOUGH:
-        return None
-    evidence = np.zeros(101)
-    for quality in range(1, 101):
-        table = scaled_table(LUMA_TABLE, quality)
-        evidence[quality] = sum(
-            _evidence(values, float(table[at])) for at, values in zip(FREQUENCIES, by_frequency, strict=True)
-        )
-    best = int(np.argmax(evidence))
-    return best if evidence[best] > EVIDENCE * count else None
+
+    def __init__(self, luma: Plane, phase: tuple[int, int], clipped: NDArray[np.bool_]) -> None:
+        coefficients = _dct(_blocks(luma, phase))[(slice(None), *np.transpose(FREQUENCIES))]
+        survive = np.abs(coefficients) > SMALLEST
+        self.phase, self.blocks, self.survivors = phase, len(coefficients), int(survive.sum())
+        survive &= ~_blocks(clipped, phase).reshape(-1, 64).any(1, keepdims=True)
+        self._values = [values[kept] for values, kept in zip(coefficients.T, survive.T, strict=True)]
+        self._count = sum(map(len, self._values))
+
+    @cached_property
+    def best(self) -> tuple[int, float]:
+        """The libjpeg quality, 1-100, that the coefficients fit best, and the evidence per coefficient [nats]."""
+        if not self._count:
+            return 0, 0.0
+        evidence = np.zeros(101)
+        for quality in range(1, 101):
+            table = scaled_table(LUMA_TABLE, quality)
+            evidence[quality] = sum(
+                _evidence(values, float(table[at])) for at, values in zip(FREQUENCIES, self._values, strict=True)
+            )
+        best = int(np.argmax(evidence[1:])) + 1
+        return best, float(evidence[best]) / self._count
+
+    @property
+    def quality(self) -> int | None:
+        """The quality whose steps the coefficients keep to; None: they keep to none, or the steps are too fine."""
+        return self.best[0] if self._count >= ENOUGH and self.best[1] > EVIDENCE else None
+
+    def share_of_fewest(self, others: Sequence[_Candidate]) -> float:
+        """Its survivors against those of the other phase that has the fewest; below 1: it has fewer."""
+        fewest = min((other.survivors * self.blocks / max(other.blocks, 1) for other in others), default=np.inf)
+        return float((self.survivors + HANDFUL) / (fewest + HANDFUL))
+
+    def is_ahead(self, others: Sequence[_Candidate]) -> bool:
+        """Whether its coefficients fit a table better than those of every other phase fit any."""
+        return self.best[1] - max((other.best[1] for other in others), default=0.0) >= AHEAD
 
 
 def _evidence(values: Plane, step: float) -> float:
@@ -218,8 +249,13 @@ def _from_pixels(pixels: NDArray[np.uint8]) -> dict[str, Any]:
     clipped = ((pixels == 0) | (pixels == 255)).any(-1)
     phases, strength = grid(luma)
     # At high quality no border shows, but steps still do; and most pictures were never cropped.
-    for candidate in dict.fromkeys([phases[0], (0, 0), *phases[1:]]):
-        quality = pixel_quality(luma, candidate, clipped)
-        if quality is not None:
-            return {"grid_phase": candidate, "grid_strength": strength, "pixel_quality": quality}
-    return {"grid_phase": phases[0] if strength >= VISIBLE else None, "grid_strength": strength}
+    tried = [_Candidate(luma, phase, clipped) for phase in dict.fromkeys([phases[0], (0, 0), *phases[1:]])]
+    for candidate in tried:
+        if candidate.quality is not None:
+            others = [other for other in tried if other is not candidate]
+            share = candidate.share_of_fewest(others)
+            # In a picture with few coefficients those of a wrong phase, from cut-up blocks, may fit some fine table.
+            if share < 1 or (share < TOO_MANY and candidate.is_ahead(others)):
+                return {"grid_phase": candidate.phase, "grid_strength": strength, "pixel_quality": candidate.quality}
+    stands_out = strength >= VISIBLE and tried[0].share_of_fewest(tried[1:]) < FEWER
+    return {"grid_phase": phases[0] if stands_out else None, "grid_strength": strength}

@@ -68,6 +68,28 @@ def test_a_jpeg_saved_again_at_high_quality_shows_the_first_pass() -> None:
     assert found.quality <= 25
 
 
+def sky(side: int, seed: int) -> damage.NDArray[np.uint8]:
+    """(side, side, 3), so calm that strong compression leaves hardly a coefficient."""
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[:side, :side, :1][:2] / side
+    cloud = 6 * np.exp(-((x - 0.6) ** 2 + (y - 0.3) ** 2) / 0.02)
+    shade = 150 - random.uniform(16, 72, 3) * y**2 + random.uniform(-12, 12, 3) * x + cloud
+    return np.rint(shade).astype(np.uint8)
+
+
+@pytest.mark.parametrize(("side", "quality", "seed"), [(48, 10, 7), (48, 30, 7), (48, 75, 4), (64, 10, 7)])
+def test_a_small_calm_jpeg_tells_of_no_other_grid_than_its_own(side: int, quality: int, seed: int) -> None:
+    assert damage.estimate(decoded(jpeg(sky(side, seed), quality))).grid_phase in {None, (0, 0)}
+
+
+def test_a_small_picture_that_was_cropped_between_two_passes_tells_of_the_first_grid() -> None:
+    once = decoded(jpeg(photograph(104, 104), 20))
+    found = damage.estimate(decoded(jpeg(once[3:99, 6:102], 95)))
+    assert found.grid_phase == (5, 2)
+    assert found.pixel_quality is not None
+    assert abs(found.pixel_quality - 20) <= 2
+
+
 def test_layouts_and_depths_say_the_same() -> None:
     pixels = decoded(jpeg(PHOTO, 25))
     expected = damage.estimate(pixels)
