@@ -22,8 +22,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from liif_engine.errors import ModelError, OutputError
+from liif_engine.picture.exchange import exchange
 
-STATE = re.compile(r"state-(\d+)")
+#: Ends the name of a complete state whose place one of the same step is about to take.
+ASIDE = ".old"
+
+STATE = re.compile(rf"state-(\d+)({re.escape(ASIDE)})?")
 
 
 @dataclass
@@ -121,17 +125,29 @@ def save_state(
     except (OSError, SafetensorError) as error:
         shutil.rmtree(building, ignore_errors=True)
         raise OutputError(f"the run's state cannot be written ({error})", path=target) from error
-    shutil.rmtree(target, ignore_errors=True)
-    building.replace(target)
+    _put(building, target)
     for other in states(folder):
         if other != target:
             shutil.rmtree(other)
     return target
 
 
+def _put(building: Path, target: Path) -> None:
+    """Gives a complete state its name; at every instant it or the one of the same step that had the name is there."""
+    if target.is_dir():
+        if exchange(building, target):
+            shutil.rmtree(building, ignore_errors=True)
+            return
+        aside = target.with_name(f"{target.name}{ASIDE}")
+        shutil.rmtree(aside, ignore_errors=True)  # of a run that was killed
+        target.replace(aside)
+    building.replace(target)
+
+
 def states(folder: Path) -> list[Path]:
     """The complete states in a run's folder, oldest first."""
-    return sorted(path for path in folder.glob("state-*") if STATE.fullmatch(path.name))
+    found = (path for path in folder.glob("state-*") if STATE.fullmatch(path.name))
+    return sorted(found, key=lambda path: (path.name.removesuffix(ASIDE), not path.name.endswith(ASIDE)))
 
 
 def load_state(state: Path, model: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +18,11 @@ import pytest
 import torch
 
 from liif_engine.errors import ModelError, NonFiniteError, OutputError, UsageError
+from liif_engine.lab import state
 from liif_engine.lab import train as lab
 from liif_engine.lab.degrade import Shares
 from liif_engine.lab.settings import command, parse
-from liif_engine.lab.state import Progress, save_state, states
+from liif_engine.lab.state import Progress, load_state, save_state, states
 from liif_engine.network import checkpoint
 from tests.conftest import tiny_network
 
@@ -140,6 +144,45 @@ def test_a_full_disk_ends_a_run_in_words_and_leaves_nothing_half_written(data: P
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
         signal.signal(signal.SIGXFSZ, told)
     assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("exchanges", [True, False])
+def test_a_run_that_ends_while_it_saves_the_same_step_again_has_a_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchanges: bool
+) -> None:
+    model = tiny_network()
+    optimizer = torch.optim.Adam(model.parameters())
+    if not exchanges:
+        monkeypatch.setattr(state, "exchange", lambda *_: False)
+
+    def ends_after(count: int) -> bool:
+        """Whether saving made as many as `count` changes of the folder; there it ended."""
+        made: list[None] = []
+
+        def counted(change: Callable[..., Any]) -> Callable[..., Any]:
+            def call(*arguments: Any, **options: Any) -> Any:
+                done = change(*arguments, **options)
+                made.append(None)
+                if len(made) == count:
+                    raise KeyboardInterrupt
+                return done
+
+            return call
+
+        with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
+            patch.setattr(state.shutil, "rmtree", counted(shutil.rmtree))
+            patch.setattr(state, "exchange", counted(state.exchange))
+            patch.setattr(Path, "replace", counted(Path.replace))
+            save_state(tmp_path, Progress(step=3), model, tiny_network(), optimizer, {})
+        return len(made) == count
+
+    save_state(tmp_path, Progress(step=3), model, tiny_network(), optimizer, {})
+    count = 1
+    while ends_after(count):
+        assert load_state(states(tmp_path)[-1], model, tiny_network(), optimizer).step == 3
+        count += 1
+    assert count > 2
+    assert [path.name for path in tmp_path.iterdir()] == ["state-0000003"]
 
 
 def test_the_command_line_gives_the_settings_and_back(tmp_path: Path) -> None:
