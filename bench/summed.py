@@ -8,6 +8,9 @@ launches a block in place of five. `bench/gpu.py` says what it brings; the engin
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    raise SystemExit("a module for bench/gpu.py, no command: run `python -m bench.gpu --out FOLDER` on a GPU's machine")
+
 from typing import cast
 
 import torch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import runpy
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -41,3 +42,8 @@ def test_it_is_as_near_to_fp32_as_the_engines(summed: Any, dtype: torch.dtype, s
     assert candidate.dtype == usual.dtype
     assert (usual - wanted).abs().max() > 0
     assert (candidate - wanted).abs().max() <= 1.5 * (usual - wanted).abs().max()
+
+
+def test_as_a_command_it_says_what_it_is() -> None:
+    with pytest.raises(SystemExit, match=r"a module for bench/gpu\.py"):
+        runpy.run_path(str(SOURCE), run_name="__main__")
