@@ -28,7 +28,7 @@ from liif_engine.commands.options import (
     worker_settings,
 )
 from liif_engine.commands.restore import restore
-from liif_engine.errors import ExitCode, UsageError
+from liif_engine.errors import Cancelled, ExitCode, UsageError
 from liif_engine.lab import explain_command
 from liif_engine.lab.bench.command import bench
 
@@ -214,7 +214,12 @@ def train(context: typer.Context) -> None:
 
     from liif_engine.lab import train as school
 
-    result = school.train(chosen)
+    try:
+        result = school.train(chosen)
+    except KeyboardInterrupt:
+        stopped = Cancelled("stopped; nothing is half-written, and the same command goes on")
+        entry.show(stopped)
+        sys.exit(int(stopped.exit_code))  # past those who would say that it stopped without saying how it goes on
     state = "finished" if result.finished else "stopped; the same command goes on"
     before = "" if not result.start_scores else f", started from {result.start_scores['mean']:.2f}"
     print(f"{result.model}: {result.scores['mean']:.2f} dB on held-out pictures{before}; step {result.steps}, {state}")

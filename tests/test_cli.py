@@ -558,3 +558,16 @@ def test_a_worker_names_the_file_in_its_log(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr
     assert re.search(rf"^liif: {re.escape(str(old))}: \d+x\d+ by fast", done.stderr, re.M), done.stderr
+
+
+def test_training_that_is_stopped_says_that_the_same_command_goes_on(
+    liif: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def stopped(_: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10)
+
+    monkeypatch.setattr("liif_engine.lab.train.train", stopped)
+    code, _, err = liif("train", "--data", tmp_path, "--steps", 1)
+    assert code == ExitCode.INTERRUPTED
+    assert err == "liif: stopped; nothing is half-written, and the same command goes on\n"
