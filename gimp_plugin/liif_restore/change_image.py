@@ -9,7 +9,7 @@ from __future__ import annotations
 from gi.repository import Gimp
 from layer_pixels import write
 from order import Order
-from parts import Part, flat, merge_visible, with_groups
+from parts import Part, flat, is_drawn, merge_visible, with_groups
 
 
 def change(image, parts: list[Part], order: Order, progress, is_ready: bool) -> tuple:
@@ -119,10 +119,12 @@ def _replace_pixels(image, parts: list[Part], order: Order, is_ready: bool) -> l
 def _may_shrink(layer) -> bool:
     """Whether nothing is lost with all but one of its pixels, and GIMP allows it.
 
-    Masks are cut with what they mask, also that of a group around it; filters may depend on the size.
+    Masks are cut with what they mask, also that of a group around it; filters may depend on the size; and in Python
+    some that GIMP has drawn once take no such call.
     """
-    around = with_groups(layer)
-    return not layer.get_filters() and not any(one.get_mask() or one.get_lock_position() for one in around)
+    if is_drawn(layer) or layer.get_filters():
+        return False
+    return not any(one.get_mask() or one.get_lock_position() for one in with_groups(layer))
 
 
 def _places(image, every: list, parts: list[Part], order: Order) -> list[tuple[int, int]]:

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from gi.repository import Gimp
 from layer_pixels import Encoding
 
+#: Layers that GIMP draws from a text, a path or a file, unless they were rasterized.
+DRAWN = ("GimpTextLayer", "GimpVectorLayer", "GimpLinkLayer")
+
 
 @dataclass
 class Part:
@@ -57,8 +60,15 @@ def with_groups(layer) -> list:
 
 def takes_pixels(layer) -> bool:
     """Whether the layer holds pixels of its own; GIMP draws the others again from what they are made of."""
-    special = ("GimpTextLayer", "GimpVectorLayer", "GimpLinkLayer")
-    return not layer.is_group() and layer.__gtype__.name not in special
+    if layer.is_group():
+        return False
+    # In GIMP 3.2 a layer that was rasterized keeps its kind.
+    return not is_drawn(layer) or (hasattr(layer, "is_rasterized") and layer.is_rasterized())
+
+
+def is_drawn(layer) -> bool:
+    """Whether the layer is, or was, drawn by GIMP from what it is made of."""
+    return layer.__gtype__.name in DRAWN
 
 
 def bounds(layer) -> tuple[int, int, int, int]:

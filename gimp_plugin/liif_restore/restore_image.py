@@ -76,7 +76,8 @@ def _wanted(image, drawables, order: Order) -> tuple[list, list]:
     wants_all = order.layers == "every"
     chosen = [layer for layer in every if takes_pixels(layer)] if wants_all else _chosen(drawables, every)
     if not chosen:
-        raise Refusal("No layer holds pixels: choose a layer with a picture")
+        links = [layer for layer in every if layer.__gtype__.name == "GimpLinkLayer"]
+        raise Refusal(_why_drawn(links[0]) if links else "No layer holds pixels: choose a layer with a picture")
     for layer in chosen if order.result != "new-image" else []:
         # A new layer is written into the group of the old one.
         _check_lock(layer if order.result == "image" else layer.get_parent())
@@ -113,10 +114,17 @@ def _chosen(drawables, every) -> list:
         if layer.is_group():
             raise Refusal(f"“{layer.get_name()}” is a layer group: choose layers in it, or restore every layer")
         if not takes_pixels(layer):
-            raise Refusal(f"“{layer.get_name()}” is a text or vector layer, which GIMP itself scales without loss")
+            raise Refusal(_why_drawn(layer))
         if layer not in found:
             found.append(layer)
     return found
+
+
+def _why_drawn(layer) -> str:
+    """Why a layer is refused that GIMP draws, in words for people."""
+    if layer.__gtype__.name == "GimpLinkLayer":
+        return f"“{layer.get_name()}” is a link to a file: restore that file, or use Layer > Rasterize first"
+    return f"“{layer.get_name()}” is a text or vector layer, which GIMP itself scales without loss"
 
 
 def _check_lock(layer) -> None:

@@ -195,6 +195,19 @@ answer = [new != image, size(new), state(image) == before, [x.get_name() for x i
     assert gimp.do(FULL + code) == [True, [80, 60], True, ["hidden", "group", "masked", "above", "below"], 26]
 
 
+def test_effects_stay_on_their_layer_as_they_are(gimp: RealGimp) -> None:
+    code = """
+image = new_image(40, 30); layer = add_layer(image)
+plain = pixels(layer, "R'G'B' u8", (20, 10, 1, 1))
+blur = Gimp.DrawableFilter.new(layer, "gegl:gaussian-blur", "blur")
+blur.get_config().set_property("std-dev-x", 3.0); layer.append_filter(blur)
+result = call(image, scale=2.0, model="copy")
+answer = [result["status"], size(layer), [one.get_config().get_property("std-dev-x") for one in layer.get_filters()],
+    pixels(layer, "R'G'B' u8", (40, 20, 1, 1)) == plain]
+"""
+    assert gimp.do(code) == ["success", [80, 60], [3.0], True]
+
+
 def test_text_is_scaled_by_gimp(gimp: RealGimp) -> None:
     code = """
 image = new_image(100, 60); add_layer(image)
@@ -206,6 +219,52 @@ after = size(text)
 answer = [result["status"], abs(after[0] - 2 * before[0]) <= 2, abs(after[1] - 2 * before[1]) <= 2]
 """
     assert gimp.do(code) == ["success", True, True]
+
+
+#: A link to a picture, a path and a text, each as a layer, of a GIMP that has all three.
+DRAWN = """
+image = new_image(100, 60); add_layer(image)
+drawn = []
+if hasattr(Gimp, "LinkLayer"):
+    linked = new_image(20, 15); add_layer(linked)
+    Gimp.file_save(Gimp.RunMode.NONINTERACTIVE, linked, Gio.File.new_for_path(path("linked.png")), None)
+    path_ = Gimp.Path.new(image, "path"); image.insert_path(path_, None, 0)
+    path_.stroke_new_from_points(Gimp.PathStrokeType.BEZIER, 3 * [1., 2.] + 3 * [29., 28.], False)
+    text = Gimp.TextLayer.new(image, "old", Gimp.context_get_font(), 20, Gimp.Unit.pixel())
+    link = Gimp.LinkLayer.new(image, Gio.File.new_for_path(path("linked.png")))
+    drawn = [link, Gimp.VectorLayer.new(image, path_), text]
+    for one in drawn: image.insert_layer(one, None, 0)
+"""
+
+
+def test_what_was_rasterized_is_restored(gimp: RealGimp) -> None:
+    """Since GIMP 3.2 a layer can be so, and keeps its kind."""
+    code = """
+for one in drawn: one.rasterize()
+before = [pixels(one, "R'G'B'A u8") for one in drawn]
+wide = [one.get_width() for one in drawn]
+def enlarged(one):
+    data, width = pixels(one, "R'G'B'A u8"), 4 * one.get_width()
+    return b"".join(data[n:n + 4] for top in range(0, len(data), 2 * width) for n in range(top, top + width, 8))
+result = call(image, scale=2.0, layers="chosen", drawables=drawn, model="copy") if drawn else None
+answer = result and [result["status"], result.get("error"), [enlarged(one) for one in drawn] == before]
+"""
+    found = gimp.do(DRAWN + code)
+    if found is None:
+        pytest.skip("GIMP 3.0 has no such layers")
+    assert found == ["success", None, True]
+
+
+def test_a_link_to_a_file_is_refused_with_what_to_do(gimp: RealGimp) -> None:
+    code = """
+alone = new_image(20, 15)
+if drawn: alone.insert_layer(Gimp.LinkLayer.new(alone, Gio.File.new_for_path(path("linked.png"))), None, 0)
+answer = drawn and [call(image, layers="chosen", drawables=drawn[:1])["error"], call(alone)["error"]]
+"""
+    found = gimp.do(DRAWN + code)
+    if not found:
+        pytest.skip("GIMP 3.0 has no such layers")
+    assert found == 2 * ["“linked.png” is a link to a file: restore that file, or use Layer > Rasterize first"]
 
 
 def test_a_target_size_may_stretch(gimp: RealGimp) -> None:
