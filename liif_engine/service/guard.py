@@ -29,6 +29,9 @@ UNIX_SOCKET = ("unix", None)
 #: Room in the kernel for an answer on its way to the caller; the usual 200 KB cost a switch of processes each. [bytes]
 SEND_BUFFER_BYTES = 1 << 20
 
+#: Connections through the loopback port at once; the rest of serve.MAX_CONNECTIONS is for the socket alone, where
+#: nobody else can take them all.
+MAX_AT_PORT = 500
 
 #: Where a caller of the loopback port asks for proof that this is the service, before it shows the token.
 PROOF = "/v1/proof"
@@ -54,16 +57,24 @@ class OwnerOnly(H11Protocol):
         if one is not None:
             one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
             if peer_uid(one) not in {None, 0, os.getuid() if hasattr(os, "getuid") else None}:
-                self.transport = transport
-                body = b"this service belongs to another user\n"
-                transport.write(b"HTTP/1.1 403 Forbidden\r\nConnection: close\r\n")
-                transport.write(b"Content-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
-                transport.close()
+                self._turn_away(transport, b"403 Forbidden", b"this service belongs to another user\n")
                 return
+        is_private = one is not None and one.family == getattr(socket, "AF_UNIX", None)
+        at_port = sum(getattr(other, "server", None) != UNIX_SOCKET for other in self.connections)
+        if not is_private and at_port >= MAX_AT_PORT:
+            self._turn_away(transport, b"503 Service Unavailable", b"too many connections to this port\n")
+            return
         super().connection_made(transport)
-        if one is not None and one.family == getattr(socket, "AF_UNIX", None):
+        if is_private:
             self.server = UNIX_SOCKET
         self._expect(after=self.cycle)
+
+    def _turn_away(self, transport: asyncio.Transport, status: bytes, words: bytes) -> None:
+        """Answers before a byte is read, and hangs up."""
+        self.transport = transport
+        transport.write(b"HTTP/1.1 %s\r\nConnection: close\r\nContent-Type: text/plain\r\n" % status)
+        transport.write(b"Content-Length: %d\r\n\r\n%s" % (len(words), words))
+        transport.close()
 
     def on_response_complete(self) -> None:
         """Waits for the next request, of which uvicorn forgets to when its first byte has come."""

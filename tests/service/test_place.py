@@ -12,6 +12,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import ExitStack
 from http.client import HTTPConnection
 from io import BytesIO
 from pathlib import Path
@@ -247,6 +248,16 @@ def test_without_unix_sockets_there_is_a_port(monkeypatch: pytest.MonkeyPatch) -
         assert not (folder / "engine.sock").exists()
     assert not (folder / "engine.port").exists()
     shutil.rmtree(folder)
+
+
+def test_who_takes_all_connections_of_the_port_keeps_nobody_from_the_socket(start: Start) -> None:
+    service = start(loopback=True)
+    port = json.loads(Path(service.folder, "engine.port").read_text())["port"]
+    with ExitStack() as stack:
+        for _ in range(1000):
+            last = stack.enter_context(socket.create_connection(("127.0.0.1", port), 20))
+        assert last.recv(100).startswith(b"HTTP/1.1 503 ")
+        assert service.client.status()["api"] == 1
 
 
 def test_who_says_nothing_is_hung_up_on(start: Start) -> None:
