@@ -115,6 +115,8 @@ def _raise_file_limit() -> None:
 async def _serve(settings: ServeSettings, place: Place) -> None:
     # Whoever reaches the port could fill the log with uvicorn's warnings about what is not HTTP.
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    # And asyncio has one for each piece of a result whose caller has gone.
+    logging.getLogger("asyncio").setLevel(logging.ERROR)
     limits = settings.limits or Limits(max_held_bytes=memory.available_bytes() // 2)
 
     def make_workers(on_room: Callable[[], None]) -> Workers:

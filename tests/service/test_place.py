@@ -305,6 +305,19 @@ def test_who_stops_reading_a_result_amid_it_is_hung_up_on_and_holds_nobody_up(st
         service.client.submit_image(picture.getvalue(), **asked).wait()
 
 
+def test_who_goes_away_amid_a_result_leaves_nothing_in_the_log(start: Start) -> None:
+    service = start()
+    job = service.client.submit_pixels(bytes(32 << 20), (2048, 4096, 4), "u8", scale=1, detach=True)
+    job.wait()
+    with socket.socket(socket.AF_UNIX) as one:
+        one.connect(f"{service.folder}/engine.sock")
+        one.sendall(b"GET /v1/jobs/%s/result HTTP/1.1\r\nHost: localhost\r\n\r\n" % job.id.encode())
+        one.recv(100)
+    assert service.client.status()["queue"]["done"] == 1
+    _, said = service.end()
+    assert said.splitlines() == [f"liif: serving in {service.folder}"]
+
+
 def test_who_reads_slowly_gets_the_whole_result(start: Start) -> None:
     service = start(send_seconds=2)
     pixels = os.urandom(4 << 20)
