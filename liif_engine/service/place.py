@@ -46,6 +46,7 @@ class Place:
         sockets: bound, not yet listening.
         token: what callers through the port must show; None without a port.
         port: the loopback port, or None.
+        made: the files by which it is found, as they were made.
     """
 
     folder: Path
@@ -53,10 +54,24 @@ class Place:
     sockets: list[socket.socket] = field(default_factory=list)
     token: str | None = None
     port: int | None = None
+    made: dict[Path, os.stat_result] = field(default_factory=dict)
+
+    def is_lost(self) -> bool:
+        """Whether somebody has removed all by which it could be found."""
+        return not any(map(self._is_own, self.made))
 
     def close(self) -> None:
         """Nobody finds the service any more; who is connected stays so. Closing twice is allowed."""
-        _remove(self.folder)
+        for path in filter(self._is_own, self.made):
+            with suppress(OSError):
+                path.unlink()
+
+    def _is_own(self, path: Path) -> bool:
+        """Whether the file is still its own: if the folder was removed, it may be another service's by now."""
+        try:
+            return os.path.samestat(path.lstat(), self.made[path])
+        except OSError:
+            return False
 
 
 @contextmanager
@@ -71,10 +86,7 @@ def occupy(folder: Path | None, *, loopback: bool) -> Iterator[Place]:
         ServiceError: the folder is not private, or another service is there.
     """
     folder = Path(folder or client.runtime_folder()).absolute()
-    try:
-        client.make_folder(str(folder))
-    except client.ServiceError as error:
-        raise ServiceError(error.message, remedy=error.remedy) from None
+    make_private(folder)
     with _lock(folder) as lock, tempfile.TemporaryDirectory(prefix=SCRATCH_PREFIX) as scratch:
         # Whoever held the lock before is gone, so what it left is stale.
         _remove(folder)
@@ -86,11 +98,25 @@ def occupy(folder: Path | None, *, loopback: bool) -> Iterator[Place]:
                 place.sockets.append(_bind_unix(folder / "engine.sock"))
             if loopback or not HAS_UNIX_SOCKETS:
                 _bind_loopback(place)
+            entrances = [folder / name for name in ENTRANCES]
+            place.made = {path: path.lstat() for path in entrances if path.exists()}
             yield place
         finally:
             place.close()
             for one in place.sockets:
                 one.close()
+
+
+def make_private(folder: Path) -> None:
+    """Makes a folder for this user alone, if it is not there.
+
+    Raises:
+        ServiceError: it cannot be made, or is not private.
+    """
+    try:
+        client.make_folder(str(folder))
+    except client.ServiceError as error:
+        raise ServiceError(error.message, remedy=error.remedy) from None
 
 
 @contextmanager

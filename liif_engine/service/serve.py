@@ -174,7 +174,7 @@ class Server(web.Server):
             self._swept = now
             self.queue.sweep()
             _bound_log(self.place.folder)
-            self.should_exit |= self._is_idle(now)
+            self.should_exit |= self._is_idle(now) or self._is_lost()
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: Any = None) -> None:
@@ -195,6 +195,13 @@ class Server(web.Server):
         if after is None or now - self.queue.last_used < after or not self.queue.is_idle():
             return False
         log.info("idle for %g s: ending", after)
+        return True
+
+    def _is_lost(self) -> bool:
+        """Whether nobody can find it any more, and it has no work: it would keep another one from its place."""
+        if not self.place.is_lost() or not self.queue.is_idle():
+            return False
+        log.warning("%s: somebody has removed the socket: ending", self.place.folder)
         return True
 
 

@@ -250,6 +250,34 @@ def test_without_unix_sockets_there_is_a_port(monkeypatch: pytest.MonkeyPatch) -
     shutil.rmtree(folder)
 
 
+def test_who_lost_its_folder_leaves_the_next_one_s_alone(start: Start) -> None:
+    first = start()
+    first.process.send_signal(signal.SIGSTOP)  # it notices later
+    shutil.rmtree(first.folder)
+    second = start()
+    first.process.send_signal(signal.SIGCONT)
+    code, said = first.wait()
+    assert code == 0, said
+    assert "somebody has removed the socket" in said
+    assert second.client.status()["pid"] == second.process.pid
+
+
+def test_who_lost_its_socket_ends_after_its_work_and_the_next_one_takes_over(start: Start) -> None:
+    first = start(loopback=True)
+    job = first.client.submit_pixels(PIXELS, SHAPE, "u8", scale=1, model="slow:2", detach=True)
+    connection, _ = client.connect(first.folder)
+    connection.request("GET", f"/v1/jobs/{job.id}/events")
+    for name in place.ENTRANCES:
+        Path(first.folder, name).unlink()
+    second = start()
+    with connection.getresponse() as events:
+        assert json.loads(events.read().splitlines()[-1])["state"] == "done"
+    connection.close()
+    code, said = first.wait()
+    assert code == 0, said
+    assert second.client.status()["pid"] == second.process.pid
+
+
 def test_who_takes_all_connections_of_the_port_keeps_nobody_from_the_socket(start: Start) -> None:
     service = start(loopback=True)
     port = json.loads(Path(service.folder, "engine.port").read_text())["port"]
