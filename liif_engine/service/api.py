@@ -35,6 +35,7 @@ from liif_engine.service.body import TOO_LONG_REMEDY, Body
 from liif_engine.service.job import Job
 from liif_engine.service.metrics import Figures
 from liif_engine.service.payload import FilePayload, ImagePayload, PixelPayload
+from liif_engine.service.place import make_private
 from liif_engine.service.queue import Queue
 from liif_engine.service.request import REMEDY, Defaults, FileRequest, ImageRequest, PixelRequest, parse
 
@@ -226,6 +227,8 @@ class Api:
             if held > limit:
                 words = f"the body, {memory.readable(held)}, is longer than {memory.readable(limit)}"
                 raise TooLargeError(words, remedy=TOO_LONG_REMEDY)
+            # Whoever cleans the folder for temporary files takes what has lain there for days.
+            make_private(self.scratch)
             self.queue.reserve(held, asked.priority)
         return await self._body_job(body, asked, held, lambda: ImagePayload(asked, self.scratch, most), limit)
 

@@ -278,6 +278,17 @@ def test_who_lost_its_socket_ends_after_its_work_and_the_next_one_takes_over(sta
     assert second.client.status()["pid"] == second.process.pid
 
 
+def test_a_scratch_folder_that_was_cleaned_away_is_made_again(start: Start) -> None:
+    service = start()
+    picture_file = BytesIO()
+    Image.new("RGB", (7, 5)).save(picture_file, "PNG")
+    for scratch in Path(service.folder).glob(f"{place.SCRATCH_PREFIX}*"):
+        scratch.rmdir()
+    service.client.submit_image(picture_file.getvalue(), scale=1, detach=True).wait()
+    (scratch,) = Path(service.folder).glob(f"{place.SCRATCH_PREFIX}*")
+    assert scratch.stat().st_mode & 0o777 == 0o700
+
+
 def test_who_takes_all_connections_of_the_port_keeps_nobody_from_the_socket(start: Start) -> None:
     service = start(loopback=True)
     port = json.loads(Path(service.folder, "engine.port").read_text())["port"]
