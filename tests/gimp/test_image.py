@@ -221,6 +221,9 @@ answer = [result["status"], abs(after[0] - 2 * before[0]) <= 2, abs(after[1] - 2
     assert gimp.do(code) == ["success", True, True]
 
 
+#: Why two tests are skipped, and what would run them.
+SINCE_3_2 = "GIMP 3.0 has no such layers: make 3.2 by `python tests/gimp/chroot.py forky`, and set LIIF_GIMP_CHROOT"
+
 #: A link to a picture, a path and a text, each as a layer, of a GIMP that has all three.
 DRAWN = """
 image = new_image(100, 60); add_layer(image)
@@ -251,7 +254,7 @@ answer = result and [result["status"], result.get("error"), [enlarged(one) for o
 """
     found = gimp.do(DRAWN + code)
     if found is None:
-        pytest.skip("GIMP 3.0 has no such layers")
+        pytest.skip(SINCE_3_2)
     assert found == ["success", None, True]
 
 
@@ -263,7 +266,7 @@ answer = drawn and [call(image, layers="chosen", drawables=drawn[:1])["error"], 
 """
     found = gimp.do(DRAWN + code)
     if not found:
-        pytest.skip("GIMP 3.0 has no such layers")
+        pytest.skip(SINCE_3_2)
     assert found == 2 * ["“linked.png” is a link to a file: restore that file, or use Layer > Rasterize first"]
 
 
