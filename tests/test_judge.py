@@ -15,17 +15,22 @@ from .conftest import picture
 from .tiny import HAS_BF16, engine
 
 
+def gone_wrong_by(levels: float) -> Engine:
+    """An engine whose network answers so much too much in half precision, of full scale."""
+    reduced = engine(precision="bf16")
+    network = reduced._computer.network(Place(torch.device("cpu"), "bf16"))
+    with torch.no_grad():
+        network.imnet.linears[-1].bias.add_(levels)
+    return reduced
+
+
 @pytest.mark.skipif(not HAS_BF16, reason="needs a CPU with AVX512-BF16 or AMX")
 def test_a_tile_that_overflows_is_redone_in_fp32(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setitem(budget.TILE_CORE, "cpu", 20)
     pixels = picture(40, 20) // 4  # calm enough for half precision
-    reduced = engine(precision="bf16")
-    network = reduced._computer.network(Place(torch.device("cpu"), "bf16"))
-    with torch.no_grad():
-        network.imnet.linears[-1].bias.fill_(float("inf"))
-    result = reduced.restore(pixels, scale=2)
+    result = gone_wrong_by(float("inf")).restore(pixels, scale=2)
     assert (result == engine().restore(pixels, scale=2)).all()
     assert caplog.text.count("redone in fp32") == 2
 
@@ -53,11 +58,7 @@ def test_a_tile_of_implausible_colours_is_redone_in_fp32(
     """Finite, and still far from what the pixels give reason for: as after a product that went wrong."""
     monkeypatch.setitem(budget.TILE_CORE, "cpu", 20)
     pixels = picture(40, 20) // 4  # calm enough for half precision
-    reduced = engine(precision="bf16")
-    network = reduced._computer.network(Place(torch.device("cpu"), "bf16"))
-    with torch.no_grad():
-        network.imnet.linears[-1].bias.add_(20)
-    result = reduced.restore(pixels, scale=2)
+    result = gone_wrong_by(20).restore(pixels, scale=2)
     assert (result == engine().restore(pixels, scale=2)).all()
     assert caplog.text.count("redone in fp32") == 2
     assert "beyond what its pixels allow" in caplog.text

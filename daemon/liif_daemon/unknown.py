@@ -151,10 +151,9 @@ def _marker(path: Path, store: Store, noted: Container[int]) -> Marker | None:
         if marker is None and stat.S_ISREG(said.st_mode) and said.st_size in noted:
             marker = notes.read(store.folder, hash_of(path))
         if marker is not None and re.fullmatch("[0-9a-f]{64}", marker.source_sha256):
-            scales = marker.scale_x, marker.scale_y
-            return (
-                marker if all(1 <= scale < math.inf for scale in scales) else None
-            )  # as all of ours; anybody writes any
+            # Anybody writes a marker; ours have such scales alone.
+            is_ours = all(1 <= scale < math.inf for scale in (marker.scale_x, marker.scale_y))
+            return marker if is_ours else None
     return None
 
 

@@ -62,9 +62,8 @@ def from_tensors(tensors: Mapping[str, Tensor]) -> EdsrLiif:
         ModelError: a key is missing or unknown, a shape does not fit, or a value is not finite.
     """
     tensors = {key: value for key, value in tensors.items() if not UNUSED_KEYS.match(key)}
-    if (
-        sum(value.numel() for value in tensors.values()) > MAX_CHECKPOINT_BYTES // 4
-    ):  # a pickle may say one number often
+    # A small pickle may say one number often.
+    if sum(value.numel() for value in tensors.values()) > MAX_CHECKPOINT_BYTES // 4:
         raise ModelError(_TOO_LARGE)
     try:
         channels = tensors["encoder.head.0.weight"].shape[0]
