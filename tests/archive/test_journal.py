@@ -72,11 +72,11 @@ def test_a_journal_that_is_damaged_further_in_is_told_of_in_words(tmp_path: Path
     journal.close()
     content = journal.path.read_bytes()
     journal.path.write_bytes(content[:8192] + b"\xff" * (len(content) - 8192))
-    journal = Journal(tmp_path)
-    with pytest.raises(OutputError, match="journal cannot be read") as found:
-        journal.find(Path("5.jpg"))
-    with pytest.raises(OutputError, match="journal cannot be read") as begun:
-        journal.begin(Path("5.jpg"), "settings", glance)
+    with contextlib.closing(Journal(tmp_path)) as journal:
+        with pytest.raises(OutputError, match="journal cannot be read") as found:
+            journal.find(Path("5.jpg"))
+        with pytest.raises(OutputError, match="journal cannot be read") as begun:
+            journal.begin(Path("5.jpg"), "settings", glance)
     assert "Delete it" in found.value.remedy
     assert "Delete it" in begun.value.remedy
 
