@@ -99,6 +99,7 @@ def test_content_credentials_are_refused_by_their_name(tmp_path: Path) -> None:
     [
         (b"\n8bim\n      12\n3842494d04040000\n00000000\n", "photoshop", b"8BIM\x04\x04\0\0\0\0\0\0"),
         (b"\niptc\n       5\n1c02780000\n", "iptc", b"\x1c\x02\x78\0\0"),
+        (b"\nIPTC profile\n       5\n1c02780000\n", "iptc", b"\x1c\x02\x78\0\0"),  # as exiftool writes it
         (b"\niptc\n       9\n1c02780000\n", "iptc", None),  # not as long as it says
         (b"\niptc\n       5\n1c0278000z\n", "iptc", None),
         (b"", "iptc", None),
@@ -112,17 +113,23 @@ def test_profiles_that_png_holds_in_texts(twice: Twice, text: bytes, field: str,
     assert chunk(*chunks) in result
 
 
-def raw_profile(name: bytes, content: bytes) -> bytes:
-    """The data of a zTXt chunk, as ImageMagick wrote what PNG had no chunks for."""
-    digits = b"\n%s\n%8d\n%s\n" % (name, len(content), content.hex().encode())
+def raw_profile(name: bytes, content: bytes, *, line: bytes = b"") -> bytes:
+    """The data of a zTXt chunk, as ImageMagick wrote what PNG had no chunks for; `line` names it again, or `name`."""
+    digits = b"\n%s\n%8d\n%s\n" % (line or name, len(content), content.hex().encode())
     return b"Raw profile type %s\0\0" % name + zlib.compress(digits)
 
 
-@pytest.mark.parametrize("name", [b"exif", b"APP1"])
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [(b"exif", b""), (b"APP1", b""), (b"APP1", b"generic profile"), (b"APP1", b"\xaa\x01{generic prof")],
+    ids=["exif", "APP1", "of ImageMagick 5", "of another ImageMagick 5"],
+)
 @pytest.mark.parametrize("prefix", [b"Exif\0\0", b""])
-def test_exif_in_a_text_becomes_the_chunk_and_turns_the_picture(twice: Twice, name: bytes, prefix: bytes) -> None:
+def test_exif_in_a_text_becomes_the_chunk_and_turns_the_picture(
+    twice: Twice, name: bytes, line: bytes, prefix: bytes
+) -> None:
     block = exif({0x0112: (SHORT, 6)}, thumbnail=jpeg(gradient(8, 8)))
-    source, result = twice(png(gradient(4, 6), (b"zTXt", raw_profile(name, prefix + block))))
+    source, result = twice(png(gradient(4, 6), (b"zTXt", raw_profile(name, prefix + block, line=line))))
     assert (source.metadata.exif, source.metadata.texts, source.width) == (block, (), 4)
     kinds = [kind for kind, _ in chunks(result)]
     assert (kinds.count(b"eXIf"), kinds.count(b"zTXt")) == (1, 0)

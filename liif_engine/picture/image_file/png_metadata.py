@@ -48,7 +48,8 @@ _BLOCK_HEADS = {
     b"<": ("<XMP>", 0),
     b"\xef\xbb\xbf<": ("<XMP>", 0),
 }
-_PROFILE_HEAD = re.compile(r"\s*\w{1,20}\s+(\d{1,10})\s")
+#: A line that names the kind, as in "iptc" or, by exiftool and old ImageMagick, "IPTC profile", and the length.
+_PROFILE_HEAD = re.compile(r"\s*+[^\n]{1,80}\n\s*+(\d{1,10})\s")
 _SRGB_GAMMA = 45455
 _SRGB_POINTS = (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
 
