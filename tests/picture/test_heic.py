@@ -16,6 +16,8 @@ from liif_engine.picture.image_file import heic, heif_still, isobmff
 from liif_engine.picture.image_file.contents import Frame, Limits, Metadata, Piece, Pixels
 from liif_engine.picture.image_file.room import Order
 
+from .made import SHORT, exif
+
 LIMITS = Limits()
 pillow_heif = pytest.importorskip("pillow_heif", reason="needs the extra: pip install 'liif-restore[heic]'")
 
@@ -49,10 +51,10 @@ def test_results_are_close_at_any_size(channels: int, shape: tuple[int, int]) ->
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_turns_of_the_header_are_done(orientation: int) -> None:
     pixels = smooth(64, 128, 3)
-    exif = Image.Exif()
-    exif[0x0112] = orientation
+    tags = Image.Exif()
+    tags[0x0112] = orientation
     file = io.BytesIO()
-    pillow_heif.from_pillow(Image.fromarray(pixels)).save(file, quality=95, chroma=444, exif=exif.tobytes())
+    pillow_heif.from_pillow(Image.fromarray(pixels)).save(file, quality=95, chroma=444, exif=tags.tobytes())
     data = file.getvalue()
     header = heic.inspect(data, LIMITS)
     [frame] = heic.decode(data, header)
@@ -70,11 +72,11 @@ def test_turns_of_the_header_are_done(orientation: int) -> None:
 
 
 def test_metadata_is_kept_byte_for_byte() -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 1
-    exif[0x010F] = "Maker"
+    tags = Image.Exif()
+    tags[0x0112] = 1
+    tags[0x010F] = "Maker"
     fields = {
-        "exif": exif.tobytes().removeprefix(b"Exif\0\0"),
+        "exif": tags.tobytes().removeprefix(b"Exif\0\0"),
         "xmp": b"<x/>",
         "icc": b"\0\0\0\x80" + bytes(124),
         "pieces": (Piece("<CICP>", struct.pack(">HH", 12, 13)),),
@@ -89,6 +91,25 @@ def test_metadata_is_kept_byte_for_byte() -> None:
     assert other.info["xmp"] == b"<x/>"
     plain = written(smooth(64, 64, 3), pieces=fields["pieces"])
     assert heic.inspect(plain, LIMITS).metadata.pieces == fields["pieces"]
+
+
+@pytest.mark.parametrize("prefix", [b"", b"Exif\0\0"])
+@pytest.mark.parametrize("counted", [True, False])
+def test_exif_is_found_where_the_way_to_it_is_missing_or_miscounted(prefix: bytes, counted: bool) -> None:
+    block = exif({0x0112: (SHORT, 6)})
+    item = bytes(4) + prefix + block
+    data = written(smooth(64, 64, 3), exif=prefix + block)
+    assert data.count(item) == 1
+    data = data if counted else data.replace(item, item[4:] + bytes(4))
+    found = heic.inspect(data, LIMITS).metadata.exif
+    assert found == block + bytes(0 if counted else 4)
+
+
+def test_exif_that_lies_behind_its_own_end_is_left_out_and_said() -> None:
+    data = written(smooth(64, 64, 3), exif=b"no TIFF at all")
+    metadata = heic.inspect(data.replace(bytes(4) + b"no TIFF", b"\0\0\1\0no TIFF"), LIMITS).metadata
+    assert metadata.exif is None
+    assert any("EXIF" in note for note in metadata.notes)
 
 
 @pytest.mark.parametrize("orientation", range(2, 9))

@@ -19,6 +19,8 @@ _PICTURES = {b"av01", b"hvc1", b"grid", b"iden", b"iovl", b"jpeg"}
 _PART_OF = {b"dimg", b"auxl", b"thmb"}
 #: What a box of the kind ``uuid`` begins with where it holds Content Credentials (C2PA specification, A.5).
 _CREDENTIALS = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
+#: What EXIF begins with, and what it has before that in a JPEG file.
+_EXIF_HEADS, _EXIF_PREFIX = (b"II*\0", b"MM\0*"), b"Exif\0\0"
 _BLOCK = 64  # [pixels] a side of the largest block of HEVC
 #: CICP transfer characteristics: the curves of HDR, and those that are taken for sRGB's everywhere.
 _HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
@@ -193,13 +195,22 @@ def _metadata(media: Media, item: Item, data: bytes, home: str, notes: list[str]
                 f"metadata of the kind {other.kind.decode('latin-1').strip()} that describes no picture was left out"
             )
         elif other.kind == b"Exif" and metadata.exif is None and len(content) > 4:
-            metadata = replace(metadata, exif=content[4 + int.from_bytes(content[:4]) :] or None)
+            metadata = replace(metadata, exif=_exif_in(content) or None)
+            if metadata.exif is None:
+                notes.append("the EXIF item was left out: what it holds cannot be found in it")
         elif other.kind == b"mime" and other.content_type == _XMP_TYPE and metadata.xmp is None:
             metadata = replace(metadata, xmp=content)
         else:
             kind_name = (other.content_type or other.kind).decode("latin-1")
             raise UnsupportedError(f"carries metadata of the kind {kind_name}, which has no place in a result")
     return replace(metadata, notes=tuple(dict.fromkeys(notes)))
+
+
+def _exif_in(content: bytes) -> bytes:
+    """The EXIF block of an item, which begins with how far on that is; some writers leave this out, or miscount."""
+    said = 4 + int.from_bytes(content[:4])
+    blocks = (content[start:].removeprefix(_EXIF_PREFIX) for start in (said, 0, 4))
+    return next((block for block in blocks if block.startswith(_EXIF_HEADS)), content[said:])
 
 
 def _boxes_beside(media: Media) -> Iterator[Piece]:
