@@ -22,6 +22,10 @@ log = logging.getLogger(__name__)
 _PASSING = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN}
 _PASSING |= {errno.ENOENT, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE, errno.EBUSY, errno.EINTR, errno.ENODEV}
 
+#: What waits for a disk, a share or an engine is tried so often, all of it together: each try reads a picture and
+#: writes to the ledger, which for thousands of them every few seconds would wear out a disk, for days. [1/s]
+MOST_TRIES = 10
+
 #: What the figures call the end of a daemon amid its work.
 DEATH = "Death"
 
@@ -45,7 +49,7 @@ def after_engine_error(job: Job, error: EngineError, bench: Bench) -> None:
         bench.ledger.finish(job, "failed", error.reason + after, counts=True)
         bench.tally.failed(error.cause)
         return
-    seconds = settings.retry_seconds * 4 ** (job.attempts if counts else 0)
+    seconds = settings.retry_seconds * 4**job.attempts if counts else _pause(bench)
     # Or later: when something else is at work, or by the next run.
     words = "%s: %s. Tried again in %.0f s or later."
     wait = min(seconds, LONGEST_WAIT)
@@ -83,11 +87,16 @@ def after_disk_error(job: Job, reason: str, passing: bool, bench: Bench) -> None
     if not passing or _is_news(reason, job, bench):
         log.warning("%s: %s", job.path, reason, extra=AT_THE_END)
     if passing:
-        bench.ledger.wait(job, reason, bench.settings.daemon.retry_seconds, counts=False)
+        bench.ledger.wait(job, reason, _pause(bench), counts=False)
         bench.tally.again("OSError")
     else:
         bench.ledger.finish(job, "failed", reason, counts=True)
         bench.tally.failed("OSError")
+
+
+def _pause(bench: Bench) -> float:
+    """How long what waits for no fault of its own waits until the next try, in seconds."""
+    return max(bench.settings.daemon.retry_seconds, bench.ledger.waiting() / MOST_TRIES)
 
 
 def _is_news(reason: str, job: Job, bench: Bench) -> bool:

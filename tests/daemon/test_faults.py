@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
 import shutil
 import signal
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from liif_daemon import look, places
+from liif_daemon import failures, look, places
 from liif_daemon.engine import EngineError, Made, Order, ServiceEngine
 from liif_daemon.examine import examine
 from liif_daemon.undo import undo
@@ -25,7 +26,7 @@ from liif_daemon.workplace import is_workplace
 from liif_engine.errors import OutputError
 from liif_engine.service.client import ServiceError
 
-from .workshop import Copying, Workshop, draw, sha, size_of, wait_until
+from .workshop import SOON, Copying, Workshop, draw, sha, size_of, wait_until
 
 
 @pytest.fixture
@@ -107,6 +108,45 @@ def test_a_read_only_disk_is_said_once_for_each_picture(
         wait_until(lambda: workshop.counts() == {"done": 1})
     assert caplog.text.count("a.jpg: the disk is read-only") == 1
     assert tries[0].name not in caplog.text, "it never came to be"
+
+
+@pytest.fixture
+def read_only(monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The name of a subfolder in which the system says that the disk is read-only, as a snapshot's is."""
+    place, make = Path("snapshot"), Path.mkdir
+
+    def refuse(self: Path, *arguments: Any, **rest: Any) -> None:
+        if is_workplace(self) and self.parent.name == place.name:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(self))
+        make(self, *arguments, **rest)
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    return place
+
+
+def test_pictures_that_wait_for_a_disk_keep_no_other_from_its_turn(
+    workshop: Workshop, read_only: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(failures, "MOST_TRIES", math.inf)  # they are due again before all were tried
+    workshop.daemon_values["retry_seconds"] = 0.01
+    for number in range(20):
+        draw(workshop.folder / read_only / f"{number}.jpg", number)
+    with workshop.running() as daemon:
+        wait_until(lambda: any("read-only" in job.reason for job in daemon.ledger.jobs(state="queued")))
+        draw(workshop.folder / "new.jpg", 99)
+        wait_until(lambda: workshop.counts().get("done") == 1, SOON)
+        wait_until(lambda: all("read-only" in job.reason for job in daemon.ledger.jobs(state="queued")), SOON)
+
+
+def test_many_pictures_that_wait_for_a_disk_are_tried_seldom(workshop: Workshop, read_only: Path) -> None:
+    for number in range(12):
+        draw(workshop.folder / read_only / f"{number}.jpg", number)
+    with workshop.running() as daemon:
+
+        def longest() -> float:
+            return max((job.not_before - job.changed for job in daemon.ledger.jobs(state="queued")), default=0)
+
+        wait_until(lambda: longest() >= 3 / failures.MOST_TRIES, SOON)
 
 
 def test_a_full_disk_under_the_state_is_said_with_its_place(workshop: Workshop, small_disk: Path) -> None:

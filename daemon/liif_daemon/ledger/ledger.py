@@ -108,6 +108,9 @@ class Ledger(Found):
     ) -> list[Job]:
         """Claims all due jobs of one picture, the one that takes its place last; empty if nothing is due.
 
+        What is new comes first, then what has been due for longest: so thousands that wait for a disk, and are due
+        again before all have been tried, keep no other from its turn.
+
         Args:
             folders: only jobs of these; None for all.
             tried: jobs, by their ids, that are not claimed if they wait for something that is not their fault.
@@ -125,7 +128,7 @@ class Ledger(Found):
         values.append(json.dumps(list(tried)))
         ranks = ["attempts = 0 AND deaths = 0"] + ["(attempts > 0 OR deaths > 0)"] * alone
         with self._file.change() as db:
-            query = f"SELECT path, source_sha256 FROM jobs WHERE {due} AND {{}} ORDER BY id LIMIT 1"
+            query = f"SELECT path, source_sha256 FROM jobs WHERE {due} AND {{}} ORDER BY not_before, id LIMIT 1"
             found = (db.execute(query.format(rank), values).fetchone() for rank in ranks)
             first = next((row for row in found if row is not None), None)
             if first is None:
@@ -214,6 +217,11 @@ class Ledger(Found):
                 " changed = ? WHERE id = ?",
                 (printable(reason), now + min(seconds, LONGEST_WAIT), int(counts), now, job.id),
             )
+
+    def waiting(self) -> int:
+        """How many jobs wait for a time that is yet to come."""
+        query = "SELECT count(*) FROM jobs WHERE state = 'queued' AND not_before > ?"
+        return int(self._file.rows(query, (time.time(),))[0][0])
 
     def count_deaths(self) -> None:
         """Counts a death for all that was at work when the last daemon ended without a word; none may be at work."""
