@@ -7,13 +7,13 @@ import os
 import shutil
 import socket
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
-from liif_daemon import asking, mounts, places, progress
+from liif_daemon import asking, mounts, places, presence, progress
 from liif_daemon.engine import EngineError, ServiceEngine
 from liif_daemon.examine import model_of
 from liif_daemon.free import is_open_for_writing
@@ -60,6 +60,7 @@ def check(settings: Settings, engine: ServiceEngine) -> Iterator[Finding]:
     for folder in there:
         yield from _folder(folder)
         yield from _neighbours(folder, own)
+    yield from _shares(settings, there)
     yield from _limits(there)
     yield _space("ledger", ledger)
     if originals not in silent:
@@ -140,6 +141,19 @@ def _space(name: str, place: Path) -> Finding:
         return Finding("error", f"{name}: {place} cannot be written to ({error.strerror})")
     free = shutil.disk_usage(there).free
     return Finding("ok" if free > LITTLE_SPACE else "warning", f"{name}: {place}, {as_bytes(free)} free")
+
+
+def _shares(settings: Settings, folders: list[FolderSettings]) -> Iterator[Finding]:
+    """Whether the shares that the ledger knows are there."""
+    if not places.ledger_path(settings).is_file():
+        return
+    with (
+        suppress(LiifError),
+        closing(Ledger(places.ledger_path(settings))) as ledger,
+    ):  # else `_store` says what is wrong
+        for path in (folder.path for folder in folders if folder.path.is_dir()):
+            if why := presence.look(path, ledger).why:
+                yield Finding("error", f"{path}: {why}")
 
 
 def _store(settings: Settings) -> Iterator[Finding]:

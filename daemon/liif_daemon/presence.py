@@ -49,5 +49,5 @@ def look(path: Path, ledger: Ledger) -> Presence:
         return Presence(None, f"it is not known which folder this is: {error.message}")
     if known is not None and not is_marked and not mounts.is_mount(path):
         words = f"its share seems to be unmounted: {MARKER} is missing; it is watched again when it returns"
-        return Presence(None, words)
+        return Presence(None, f"{words}. If no share belongs there any more, make an empty file {path / MARKER}")
     return Presence((found.st_dev, found.st_ino), "", known, is_marked)

@@ -7,8 +7,10 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from liif_daemon import check
 from liif_daemon.engine import Order
 from liif_daemon.watcher import MARKER
 
@@ -174,6 +176,22 @@ def test_a_job_whose_folder_vanished_waits_for_it(workshop: Workshop) -> None:
     assert workshop.store.holds(sha(data))
     assert workshop.leftovers() == []
     assert list(workshop.folder.iterdir()) == [workshop.folder / "a.jpg"]
+
+
+def test_a_folder_that_is_no_share_any_more_says_how_it_is_watched_again(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check, "_engine", lambda *_: [])
+    ledger = workshop.ledger()
+    ledger.folders.mark(workshop.folder, "the share")
+    draw(workshop.folder / "a.jpg", 1)
+    wanted = f"make an empty file {workshop.folder / MARKER}"
+    found = check.check(workshop.settings(), Any)  # type: ignore[arg-type]
+    assert any(wanted in one.words for one in found if one.level == "error")
+    with workshop.running() as daemon:
+        wait_until(lambda: wanted in daemon.watcher.status()[0]["why"])
+        (workshop.folder / MARKER).touch()
+        wait_until(lambda: workshop.counts() == {"done": 1})
 
 
 def test_an_unmounted_share_is_told_from_an_empty_folder(workshop: Workshop) -> None:
