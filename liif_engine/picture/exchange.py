@@ -11,7 +11,8 @@ from pathlib import Path
 _AT_CWD, _RENAME_NOREPLACE, _RENAME_EXCHANGE = -100, 1, 2  # of <linux/fs.h>
 
 #: A sandbox may say EPERM to a call that it does not know; where a rename is not permitted, the next try says so too.
-_CANNOT = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM}
+#: ext4 and f2fs say EXDEV to an exchange where one of the two belongs to another project of quotas than the folder.
+_CANNOT = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM, errno.EXDEV}
 
 
 def exchange(one: Path, other: Path) -> bool:

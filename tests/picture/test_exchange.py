@@ -34,7 +34,7 @@ def test_two_names_change_places_and_a_taken_one_stays(tmp_path: Path) -> None:
 
 @linux_only
 @pytest.mark.parametrize("call", [exchange, rename_no_replace])
-@pytest.mark.parametrize("number", [errno.ENOSYS, errno.EINVAL, errno.EPERM])
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.EINVAL, errno.EPERM, errno.EXDEV])
 def test_a_system_that_cannot_says_so_and_so_does_a_sandbox_that_knows_no_such_call(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Callable[[Path, Path], bool], number: int
 ) -> None:
