@@ -146,6 +146,7 @@ def test_a_header_that_claims_more_than_the_data_can_hold(tmp_path: Path) -> Non
         (b"\xff\xc0\0\x11\x08", b"\xff\xc0\0\x11\x0c", "12 bits"),
         (b"\xff\xc0\0\x11\x08\0\x10", b"\xff\xc0\0\x11\x08\0\0", "DNL"),
         (b"\xff\xc0", b"\xff\xc3", "lossless JPEG"),
+        (b"\xff\xc0", b"\xff\xf7", "lossless JPEG"),  # JPEG-LS
         (b"\x01\x11\x00\x02\x11\x01", b"\x01\x00\x00\x02\x11\x01", "sampling"),
     ],
 )

@@ -143,7 +143,7 @@ def _frame_header(frame: segments.Segment) -> tuple[int, int, list[tuple[int, in
     if len(payload) < 6 or len(payload) < 6 + 3 * payload[5]:
         raise InputError("the JPEG frame header is damaged")
     precision, height, width, count = struct.unpack_from(">BHHB", payload)
-    if frame.marker in {0xC3, 0xC7, 0xCB, 0xCF}:
+    if frame.marker in {0xC3, 0xC7, 0xCB, 0xCF, 0xF7}:
         raise UnsupportedError("is lossless JPEG, which has no web picture's damage and few readers")
     if precision != 8:
         raise UnsupportedError(f"is a JPEG file of {precision} bits per sample; only 8 are supported")

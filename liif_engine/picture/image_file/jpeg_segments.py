@@ -9,8 +9,8 @@ from liif_engine.errors import InputError
 from liif_engine.picture.image_file.contents import Limits, too_many_pieces
 
 SOI, EOI, SOS, COM, APP0 = 0xD8, 0xD9, 0xDA, 0xFE, 0xE0
-#: Start-of-frame markers: 0xC0 to 0xCF without DHT, JPG and DAC.
-SOF_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+#: Start-of-frame markers: 0xC0 to 0xCF without DHT, JPG and DAC; and that of JPEG-LS.
+SOF_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}
 MOST_PAYLOAD = 65533  # [bytes] the length field counts itself
 
 EXIF_PREFIX = b"Exif\0\0"
