@@ -100,8 +100,9 @@ def add_arguments(procedure):
 
 def order_of(config) -> Order:
     """The arguments as an order."""
-    names = Order.__dataclass_fields__
-    return Order(**{name: config.get_property(name.replace("_", "-")) for name in names})
+    found = {name: config.get_property(name.replace("_", "-")) for name in Order.__dataclass_fields__}
+    # In Python a caller may give None for no text.
+    return Order(**{**found, "model": found["model"] or ""})
 
 
 def run(procedure, run_mode, image, drawables, config, _data):

@@ -280,6 +280,16 @@ answer = [first, size(image), size(layer)]
     assert gimp.do(code) == [[100, 75], [101, 100], [101, 100]]
 
 
+@pytest.mark.parametrize("nothing", ["", None])
+def test_no_model_is_the_engines_own(gimp: RealGimp, nothing: str | None) -> None:
+    code = f"""
+image = new_image(9, 9); add_layer(image)
+result = call(image, model={nothing!r})
+answer = [result["status"], result.get("error"), size(image)]
+"""
+    assert gimp.do(code) == ["success", None, [18, 18]]
+
+
 def test_a_model_may_lie_below_the_home_folder(gimp: RealGimp) -> None:
     code = """
 image = new_image(9, 9); add_layer(image)
