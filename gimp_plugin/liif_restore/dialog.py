@@ -12,7 +12,7 @@ from models import AUTO, SLOWER, is_slower, offered  # noqa: E402
 from order import Refusal  # noqa: E402
 from parts import flat, takes_pixels  # noqa: E402
 from pieces import OfLayer, OfVisible  # noqa: E402
-from preview import Preview  # noqa: E402
+from preview import Preview, lowest_screen  # noqa: E402
 from restore_image import check  # noqa: E402
 
 #: What is offered until the engine has said which models it has.
@@ -23,6 +23,9 @@ NAME_CHARS = 20
 
 #: How often it is looked whether the image is still open. [ms]
 LOOK_MS = 200
+
+#: What a window has above the dialog and below it: its title, a line. [pixels]
+DECORATION = 48
 
 #: Arguments in the order in which the dialog has them; the model has a widget of its own.
 BEFORE_MODEL = ("only-artifacts", "scale", "width", "height")
@@ -38,7 +41,7 @@ def ask(procedure, config, image, drawables, order_of, title):
         title: of the window.
 
     Returns:
-        Whether to go on.
+        The layers to go on with; None to go on no more.
 
     Raises:
         Refusal: there is no screen.
@@ -54,22 +57,44 @@ def ask(procedure, config, image, drawables, order_of, title):
         # It would open GIMP's own manual, which has no page on this.
         help_button.set_no_show_all(True)
         help_button.hide()
-    content = dialog.get_content_area()
+    content = Gtk.Box(orientation=Gtk.Orientation.VERTICAL, spacing=3)
+    scrolled, outcome = _scrolled(content), _outcome_words(config, image, drawables, order_of)
+    # Below what may have to be scrolled, since it says why nothing can be restored, too.
+    dialog.get_content_area().pack_start(scrolled, True, True, 0)
+    dialog.get_content_area().pack_start(outcome, False, False, 6)
+    _fill(content, dialog, config, image, drawables, order_of)
+    dialog.get_content_area().show_all()
+    _fit(dialog, scrolled)
+    look = GLib.timeout_add(LOOK_MS, _end_if_closed, dialog, image)
+    try:
+        while dialog.run() and image.is_valid():
+            # What was chosen may be in the way, and something else have been chosen since.
+            for chosen in (drawables, image.get_selected_drawables()):
+                words, is_possible = _outcome(config, image, chosen, order_of)
+                if is_possible:
+                    return chosen
+            outcome.set_text(words)
+            dialog.error_bell()
+        return None
+    finally:
+        GLib.source_remove(look)
+        dialog.destroy()
+
+
+def _fill(content, dialog, config, image, drawables, order_of):
+    """Puts the preview and the arguments into the box; the dialog makes the widgets, and the others are as in `ask`."""
     label, row, choice = _model_row(config)
     preview = None
     if image.get_layers():
         preview = _preview(image, drawables, lambda: order_of(config), lambda *models: _offer(choice, *models))
         preview.set_border_width(12)
         content.pack_start(preview, False, False, 0)
-    dialog.fill_box("size", list(BEFORE_MODEL))
-    dialog.fill(["size"])
+    content.pack_start(dialog.fill_box("size", list(BEFORE_MODEL)), False, False, 0)
     content.pack_start(row, False, False, 0)
     for name in AFTER_MODEL:
         # Without this GIMP 3.2 makes radio buttons of a short list, which take up half the dialog.
         dialog.get_widget(name, Gtk.ComboBox.__gtype__)
-    dialog.fill_box("where", list(AFTER_MODEL))
-    dialog.fill(["where"])
-    content.pack_start(_result_words(config, image, drawables, order_of), False, False, 6)
+    content.pack_start(dialog.fill_box("where", list(AFTER_MODEL)), False, False, 0)
     labels = Gtk.SizeGroup.new(Gtk.SizeGroupMode.HORIZONTAL)
     labels.add_widget(label)
     for name in (*BEFORE_MODEL[1:], *AFTER_MODEL):
@@ -77,17 +102,28 @@ def ask(procedure, config, image, drawables, order_of, title):
         if isinstance(words, Gtk.Widget):
             labels.add_widget(words)
     for name in BEFORE_MODEL[1:]:
+        # Return in it means Restore, as in the field of the model.
+        dialog.get_widget(name, GObject.TYPE_NONE).get_spin_button().set_activates_default(True)
         dialog.set_sensitive(name, True, config, "only-artifacts", True)
     if preview is not None:
         for name in (*BEFORE_MODEL, "model", "layers", "device"):
             config.connect("notify::" + name, lambda *_: preview.refresh())
-    content.show_all()
-    look = GLib.timeout_add(LOOK_MS, _end_if_closed, dialog, image)
-    try:
-        return dialog.run() and image.is_valid()
-    finally:
-        GLib.source_remove(look)
-        dialog.destroy()
+
+
+def _scrolled(content):
+    """The content, to be scrolled where a screen is too low for all of it."""
+    scrolled = Gtk.ScrolledWindow(hscrollbar_policy=Gtk.PolicyType.NEVER, propagate_natural_height=True)
+    scrolled.set_overlay_scrolling(False)
+    scrolled.add(content)
+    # What has the keyboard comes into sight.
+    content.set_focus_vadjustment(scrolled.get_vadjustment())
+    return scrolled
+
+
+def _fit(dialog, scrolled):
+    """Makes the dialog no higher than the screen, whatever the font: its buttons would lie below the edge."""
+    beside = dialog.get_preferred_height().natural_height - scrolled.get_preferred_height().natural_height
+    scrolled.set_max_content_height(max(1, lowest_screen() - DECORATION - beside))
 
 
 def _end_if_closed(dialog, image):
@@ -111,7 +147,7 @@ def _model_row(config):
     row = Gtk.Box(spacing=6)
     choice = Gtk.ComboBox.new_with_model_and_entry(Gtk.ListStore(str, str))
     choice.set_entry_text_column(0)
-    # Return in it means Restore, as everywhere else in the dialog.
+    # Return in it means Restore.
     choice.get_child().set_activates_default(True)
     # A path must not make the list wider than the dialog.
     choice.get_cells()[0].props.ellipsize = Pango.EllipsizeMode.MIDDLE
@@ -145,28 +181,30 @@ def _offer(choice, names, own=AUTO):
         choice.get_child().set_text(chosen)
 
 
-def _result_words(config, image, drawables, order_of):
-    """A line that says how large the result will be and what takes long, or why it cannot be."""
+def _outcome_words(config, image, drawables, order_of):
+    """A line that says what an order comes to, as it is changed."""
     label = Gtk.Label(xalign=0)
     label.set_line_wrap(True)
     label.set_max_width_chars(60)
 
     def refresh(*_):
-        order = order_of(config)
-        has_selection = not Gimp.Selection.is_empty(image)
-        has_palette = image.get_base_type() == Gimp.ImageBaseType.INDEXED
-        size = image.get_width(), image.get_height()
-        try:
-            words = order.outcome(*size, has_selection=has_selection, has_palette=has_palette)
-            check(image, drawables, order)
-        except Refusal as refusal:
-            label.set_text(str(refusal))
-            return
-        if is_slower(order.model):
-            words += f" “+” {SLOWER}"
-        label.set_text(words)
+        label.set_text(_outcome(config, image, drawables, order_of)[0])
 
     for name in (*BEFORE_MODEL, "model", "result", "layers"):
         config.connect("notify::" + name, refresh)
     refresh()
     return label
+
+
+def _outcome(config, image, drawables, order_of) -> tuple[str, bool]:
+    """How large the result will be and what takes long, or why it cannot be; and whether it can."""
+    order = order_of(config)
+    has_selection = not Gimp.Selection.is_empty(image)
+    has_palette = image.get_base_type() == Gimp.ImageBaseType.INDEXED
+    size = image.get_width(), image.get_height()
+    try:
+        words = order.outcome(*size, has_selection=has_selection, has_palette=has_palette)
+        check(image, drawables, order)
+    except Refusal as refusal:
+        return str(refusal), False
+    return f"{words} “+” {SLOWER}" if is_slower(order.model) else words, True

@@ -114,7 +114,8 @@ def run(procedure, run_mode, image, drawables, config, _data):
             # Imported here, since GimpUi needs a display.
             import dialog
 
-            if not dialog.ask(procedure, config, image, drawables, order_of, TITLE):
+            drawables = dialog.ask(procedure, config, image, drawables, order_of, TITLE)
+            if drawables is None:
                 return cancelled(procedure)
         result, layers, notes = restore_image.restore(image, drawables, order_of(config), Progress(TITLE, image))
     except client.Cancelled:

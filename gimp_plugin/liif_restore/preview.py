@@ -184,11 +184,16 @@ class Preview(Gtk.Box):
             self._timer = 0
 
 
-def _side():
-    """Of each picture; the dialog may be moved to the lowest screen."""
+def lowest_screen():
+    """Height of what can be used of the lowest screen, to which the dialog may be moved. [pixels]"""
     display = Gdk.Display.get_default()
     screens = [display.get_monitor(number).get_workarea().height for number in range(display.get_n_monitors())]
-    return LOW_SIDE if min(screens, default=LOW_SCREEN) < LOW_SCREEN else SIDE
+    return min(screens, default=LOW_SCREEN)
+
+
+def _side():
+    """Of each picture."""
+    return LOW_SIDE if lowest_screen() < LOW_SCREEN else SIDE
 
 
 def _options(order, names, status):

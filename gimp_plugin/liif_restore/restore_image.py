@@ -7,12 +7,14 @@ import courier
 from gi.repository import Gimp
 from layer_pixels import Encoding, Range, read
 from order import Order, Refusal
-from parts import Part, flat, is_any_seen, merge_visible, outline, takes_pixels, with_groups
+from parts import Part, flat, is_any_seen, merge_visible, outline, takes_pixels, visible_bounds, with_groups
 from tell import check_open
 
 #: Pixels around the selection that the engine sees too, so that the result inside is that of the whole image; the
 #: network looks 36 pixels far.
 MARGIN_PIXELS = 64
+
+OUTSIDE = "The selection lies outside %s: select another part, or nothing for all of it"
 
 CHANGED = "The image was changed while the engine worked, so it is left as it is: run the filter again"
 
@@ -55,7 +57,7 @@ def check(image, drawables, order: Order) -> None:
         Refusal: in words for people.
     """
     if order.layers == "merged":
-        check_visible(image)
+        _check_merged(image, order)
     else:
         _wanted(image, drawables, order)
 
@@ -67,6 +69,16 @@ def check_visible(image) -> None:
         raise Refusal("No layer is visible: show the layers that are to be restored")
     if not is_any_seen(image):
         raise Refusal("What is visible lies outside the image: move it inside, or use Image > Fit Canvas to Layers")
+
+
+def _check_merged(image, order: Order) -> None:
+    """Refuses to merge what is visible where GIMP cannot, or where nothing of it is selected."""
+    check_visible(image)
+    x, y, width, height = visible_bounds(image)
+    _, some, left, top, right, bottom = Gimp.Selection.bounds(image)
+    is_met = left < x + width and right > x and top < y + height and bottom > y
+    if change_image.keeps_size(image, order) and some and not is_met:
+        raise Refusal(OUTSIDE % "what is visible")
 
 
 def _wanted(image, drawables, order: Order) -> tuple[list, list]:
@@ -81,6 +93,8 @@ def _wanted(image, drawables, order: Order) -> tuple[list, list]:
     for layer in chosen if order.result != "new-image" else []:
         # A new layer is written into the group of the old one.
         _check_lock(layer if order.result == "image" else layer.get_parent())
+    if change_image.keeps_size(image, order) and not any(layer.mask_intersect()[0] for layer in chosen):
+        raise Refusal(OUTSIDE % "the layers")
     return every, chosen
 
 
@@ -88,10 +102,7 @@ def _parts(image, drawables, order: Order) -> list[Part]:
     """What is to be restored of each layer."""
     every, chosen = _wanted(image, drawables, order)
     parts = [_part(image, layer, every.index(layer), order) for layer in chosen]
-    parts = [part for part in parts if part is not None]
-    if not parts:
-        raise Refusal("The selection lies outside the layers: select a part of a layer, or nothing for all of it")
-    return parts
+    return [part for part in parts if part is not None]
 
 
 def _check_image(image, every) -> None:
@@ -156,12 +167,10 @@ def _merged_part(image, order: Order) -> Part:
 
     The copy is gone before there is a Cancel button: whoever pressed it while the copy exists would leave it behind.
     """
-    check_visible(image)
+    _check_merged(image, order)
     copy = image.duplicate()
     try:
         part = _part(copy, merge_visible(copy), -1, order)
-        if part is None:
-            raise Refusal("The selection lies outside the image: select a part of it, or nothing for all of it")
         _, x, y = part.layer.get_offsets()
         part.place = x, y
         part.sent, part.layer = read(part.layer, part.encoding, part.rect, lambda: None), None
