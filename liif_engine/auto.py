@@ -1,7 +1,8 @@
 """The default model, `auto`: for each picture either `web`, which removes the damage of compression, of palettes
 and noise, or `published`.
 
-`web` pays for that with detail on clean pictures, so a picture without a trace of damage goes to `published`.
+`web` pays for that with detail on clean photographs, so those without a trace of damage go to `published`; drawings and
+screenshots it makes better though they are clean.
 Never `fast`: what replaces an original should be the best there is.
 """
 
@@ -50,6 +51,8 @@ def choose(damage: Damage) -> Choice:
         return Choice(DAMAGED, f"8x8 blocks stand out (strength {damage.grid_strength:.2f})")
     if damage.noise >= NOISY:
         return Choice(DAMAGED, f"noise of some {damage.noise:.0f} levels of 255")
+    if damage.drawn:
+        return Choice(DAMAGED, "a drawing or a screenshot by its flat colours")
     if file is not None:
         return Choice(CLEAN, f"{about} by the file's own tables leaves no damage to remove")
     if pixels is not None:

@@ -12,7 +12,7 @@ AUTO = "auto"
 #: the sign that papers give such results (EDSR+).
 SELF_ENSEMBLE = "+"
 
-#: What `auto` may choose: for damaged pictures, for clean ones.
+#: What `auto` may choose: for damaged pictures and drawings, for clean photographs.
 DAMAGED, CLEAN = "web", "published"
 
 

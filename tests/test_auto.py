@@ -6,7 +6,7 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from liif_engine.auto import HIGHEST_QUALITY, choose
 from liif_engine.model_names import CLEAN, DAMAGED
@@ -102,3 +102,13 @@ def test_a_photograph_that_was_a_gif_goes_to_web() -> None:
     model, reason = choose(estimate(np.asarray(dithered)))
     assert model == DAMAGED
     assert "reduced to 64 colours" in reason
+
+
+def test_a_clean_drawing_goes_to_web_at_any_fine_quality() -> None:
+    image = Image.new("RGB", (256, 192), "white")
+    draw = ImageDraw.Draw(image)
+    for line in range(12):
+        draw.text((5, 15 * line), "Drawn, and never compressed: it has nothing to remove", "navy")
+    pixels = np.asarray(image)
+    assert choose(estimate(pixels)) == (DAMAGED, "a drawing or a screenshot by its flat colours")
+    assert choose(Damage(FileQuality("jpeg", 100, True, "4:4:4"), drawn=True)).model == DAMAGED

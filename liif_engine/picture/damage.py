@@ -2,7 +2,8 @@
 
 A PNG or a WebP may hold what was once a JPEG, cropped since; its pixels still tell where the 8x8 grid lay and how
 coarse the quantisation was. A picture that was resized after compression keeps neither, and is reported as unknown.
-Noise is told as well, and a palette's few colours: they are no compression, but they spoil an enlargement as much.
+Noise is told as well, and a palette's few colours: they are no compression, but they spoil an enlargement as much. And
+whether it was drawn, which is no damage at all, but asks for the same network.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from liif_engine.picture import colours, quantisation
+from liif_engine.picture.drawing import is_drawn
 from liif_engine.picture.noise import measure as measure_noise
 from liif_engine.picture.quantisation import LUMA_TABLE, FileQuality, scaled_table
 
@@ -69,6 +71,7 @@ class Damage:
         halved_chroma: "AVIF" or "HEIC" if the file is one whose colours have less detail than its luma, as only lossy
             ones do; what quality it is they do not say.
         colours: of the palette that a photograph was reduced to, as for a GIF; None: it was not.
+        drawn: whether it is a drawing or a screenshot, and no photograph.
     """
 
     file: FileQuality | None = None
@@ -78,6 +81,7 @@ class Damage:
     noise: float = 0.0
     halved_chroma: str | None = None
     colours: int | None = None
+    drawn: bool = False
 
     @property
     def quality(self) -> int | None:
@@ -98,8 +102,8 @@ def estimate(pixels: NDArray[Any], file: Path | str | bytes | None = None) -> Da
     middle = _middle(pixels)
     said = None if file is None else quantisation.read(file)
     halved = None if file is None or said is not None else quantisation.halved_chroma(file)
-    left, noise = colours.quantised(middle), max(measure_noise(middle))
-    return Damage(said, **_from_pixels(middle), noise=noise, halved_chroma=halved, colours=left)
+    left, noise, drawn = colours.quantised(middle), max(measure_noise(middle)), is_drawn(middle)
+    return Damage(said, **_from_pixels(middle), noise=noise, halved_chroma=halved, colours=left, drawn=drawn)
 
 
 def estimate_file(path: Path | str) -> Damage:
