@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +33,8 @@ from liif_engine.file import sha256_of
 from liif_engine.picture import image_file
 from liif_engine.picture.atomic import remove_left
 from liif_engine.picture.image_file import Limits, Marker
-from liif_engine.picture.results import mark
+from liif_engine.picture.new_folder import make, unmake
+from liif_engine.picture.results import MARK, mark
 from liif_engine.plan import Plan, check_destination, is_folder, plan
 from liif_engine.words import counted
 from liif_engine.workers import Answer, FileWork, WorkerSettings
@@ -61,7 +63,7 @@ class Archive:
         self.summary = Summary()
         self._started = time.monotonic()
         self._limits = Limits() if order.max_pixels is None else Limits(max_pixels=order.max_pixels)
-        _check_folders(order, dry=dry)
+        self._made = _check_folders(order, dry=dry)
         # Who names a folder of results wants them restored.
         self._again = order.again or is_of_results(order.source)
         self.journal = Journal(order.destination, dry=dry)
@@ -70,9 +72,12 @@ class Archive:
     def __enter__(self) -> Archive:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self.summary.seconds = time.monotonic() - self._started
         self.journal.close()
+        if self._made and isinstance(error, LiifError):
+            with suppress(OSError):  # which would be told in place of what ended the run
+                self._unmake()
 
     def run(self, crew: Crew, settings: WorkerSettings) -> None:
         """Restores what is not done. What is raised here, Ctrl+C too, leaves a folder that the next run goes on with.
@@ -237,7 +242,6 @@ class Archive:
             if isinstance(error, ModelError | DeviceError):
                 # Every other file would fail of it too: it is the run's, whose caller tells it.
                 self.journal.failed(one.relative, self.order.settings, one.glance, error.message)
-                self.summary.failures.append((one.relative, error))
                 raise error
             self._fail(one.relative, error or Cancelled("stopped"), one.glance)
             return
@@ -249,6 +253,16 @@ class Archive:
         self.summary.stages.update(answer.stages)
         self.summary.notes.update(set(answer.notes))
         self.on_end(one.relative, answer, None)
+
+    def _unmake(self) -> None:
+        """Removes the folder of the results, if it holds none: the run made it, and could not be begun."""
+        inside = [Path(here) / name for here, names, _ in os.walk(self.order.destination) for name in names]
+        unmake(reversed(inside))
+        ours = {self.journal.path, self.order.destination / MARK}
+        if set(self.order.destination.iterdir()) <= ours:
+            for path in ours:
+                path.unlink(missing_ok=True)
+            unmake(self._made)
 
     def _fail(self, relative: Path, error: LiifError, glance: Glance | None = None) -> None:
         if isinstance(error, Cancelled):
@@ -282,7 +296,8 @@ class _File:
     resume: bool
 
 
-def _check_folders(order: Order, *, dry: bool) -> None:
+def _check_folders(order: Order, *, dry: bool) -> list[Path]:
+    """Makes the folder of the results; gives what was made, as `new_folder.make`."""
     source, destination = order.source.resolve(), order.destination.resolve()
     if not source.is_dir():
         raise UsageError("there is no such folder", path=order.source)
@@ -293,13 +308,14 @@ def _check_folders(order: Order, *, dry: bool) -> None:
             remedy="Choose another --out; restoring in place, with the originals kept safe, is the daemon's work.",
         )
     if dry:
-        return
+        return []
     try:
-        order.destination.mkdir(parents=True, exist_ok=True)
+        made = make(order.destination)
         mark(order.destination)
     except OSError as error:
         message = f"no results can be written there ({error.strerror})"
         raise OutputError(message, path=order.destination, remedy="Choose another --out.") from error
+    return made
 
 
 def _marker_of(path: Path) -> Marker | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from liif_engine.commands.options import lasting, make_engine, worker_settings
 from liif_engine.commands.report import Report, reports
 from liif_engine.errors import LiifError, OutputError, UsageError, combined_exit_code, fault, printable
+from liif_engine.picture import new_folder
 from liif_engine.target import Target
 
 if TYPE_CHECKING:
@@ -73,8 +74,9 @@ def restore_named(
             for plan in plans:
                 report(plan.source, planned=plan)
         elif plans:
-            _make(folder)
-            _restore_all(plans, job, report) if job.settings.workers is None else _restore_several(plans, job, report)
+            with _made(folder):
+                restore_plans = _restore_all if job.settings.workers is None else _restore_several
+                restore_plans(plans, job, report)
     return combined_exit_code(report.failures)
 
 
@@ -125,14 +127,22 @@ def _folder_of(files: list[Path], out: Path | None) -> Path | None:
     return None
 
 
-def _make(folder: Path | None) -> None:
-    """Makes the folder of the results, if it is not there."""
-    if folder is not None:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            remedy = "Choose another --out."
-            raise OutputError(f"cannot make the folder ({error.strerror})", path=folder, remedy=remedy) from error
+@contextmanager
+def _made(folder: Path | None) -> Iterator[None]:
+    """Makes the folder of the results, if it is not there; what cannot be begun at all leaves none behind."""
+    if folder is None:
+        yield
+        return
+    try:
+        made = new_folder.make(folder)
+    except OSError as error:
+        remedy = "Choose another --out."
+        raise OutputError(f"cannot make the folder ({error.strerror})", path=folder, remedy=remedy) from error
+    try:
+        yield
+    except LiifError:
+        new_folder.unmake(made)
+        raise
 
 
 def _plans(

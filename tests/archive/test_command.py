@@ -54,11 +54,13 @@ def test_the_command(source: Path, tmp_path: Path, tiny: Path) -> None:
 def test_what_every_file_would_fail_of_is_said_once_and_of_no_file(
     source: Path, tiny: Path, what: tuple[str, ...], words: tuple[str, ...]
 ) -> None:
-    done = liif(*what, "--out", "new", "--model", tiny, *words, folder=source.parent)
+    done = liif(*what, "--out", "more/new", "--model", tiny, *words, folder=source.parent)
     lines = [line for line in done.stderr.splitlines() if "there is no CUDA GPU" in line]
     assert len(lines) == 1
     assert lines[0].startswith("liif: there is no CUDA GPU")
+    assert "failed" not in done.stderr
     assert done.returncode == ExitCode.DEVICE
+    assert not (source.parent / "more").exists(), "no folder is left of results that never came"
 
 
 @pytest.mark.parametrize("what", ["old", "old/a.jpg"])
