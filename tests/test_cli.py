@@ -160,7 +160,8 @@ def test_a_file_that_is_named_twice_is_restored_once(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     old = jpeg(tmp_path / "old.jpg")
-    code, out, err = liif("restore", "old.jpg", old, "./old.jpg", "--out", "new.jpg")
+    (tmp_path / "sub").mkdir()
+    code, out, err = liif("restore", "old.jpg", old, "./old.jpg", "sub/../old.jpg", "--out", "new.jpg")
     assert (code, err) == (0, "")
     assert out.startswith("old.jpg -> new.jpg")
     assert out.count("->") == 2  # names and sizes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -99,10 +100,13 @@ def restore(
 
 
 def _each_once(files: list[Path]) -> list[Path]:
-    """The files without those that were named before, as patterns of the shell that overlap name them."""
-    first: dict[Path, Path] = {}
+    """The files without those that were named before, as patterns of the shell that overlap name them.
+
+    The folder is what the system takes it for; a link to a file is another name, whose result has another name too.
+    """
+    first: dict[tuple[str, str], Path] = {}
     for file in files:
-        first.setdefault(file.absolute(), file)
+        first.setdefault((os.path.realpath(file.parent), file.name), file)
     return list(first.values())
 
 
