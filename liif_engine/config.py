@@ -9,10 +9,10 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
-from liif_engine import crew
+from liif_engine import crew, device_names
 from liif_engine.base_folder import base_folder, home
 from liif_engine.config_file import ConfigFile, placed
-from liif_engine.errors import ConfigError, UsageError
+from liif_engine.errors import ConfigError, DeviceError, UsageError
 from liif_engine.model_names import names_a_file
 
 
@@ -69,6 +69,15 @@ class EngineSettings(BaseModel):
     def _is_a_number(cls, value: object) -> object:
         if isinstance(value, bool):  # which Pydantic takes for 1 and 0
             raise ValueError("input should be a number")  # noqa: TRY004 - Pydantic listens for this one
+        return value
+
+    @field_validator("device")
+    @classmethod
+    def _names_a_device(cls, value: str) -> str:
+        try:
+            device_names.check(value)
+        except DeviceError as error:
+            raise ValueError(f"a device is {device_names.WORDS}") from error
         return value
 
     @field_validator("workers", mode="before")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from liif_engine import device_names
 from liif_engine.crew import WORDS
 from liif_engine.crew import parse as parse_crew
 from liif_engine.model_names import names_a_file
@@ -24,7 +24,7 @@ Model = Annotated[
         help="auto, a shipped name (see `liif models`) or a checkpoint's path; + at its end: asked eight times."
     ),
 ]
-Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
+Device = Annotated[str | None, typer.Option(help=f"{device_names.WORDS}.")]
 Precision = Annotated[str | None, typer.Option(help="auto, fp32 or bf16; auto is bf16 for 8-bit pictures if it can.")]
 Config = Annotated[
     Path | None,
@@ -112,8 +112,8 @@ def refuse_unknown(*, model: str | None, device: str | None, precision: str | No
 
     if model is not None and plain(model) != AUTO:
         card.find(plain(model))
-    if device is not None and re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", device) is None:
-        raise DeviceError(f"there is no device {device!r}", remedy="Use auto, cpu, cuda, cuda:N or mps.")
+    if device is not None:
+        device_names.check(device)
     if precision not in {None, "auto", "fp32", "bf16"}:
         raise DeviceError(f"there is no precision {precision!r}", remedy="Use auto, fp32 or bf16.")
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 import torch
 
-from liif_engine import memory
+from liif_engine import device_names, memory
 from liif_engine.errors import DeviceError
 
 log = logging.getLogger(__name__)
@@ -30,10 +30,8 @@ def choose_device(name: str) -> torch.device:
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() and _works() else "cpu")
-    try:
-        device = torch.device(name := str(name))  # None and numbers have no words of their own in torch
-    except RuntimeError as error:
-        raise DeviceError(f"there is no device {name!r}") from error
+    device_names.check(name := str(name))  # which may be a device of torch
+    device = torch.device(name)
     # By the name, since torch keeps an index in a byte: 256 is 0 to it.
     if device.type == "cuda" and int(name.partition(":")[2] or 0) >= torch.cuda.device_count():
         raise DeviceError(f"there is no CUDA GPU {name!r}: torch {torch.__version__} sees {torch.cuda.device_count()}")
@@ -41,8 +39,6 @@ def choose_device(name: str) -> torch.device:
         _begin(name)
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise DeviceError("there is no Apple GPU that torch can use")
-    if device.type not in {"cpu", "cuda", "mps"}:
-        raise DeviceError(f"device {name!r} is not supported")
     return device
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from liif_engine.commands.options import refuse_unknown
 from liif_engine.errors import DeviceError
 from liif_engine.network.device import choose_device, has_failed
 
@@ -24,6 +25,19 @@ def test_a_gpu_that_is_not_there_is_refused(name: str) -> None:
     with pytest.raises(DeviceError, match=name):
         choose_device(name)
     assert choose_device("cuda:1").index == 1
+
+
+@pytest.mark.parametrize("name", ["cpu:0", "gpu", "meta", "", "cuda:", torch.device("cpu", 0)])
+def test_what_is_no_devices_name_is_refused_as_by_the_commands(name: str) -> None:
+    with pytest.raises(DeviceError) as told:
+        choose_device(name)
+    with pytest.raises(DeviceError) as said:
+        refuse_unknown(model=None, device=str(name), precision=None)
+    assert (
+        told.value.explain()
+        == said.value.explain()
+        == (f"there is no device {str(name)!r}. Use auto, cpu, cuda, cuda:N or mps.")
+    )
 
 
 @pytest.mark.usefixtures("two_gpus")
