@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from queue import SimpleQueue
+from threading import Timer
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
@@ -14,7 +16,7 @@ import pytest
 from liif_engine.errors import LiifError, WorkerError
 from liif_engine.workers import WorkerSettings
 from liif_engine.workers.link import ProcessLink
-from liif_engine.workers.messages import Do, Report
+from liif_engine.workers.messages import Begun, Do, Ended, Report, ToWorker
 from liif_engine.workers.process import Worker
 from liif_engine.workers.work import Ticket
 
@@ -113,6 +115,28 @@ def test_a_worker_that_takes_long_to_end_holds_up_nobody_who_asks_for_room(hall:
             threads.submit(worker.room, urgent=False).result(5)
         finally:
             ended.set()
+
+
+def test_an_idle_worker_that_does_not_begin_what_it_is_given_is_taken_to_hang_soon(hall: Hall) -> None:
+    """As one that was stopped while it had nothing to do, or waits for a disk: nothing was lost with it."""
+    settings = replace(SETTINGS, begin_patience_seconds=0.2)
+    silent, ticket = Scripted(on_message=lambda *_: None), ticket_of()
+    worker = hall.worker(silent, Scripted(), settings=settings)
+    assert submit(worker, ticket).result(10) == ANSWER, "by its successor"
+    assert "no sign of life" in worker.fault
+
+
+def test_a_worker_that_has_begun_may_be_silent_for_longer(hall: Hall) -> None:
+    """It loads another model, perhaps, or reads a file."""
+
+    def take_long(link: Scripted, message: ToWorker) -> None:
+        if isinstance(message, Do):
+            link.words.put(Begun(message.number))
+            Timer(1, link.words.put, [Ended(message.number, Report(), ANSWER)]).start()
+
+    worker = hall.worker(Scripted(take_long), settings=replace(SETTINGS, begin_patience_seconds=0.2))
+    assert submit(worker, ticket_of()).result(10) == ANSWER
+    assert worker.restarts == 0
 
 
 def test_work_that_comes_while_an_idle_worker_is_released_is_begun_once(hall: Hall) -> None:

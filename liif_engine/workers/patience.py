@@ -40,6 +40,10 @@ class Patience:
         """What it is at may read or write a file from now on, which is silent."""
         self._limit = self._settings.slow_patience_seconds
 
+    def await_begin(self) -> None:
+        """It has nothing to do, and is handed work: its word that it begins comes at once if it lives."""
+        self._limit = min(self._settings.begin_patience_seconds, self._settings.slow_patience_seconds)
+
     def come_to(self, share: float) -> None:
         """So much of a piece of work is done, 0 to 1; before its first strip and after its last it is slow."""
         computing = 0 < share < 1

@@ -313,6 +313,8 @@ class Worker:
             # The worker that it died with may have got as far as the result's name.
             work = replace(work, resume=True)
         self._send(Do(ticket.number, work, ticket.urgent))
+        if not self._held.running:
+            self._patience.await_begin()
 
     def _send(self, message: ToWorker) -> None:
         # A worker that has just died is noticed by the listening thread, which sends again to the next one.

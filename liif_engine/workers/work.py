@@ -170,6 +170,8 @@ class WorkerSettings:
         memory_bytes: the most that work on the CPU may take; None for what the system allows.
         model_bytes: models beyond this much memory are dropped, the least recently used first.
         patience_seconds: a worker that gives no sign of life for so long while it computes is taken to hang.
+        begin_patience_seconds: the same while it has work that it has not begun, and nothing else to do: it says at
+            once that it begins, before it loads a model.
         slow_patience_seconds: the same while it starts, reads or writes files, which gives no signs in between.
         release_after_seconds: an idle worker is ended after so long, which frees its memory; None for never.
         engine: ``module:name`` of what makes an engine; tests and measurements put a stand-in here.
@@ -184,6 +186,7 @@ class WorkerSettings:
     memory_bytes: int | None = None
     model_bytes: int = 512 << 20
     patience_seconds: float = 60
+    begin_patience_seconds: float = 60
     slow_patience_seconds: float = 600
     release_after_seconds: float | None = None
     engine: str = "liif_engine.restore:Engine"
