@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import liif_engine
 from liif_engine.errors import InputError, LiifError, UsageError
@@ -17,6 +18,7 @@ from liif_engine.picture import coefficients, consistency, image_file
 from liif_engine.picture.atomic import mode_like
 from liif_engine.picture.image_file import Limits, Marker, Picture
 from liif_engine.plan import NO_INTERVALS, Plan, check_destination, plan
+from liif_engine.progress import check_callable
 from liif_engine.target import Target
 
 if TYPE_CHECKING:
@@ -134,11 +136,10 @@ def restore_file(
         LiifError: nothing was written; the error names the file and what to do.
     """
     started = time.monotonic()
-    source = Path(source)
     planned = plan(
-        source,
-        target or Target(scale=2),
-        out=_path(destination),
+        _path("a source", source),
+        Target(scale=2) if target is None else target,
+        out=None if destination is None else _path("a destination", destination),
         format=format,
         limits=limits,
         consistent=consistent,
@@ -172,6 +173,9 @@ def run(
     started = time.monotonic() if started is None else started
     with _naming(planned.source):
         image_file.check_quality(quality)
+        check_callable(on_progress)
+        if not callable(getattr(engine, "restore", None)):
+            raise UsageError(f"an engine is an Engine, such as Engine('web'), not {engine!r}")
     clock = Clock()
     may_exist = overwrite or resume
     picture = read(engine, planned, may_exist=may_exist, allow_truncated=allow_truncated, limits=limits)
@@ -322,5 +326,13 @@ def _share(on_progress: OnProgress | None, index: int, count: int) -> Callable[[
     return lambda done: on_progress((index + done) / count)
 
 
-def _path(path: str | Path | None) -> Path | None:
-    return None if path is None else Path(path)
+def _path(what: str, asked: Any) -> Path:
+    try:
+        os.lstat(path := Path(asked))
+    except TypeError as error:
+        raise UsageError(f"{what} is a path, not {asked!r}") from error
+    except ValueError as error:  # such as a NUL in it
+        raise UsageError(f"{what} is a path, and {asked!r} is none ({error})") from error
+    except OSError:
+        pass  # of one that is not there, or cannot be seen, it is said where it is needed
+    return path

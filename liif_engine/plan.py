@@ -109,6 +109,10 @@ def plan(
     try:
         if not isinstance(target, Target):
             raise UsageError(f"a target is a Target, such as Target(scale=2), not {target!r}")
+        if not isinstance(format, str | None):
+            raise UsageError(f"a format is a suffix, such as png, not {format!r}")
+        if not isinstance(limits, Limits | None):
+            raise UsageError(f"limits are Limits, such as Limits(max_pixels=1_000_000), not {limits!r}")
         probe = image_file.probe(source, limits=limits or Limits())
         width, height = target.size_of_result(probe.width, probe.height)
         if consistent and (width, height) != (probe.width, probe.height):

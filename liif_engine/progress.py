@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
+
+from liif_engine.errors import UsageError
 
 #: Called with the share of the work done, 0 to 1; what it raises ends the work.
 OnProgress = Callable[[float], None]
+
+
+def check_callable(report: Any) -> None:
+    """Refuses, before any work, what cannot be told of it.
+
+    Raises:
+        UsageError: it is neither None nor can it be called.
+    """
+    if report is not None and not callable(report):
+        raise UsageError(f"on_progress is called with the share of the work done, and {report!r} cannot be called")
 
 
 class Progress:

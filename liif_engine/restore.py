@@ -26,7 +26,7 @@ from liif_engine.picture.damage import estimate
 from liif_engine.picture.narrow import grid_of, surrounded
 from liif_engine.picture.tiles import Grid, Rect, Tile
 from liif_engine.picture.turns import AS_IT_IS, TURNS, Turn
-from liif_engine.progress import OnProgress, Progress
+from liif_engine.progress import OnProgress, Progress, check_callable
 from liif_engine.target import Target
 
 log = logging.getLogger(__name__)
@@ -143,12 +143,13 @@ class Engine:
             The result in the dtype and with the channels of `pixels`, (round(scale H), round(scale W), C).
 
         Raises:
-            UsageError: `pixels`, `scale` or `size` make no sense; also where most of float32 `pixels` lie above 2.
+            UsageError: `pixels` or another argument makes no sense; also where most of float32 `pixels` lie above 2.
             TooLargeError: the result does not fit in the memory that may be taken.
             MemoryExhaustedError: it does not fit in what is free, or memory ran out although the smallest tiles were
                 tried.
             NonFiniteError: the network gave infinities even in fp32.
         """
+        check_callable(on_progress)
         source, layout = planes.as_channels(pixels, layout)
         chosen = self.for_picture(source)
         if chosen is not self:

@@ -88,16 +88,21 @@ class Target:
 
 
 def _number(what: str, asked: Any) -> float:
-    if isinstance(asked, int | float):
-        return asked
-    if not isinstance(asked, Real):
+    if isinstance(asked, bool) or not isinstance(asked, Real | int | float):
         raise UsageError(f"{what} must be a number, not {asked!r}")
-    return float(asked)
+    return asked if isinstance(asked, int) else float(asked)
+
+
+def _refuse_truth(*asked: Any) -> None:
+    """Python takes true and false for 1 and 0."""
+    if any(isinstance(one, bool) for one in asked):
+        raise TypeError
 
 
 def _whole_size(asked: Any) -> tuple[int, int]:
     try:
         width, height = map(index, asked)
+        _refuse_truth(*asked)
     except (TypeError, ValueError) as error:
         raise UsageError(f"a size is a width and a height in whole pixels, not {asked!r}") from error
     return width, height
@@ -105,6 +110,7 @@ def _whole_size(asked: Any) -> tuple[int, int]:
 
 def _whole_side(asked: Any) -> int:
     try:
+        _refuse_truth(asked)
         return index(asked)
     except TypeError as error:
         raise UsageError(f"a long edge is a whole number of pixels, not {asked!r}") from error

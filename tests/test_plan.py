@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
 from liif_engine.errors import OutputError, OutputExistsError, UsageError
+from liif_engine.file import restore_file
+from liif_engine.picture.image_file import Limits
 from liif_engine.plan import Plan, check_destination, plan
 from liif_engine.target import Target
+from liif_engine.workers.stand_in import Copying
 
 from .conftest import picture
 
@@ -30,6 +34,35 @@ def test_a_link_that_leads_nowhere_is_taken(planned: Plan) -> None:
 def test_a_scale_that_is_no_target_is_refused_in_words(planned: Plan) -> None:
     with pytest.raises(UsageError, match="such as Target"):
         plan(planned.source, 2)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"engine": "web"}, "an engine is an Engine"),
+        ({"source": None}, "a source is a path, not None"),
+        ({"source": "a\0.png"}, "a source is a path"),
+        ({"destination": b"b.png"}, "a destination is a path, not b'b.png'"),
+        ({"target": 2}, "a target is a Target"),
+        ({"target": 0}, "a target is a Target"),
+        ({"format": 5}, "a format is a suffix"),
+        ({"quality": True}, "a quality is a whole number"),
+        ({"limits": {"max_pixels": 9}}, "limits are Limits"),
+        ({"on_progress": "print"}, "'print' cannot be called"),
+    ],
+)
+def test_arguments_that_are_something_else_are_refused_in_words(
+    planned: Plan, tmp_path: Path, wrong: dict[str, Any], said: str
+) -> None:
+    given = {"engine": Copying(), "source": planned.source, "destination": tmp_path / "b.png", **wrong}
+    with pytest.raises(UsageError, match=said):
+        restore_file(**given)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_a_limit_that_is_no_number_is_refused_in_words() -> None:
+    with pytest.raises(UsageError, match="max_pixels is a number, not '9'"):
+        Limits(max_pixels="9")  # type: ignore[arg-type]
 
 
 def test_a_folder_is_no_file_that_may_be_replaced(planned: Plan) -> None:

@@ -204,6 +204,8 @@ def test_what_progress_raises_ends_the_work() -> None:
         (np.zeros((4, 4, 3), np.uint8), {"scale": 2, "layout": ["R", "G", "B"]}),
         ([[1, 2], [3, 4]], {"scale": 2}),
         (None, {"scale": 2}),
+        (np.zeros((4, 4), np.uint8), {"scale": True}),
+        (np.zeros((4, 4), np.uint8), {"scale": 2, "on_progress": "print"}),
     ],
 )
 def test_nonsense_is_refused_in_words(pixels: np.ndarray, arguments: dict[str, object]) -> None:

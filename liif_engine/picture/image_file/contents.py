@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from numbers import Real
 from typing import Any
 
 from numpy.typing import NDArray
 
-from liif_engine.errors import TooLargeError, UnsupportedError
+from liif_engine.errors import TooLargeError, UnsupportedError, UsageError
 
 Pixels = NDArray[Any]
 
@@ -34,6 +35,11 @@ class Limits:
     max_file_bytes: int = 1 << 30
     max_metadata_bytes: int = 64 << 20
     max_pieces: int = 100_000
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not isinstance(value, Real):
+                raise UsageError(f"{name} is a number, not {value!r}")
 
 
 #: What to do about a file that is cut off so early that nothing can be had of it.

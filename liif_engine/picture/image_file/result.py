@@ -168,7 +168,7 @@ def check_quality(quality: Any) -> None:
     Raises:
         UsageError: it is not a whole number from 1 to 100.
     """
-    if not isinstance(quality, Integral) or not 1 <= int(quality) <= 100:
+    if isinstance(quality, bool) or not isinstance(quality, Integral) or not 1 <= int(quality) <= 100:
         raise UsageError(f"a quality is a whole number from 1 to 100, not {quality!r}")
 
 
