@@ -47,6 +47,7 @@ def gather(settings: Settings, ledger: Ledger) -> dict[str, Any]:
         "seconds_left": None if not pace else round(waits.megapixels / pace, 1),
         "originals": {"count": count, "bytes": size},
         "last_results": [_row(job) for job in overview.recent("done", ROWS)],
+        "failed_files": overview.files("failed"),
         "failures": [_file_row(jobs) for jobs in overview.recent_files("failed", ROWS)],
         "waiting": [_file_row(jobs) for jobs in overview.recent_files("queued", ROWS)],
     }
@@ -126,8 +127,8 @@ def _working(rows: list[dict[str, Any]]) -> Table:
 
 
 def _rest(key: str, found: dict[str, Any]) -> str:
-    """Of failures, that there may be more than are shown, and where those are."""
-    many = key == "failures" and len(found[key]) == ROWS < found["jobs"]["failed"]
+    """Of failures, that there are more than are shown, and where those are."""
+    many = key == "failures" and len(found[key]) < found["failed_files"]
     return f" (the latest {ROWS}; `liif-daemon review` shows all)" if many else ""
 
 

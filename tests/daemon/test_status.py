@@ -91,6 +91,15 @@ def test_status_says_of_a_failure_what_is_known_of_it(workshop: Workshop) -> Non
     assert found["crashed"]["reason"] == "no luck (given up after 3 tries)"
 
 
+def test_status_speaks_of_no_more_failures_where_it_shows_every_file(workshop: Workshop) -> None:
+    for number in range(ROWS):
+        (workshop.folder / f"{number}.jpg").write_bytes(bytes([255, 216, 255, number]))
+    assert workshop.once(scales=[2, 3]) == {"failed": 2 * ROWS}
+    said = io.StringIO()
+    Console(file=said, width=200).print(render(status(workshop)))
+    assert "the latest" not in said.getvalue()
+
+
 def test_status_says_where_the_failures_are_that_it_does_not_show(workshop: Workshop) -> None:
     for count, more in ((ROWS, False), (ROWS + 1, True)):
         (workshop.folder / f"{count}.jpg").write_bytes(bytes([255, 216, 255, count]))

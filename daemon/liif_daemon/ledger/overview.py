@@ -48,6 +48,11 @@ class Overview:
         query = "SELECT * FROM jobs WHERE state = ? ORDER BY sequence DESC LIMIT ?"
         return [job_of(row) for row in self._file.rows(query, (state, count))]
 
+    def files(self, state: str) -> int:
+        """How many files there are of which `recent_files` gives the latest."""
+        query = "SELECT count(DISTINCT path) FROM jobs WHERE state = ? AND reason != ''"
+        return int(self._file.rows(query, (state,))[0][0])
+
     def recent_files(self, state: str, count: int) -> list[list[Job]]:
         """The jobs in a state, for a reason, of the files that came into it latest: a list for each, newest first."""
         query = (
