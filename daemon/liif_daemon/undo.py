@@ -12,6 +12,7 @@ from pathlib import Path
 from liif_daemon.carry import carry
 from liif_daemon.free import rename_if_free
 from liif_daemon.ledger import Glance, Job, Ledger
+from liif_daemon.names import why_not_there
 from liif_daemon.presence import look
 from liif_daemon.store import Changed, Store, hash_of
 from liif_daemon.swap import flush, swap
@@ -42,6 +43,7 @@ def undo(job: Job, ledger: Ledger, store: Store, *, force: bool = False, like: P
         LiifError: refused; nothing was changed.
         OSError: the system refuses; the file is as it was.
     """
+    _refuse_links(job)
     if is_on_its_way_back(job):
         tidy([job], store, ledger)
     job, here = check(job, ledger, store, force=force)
@@ -106,6 +108,7 @@ def check(job: Job, ledger: Ledger, store: Store, *, force: bool = False) -> tup
     path = job.path
     if ledger.jobs(path=path, state="claimed"):
         raise LiifError("is being restored right now", path=path, remedy="Try again in a moment.")
+    _refuse_links(job)
     if path.is_symlink():
         remedy = "Undo the file that it leads to, or remove the link."
         raise OutputError("is a symbolic link now, and those are not followed", path=path, remedy=remedy)
@@ -131,6 +134,13 @@ def check(job: Job, ledger: Ledger, store: Store, *, force: bool = False) -> tup
     if here is None and job.folder in path.parents and (away := look(job.folder, ledger).why):
         raise OutputError(away, path=job.folder, remedy="Mount it, then try again.")
     return job, here
+
+
+def _refuse_links(job: Job) -> None:
+    """Raises if a folder that the file lies in has given way to a symbolic link: others' files are not for us."""
+    if why_not_there(job.path, job.folder):
+        remedy = "Undo the folder that it leads to, or remove the link."
+        raise OutputError("its folder is a symbolic link now, and those are not followed", path=job.path, remedy=remedy)
 
 
 def _swap(copy: Path, path: Path, expected: str) -> None:

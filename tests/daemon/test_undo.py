@@ -210,6 +210,30 @@ def test_a_link_that_took_a_result_s_name_is_not_undone_and_that_is_said(worksho
     assert path.read_bytes() == data
 
 
+@pytest.mark.parametrize("there", [None, "a stranger's", "the result"])
+def test_nothing_is_brought_back_through_a_folder_that_became_a_link(workshop: Workshop, there: str | None) -> None:
+    """Else whoever may write into a watched folder could have its originals written into any other."""
+    folder, other = workshop.folder / "deep", workshop.base / "other"
+    data = draw(folder / "a.jpg", 1)
+    workshop.once()
+    folder.rename(other)
+    if there is None:
+        (other / "a.jpg").rename(workshop.base / "kept.jpg")
+    elif there == "a stranger's":
+        draw(other / "a.jpg", 2)
+    before = {path: path.read_bytes() for path in other.iterdir()}
+    folder.symlink_to(other)
+    for force in (False, True):
+        with pytest.raises(OutputError, match="its folder is a symbolic link now") as caught:
+            undo_all(workshop, workshop.folder, force=force)
+        assert caught.value.path == folder / "a.jpg"
+    assert {path: path.read_bytes() for path in other.iterdir()} == before
+    if there == "the result":
+        assert caught.value.remedy == "Undo the folder that it leads to, or remove the link."
+        assert undo_all(workshop, other) == 1
+        assert (other / "a.jpg").read_bytes() == data
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells who writes")
 def test_what_is_open_for_writing_is_not_undone_and_nobody_is_told_to_wait_for_the_daemon(workshop: Workshop) -> None:
     path = workshop.folder / "a.jpg"
