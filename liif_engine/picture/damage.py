@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -154,9 +154,10 @@ def _axis_grid(luma: Plane) -> tuple[list[int], float]:
 class _Candidate:
     """A phase at which the grid may lie, and how well the DCT coefficients of its blocks fit.
 
-    Coefficients of a decoded JPEG lie at multiples of the table's steps, give or take the rounding to 8 bits. For
-    each quality the likelihood of the coefficients under "multiples of this step" is compared with "anywhere"; the
-    larger the step that still fits, the stronger the evidence. (Likelihood over steps as in Fan and de Queiroz 2003.)
+    Coefficients of a decoded JPEG lie at multiples of the table's steps, give or take the rounding to 8 bits. For each
+    quality the likelihood of the coefficients under "multiples of this step" is compared with "anywhere"; the larger
+    the step that still fits, the stronger the evidence. The table may lie on its side. (Likelihood over steps as in Fan
+    and de Queiroz 2003.)
 
     Args:
         luma: (H, W), 0-255.
@@ -183,11 +184,13 @@ class _Candidate:
         """The libjpeg quality, 1-100, that the coefficients fit best, and the evidence per coefficient [nats]."""
         if not self._count:
             return 0, 0.0
+        at_step = cache(lambda index, step: _evidence(self._values[index], step))
         evidence = np.zeros(101)
         for quality in range(1, 101):
             table = scaled_table(LUMA_TABLE, quality)
-            evidence[quality] = sum(
-                _evidence(values, float(table[at])) for at, values in zip(FREQUENCIES, self._values, strict=True)
+            # A picture that was turned on its side since has its rows' steps along its columns.
+            evidence[quality] = max(
+                sum(at_step(index, float(one[at])) for index, at in enumerate(FREQUENCIES)) for one in (table, table.T)
             )
         best = int(np.argmax(evidence[1:])) + 1
         return best, float(evidence[best]) / self._count

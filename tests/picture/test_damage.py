@@ -38,6 +38,13 @@ def test_a_cropped_png_still_tells() -> None:
     assert found.quality == 30
 
 
+@pytest.mark.parametrize("turn", [Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_270, Image.Transpose.TRANSPOSE])
+@pytest.mark.parametrize("quality", [20, 65, 90])
+def test_a_picture_that_was_turned_on_its_side_still_tells(turn: Image.Transpose, quality: int) -> None:
+    turned = Image.fromarray(decoded(jpeg(PHOTO, quality))).transpose(turn)
+    assert damage.estimate(np.asarray(turned)).quality == quality
+
+
 def test_the_stronger_the_compression_the_stronger_the_grid() -> None:
     strengths = [damage.estimate(decoded(jpeg(PHOTO, quality))).grid_strength for quality in (10, 30, 70)]
     assert strengths == sorted(strengths, reverse=True)
