@@ -21,7 +21,9 @@ def text() -> str:
     here = Path(__file__)
     # Inside the package when installed, one level up in a checkout.
     template = next(path for path in (here.with_name(NAME), here.parents[1] / NAME) if path.is_file())
-    return template.read_text("utf-8").replace("@PYTHON@", sys.executable)
+    # Within quotes, these mean something to systemd.
+    python = sys.executable.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return template.read_text("utf-8").replace("@PYTHON@", python)
 
 
 def path() -> Path:

@@ -7,6 +7,7 @@ import os
 import re
 import socket
 import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -192,6 +193,17 @@ def test_a_systemd_that_takes_long_is_said_in_words(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(unit.subprocess, "run", slow)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     assert "systemd did not answer" in unit.install(start=True)[-1]
+
+
+@pytest.mark.parametrize(
+    ("folder", "in_the_unit"),
+    [("100% of mine", "100%% of mine"), ('a "b"', r"a \"b\""), (r"back\slash", r"back\\slash")],
+)
+def test_the_unit_names_an_interpreter_so_that_systemd_finds_it(
+    monkeypatch: pytest.MonkeyPatch, folder: str, in_the_unit: str
+) -> None:
+    monkeypatch.setattr(sys, "executable", f"/home/{folder}/bin/python")
+    assert f'\nExecStart="/home/{in_the_unit}/bin/python" -m liif_daemon run\n' in unit.text()
 
 
 @pytest.mark.parametrize("folders", [None, 0, 1])
