@@ -99,15 +99,15 @@ def _where_results_lie(folder: Path, jobs: list[Job], ledger: Ledger) -> list[Jo
     gone = {job.id for job in jobs if not os.path.lexists(job.path)}
     if (jobs and not gone) or folder == folder.parent:  # the root stands for all that is known, not for all files
         return jobs
-    known, moved = {job.path for job in jobs}, list[Job]()
+    known, moved, back = {job.path for job in jobs}, list[Job](), set[int]()
     for path in _maybe_results(folder, known, ledger):
         made = [job for job in ledger.results(content_or_none(path) or "") if job.in_place]
         if made:
-            found = moved_job(made, gone, {job.id for job in moved})
+            found = moved_job(made, gone, back)
             # A copy of a result that lies in its place stays, unless the folder holds nothing else of ours.
             if not (jobs and os.path.lexists(found.path)):
                 moved.append(dataclasses.replace(found, path=path))
-    back = {job.id for job in moved}
+                back.add(found.id)
     return [job for job in jobs if job.id not in back or os.path.lexists(job.path)] + moved
 
 

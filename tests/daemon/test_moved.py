@@ -8,11 +8,13 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from liif_daemon import mounts, places, presence, steps
 from liif_daemon.dispatch import Daemon
 from liif_daemon.engine import Order, ServiceEngine
+from liif_daemon.ledger import Job, rows
 from liif_daemon.posts import Turn
 from liif_daemon.settle import Settling
 from liif_daemon.store import Changed, hash_of
@@ -325,3 +327,31 @@ def test_undo_reads_only_what_may_be_a_result_that_it_misses(
     ledger.close()
     assert {job.path.name for job in found} == {"0.jpg", "moved.jpg", "2.jpg", "3.jpg", "4.jpg", "5.jpg"}
     assert read == ["moved.jpg"]
+
+
+def test_to_find_what_is_to_be_undone_in_a_renamed_folder_takes_as_long_for_each_result(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new, count = workshop.folder / "old", workshop.folder / "new", 300
+    new.mkdir()
+    ledger, row = workshop.ledger(), {"folder": workshop.folder, "target": "2x", "in_place": True, "size": 1}
+    row |= {"mtime_ns": 1, "model": "web", "width": 1, "height": 1}
+    with ledger.together():
+        for number in range(count):
+            path, data = old / f"{number}.jpg", f"result {number:04}".encode()
+            (new / path.name).write_bytes(data)
+            ledger.note({**row, "path": path, "source_sha256": str(number)}, "done", "")
+            (job,) = ledger.jobs(path=path)
+            facts = {"result_sha256": sha(data), "result_size": len(data), "destination": path, "kept": True}
+            ledger.promise(job, **facts, model="web", out=(2, 2))
+    asked = 0
+
+    class Counted(Job):
+        def __getattribute__(self, name: str) -> Any:
+            nonlocal asked
+            asked += 1
+            return super().__getattribute__(name)
+
+    monkeypatch.setattr(rows, "Job", Counted)
+    assert len(undoable(new, ledger)) == count
+    assert asked < 100 * count
