@@ -64,10 +64,16 @@ class AtWork:
             with self._lock:
                 self._recovering -= {job.id for job in left}
 
-    def queued(self, silent: Collection[Path]) -> list[Job] | None:
-        """What is queued while nothing is at work, but in folders that do not answer; None if something is."""
+    def is_over(self, folders: list[Path], silent: Collection[Path], tried: Iterable[int] = ()) -> bool:
+        """Whether nothing is at work, but in folders that do not answer, and nothing is left to try.
+
+        Args:
+            folders: those whose jobs count.
+            silent: as of `claim`.
+            tried: as of `Ledger.claim`.
+        """
         with self._lock:
-            return None if self._others(silent) else self._ledger.jobs(state="queued")
+            return not self._others(silent) and not self._ledger.has_untried(folders, tried)
 
     def absolve(self) -> None:
         """That the daemon ends now is no doing of these jobs."""

@@ -308,6 +308,9 @@ class Daemon:
                 self._tried |= {job.id for job in jobs}
             self.at_work.over(jobs)
             self.progress.over(jobs)
+        if self.once:  # what is over is not asked for again: thousands of them would cost each claim more
+            path, sha256 = jobs[0].path, jobs[0].source_sha256
+            self._tried -= {job.id for job in self.ledger.jobs(path=path, sha256=sha256) if job.state != "queued"}
         return True
 
     def _workable(self) -> list[FolderSettings]:
@@ -328,8 +331,5 @@ class Daemon:
         # In the order in which a file goes through them: what leaves one of them meanwhile is met in the next.
         if self.watcher.is_beginning() or self.scans.due(self.silent) or self._settling_now() or self._looking:
             return False
-        ours = {folder.path for folder in self._workable()}
-        waiting = self.at_work.queued(self.silent)
-        if waiting is None or self.no_engine:
-            return waiting is not None
-        return all(job.id in self._tried and job.reason and not job.attempts for job in waiting if job.folder in ours)
+        folders = [] if self.no_engine else [folder.path for folder in self._workable()]
+        return self.at_work.is_over(folders, self.silent, tuple(self._tried))

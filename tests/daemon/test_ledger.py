@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -176,3 +177,72 @@ def test_a_ledger_that_is_only_looked_at_is_not_made_and_is_seen_once_it_is(tmp_
     assert looking.folders.is_agreed(tmp_path)
     made.close()
     looking.close()
+
+
+class Steps:
+    """Counts what SQLite does, in hundreds of its own steps; no clock is as sure."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.count = 0
+        ledger._file._file.set_progress_handler(self._one_more, 100)
+
+    def _one_more(self) -> int:
+        self.count += 1
+        return 0
+
+    def of(self, action: Callable[[], Any]) -> int:
+        before = self.count
+        action()
+        return self.count - before
+
+
+def queued_rows(folder: Path, count: int) -> list[dict[str, Any]]:
+    row = {"folder": folder, "target": "2x", "in_place": True, "size": 1, "mtime_ns": 1, "model": "web"}
+    row |= {"width": 1, "height": 1}
+    return [{**row, "path": folder / f"{number}.jpg", "source_sha256": f"{number}"} for number in range(count)]
+
+
+@pytest.mark.parametrize("waits", ["never waited", "waited", "in another folder"])
+def test_a_claim_takes_no_longer_however_many_are_queued(tmp_path: Path, waits: str) -> None:
+    ledger, folder, many = Ledger(tmp_path / "ledger"), tmp_path / "a", 3000
+    with ledger.together():
+        ledger.queue(queued_rows(tmp_path / "b" if waits == "in another folder" else folder, many))
+        if waits == "waited":
+            for job in ledger.jobs():
+                ledger.wait(job, "no engine", 0, counts=False)
+        ledger.queue(queued_rows(folder, many + 1)[many:])
+    steps = Steps(ledger)
+    for _ in range(3):
+        assert steps.of(lambda: ledger.claim([folder])) < 10
+        assert steps.of(lambda: ledger.claim([tmp_path / "c"])) < 10
+        assert steps.of(lambda: ledger.has_untried([folder], ())) < 10
+    ledger.close()
+
+
+def test_who_came_first_is_claimed_first_whether_it_has_waited_or_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger, now = Ledger(tmp_path / "ledger"), time.time()
+    ledger.queue(queued_rows(tmp_path / "a", 4))
+    ledger.queue([{**row, "source_sha256": "other"} for row in queued_rows(tmp_path / "b", 1)])
+    never, failed, due, not_due, other = ledger.jobs()
+    ledger.wait(failed, "the engine crashed", 0, counts=True)
+    ledger.wait(due, "no engine", 0, counts=False)
+    ledger.wait(not_due, "no engine", 60, counts=False)
+    folders = [tmp_path / "b", tmp_path / "a"]
+    claimed = [job.id for _ in range(5) for job in ledger.claim(folders)]
+    assert claimed == [never.id, due.id, other.id, failed.id]
+    monkeypatch.setattr(time, "time", lambda: now - 1e6)  # the clock is set back
+    assert [job.id for job in ledger.claim(folders)] == [not_due.id]
+    ledger.close()
+
+
+def test_an_original_is_promised_as_fast_however_many_are_kept(tmp_path: Path) -> None:
+    ledger, many = Ledger(tmp_path / "ledger"), 1000
+    steps = Steps(ledger)
+    with ledger.together():
+        first = steps.of(lambda: ledger.originals.promise("first", 1, tmp_path, 1))
+        for number in range(many):
+            ledger.originals.promise(str(number), 1, tmp_path, 1)
+        assert steps.of(lambda: ledger.originals.promise("last", 1, tmp_path, 1)) <= first + 2
+    ledger.close()

@@ -208,6 +208,8 @@ def test_a_ledger_of_the_first_version_is_brought_up_to_date(workshop: Workshop)
         db.execute("DROP TABLE looks")
         db.execute("DROP INDEX jobs_by_source")
         db.execute("DROP INDEX jobs_by_result")
+        db.execute("DROP INDEX jobs_in_turn")
+        db.execute("CREATE INDEX jobs_by_state ON jobs (state, not_before)")
         for table in ("identity", "stores", "clock"):
             db.execute(f"DROP TABLE {table}")
         db.execute("ALTER TABLE jobs DROP COLUMN begun")

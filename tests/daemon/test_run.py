@@ -89,9 +89,11 @@ def test_a_job_that_another_thread_claims_before_it_is_over_here_is_at_work_unti
     for _ in range(2):
         claims.append(daemon.at_work.claim([workshop.folder], ()))
         ledger.wait(claims[-1][0], "no engine", 0, counts=False)
-    for jobs, queued in zip(claims, [None, ledger.jobs()], strict=True):
+    tried = [job.id for job in ledger.jobs()]
+    for jobs, is_over in zip(claims, [False, True], strict=True):
         daemon.at_work.over(jobs)
-        assert daemon.at_work.queued(()) == queued
+        assert daemon.at_work.is_over([workshop.folder], (), tried) == is_over
+        assert not daemon.at_work.is_over([workshop.folder], ())
     ledger.close()
 
 

@@ -96,7 +96,7 @@ class Database:
                     if self._file.in_transaction:
                         self._file.execute("ROLLBACK")
 
-    def rows(self, query: str, values: Iterable[Any] = ()) -> list[sqlite3.Row]:
+    def rows(self, query: str, values: Iterable[Any] | dict[str, Any] = ()) -> list[sqlite3.Row]:
         """What a query finds.
 
         Raises:
@@ -108,7 +108,7 @@ class Database:
                 self._is_missing = False
                 self._open()
             try:
-                return self._file.execute(query, tuple(values)).fetchall()
+                return self._file.execute(query, values if isinstance(values, dict) else tuple(values)).fetchall()
             except sqlite3.Error as error:
                 raise self._fault("read", error) from error
 

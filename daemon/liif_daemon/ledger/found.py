@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from liif_daemon.ledger.database import Database
 from liif_daemon.ledger.rows import Job, job_of, path_of, raw
+
+#: Whether a queued job waits for something that is not its fault, and was tried; `:tried` are ids, as JSON.
+WAS_TRIED = "(reason != '' AND attempts = 0 AND id IN (SELECT value FROM json_each(:tried)))"
 
 
 class Found:
@@ -32,6 +36,12 @@ class Found:
             "SELECT * FROM jobs WHERE path >= ? AND path < ? ORDER BY id",
             (prefix, prefix[:-1] + bytes([prefix[-1] + 1])),
         )
+
+    def has_untried(self, folders: Iterable[Path], tried: Iterable[int]) -> bool:
+        """Whether anything is queued in these folders, but jobs that were tried and wait through no fault of theirs."""
+        query = f"SELECT 1 FROM jobs WHERE state = 'queued' AND folder = :folder AND NOT {WAS_TRIED} LIMIT 1"
+        values = {"tried": json.dumps(list(tried))}
+        return any(self._file.rows(query, {**values, "folder": raw(folder)}) for folder in folders)
 
     def results(self, sha256: str) -> list[Job]:
         """Jobs whose result has, or once had, this content."""

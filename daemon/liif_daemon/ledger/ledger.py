@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
@@ -12,7 +13,7 @@ from typing import Any
 from liif_daemon.ledger.clock import Clock
 from liif_daemon.ledger.database import Database
 from liif_daemon.ledger.folders import Folders
-from liif_daemon.ledger.found import Found
+from liif_daemon.ledger.found import WAS_TRIED, Found
 from liif_daemon.ledger.looks import Looks
 from liif_daemon.ledger.originals import Originals
 from liif_daemon.ledger.overview import Overview
@@ -117,33 +118,47 @@ class Ledger(Found):
             alone: whether nothing else is at work. Only then is a suspect claimed, after all others, so that none of
                 them is taken for what killed the engine or the daemon.
         """
-        now = time.time()
-        due = "state = 'queued' AND (not_before <= ? OR not_before > ?)"
-        values: list[Any] = [now, now + LONGEST_WAIT]
-        if folders is not None:
-            names = [raw(one) for one in folders]
-            due += f" AND folder IN ({', '.join('?' * len(names))})"
-            values += names
-        due += " AND NOT (reason != '' AND attempts = 0 AND id IN (SELECT value FROM json_each(?)))"
-        values.append(json.dumps(list(tried)))
         ranks = ["attempts = 0 AND deaths = 0"] + ["(attempts > 0 OR deaths > 0)"] * alone
         with self._file.change() as db:
-            query = f"SELECT path, source_sha256 FROM jobs WHERE {due} AND {{}} ORDER BY not_before, id LIMIT 1"
-            found = (db.execute(query.format(rank), values).fetchone() for rank in ranks)
+            if folders is None:
+                names = [row[0] for row in db.execute("SELECT DISTINCT folder FROM jobs WHERE state = 'queued'")]
+            else:
+                names = [raw(folder) for folder in folders]
+            found = (self._first(rank, names, tried) for rank in ranks)
             first = next((row for row in found if row is not None), None)
             if first is None:
                 return []
             key = (first["path"], first["source_sha256"])
-            db.execute(
+            db.execute(  # by the path: with state alone SQLite would read all that is queued
                 "UPDATE jobs SET state = 'claimed', changed = ?"
-                " WHERE path = ? AND source_sha256 = ? AND state = 'queued'",
-                (now, *key),
+                " WHERE path = ? AND source_sha256 = ? AND +state = 'queued'",
+                (time.time(), *key),
             )
             rows = db.execute(
                 "SELECT * FROM jobs WHERE path = ? AND source_sha256 = ? AND state = 'claimed' ORDER BY in_place, id",
                 key,
             ).fetchall()
         return [job_of(row) for row in rows]
+
+    def _first(self, rank: str, folders: list[bytes], tried: Iterable[int]) -> sqlite3.Row | None:
+        """The due job whose turn it is. However many are queued, few are read: an index has them in this order."""
+        values = {"now": time.time(), "longest": LONGEST_WAIT, "tried": json.dumps(list(tried))}
+        never_waited, waited_enough, before_the_clock_was_set_back = (
+            "not_before = 0",
+            "not_before > 0 AND not_before <= :now",
+            "not_before > :now + :longest",
+        )
+        found = [
+            row
+            for folder in folders
+            for when in (never_waited, waited_enough, before_the_clock_was_set_back)
+            for row in self._file.rows(
+                f"SELECT id, path, source_sha256, not_before FROM jobs WHERE state = 'queued' AND folder = :folder AND {when}"
+                f" AND {rank} AND NOT {WAS_TRIED} ORDER BY not_before, id LIMIT 1",
+                {**values, "folder": folder},
+            )
+        ]
+        return min(found, key=lambda row: (float(row["not_before"]), int(row["id"])), default=None)
 
     def begin(self, jobs: list[Job], workplace: Path) -> None:
         """Writes down where claimed jobs' temporary files will lie, before there are any."""

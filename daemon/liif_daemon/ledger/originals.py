@@ -36,7 +36,7 @@ class Originals:
             OSError: an older copy of it is just leaving the store; try again when it has.
         """
         with self._file.change() as db:
-            if sha256 in self.leaving():
+            if db.execute("SELECT 1 FROM originals WHERE sha256 = ? AND gone = 2", (sha256,)).fetchone():
                 raise OSError(errno.EBUSY, "an older copy of it is just leaving the originals' store", os.fspath(store))
             now = self._clock.now()
             self.know(store)

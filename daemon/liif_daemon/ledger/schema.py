@@ -108,4 +108,8 @@ MIGRATIONS = (
         UPDATE jobs SET sequence = (SELECT max(sequence) + 1 FROM jobs) WHERE id = NEW.id;
     END
     """,
+    """
+    DROP INDEX jobs_by_state;
+    CREATE INDEX jobs_in_turn ON jobs (folder, not_before) WHERE state = 'queued'
+    """,
 )
