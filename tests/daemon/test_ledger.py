@@ -15,6 +15,8 @@ from liif_daemon.ledger.review import Filter, ReviewLedger
 
 from liif_engine.errors import LiifError, OutputError
 
+from .workshop import left_open
+
 
 class Refusing:
     """A connection that refuses some words once each, as on a disk that fails."""
@@ -122,6 +124,24 @@ def test_a_damaged_ledger_is_said_to_be_one(tmp_path: Path, start: int) -> None:
         read(path)
     assert "damaged" in caught.value.remedy
     assert "ledger.sqlite3-*" in caught.value.remedy
+
+
+@pytest.mark.parametrize("what", ["a name of a table", "a value"])
+def test_a_ledger_whose_text_is_damaged_is_said_to_be_one(tmp_path: Path, what: str) -> None:
+    """Which Python's module for SQLite tells as an error of Unicode."""
+    ledger = Ledger(tmp_path / "ledger.sqlite3")
+    ledger.queue(queued_rows(tmp_path, 1))
+    with ledger._file.change() as db:
+        if what == "a value":
+            db.execute("UPDATE jobs SET model = CAST(x'ff' AS TEXT)")
+        else:
+            db.execute("PRAGMA writable_schema = ON")
+            db.execute("UPDATE sqlite_master SET name = CAST(x'ff' AS TEXT), sql = 'CREATE' WHERE name = 'clock'")
+    ledger.close()
+    for action in (lambda one: one.jobs(), lambda one: one.claim()):
+        with pytest.raises(OutputError, match="cannot be") as caught:
+            action(left_open(Ledger(tmp_path / "ledger.sqlite3")))
+        assert "damaged" in caught.value.remedy
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="this system does not tell which files are open")

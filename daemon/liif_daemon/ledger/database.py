@@ -18,6 +18,8 @@ BUSY_SECONDS = 30
 
 #: What SQLite says of a file that a failing disk, or somebody's copy of it amid a change, has damaged.
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+#: What it raises, or Python of a text that is none.
+_FAULTS = (sqlite3.Error, UnicodeDecodeError)
 _DAMAGED_REMEDY = (
     "The file is damaged. Put a backup of it in its place; or move it away, and a new one is begun: the originals stay"
     " where they are kept, and most results are known by their metadata. With it go the files"
@@ -56,7 +58,7 @@ class Database:
             self._keep_a_log()
             self._file.execute("PRAGMA synchronous=FULL")
             self._migrate()
-        except sqlite3.Error as error:
+        except _FAULTS as error:
             self._file.close()
             raise self._fault("opened", error) from error
         except BaseException:
@@ -88,7 +90,7 @@ class Database:
                 yield self._file
                 self._file.execute("COMMIT")
                 self._identity = self._identity or self._identity_there()
-            except sqlite3.Error as error:
+            except _FAULTS as error:
                 raise self._fault("written", error) from error
             finally:
                 self._changes = False
@@ -109,7 +111,7 @@ class Database:
                 self._open()
             try:
                 return self._file.execute(query, values if isinstance(values, dict) else tuple(values)).fetchall()
-            except sqlite3.Error as error:
+            except _FAULTS as error:
                 raise self._fault("read", error) from error
 
     def check(self) -> None:
@@ -143,7 +145,8 @@ class Database:
         return found.st_dev, found.st_ino
 
     def _fault(self, done: str, error: Exception) -> OutputError:
-        is_damaged = getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
+        is_no_text = isinstance(error, UnicodeDecodeError) or "decode to UTF-8" in str(error)
+        is_damaged = is_no_text or getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
         remedy = self._damaged_remedy() if is_damaged else None
         return OutputError(f"the ledger cannot be {done} ({error})", path=self.path, remedy=remedy)
 
