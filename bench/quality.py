@@ -28,6 +28,7 @@ from liif_engine.model_names import CLEAN as CLEAN_MODEL
 from liif_engine.model_names import DAMAGED, SELF_ENSEMBLE, like, plain
 from liif_engine.network import checkpoint
 from liif_engine.network.card import SHIPPED, find, shipped_models
+from liif_engine.picture import advantage
 from liif_engine.picture.damage import Damage, estimate
 from liif_engine.picture.quantisation import FileQuality
 from liif_engine.restore import Engine
@@ -146,7 +147,7 @@ class Judge:
             if time.monotonic() > self.deadline:
                 return None
             pixels, _ = degrade(read(path), scale=condition.scale, passes=condition.passes)
-            self._keep(key, choose(look(pixels, condition)).model)
+            self._keep(key, choose(look(pixels, condition), lambda: advantage.guess(pixels)).model)
         return str(self.known[key])
 
     def score(self, model: str, path: Path, condition: Condition) -> list[float] | None:

@@ -1,17 +1,25 @@
 """The default model, `auto`: for each picture either `web`, which removes the damage of compression, of palettes
 and noise, or `published`.
 
-`web` pays for that with detail on clean photographs, so those without a trace of damage go to `published`; drawings and
-screenshots it makes better though they are clean.
+`web` pays for that with detail on clean photographs, so a picture goes to `published` if nothing names its damage and
+its fine detail is not like that of damaged ones either. Drawings and screenshots `web` makes better though they are
+clean.
 Never `fast`: what replaces an original should be the best there is.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from liif_engine.model_names import CLEAN, DAMAGED
-from liif_engine.picture.damage import VISIBLE, Damage
+from liif_engine.picture import advantage
+from liif_engine.picture.damage import VISIBLE, Damage, estimate
 
 #: The highest quality of JPEG at which `web` beats `published` on the held-out training pictures, and loses nothing to
 #: speak of on the photographs among them; docs/training.md has the curves, and the command that measures them.
@@ -21,6 +29,10 @@ HIGHEST_QUALITY = 98
 #: docs/training.md has the curve, and the command that measures it.
 NOISY = 2.9
 
+#: Guessed gain at x2 from which a picture without a name for its damage goes to `web` [dB]; docs/training.md has what a
+#: wrong guess costs, and the command that measures it.
+LEAST_ADVANTAGE = 0.25
+
 
 class Choice(NamedTuple):
     """A model's name, and why it was chosen, as a clause for the log: "JPEG quality 40 by the file's own tables"."""
@@ -29,12 +41,36 @@ class Choice(NamedTuple):
     reason: str
 
 
-def choose(damage: Damage) -> Choice:
+def choose_for(pixels: NDArray[Any], file: Path | None = None) -> Choice:
+    """The shipped model that suits a picture.
+
+    Args:
+        pixels: (H, W), (H, W, 1 to 4) uint8, uint16, or float in [0, 1].
+        file: the picture's file, whose quantisation tables say more of the damage than pixels can.
+    """
+    if pixels.dtype.kind == "f":
+        pixels = (np.nan_to_num(pixels).clip(0, 1) * 255 + 0.5).astype(np.uint8)
+    return choose(estimate(pixels, file), partial(advantage.guess, pixels))
+
+
+def choose(damage: Damage, guess: Callable[[], float | None] = lambda: None) -> Choice:
     """The shipped model that suits a picture.
 
     Args:
         damage: from `liif_engine.picture.damage.estimate`.
+        guess: of the picture, `liif_engine.picture.advantage.guess`; asked where the damage has no name.
     """
+    named = _by_name(damage)
+    gain = guess() if named.model == CLEAN else None
+    if gain is None or gain < LEAST_ADVANTAGE:
+        return named
+    return Choice(
+        DAMAGED, f"its fine detail is that of damaged pictures, on which {DAMAGED} is some {gain:.1f} dB ahead"
+    )
+
+
+def _by_name(damage: Damage) -> Choice:
+    """By what the file and its pixels name."""
     file, pixels = damage.file, damage.pixel_quality
     if pixels is not None and pixels <= HIGHEST_QUALITY and (file is None or pixels < file.quality):
         return Choice(DAMAGED, f"its pixels keep to the steps of JPEG quality {pixels}")

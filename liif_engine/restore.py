@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from liif_engine import memory
-from liif_engine.auto import choose
+from liif_engine.auto import choose_for
 from liif_engine.budget import FILE_COPIES, SMALLEST_CORE, TILE_CORE, Budget, enlargement_of
 from liif_engine.compute import Canvas, Computer, Frame, Place, on_cpu, place_for
 from liif_engine.errors import MemoryExhaustedError, UsageError
@@ -22,7 +22,6 @@ from liif_engine.network.decode import STRIP_QUERIES, axis, sides
 from liif_engine.network.device import Precision, choose_device, choose_precision, first_line, has_failed
 from liif_engine.network.model import EdsrLiif
 from liif_engine.picture import planes, tiles
-from liif_engine.picture.damage import estimate
 from liif_engine.picture.narrow import grid_of, surrounded
 from liif_engine.picture.tiles import Grid, Rect, Tile
 from liif_engine.picture.turns import AS_IT_IS, TURNS, Turn
@@ -106,9 +105,7 @@ class Engine:
         """
         if plain(self.model_name) != AUTO:
             return self
-        if pixels.dtype.kind == "f":
-            pixels = (np.nan_to_num(pixels).clip(0, 1) * 255 + 0.5).astype(np.uint8)
-        choice = choose(estimate(pixels, file))
+        choice = choose_for(pixels, file)
         model = like(self.model_name, choice.model)
         log.info("%smodel %s: %s", "" if file is None else f"{file}: ", model, choice.reason)
         return self._choice(model)

@@ -234,14 +234,17 @@ def _dct(blocks: Plane) -> Plane:
     return coefficients
 
 
+def without_alpha(pixels: NDArray[Any]) -> NDArray[np.uint8]:
+    """(H, W), (H, W, 1 to 4) uint8 or uint16 as (H, W, 1 or 3) uint8."""
+    colours = pixels[..., None] if pixels.ndim == 2 else pixels[..., : 3 if pixels.shape[-1] >= 3 else 1]
+    return np.asarray(colours >> 8 if colours.dtype == np.uint16 else colours, np.uint8)
+
+
 def _middle(pixels: NDArray[Any]) -> NDArray[np.uint8]:
     """At most `WINDOW` pixels along each axis, (H, W, 1 or 3), 8-bit, no alpha; the 8x8 phase stays as it is."""
-    if pixels.ndim == 2:
-        pixels = pixels[..., None]
     starts = [max(length - WINDOW, 0) // 16 * 8 for length in pixels.shape[:2]]
     middle = pixels[starts[0] : starts[0] + WINDOW, starts[1] : starts[1] + WINDOW]
-    middle = middle[..., : 3 if middle.shape[-1] >= 3 else 1]
-    return np.asarray(middle >> 8 if middle.dtype == np.uint16 else middle, np.uint8)
+    return without_alpha(middle)
 
 
 def _luma(pixels: NDArray[np.uint8]) -> Plane:

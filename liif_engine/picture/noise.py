@@ -50,30 +50,41 @@ def measure(pixels: NDArray[np.uint8]) -> tuple[float, float]:
 
 def _white(plane: Plane, usable: NDArray[Any]) -> float:
     """The spread, if it is that of white noise, else 0."""
-    full, half = _spread(plane, usable), _spread(_pairs(plane).mean((1, 3)), np.asarray(_pairs(usable).all((1, 3))))
+    full, half = _spread(plane, usable), _spread(halved(plane), np.asarray(_pairs(usable).all((1, 3))))
     return full if 0 < half <= LEFT_IN_HALF * full else 0.0
 
 
 def _spread(plane: Plane, usable: NDArray[Any]) -> float:
     if min(plane.shape) < BLOCK + 2:
         return 0.0
-    across = plane[:, :-2] - 2 * plane[:, 1:-1] + plane[:, 2:]
-    response = (across[:-2] - 2 * across[1:-1] + across[2:]) / 6  # of unit noise, standard deviation 1
-    blocks = _blocks(response)[_blocks(usable[1:-1, 1:-1]).all(-1)]
-    if len(blocks) < ENOUGH:
+    kept = blocks(response(plane), BLOCK)[blocks(usable[1:-1, 1:-1], BLOCK).all(-1)]
+    if len(kept) < ENOUGH:
         return 0.0
-    deviations = np.sqrt(np.square(blocks).mean(-1))
+    deviations = np.sqrt(np.square(kept).mean(-1))
     return round(float(np.percentile(deviations, CALMEST)) / BIAS, 2)
+
+
+def response(plane: Plane) -> Plane:
+    """The difference of two Laplacians, (H - 2, W - 2); of unit noise it has a standard deviation of 1."""
+    across = plane[:, :-2] - 2 * plane[:, 1:-1] + plane[:, 2:]
+    both: Plane = (across[:-2] - 2 * across[1:-1] + across[2:]) / 6
+    return both
+
+
+def halved(plane: Plane) -> Plane:
+    """The means of 2x2 pixels, (H / 2, W / 2)."""
+    means: Plane = _pairs(plane).mean((1, 3))
+    return means
+
+
+def blocks(plane: NDArray[Any], side: int) -> NDArray[Any]:
+    """(B, side * side), whole blocks only."""
+    rows, columns = plane.shape[0] // side, plane.shape[1] // side
+    whole = plane[: rows * side, : columns * side]
+    return whole.reshape(rows, side, columns, side).swapaxes(1, 2).reshape(-1, side * side)
 
 
 def _pairs(plane: NDArray[Any]) -> NDArray[Any]:
     """(H / 2, 2, W / 2, 2), an odd last row or column left out."""
     rows, columns = plane.shape[0] // 2, plane.shape[1] // 2
     return plane[: 2 * rows, : 2 * columns].reshape(rows, 2, columns, 2)
-
-
-def _blocks(plane: NDArray[Any]) -> NDArray[Any]:
-    """(B, BLOCK * BLOCK), whole blocks only."""
-    rows, columns = plane.shape[0] // BLOCK, plane.shape[1] // BLOCK
-    whole = plane[: rows * BLOCK, : columns * BLOCK]
-    return whole.reshape(rows, BLOCK, columns, BLOCK).swapaxes(1, 2).reshape(-1, BLOCK * BLOCK)

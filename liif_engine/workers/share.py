@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from liif_engine import log as logs
-from liif_engine.auto import choose
+from liif_engine.auto import choose_for
 from liif_engine.budget import FILE_COPIES, free_for
 from liif_engine.errors import BusyError, Cancelled, LiifError, WorkerError
 from liif_engine.file import Clock
 from liif_engine.model_names import AUTO, like, plain
 from liif_engine.picture import planes, tiles
-from liif_engine.picture.damage import estimate
 from liif_engine.picture.narrow import grid_of, surrounded
 from liif_engine.picture.tiles import Tile
 from liif_engine.workers import file_work, pixel_work
@@ -227,9 +226,7 @@ def _of(result: Pixels, tile: Tile, top: int, left: int) -> Pixels:
 
 def model_for(asked: str, pixels: Pixels, file: Path | None) -> str:
     """The model that `auto` or `auto+` takes, as `Engine.for_picture` does."""
-    if pixels.dtype.kind == "f":
-        pixels = (np.nan_to_num(pixels).clip(0, 1) * 255 + 0.5).astype(np.uint8)
-    choice = choose(estimate(pixels, file))
+    choice = choose_for(pixels, file)
     model = like(asked, choice.model)
     log.info("%smodel %s: %s", "" if file is None else f"{file}: ", model, choice.reason)
     return model

@@ -239,7 +239,7 @@ def test_a_claim_takes_no_longer_however_many_are_queued(tmp_path: Path, waits: 
     ledger.close()
 
 
-def test_who_came_first_is_claimed_first_whether_it_has_waited_or_not(
+def test_what_never_waited_is_claimed_first_then_what_is_due_and_suspects_last(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ledger, now = Ledger(tmp_path / "ledger"), time.time()
@@ -251,7 +251,7 @@ def test_who_came_first_is_claimed_first_whether_it_has_waited_or_not(
     ledger.wait(not_due, "no engine", 60, counts=False)
     folders = [tmp_path / "b", tmp_path / "a"]
     claimed = [job.id for _ in range(5) for job in ledger.claim(folders)]
-    assert claimed == [never.id, due.id, other.id, failed.id]
+    assert claimed == [never.id, other.id, due.id, failed.id]
     monkeypatch.setattr(time, "time", lambda: now - 1e6)  # the clock is set back
     assert [job.id for job in ledger.claim(folders)] == [not_due.id]
     ledger.close()

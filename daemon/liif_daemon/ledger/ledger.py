@@ -153,8 +153,8 @@ class Ledger(Found):
             for folder in folders
             for when in (never_waited, waited_enough, before_the_clock_was_set_back)
             for row in self._file.rows(
-                f"SELECT id, path, source_sha256, not_before FROM jobs WHERE state = 'queued' AND folder = :folder AND {when}"
-                f" AND {rank} AND NOT {WAS_TRIED} ORDER BY not_before, id LIMIT 1",
+                "SELECT id, path, source_sha256, not_before FROM jobs WHERE state = 'queued' AND folder = :folder"
+                f" AND {when} AND {rank} AND NOT {WAS_TRIED} ORDER BY not_before, id LIMIT 1",
                 {**values, "folder": folder},
             )
         ]
