@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from liif_engine.model_names import CLEAN, DAMAGED
 from liif_engine.picture import advantage
-from liif_engine.picture.damage import VISIBLE, Damage, estimate
+from liif_engine.picture.damage import VISIBLE, Damage, estimate, of_file
+from liif_engine.picture.quantisation import FileQuality
 
 #: The highest quality of JPEG at which `web` beats `published` on the held-out training pictures, and loses nothing to
 #: speak of on the photographs among them; docs/training.md has the curves, and the command that measures them.
@@ -44,13 +45,16 @@ class Choice(NamedTuple):
 def choose_for(pixels: NDArray[Any], file: Path | None = None) -> Choice:
     """The shipped model that suits a picture.
 
+    Of a file that is lossy by its own word the pixels are not looked at, which takes longer than to read it.
+
     Args:
         pixels: (H, W), (H, W, 1 to 4) uint8, uint16, or float in [0, 1].
         file: the picture's file, whose quantisation tables say more of the damage than pixels can.
     """
     if pixels.dtype.kind == "f":
         pixels = (np.nan_to_num(pixels).clip(0, 1) * 255 + 0.5).astype(np.uint8)
-    return choose(estimate(pixels, file), partial(advantage.guess, pixels))
+    said = None if file is None else _by_its_word(of_file(file))
+    return said or choose(estimate(pixels, file), partial(advantage.guess, pixels))
 
 
 def choose(damage: Damage, guess: Callable[[], float | None] = lambda: None) -> Choice:
@@ -69,18 +73,24 @@ def choose(damage: Damage, guess: Callable[[], float | None] = lambda: None) -> 
     )
 
 
-def _by_name(damage: Damage) -> Choice:
-    """By what the file and its pixels name."""
-    file, pixels = damage.file, damage.pixel_quality
-    if pixels is not None and pixels <= HIGHEST_QUALITY and (file is None or pixels < file.quality):
-        return Choice(DAMAGED, f"its pixels keep to the steps of JPEG quality {pixels}")
-    if file is not None:
-        about = f"{'JPEG' if file.codec == 'jpeg' else 'WebP'} quality {'' if file.exact else 'about '}{file.quality}"
-        # Of WebP that is all that is lossy: its colours have less detail than its luma at any quality.
-        if file.codec == "webp" or file.quality <= HIGHEST_QUALITY:
-            return Choice(DAMAGED, f"{about} by the file's own tables")
+def _by_its_word(damage: Damage) -> Choice | None:
+    """By what the file says of itself, if that is enough."""
+    file = damage.file
+    # Of WebP that is all that is lossy: its colours have less detail than its luma at any quality.
+    if file is not None and (file.codec == "webp" or file.quality <= HIGHEST_QUALITY):
+        return Choice(DAMAGED, f"{_in_words(file)} by the file's own tables")
     if damage.halved_chroma is not None:
         return Choice(DAMAGED, f"lossy {damage.halved_chroma}: its colours have less detail than its luma")
+    return None
+
+
+def _by_name(damage: Damage) -> Choice:
+    """By what the file and its pixels name."""
+    said, file, pixels = _by_its_word(damage), damage.file, damage.pixel_quality
+    if said is not None:
+        return said
+    if pixels is not None and pixels <= HIGHEST_QUALITY and (file is None or pixels < file.quality):
+        return Choice(DAMAGED, f"its pixels keep to the steps of JPEG quality {pixels}")
     if damage.colours is not None:
         return Choice(DAMAGED, f"a photograph that was reduced to {damage.colours} colours")
     if damage.grid_strength >= VISIBLE:
@@ -90,7 +100,11 @@ def _by_name(damage: Damage) -> Choice:
     if damage.drawn:
         return Choice(DAMAGED, "a drawing or a screenshot by its flat colours")
     if file is not None:
-        return Choice(CLEAN, f"{about} by the file's own tables leaves no damage to remove")
+        return Choice(CLEAN, f"{_in_words(file)} by the file's own tables leaves no damage to remove")
     if pixels is not None:
         return Choice(CLEAN, f"its pixels keep to the steps of JPEG quality {pixels}, which leaves no damage to remove")
     return Choice(CLEAN, "no trace of lossy compression or noise")
+
+
+def _in_words(file: FileQuality) -> str:
+    return f"{'JPEG' if file.codec == 'jpeg' else 'WebP'} quality {'' if file.exact else 'about '}{file.quality}"

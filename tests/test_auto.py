@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from liif_engine.auto import HIGHEST_QUALITY, choose
+from liif_engine import auto
+from liif_engine.auto import HIGHEST_QUALITY, choose, choose_for
 from liif_engine.model_names import CLEAN, DAMAGED
 from liif_engine.picture.damage import Damage, estimate
 from liif_engine.picture.quantisation import FileQuality
@@ -29,6 +32,17 @@ def test_a_compressed_file_goes_to_web_and_the_log_says_why(quality: int) -> Non
     model, reason = choose(estimate(decoded(file), file))
     assert model == DAMAGED
     assert f"JPEG quality {quality}" in reason
+
+
+@pytest.mark.parametrize("options", [{"format": "JPEG", "quality": 60}, {"format": "AVIF", "quality": 60}])
+def test_of_a_file_that_is_lossy_by_its_own_word_the_pixels_are_not_looked_at(
+    options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "old"
+    path.write_bytes(saved(**options))
+    meant = choose(estimate(PHOTO, path))
+    monkeypatch.setattr(auto, "estimate", lambda *_: pytest.fail("looked at"))
+    assert choose_for(PHOTO, path) == meant
 
 
 def test_a_fine_jpeg_and_a_lossless_file_go_to_published() -> None:

@@ -9,7 +9,7 @@ whether it was drawn, which is no damage at all, but asks for the same network.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -99,11 +99,19 @@ def estimate(pixels: NDArray[Any], file: Path | str | bytes | None = None) -> Da
         pixels: (H, W), (H, W, 1 to 4) uint8 or uint16; gray, or RGB with or without alpha.
         file: the picture's file or its bytes; one that cannot be read says nothing, and is no error.
     """
-    middle = _middle(pixels)
-    said = None if file is None else quantisation.read(file)
-    halved = None if file is None or said is not None else quantisation.halved_chroma(file)
+    middle, said = _middle(pixels), Damage() if file is None else of_file(file)
     left, noise, drawn = colours.quantised(middle), max(measure_noise(middle)), is_drawn(middle)
-    return Damage(said, **_from_pixels(middle), noise=noise, halved_chroma=halved, colours=left, drawn=drawn)
+    return replace(said, **_from_pixels(middle), noise=noise, colours=left, drawn=drawn)
+
+
+def of_file(file: Path | str | bytes) -> Damage:
+    """What a file's own headers say, in far less time than its pixels take.
+
+    Args:
+        file: as for `estimate`.
+    """
+    said = quantisation.read(file)
+    return Damage(said, halved_chroma=None if said is not None else quantisation.halved_chroma(file))
 
 
 def estimate_file(path: Path | str) -> Damage:
