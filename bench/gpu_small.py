@@ -17,6 +17,7 @@ from liif_engine import file, pipeline
 from liif_engine.archive.order import Order
 from liif_engine.archive.restore import Archive
 from liif_engine.crew import Crew
+from liif_engine.model_names import AUTO
 from liif_engine.plan import Plan
 from liif_engine.plan import plan as plan_of
 from liif_engine.restore import Engine
@@ -44,7 +45,7 @@ def small_pictures(bench: Bench) -> None:
     words = f"{memory:.1f} output megapixels/s, {memory / rate:.0%} of one large picture's {rate:.1f}"
     bench.say("small_in_memory", {"rate": memory, "large": rate, "share": memory / rate}, words)
     with tempfile.TemporaryDirectory() as name:
-        plans = _plans(many, Path(name))
+        plans, engine = _plans(many, Path(name)), Engine(AUTO, device=str(bench.device))  # as people have it
         options = pipeline.Options(overwrite=True)
 
         def in_turn() -> None:
@@ -64,7 +65,7 @@ def small_pictures(bench: Bench) -> None:
 def small_folder(bench: Bench) -> None:
     """A folder into a folder, as `liif restore FOLDER --out FOLDER` does it: several files on their way at once."""
     many = _pictures(bench)
-    settings = WorkerSettings(device=str(bench.device), model="web")
+    settings = WorkerSettings(device=str(bench.device), model=AUTO)
     with tempfile.TemporaryDirectory() as name:
         source = Path(name) / "old"
         source.mkdir()
@@ -73,7 +74,7 @@ def small_folder(bench: Bench) -> None:
         for way, (files_at_once, lent_pixels) in FOLDER_WAYS.items():
             here.FILES_AT_ONCE, here.LENT_PIXELS = files_at_once, lent_pixels
             target = Path(name) / way
-            with Archive(Order(source, target, Target(scale=2), model="web")) as archive:
+            with Archive(Order(source, target, Target(scale=2), model=AUTO)) as archive:
                 archive.run(Crew("here"), settings)
             rate = _rate_of(target, 4 * len(many) // 5)
             stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in archive.summary.stages.items())
@@ -113,7 +114,7 @@ def small_workers(bench: Bench) -> None:
 def _seconds_of(count: int, plans: Sequence[Plan], device: str) -> float:
     """How long so many workers take for all files, once each has its model and has seen some of them."""
     room = threading.Event()
-    workers = start(Crew("processes", count), WorkerSettings(device=device, model="web"), on_room=room.set)
+    workers = start(Crew("processes", count), WorkerSettings(device=device, model=AUTO), on_room=room.set)
 
     def give(some: Sequence[Plan]) -> None:
         tickets: list[Ticket] = []
@@ -121,7 +122,7 @@ def _seconds_of(count: int, plans: Sequence[Plan], device: str) -> float:
             while not workers.room(urgent=False):
                 room.wait(1)
                 room.clear()
-            work = FileWork(str(plan.source), str(plan.destination), Target(scale=2), overwrite=True)
+            work = FileWork(str(plan.source), str(plan.destination), Target(scale=2), model=AUTO, overwrite=True)
             tickets.append(workers.submit(work))
         for ticket in tickets:
             ticket.result()
