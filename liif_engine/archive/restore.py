@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from liif_engine import log as logs
+from liif_engine.archive import folders
 from liif_engine.archive.feed import Feed
 from liif_engine.archive.journal import Glance, Journal, Row
 from liif_engine.archive.order import Order
@@ -26,15 +27,12 @@ from liif_engine.errors import (
     ModelError,
     OutputError,
     OutputExistsError,
-    UsageError,
     printable,
 )
 from liif_engine.file import sha256_of
 from liif_engine.picture import image_file
 from liif_engine.picture.atomic import remove_left
 from liif_engine.picture.image_file import Limits, Marker
-from liif_engine.picture.new_folder import make, unmake
-from liif_engine.picture.results import MARK, mark
 from liif_engine.plan import Plan, check_destination, is_folder, plan
 from liif_engine.words import counted
 from liif_engine.workers import Answer, FileWork, WorkerSettings
@@ -63,7 +61,7 @@ class Archive:
         self.summary = Summary()
         self._started = time.monotonic()
         self._limits = Limits() if order.max_pixels is None else Limits(max_pixels=order.max_pixels)
-        self._made = _check_folders(order, dry=dry)
+        self._made = folders.prepare(order, dry=dry)
         # Who names a folder of results wants them restored.
         self._again = order.again or is_of_results(order.source)
         self.journal = Journal(order.destination, dry=dry)
@@ -77,7 +75,7 @@ class Archive:
         self.journal.close()
         if self._made and isinstance(error, LiifError):
             with suppress(OSError):  # which would be told in place of what ended the run
-                self._unmake()
+                folders.remove_if_empty(self.order.destination, self._made, ours={self.journal.path})
 
     def run(self, crew: Crew, settings: WorkerSettings) -> None:
         """Restores what is not done. What is raised here, Ctrl+C too, leaves a folder that the next run goes on with.
@@ -254,16 +252,6 @@ class Archive:
         self.summary.notes.update(set(answer.notes))
         self.on_end(one.relative, answer, None)
 
-    def _unmake(self) -> None:
-        """Removes the folder of the results, if it holds none: the run made it, and could not be begun."""
-        inside = [Path(here) / name for here, names, _ in os.walk(self.order.destination) for name in names]
-        unmake(reversed(inside))
-        ours = {self.journal.path, self.order.destination / MARK}
-        if set(self.order.destination.iterdir()) <= ours:
-            for path in ours:
-                path.unlink(missing_ok=True)
-            unmake(self._made)
-
     def _fail(self, relative: Path, error: LiifError, glance: Glance | None = None) -> None:
         if isinstance(error, Cancelled):
             return  # the next run does it
@@ -294,28 +282,6 @@ class _File:
     plan: Plan
     glance: Glance
     resume: bool
-
-
-def _check_folders(order: Order, *, dry: bool) -> list[Path]:
-    """Makes the folder of the results; gives what was made, as `new_folder.make`."""
-    source, destination = order.source.resolve(), order.destination.resolve()
-    if not source.is_dir():
-        raise UsageError("there is no such folder", path=order.source)
-    if source == destination or destination in source.parents:
-        raise UsageError(
-            "the results would lie among the originals",
-            path=order.destination,
-            remedy="Choose another --out; restoring in place, with the originals kept safe, is the daemon's work.",
-        )
-    if dry:
-        return []
-    try:
-        made = make(order.destination)
-        mark(order.destination)
-    except OSError as error:
-        message = f"no results can be written there ({error.strerror})"
-        raise OutputError(message, path=order.destination, remedy="Choose another --out.") from error
-    return made
 
 
 def _marker_of(path: Path) -> Marker | None:
