@@ -1,4 +1,4 @@
-"""Fits what tells `auto` that `web` would be ahead of `published` where a file and its pixels name no damage.
+"""Fits what tells `auto` whether `web` would be ahead of `published` where a file and its pixels name no damage.
 
     python bench/train_advantage.py measure --data train/a train/b --out runs/advantage --part 1/2 [--held-out]
     python bench/train_advantage.py fit --out runs/advantage
@@ -6,9 +6,9 @@
 
 `measure` cuts tiles from pictures, damages them in ways that leave no trace which a rule could name, and lets both
 models enlarge them to x2: the gain is how much nearer `web` comes to the truth in PSNR-RGB. Parts may run side by side.
-`fit` learns from the pictures that are not held out to guess the gain by `liif_engine/picture/advantage.py`, writes
-what it learnt there, and prints a Markdown table of the held-out ones, which it has not seen. `count` says how many
-whole held-out pictures `auto` gives to `web`, clean and otherwise.
+`fit` learns from the pictures that are not held out which of the two is ahead, for `liif_engine/picture/advantage.py`,
+writes what it learnt there, and prints a Markdown table of the held-out ones, which it has not seen. `count` says how
+many whole held-out pictures `auto` gives to `web`, clean and otherwise.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from safetensors.numpy import save_file
 from torch import nn
 
 from liif_engine import Engine
-from liif_engine.auto import LEAST_ADVANTAGE, choose, choose_for
+from liif_engine.auto import LEAST_ODDS, choose, choose_for
 from liif_engine.file import sha256_of
-from liif_engine.lab.degrade import FILTERS, Compression, Plan, apply, compress
+from liif_engine.lab.degrade import FILTERS, Compression, Kernel, Plan, apply, compress
 from liif_engine.lab.pairs import build_pool, is_held_out
 from liif_engine.model_names import CLEAN, DAMAGED
 from liif_engine.network import card
@@ -49,10 +49,11 @@ PHOTOGRAPHS = ("bsds500", "cid22", "clic2025", "sun-hays", "nextcloud")
 #: Every so many pictures one is gray.
 GRAY_ONE_IN = 10
 
-#: Gains beyond it teach no more than that it is large. [dB]
-CLIPPED = (-2.0, 3.0)
+#: A tile teaches as much as its gain is worth, up to so many dB; a clean one twice that, since more pictures are clean
+#: than the kinds of damage here make believe.
+MOST_WORTH, WORTH_OF_CLEAN = 4.0, 2.0
 
-HIDDEN, SEEDS, STEPS, RATE, DECAY = 24, 6, 400, 3e-3, 0.1
+HIDDEN, SEEDS, STEPS, RATE, DECAY = 64, 6, 600, 3e-3, 0.1
 
 Pixels = NDArray[np.uint8]
 
@@ -114,10 +115,9 @@ def measure(options: argparse.Namespace) -> None:
                     found.append((pair.damaged, web - published, kind, pool.names[index], named))
             if count % 10 == 0 or count == len(order):
                 names = ("tiles", "gains", "kinds", "pictures", "named")
-                np.savez_compressed(
-                    file,
-                    **{name: np.array(column) for name, column in zip(names, zip(*found, strict=True), strict=True)},
-                )
+                columns = dict(zip(names, map(np.array, zip(*found, strict=True)), strict=True))
+                np.savez_compressed(written := file.with_suffix(".part.npz"), **columns)
+                written.replace(file)
                 print(f"{time.strftime('%H:%M:%S')} {count} of {len(order)}", flush=True)
 
 
@@ -180,9 +180,10 @@ def psnr(pixels: Pixels, truth: Pixels) -> float:
 
 def fit(folder: Path) -> None:
     """Learns from the seen pictures, writes, and says what it guesses of the others."""
-    seen, held_out = (_measured(sorted(folder.glob(f"{name}-*.npz"))) for name in ("seen", "held-out"))
+    seen, held_out = (_measured(sorted(folder.glob(f"{name}-?.npz"))) for name in ("seen", "held-out"))
     described = np.stack([advantage.describe(tile) for tile in seen["tiles"]])
-    fitted = _fitted(described, np.clip(seen["gains"], *CLIPPED))
+    worth = np.abs(seen["gains"]).clip(max=MOST_WORTH) * np.where(seen["kinds"] == "clean", WORTH_OF_CLEAN, 1)
+    fitted = _fitted(described, seen["gains"] > 0, worth)
     save_file(fitted, advantage.FITTED, {name: sha256_of(card.find(name)) for name in (DAMAGED, CLEAN)})
     advantage._fitted.cache_clear()
     pictures = len(set(seen["pictures"]))
@@ -195,11 +196,13 @@ def _measured(files: list[Path]) -> dict[str, NDArray[Any]]:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0].files}
 
 
-def _fitted(described: NDArray[np.float32], gains: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
-    """The mean of several small networks, as one of two layers."""
+def _fitted(
+    described: NDArray[np.float32], ahead: NDArray[np.bool_], worth: NDArray[Any]
+) -> dict[str, NDArray[np.float32]]:
+    """The mean of several small networks, as one of two layers, that tell whether `web` is ahead."""
     mean, deviation = described.mean(0), described.std(0) + 1e-3
     given = torch.from_numpy(((described - mean) / deviation).clip(-4, 4))
-    wanted = torch.from_numpy(gains.astype(np.float32))
+    wanted, weights = (torch.from_numpy(column.astype(np.float32)) for column in (ahead, worth))
     hidden, last = [], []
     for seed in range(SEEDS):
         torch.manual_seed(seed)
@@ -208,7 +211,7 @@ def _fitted(described: NDArray[np.float32], gains: NDArray[Any]) -> dict[str, ND
         optimizer = torch.optim.AdamW(network.parameters(), RATE, weight_decay=DECAY)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2 * RATE, STEPS)
         for _ in range(STEPS):
-            loss = nn.functional.smooth_l1_loss(network(given)[:, 0], wanted, beta=0.5)
+            loss = nn.functional.binary_cross_entropy_with_logits(network(given)[:, 0], wanted, weights)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -229,7 +232,7 @@ def print_table(held_out: dict[str, NDArray[Any]]) -> None:
     """What the guess gives for each kind of damage, against what the rules alone and an oracle give."""
     gains, named = held_out["gains"], held_out["named"].astype(bool)
     guesses = np.array([advantage.guess(tile) for tile in held_out["tiles"]])
-    taken = named | (guesses >= LEAST_ADVANTAGE)
+    taken = named | (guesses >= LEAST_ODDS)
     photographs = np.array([str(name).startswith(PHOTOGRAPHS) for name in held_out["pictures"]])
     print("| | tiles | `web` ahead by | rules alone | with the guess | the best choice | to `web` |")
     print("|---|---|---|---|---|---|---|")
@@ -248,7 +251,8 @@ def count(folders: list[Path]) -> None:
         pool = build_pool(folders, file, keep=is_held_out, threads=os.cpu_count() or 1, smallest=2 * SIDE)
         pictures = [Image.fromarray(pool[index]) for index in range(len(pool))]
     kinds = {
-        "clean": lambda image: image.reduce(2),
+        "clean, by Lanczos": partial(_half, kernel="lanczos"),
+        "clean, by the mean of 2x2 pixels": partial(_half, kernel="area"),
         **{
             f"JPEG {quality}, then reduced to {share:.0%}": partial(_reduced_after, quality=quality, share=share)
             for quality in (40, 75, 90)
@@ -270,8 +274,12 @@ def count(folders: list[Path]) -> None:
         print(f"| {kind} | {' | '.join(cells)} |", flush=True)
 
 
+def _half(image: Image.Image, *, kernel: Kernel) -> Image.Image:
+    return image.resize((image.width // 2, image.height // 2), FILTERS[kernel])
+
+
 def _reduced_after(image: Image.Image, *, quality: int, share: float) -> Image.Image:
-    half = image.reduce(2)
+    half = _half(image, kernel="bicubic")
     size = round(half.width * share), round(half.height * share)
     return compress(half, Compression("jpeg", quality)).resize(size, FILTERS["bicubic"])
 

@@ -30,9 +30,9 @@ HIGHEST_QUALITY = 98
 #: docs/training.md has the curve, and the command that measures it.
 NOISY = 2.9
 
-#: Guessed gain at x2 from which a picture without a name for its damage goes to `web` [dB]; docs/training.md has what a
-#: wrong guess costs, and the command that measures it.
-LEAST_ADVANTAGE = 0.25
+#: Logarithm of the odds from which a picture without a name for its damage goes to `web`; docs/training.md has what
+#: right and wrong guesses are worth, and the command that measures it.
+LEAST_ODDS = 0.5
 
 
 class Choice(NamedTuple):
@@ -65,12 +65,10 @@ def choose(damage: Damage, guess: Callable[[], float | None] = lambda: None) -> 
         guess: of the picture, `liif_engine.picture.advantage.guess`; asked where the damage has no name.
     """
     named = _by_name(damage)
-    gain = guess() if named.model == CLEAN else None
-    if gain is None or gain < LEAST_ADVANTAGE:
+    odds = guess() if named.model == CLEAN else None
+    if odds is None or odds < LEAST_ODDS:
         return named
-    return Choice(
-        DAMAGED, f"its fine detail is that of damaged pictures, on which {DAMAGED} is some {gain:.1f} dB ahead"
-    )
+    return Choice(DAMAGED, "nothing names its damage, but its fine detail is like that of damaged pictures")
 
 
 def _by_its_word(damage: Damage) -> Choice | None:

@@ -1,8 +1,8 @@
-"""How far `web` would be ahead of `published` on a picture that says nothing of its damage, guessed from its detail.
+"""Whether `web` would be ahead of `published` on a picture that says nothing of its damage, guessed from its detail.
 
 A picture that was reduced or enlarged after its compression, or dithered lightly, or scanned, keeps no grid of blocks
-and no steps: what is left is what its calm places, its edges and its colours look like. Fifty such figures of a tile go
-through a small network of two layers, which `bench/train_advantage.py` fits to gains that were measured.
+and no steps: what is left is what its calm places, its edges and its colours look like. Some eighty such figures of a
+tile go through a small network of two layers, which `bench/train_advantage.py` fits to gains that were measured.
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ FITTED = Path(__file__).with_name("advantage.safetensors")
 #: Percentiles that say how noise is spread over the blocks of a plane.
 _SPREAD = (5, 10, 25, 50, 75, 95)
 
-#: Ranges of the largest step within a block [levels]: noise beside an edge is what compression leaves.
-_STEPS = (0, 4, 16, 64, 256)
+#: Ranges of the largest step within a block [levels]: noise beside an edge is what compression leaves. Between whole
+#: numbers, which the steps of gray pictures are: rounding would put those on either side.
+_STEPS = (0, 3.5, 15.5, 63.5, 256)
 
 #: A response below it is none: the pixel continues its neighbours' slope to within rounding. [levels]
 _CALM = 0.34
@@ -42,9 +43,9 @@ _LEAST = 0.05
 
 
 def guess(pixels: NDArray[Any]) -> float | None:
-    """PSNR by which `web` is expected to be ahead of `published` at x2 [dB]; None: the picture is too small to say.
+    """The logarithm of the odds that `web` is ahead at x2, by what it is worth; None: the picture is too small to say.
 
-    The mean over tiles that are spread over the picture.
+    The mean over tiles that are spread over the picture. Above 0 more is to be gained than lost.
 
     Args:
         pixels: (H, W), (H, W, 1 to 4) uint8 or uint16; gray, or RGB with or without alpha.
@@ -66,7 +67,7 @@ def describe(tile: NDArray[np.uint8]) -> NDArray[np.float32]:
         pixel; of luma the steps along both axes, and how calm blocks are by the largest step within.
     """
     pixels = tile.astype(np.float32)
-    pixels = np.broadcast_to(pixels, (*pixels.shape[:2], 3))
+    pixels = np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
     figures = list[float]()
     for colour in (LUMA, *COLOURS):
         plane = pixels @ colour
@@ -122,7 +123,7 @@ def _starts(length: int) -> list[int]:
 
 
 def _answer(described: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(N, F) to (N,): the fitted network's guesses."""
+    """(N, F) to (N,): what the fitted network says."""
     fitted = _fitted()
     normal = ((described - fitted["mean"]) / fitted["deviation"]).clip(-4, 4)
     hidden = np.maximum(normal @ fitted["hidden"] + fitted["hidden_bias"], 0)
