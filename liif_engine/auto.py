@@ -32,7 +32,7 @@ NOISY = 2.9
 
 #: Logarithm of the odds from which a picture without a name for its damage goes to `web`; docs/training.md has what
 #: right and wrong guesses are worth, and the command that measures it.
-LEAST_ODDS = 0.5
+LEAST_ODDS = 1.5
 
 
 class Choice(NamedTuple):
