@@ -71,7 +71,7 @@ def main() -> None:
     measuring = modes.add_parser("measure")
     measuring.add_argument("--data", nargs="+", type=Path, required=True, help="the folders of training pictures")
     measuring.add_argument("--held-out", action="store_true", help="the held-out pictures in place of the others")
-    measuring.add_argument("--pictures", type=int, default=500, help="at most; the first by a hash of their names")
+    measuring.add_argument("--pictures", type=int, default=500, help="at most; drawn, always the same")
     measuring.add_argument("--part", default="1/1", help="which part of the pictures, as 1/2")
     fitting, counting = modes.add_parser("fit"), modes.add_parser("count")
     for mode in (measuring, fitting):
