@@ -1,8 +1,9 @@
 """Whether `web` would be ahead of `published` on a picture that says nothing of its damage, guessed from its detail.
 
 A picture that was reduced or enlarged after its compression keeps no grid of blocks and no steps, and light noise is
-hard to tell from texture: what is left is what its calm places, its edges and its colours look like. Some eighty such figures of a
-tile go through a small network of two layers, which `bench/train_advantage.py` fits to gains that were measured.
+hard to tell from texture: what is left is what its calm places, its edges and its colours look like. Some eighty such
+figures of a tile go through a small network of two layers, which `bench/train_advantage.py` fits to gains that were
+measured.
 """
 
 from __future__ import annotations

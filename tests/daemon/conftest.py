@@ -19,6 +19,14 @@ def workshop(tmp_path: Path) -> Workshop:
 
 
 @pytest.fixture
+def config(workshop: Workshop) -> Path:
+    """A config.yaml of the workshop's own folder."""
+    path = workshop.base / "config.yaml"
+    path.write_text("daemon: {state: state}\nfolders:\n  - path: pictures\n", "utf-8")
+    return path
+
+
+@pytest.fixture
 def on_step(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Callable[[], object]], None]:
     """Does something once, when a step is reached."""
 

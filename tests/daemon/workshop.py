@@ -13,13 +13,14 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pytest
-from liif_daemon import places, steps
+from liif_daemon import cli, places, steps
 from liif_daemon.dispatch import Daemon
 from liif_daemon.engine import Engine, EngineError, Made, Order
 from liif_daemon.ledger import Ledger
 from liif_daemon.settings import DaemonSettings, FolderSettings, Settings
 from liif_daemon.store import Store
 from PIL import Image
+from typer.testing import CliRunner
 
 from liif_engine.config import EngineSettings
 from liif_engine.errors import LiifError
@@ -210,3 +211,8 @@ def at(monkeypatch: pytest.MonkeyPatch, step: str, action: Callable[[], object])
 
 def no_engine(_: Order) -> None:
     raise EngineError("no engine", "wait")
+
+
+def invoke(*words: object) -> Any:
+    """Runs `liif-daemon` with these words, in this process."""
+    return CliRunner().invoke(cli.app, [str(word) for word in words], standalone_mode=False)
