@@ -33,6 +33,16 @@ IMAGES = "answer = len(Gimp.get_images())"
 LOOK = "image = Gimp.get_images()[0]; answer = [size(image), hash(pixels(image.get_layers()[0], None))]"
 
 
+#: The dialog's own parts, in a process that has a screen, without a window.
+PARTS = """
+import sys
+folder = os.environ["GIMP3_DIRECTORY"] + "/plug-ins/liif_restore"
+sys.path[:0] = [] if folder in sys.path else [folder]
+import dialog, gimp3
+config = Gimp.get_pdb().lookup_procedure(gimp3.PROCEDURE).create_config()
+"""
+
+
 @pytest.fixture(scope="module")
 def gui_home() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="liif-gui-"))
