@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from liif_engine.picture import colours, quantisation
 from liif_engine.picture.drawing import is_drawn
+from liif_engine.picture.noise import blocks
 from liif_engine.picture.noise import measure as measure_noise
 from liif_engine.picture.quantisation import LUMA_TABLE, FileQuality, scaled_table
 
@@ -227,9 +228,7 @@ def _evidence(values: Plane, step: float) -> float:
 
 def _blocks(plane: NDArray[Any], phase: tuple[int, int]) -> NDArray[Any]:
     """The whole 8x8 blocks from a phase on, (B, 8, 8)."""
-    inner = plane[phase[0] :, phase[1] :]
-    rows, columns = inner.shape[0] // 8, inner.shape[1] // 8
-    return inner[: 8 * rows, : 8 * columns].reshape(rows, 8, columns, 8).swapaxes(1, 2).reshape(-1, 8, 8)
+    return blocks(plane[phase[0] :, phase[1] :], 8).reshape(-1, 8, 8)
 
 
 def _dct(blocks: Plane) -> Plane:

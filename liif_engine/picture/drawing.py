@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
+
+from liif_engine.picture.noise import blocks
 
 #: Side of the blocks that are looked at, and how many with anything in them are wanted. [px, blocks]
 BLOCK, ENOUGH = 8, 16
@@ -43,12 +43,12 @@ def measure(pixels: NDArray[np.uint8]) -> tuple[float, float] | None:
         with none not at all. Shaded: of the pixels that change, how many do so gently and are not beside a hard jump.
     """
     jumps = _jumps(pixels)
-    blocks = _blocks(jumps)
-    largest = blocks.max((1, 3))
+    each = blocks(jumps, BLOCK)
+    largest = each.max(1)
     filled = int((largest >= GENTLE).sum())
     if filled < ENOUGH:
         return None
-    flat = (blocks == 0).mean((1, 3))[largest >= HARD].sum() / filled
+    flat = (each == 0).mean(1)[largest >= HARD].sum() / filled
     changes = jumps >= GENTLE
     gentle = changes & ~_widened(jumps >= HARD)
     return float(flat), float(gentle.sum() / changes.sum())
@@ -73,9 +73,3 @@ def _widened(marked: NDArray[np.bool_]) -> NDArray[np.bool_]:
             lines[1:] |= before[:-1]
             lines[:-1] |= before[1:]
     return marked
-
-
-def _blocks(plane: NDArray[Any]) -> NDArray[Any]:
-    """(rows, BLOCK, columns, BLOCK), whole blocks only."""
-    rows, columns = plane.shape[0] // BLOCK, plane.shape[1] // BLOCK
-    return plane[: rows * BLOCK, : columns * BLOCK].reshape(rows, BLOCK, columns, BLOCK)
