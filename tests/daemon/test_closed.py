@@ -23,10 +23,7 @@ from liif_daemon.store import Store
 from liif_engine.errors import ExitCode, OutputError
 
 from .test_faults import NOBODY
-from .test_words import config, invoke
-from .workshop import SOON, Copying, Workshop, at, draw, no_engine, size_of, wait_until
-
-__all__ = ["config"]  # a fixture
+from .workshop import SOON, Copying, Workshop, at, draw, invoke, no_engine, size_of, wait_until
 
 
 @contextmanager
