@@ -216,3 +216,9 @@ def no_engine(_: Order) -> None:
 def invoke(*words: object) -> Any:
     """Runs `liif-daemon` with these words, in this process."""
     return CliRunner().invoke(cli.app, [str(word) for word in words], standalone_mode=False)
+
+
+def check_whole(workshop: Workshop, path: Path, original: bytes) -> None:
+    """Promise 1 and 2, and no temporaries."""
+    assert path.read_bytes() == original
+    assert workshop.leftovers() == []
