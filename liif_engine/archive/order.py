@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 from liif_engine.model_names import AUTO, makers
@@ -40,7 +41,7 @@ class Order:
     max_pixels: int | None = None
     again: bool = False
 
-    @property
+    @cached_property
     def settings(self) -> str:
         """What two results must share to be the same."""
         asked = {key: value for key, value in asdict(self.target).items() if value is not None}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 from pathlib import Path
@@ -125,6 +126,7 @@ def format_for(path: Path) -> str:
     raise UsageError(message, remedy=f"Choose a name that ends in one of: {known}")
 
 
+@functools.cache  # of those there are: an error is no result
 def room_of(format: str) -> Room:
     """The module of a format.
 
