@@ -28,7 +28,7 @@ from bench.gpu_rivals import candidate, encoder, training
 from bench.gpu_small import small_folder, small_pictures, small_workers
 from bench.peers import Rrdb, published_form
 from liif_engine.network import decode, decoder
-from liif_engine.network.decode import Span, axis
+from liif_engine.network.grid import Span, axis
 from liif_engine.restore import Engine
 
 #: Scales at which the kernel is held against decode.py, down and across; at 1 the engine does not use it.

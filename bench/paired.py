@@ -34,7 +34,8 @@ from triton.experimental.gluon.language.nvidia.hopper import (
 from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
 
 from liif_engine.network import checkpoint, kernels
-from liif_engine.network.decode import Span, axis, decode
+from liif_engine.network.decode import decode
+from liif_engine.network.grid import Span, axis
 from liif_engine.network.kernels import FULL_SCALE, ROUNDER, Launch
 from liif_engine.network.model import EdsrLiif
 from liif_engine.network.packed import PADDED, AxisArrays, pack

@@ -16,10 +16,11 @@ from torch import Tensor
 from liif_engine.judge import ImplausibleTile, judge, plausible
 from liif_engine.levels import FORMS, as_array, finished, to_tensor
 from liif_engine.network import checkpoint, decoder
-from liif_engine.network.decode import Axis, Span, Strip
+from liif_engine.network.decode import Strip
 from liif_engine.network.device import DTYPE, Precision, choose_precision
 from liif_engine.network.exact import exactly
 from liif_engine.network.graphs import GraphedEncoder
+from liif_engine.network.grid import Axis, Span
 from liif_engine.network.model import EdsrLiif
 from liif_engine.network.transfer import to_host
 from liif_engine.picture import busy, planes

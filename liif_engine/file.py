@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import liif_engine
 from liif_engine.errors import InputError, LiifError, UsageError
@@ -19,6 +19,7 @@ from liif_engine.picture.atomic import mode_like
 from liif_engine.picture.image_file import Limits, Marker, Picture
 from liif_engine.plan import NO_INTERVALS, Plan, check_destination, plan
 from liif_engine.progress import check_callable
+from liif_engine.restorer import Restorer
 from liif_engine.target import Target
 
 if TYPE_CHECKING:
@@ -50,35 +51,6 @@ class Outcome:
     source_sha256: str = ""
     notes: tuple[str, ...] = ()
     stages: dict[str, float] = field(default_factory=dict)
-
-
-class Restorer(Protocol):
-    """What restoring a file asks of an engine: `Engine` has it, and so has what stands for one."""
-
-    @property
-    def model_name(self) -> str:
-        """For the result's own record, and for whoever asked."""
-
-    def check_memory(
-        self, width: int, height: int, channels: int, bits: int = 8, /, *, beside: int | None = None
-    ) -> None:
-        """As `Engine.check_memory`; any thread may call it."""
-
-    def for_picture(self, pixels: Pixels, file: Path | None = None, /) -> Restorer:
-        """As `Engine.for_picture`."""
-
-    def restore(
-        self,
-        pixels: Pixels,
-        *,
-        size: tuple[int, int],
-        layout: str | None = None,
-        on_progress: OnProgress | None = None,
-    ) -> Pixels:
-        """As `Engine.restore`."""
-
-    def precision_for(self, bits: int, /) -> str:
-        """As `Engine.precision_for`."""
 
 
 class Clock:

@@ -18,8 +18,9 @@ from liif_engine.compute import Canvas, Computer, Frame, Place, on_cpu, place_fo
 from liif_engine.errors import MemoryExhaustedError, UsageError
 from liif_engine.model_names import AUTO, DAMAGED, SELF_ENSEMBLE, like, plain
 from liif_engine.network import card, checkpoint, graphs
-from liif_engine.network.decode import STRIP_QUERIES, axis, sides
+from liif_engine.network.decode import STRIP_QUERIES
 from liif_engine.network.device import Precision, choose_device, choose_precision, first_line, has_failed
+from liif_engine.network.grid import axis, sides
 from liif_engine.network.model import EdsrLiif
 from liif_engine.picture import planes, tiles
 from liif_engine.picture.narrow import grid_of, surrounded

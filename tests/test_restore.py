@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from liif_engine import Engine, budget
 from liif_engine.errors import LiifError, UsageError
 from liif_engine.network import decode, decoder
-from liif_engine.network.decode import Span
+from liif_engine.network.grid import Span
 from liif_engine.network.model import EdsrLiif
 
 from .conftest import picture, tiny_network

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from liif_engine import memory
-from liif_engine.network.decode import Span, Strip, decode
+from liif_engine.network.decode import Strip, decode
+from liif_engine.network.grid import Span
 from liif_engine.network.model import EdsrLiif
 
 log = logging.getLogger(__name__)

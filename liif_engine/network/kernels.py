@@ -24,7 +24,8 @@ import triton.language as tl
 from torch import Tensor
 from triton.tools.tensor_descriptor import TensorDescriptor
 
-from liif_engine.network.decode import STRIP_QUERIES, Span, Strip, first_layer_codes
+from liif_engine.network.decode import STRIP_QUERIES, Strip, first_layer_codes
+from liif_engine.network.grid import Span
 from liif_engine.network.model import EdsrLiif
 from liif_engine.network.packed import PADDED, WIDEST, AxisArrays, X, Y, axis_arrays, pack, terms_of, width_for
 

@@ -140,7 +140,7 @@ class EdsrLiif(nn.Module):
 
     @property
     def answer_work(self) -> int:
-        """Multiply-adds of an answer, through the layers after the first; see `decode.sides`."""
+        """Multiply-adds of an answer, through the layers after the first; see `grid.sides`."""
         return sum(a * b for a, b in pairwise([*self.hidden, 3]))
 
     def reduce(self, dtype: torch.dtype) -> EdsrLiif:

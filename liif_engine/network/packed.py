@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from liif_engine.network.decode import KEPT_AXES, Span, axis, first_convolution
+from liif_engine.network.decode import first_convolution
+from liif_engine.network.grid import KEPT_AXES, Span, axis
 from liif_engine.network.model import EdsrLiif
 
 #: Tensor cores take no operand narrower than 16, and a layer is cut into halves.

@@ -10,7 +10,8 @@ import weakref
 import torch
 
 from liif_engine.network import kernels
-from liif_engine.network.decode import Span, axis, decode
+from liif_engine.network.decode import decode
+from liif_engine.network.grid import Span, axis
 from liif_engine.network.kernels import FULL_SCALE, Launch
 from liif_engine.network.model import EdsrLiif
 

@@ -20,7 +20,7 @@ from liif_engine import memory
 from liif_engine.base_folder import base_folder
 from liif_engine.errors import ConfigError
 from liif_engine.network import kernels, packed
-from liif_engine.network.decode import Span, axis
+from liif_engine.network.grid import Span, axis
 from liif_engine.network.kernels import Launch
 from liif_engine.network.model import EdsrLiif
 

@@ -7,8 +7,8 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from liif_engine.file import Restorer
 from liif_engine.picture.tiles import Grid, Rect
+from liif_engine.restorer import Restorer
 from liif_engine.workers.work import OnProgress
 
 #: Of any of the dtypes that pictures have.

@@ -12,8 +12,9 @@ from queue import Empty, SimpleQueue
 
 from liif_engine import log
 from liif_engine.errors import Cancelled
-from liif_engine.file import Outcome, Restorer, restore_file
+from liif_engine.file import Outcome, restore_file
 from liif_engine.picture.image_file import Limits
+from liif_engine.restorer import Restorer
 from liif_engine.workers.engine import Pixels, WorkerEngine
 from liif_engine.workers.work import Answer, FileWork, OnProgress
 

@@ -10,7 +10,7 @@ import pytest
 
 from liif_engine.lab.settings import TrainSettings, parse
 from liif_engine.network import checkpoint
-from liif_engine.network.decode import sides
+from liif_engine.network.grid import sides
 from liif_engine.network.model import EdsrLiif
 
 PAGE = (Path(__file__).parents[2] / "docs" / "training.md").read_text()

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from liif_engine.network import checkpoint
 from liif_engine.network import decode as decode_module
-from liif_engine.network.decode import Span, axis, decode
+from liif_engine.network.decode import decode
 from liif_engine.network.device import has_bf16
+from liif_engine.network.grid import Span, axis
 from liif_engine.network.model import EdsrLiif
 
 from ..conftest import picture, tiny_network

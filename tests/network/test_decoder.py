@@ -15,7 +15,7 @@ import torch
 
 from liif_engine.network import decode as plain
 from liif_engine.network import decoder
-from liif_engine.network.decode import Span, axis
+from liif_engine.network.grid import Span, axis
 
 from ..conftest import tiny_network
 from .interpreted import DEVICE, HAS_TRITON

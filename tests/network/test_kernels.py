@@ -14,7 +14,8 @@ from torch import Tensor
 
 from liif_engine.network import checkpoint
 from liif_engine.network import decode as plain
-from liif_engine.network.decode import Span, Strip, axis
+from liif_engine.network.decode import Strip
+from liif_engine.network.grid import Span, axis
 from liif_engine.network.model import EdsrLiif
 
 from ..conftest import picture, tiny_network

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from liif_engine.network.decode import Span, axis, decode
+from liif_engine.network.decode import decode
+from liif_engine.network.grid import Span, axis
 from liif_engine.network.model import EdsrLiif
 from liif_engine.network.perceptron import Perceptron, has_fused
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liif_engine.network.decode import axis
+from liif_engine.network.grid import axis
 from liif_engine.picture.tiles import Grid, Rect, Tile, halves, tile, tiles
 
 GRIDS = st.builds(
