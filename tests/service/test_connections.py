@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import socket
 import time
 from contextlib import ExitStack
@@ -25,6 +26,20 @@ def test_who_takes_all_connections_of_the_port_keeps_nobody_from_the_socket(star
             last = stack.enter_context(socket.create_connection(("127.0.0.1", port), 20))
         assert last.recv(100).startswith(b"HTTP/1.1 503 ")
         assert service.client.status()["api"] == 1
+
+
+def test_more_callers_than_files_may_be_open_wait_and_the_log_stays_short(start: Start) -> None:
+    service = start(header_seconds=0.5)
+    resource.prlimit(service.process.pid, resource.RLIMIT_NOFILE, (64, 64))
+    with ExitStack() as stack:
+        for _ in range(100):
+            one = stack.enter_context(socket.socket(socket.AF_UNIX))
+            one.connect(f"{service.folder}/engine.sock")
+        assert service.client.status()["api"] == 1
+    _, said = service.end()
+    assert [line for line in said.splitlines() if "Too many open files" in line][1:] == []
+    assert "callers wait until others have gone" in said
+    assert "Traceback" not in said
 
 
 def test_who_says_nothing_is_hung_up_on(start: Start) -> None:
