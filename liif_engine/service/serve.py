@@ -161,6 +161,7 @@ class Server(web.Server):
             ),
             date_header=False,
             limit_concurrency=MAX_CONNECTIONS,
+            timeout_keep_alive=settings.header_seconds,  # uvicorn's own 5 s would come before ours
             h11_max_incomplete_event_size=MAX_HEADER_BYTES,
             timeout_graceful_shutdown=FAREWELL_SECONDS + HANG_UP_SECONDS,
         )

@@ -14,6 +14,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from liif_engine.service.client import connect
+
 from .asking import PIXELS, SHAPE
 from .conftest import Start, wait_until
 
@@ -68,6 +70,16 @@ def test_who_says_nothing_more_after_an_answer_is_hung_up_on(start: Start) -> No
             time.sleep(0.3)  # all three together are longer than one may take
         one.sendall(request[:-1])
         assert one.recv(100) == b""
+
+
+def test_a_connection_is_kept_for_the_next_request_as_long_as_it_says(start: Start) -> None:
+    service = start()
+    connection, _ = connect(service.folder)
+    for pause in (5.5, 0):  # more than uvicorn's own patience, and less than the 10 s of docs/service.md
+        connection.request("GET", "/v1/status")
+        assert json.loads(connection.getresponse().read())["api"] == 1
+        time.sleep(pause)
+    connection.close()
 
 
 def test_who_stops_reading_a_result_amid_it_is_hung_up_on_and_holds_nobody_up(start: Start) -> None:
