@@ -174,7 +174,9 @@ class Guard:
             proof = hmac.new(self.token.encode(), challenge, hashlib.sha256).hexdigest()
             await PlainTextResponse(proof)(scope, receive, send)
         elif not self._is_known(scope, headers):
-            await refusal(AccessError("refused: the token is missing or wrong"), 401)(scope, receive, send)
+            answer = refusal(AccessError("refused: the token is missing or wrong"), 401)
+            answer.headers["WWW-Authenticate"] = "Bearer"  # without it Java's client raises its own error
+            await answer(scope, receive, send)
         else:
             await self.app(scope, receive, send)
 

@@ -213,6 +213,7 @@ def test_the_port_asks_for_the_token(service: Service, token: str | None) -> Non
     response.read()
     connection.close()
     assert response.status == (200 if token == "right" else 401)
+    assert response.getheader("WWW-Authenticate") == (None if token == "right" else "Bearer")
 
 
 @pytest.fixture(scope="module")
