@@ -128,6 +128,8 @@ class Api:
 
     async def get_events(self, request: Request) -> Response:
         """The job's states as they come."""
+        if request.method == "HEAD":  # it would last as long as the job, and hanging up would cancel that
+            raise HTTPException(405)
         return EventStream(self.queue, self._job(request))
 
     async def get_result(self, request: Request) -> Response:

@@ -101,7 +101,7 @@ class Service:
             response = connection.getresponse()
             text = response.read()
             kind = response.getheader("Content-Type") or ""
-            return response.status, json.loads(text) if kind.startswith("application/json") else text
+            return response.status, json.loads(text) if text and kind.startswith("application/json") else text
         finally:
             connection.close()
 

@@ -80,6 +80,14 @@ def test_closing_the_event_stream_cancels_the_job(service: Service) -> None:
     assert time.monotonic() - started < 2
 
 
+def test_a_look_at_the_head_of_the_event_stream_does_not_cancel_the_job(service: Service) -> None:
+    job = service.client.submit_pixels(PIXELS, SHAPE, "u8", scale=1, model="slow:0.5")
+    wait_for(service, job.id, "running")
+    service.call("HEAD", f"/v1/jobs/{job.id}/events")
+    assert wait_for(service, job.id, "done", "cancelled")["state"] == "done"
+    job.forget()
+
+
 def test_a_detached_job_outlives_its_followers(service: Service) -> None:
     job = service.client.submit_pixels(PIXELS, SHAPE, "u8", scale=1, model="slow:0.5", detach=True)
     events = job.events()
