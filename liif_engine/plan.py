@@ -119,8 +119,7 @@ def plan(
             raise UsageError(NOT_ITS_SIZE, remedy="Use --scale 1, or leave --consistent out.")
         suffix = None
         if format is not None:
-            suffix = f".{format.lower().removeprefix('.')}"
-            format = image_file.format_for(Path(f"result{suffix}"))
+            suffix, format = f".{format.lower().removeprefix('.')}", image_file.format_named(format)
             suffix = None if _asks_for(source, format) else suffix
         destination = destination_for(source, target, (width, height), out, suffix)
         if format is None:

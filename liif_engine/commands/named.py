@@ -86,17 +86,13 @@ def format_of(asked: str | None, out: Path | None) -> str | None:
     Raises:
         UsageError: there is no such format, or --out asks for another.
     """
-    from liif_engine.picture.image_file import FORMATS, format_for
+    from liif_engine.picture.image_file import format_for, format_named
     from liif_engine.plan import is_folder
 
     if asked is None:
         return None
     asked = asked.removeprefix(".").lower()
-    try:
-        named = format_for(Path(f"result.{asked}"))
-    except UsageError as error:
-        remedy = f"There are {', '.join(FORMATS).lower()}."
-        raise UsageError(f"there is no format {asked!r} of results", remedy=remedy) from error
+    named = format_named(asked)
     if out is not None and out.suffix and not is_folder(out) and format_for(out) != named:
         raise UsageError(
             f"is no name of a {named} file", path=out, remedy="Leave --format out, or name --out otherwise."

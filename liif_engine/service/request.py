@@ -12,6 +12,7 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from liif_engine.errors import UsageError
+from liif_engine.picture.image_file import format_named
 from liif_engine.target import Target
 
 Asked = TypeVar("Asked", bound="JobRequest")
@@ -155,6 +156,8 @@ def parse(kind: type[Asked], text: bytes, defaults: Defaults) -> Asked:
         target.size_of_result(asked.shape[1], asked.shape[0])
         if asked.layout == "CMYK" and asked.shape[2] != 4:
             raise UsageError("CMYK has four channels", remedy=REMEDY)
+    if isinstance(asked, ImageRequest) and asked.format is not None:
+        format_named(asked.format)
     if isinstance(asked, FileRequest):
         path_of(asked.source)
         if asked.destination is not None:

@@ -49,6 +49,13 @@ def test_a_job_that_makes_no_sense_is_refused_with_the_reason(
     assert answer["error"]["exit_code"] == 2
 
 
+def test_a_format_that_does_not_exist_is_refused_with_those_that_do(service: Service) -> None:
+    told = {"Content_Type": "image/png", "Liif_Job": json.dumps({"scale": 1, "model": "copy", "format": "xyz"})}
+    status, answer = service.call("POST", "/v1/jobs", b"", **told)
+    assert (status, answer["error"]["message"]) == (400, "there is no format 'xyz' of results")
+    assert "png" in answer["error"]["remedy"]
+
+
 @pytest.mark.parametrize(("body", "words"), [(b"", "is empty"), (b"x" * 99, "is not a picture of a known kind")])
 def test_a_picture_that_was_sent_is_not_called_by_the_name_of_a_file(service: Service, body: bytes, words: str) -> None:
     told = {"Content_Type": "image/png", "Liif_Job": json.dumps({"scale": 1, "model": "copy"})}

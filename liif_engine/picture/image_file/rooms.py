@@ -113,17 +113,30 @@ def format_for(path: Path) -> str:
     Raises:
         UsageError: none, or one without a room.
     """
-    suffix = path.suffix.lower()
-    for format, suffixes in _SUFFIXES.items():
-        if suffix in suffixes:
-            return format
+    if format := _format_of_suffix(path.suffix):
+        return format
     known = " ".join(names[0] for names in _SUFFIXES.values())
     message = (
         f"the suffix {path.suffix!r} of {path.name} is no format of a result"
-        if suffix
+        if path.suffix
         else f"{path.name} has no suffix"
     )
     raise UsageError(message, remedy=f"Choose a name that ends in one of: {known}")
+
+
+def format_named(asked: str) -> str:
+    """The format that is asked for by a suffix, with its point or without.
+
+    Raises:
+        UsageError: there is none of that name, or none with a room.
+    """
+    if format := _format_of_suffix(f".{asked.removeprefix('.')}"):
+        return format
+    raise UsageError(f"there is no format {asked!r} of results", remedy=f"There are {', '.join(FORMATS).lower()}.")
+
+
+def _format_of_suffix(suffix: str) -> str | None:
+    return next((format for format, suffixes in _SUFFIXES.items() if suffix.lower() in suffixes), None)
 
 
 @functools.cache  # of those there are: an error is no result
