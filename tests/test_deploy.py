@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -46,6 +47,24 @@ def test_compose_accepts_its_file() -> None:
     words = ["--file", str(DEPLOY / "compose.yaml"), "--profile", "figures", "config", "--quiet"]
     done = subprocess.run([*command, *words], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_user_of_the_container_is_whoever_types_the_command_in_bash(tmp_path: Path) -> None:
+    service = read("compose.yaml")["services"]["restore"]
+    typed = re.search(r"^#   (PICTURES=.+)$", (DEPLOY / "compose.yaml").read_text("utf-8"), re.M)
+    asked = re.fullmatch(r"\$\{(\w+):-\d+\}", service["user"])
+    assert typed is not None
+    assert asked is not None
+    assert service["build"]["args"]["UID"] == service["user"]
+    docker = tmp_path / "docker"
+    docker.write_text("#!/bin/sh\nenv\n")
+    docker.chmod(0o755)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", typed[1]], env={"PATH": path, "HOME": "/home/me"}, capture_output=True, text=True
+    )
+    assert done.stderr == ""
+    assert f"{asked[1]}={os.getuid()}\n" in done.stdout
 
 
 def test_ray_accepts_the_clusters_file() -> None:
