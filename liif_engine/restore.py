@@ -38,7 +38,8 @@ class Engine:
     """A model that restores pictures: ``Engine().restore(pixels, scale=2)``.
 
     Loading is done once, by the constructor. An engine may be used by one thread at a time. (While one waits for a GPU,
-    in `network.waits`, another may.)
+    in `network.waits`, another may.) It can be pickled for a process that was spawned; in one that was forked after
+    torch has computed, torch hangs.
 
     Args:
         model: ``auto``, which suits the model to each picture; a shipped name (`liif models` lists them); the path of
