@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +23,7 @@ from liif_daemon.workplace import content_of, recover, remove_workplace, result_
 from liif_engine import log as logs
 from liif_engine.errors import LiifError, OutputExistsError, UnsupportedError
 from liif_engine.picture import image_file
+from liif_engine.picture.atomic import name_size
 
 log = logging.getLogger(__name__)
 
@@ -272,13 +273,14 @@ def _beside(job: Job, size: tuple[int, int]) -> Path:
 def _too_long(path: Path) -> str | None:
     """Why a file cannot have this name, where it is too long for the file system."""
     try:
-        most, size = os.pathconf(path.parent, "PC_NAME_MAX"), len(os.fsencode(path.name))
-    except (OSError, AttributeError):  # not told, or Windows
+        size, most = name_size(path)
+    except OSError:  # not told
         return None
     if size <= most:
         return None
     remedy = "`liif-daemon undo` it and give it a shorter name to get this size too."
-    return f"the name of its result, {path.name}, would be too long ({size} bytes of {most}). {remedy}"
+    unit = "bytes" if sys.platform != "win32" else "characters"
+    return f"the name of its result, {path.name}, would be too long ({size} {unit} of {most}). {remedy}"
 
 
 def _facts(result: Result) -> tuple[int, int, str, float]:

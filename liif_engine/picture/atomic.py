@@ -8,6 +8,7 @@ import filecmp
 import os
 import secrets
 import stat
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -138,6 +139,17 @@ def mode_like(source: Path) -> int:
         return 0o600
 
 
+def name_size(path: Path) -> tuple[int, int]:
+    """How long a file's name is and how long it may be there, in bytes; on Windows in UTF-16's units.
+
+    Raises:
+        OSError: its folder cannot be asked.
+    """
+    if sys.platform == "win32":
+        return len(path.name.encode("utf-16-le", "surrogatepass")) // 2, 255
+    return len(os.fsencode(path.name)), os.pathconf(path.parent, "PC_NAME_MAX")
+
+
 def check_name(path: Path, *, overwrite: bool, resume: bool = False) -> int | None:
     """Refuses a name that `write_atomically` could not use; gives the permission bits to keep, None for a new file.
 
@@ -165,8 +177,8 @@ def _create(path: Path, mode: int) -> Path:
     temporary = path.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{TEMPORARY_SUFFIX}")
     with _in_words(path):
         # The final name is checked against the file system's limit now, not after minutes of work.
-        longest = os.pathconf(path.parent, "PC_NAME_MAX") if hasattr(os, "pathconf") else 255
-        if len(os.fsencode(path.name)) > longest:
+        size, most = name_size(path)
+        if size > most:
             raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_CLOEXEC", 0), mode))
     return temporary

@@ -128,6 +128,12 @@ def test_a_killed_process_leaves_the_old_file_whole(tmp_path: Path) -> None:
     assert rest.endswith(atomic.TEMPORARY_SUFFIX)
 
 
+def test_windows_counts_the_characters_of_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert atomic.name_size(Path("folder", "画" * 100 + ".jpg")) == (104, 255)
+    assert atomic.name_size(Path("folder", "\U0001f5bc.jpg")) == (6, 255)  # one that it writes as two
+
+
 @pytest.mark.parametrize(
     ("number", "words"),
     [
