@@ -29,6 +29,10 @@ MOST_TRIES = 10
 #: What the figures call the end of a daemon amid its work.
 DEATH = "Death"
 
+#: What Windows says of a file that somebody has open, which nobody may replace then. The first stands for a lack of
+#: permission too.
+_IN_USE = {5, 32, 33}
+
 _WORDS = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
@@ -117,7 +121,14 @@ def in_words(error: OSError, store: Store) -> tuple[str, bool]:
     where = f" ({name})" if name and not passing_by else ""  # with each try, so that the same reason would seem another
     if number in {errno.EACCES, errno.EPERM} and name and _concerns(Path(name), store):
         return f"its original cannot be kept: no permission{where}", True  # no picture's fault
+    if is_in_use(error):
+        return f"another program has it open, or there is no permission{where}", True
     return _WORDS.get(number, error.strerror or str(error)) + where, number in _PASSING
+
+
+def is_in_use(error: OSError) -> bool:
+    """Whether another program may have a file open that cannot be replaced meanwhile, as on Windows."""
+    return getattr(error, "winerror", None) in _IN_USE
 
 
 def _concerns(path: Path, store: Store) -> bool:

@@ -12,7 +12,7 @@ from liif_daemon import steps
 from liif_daemon.bench import Bench
 from liif_daemon.engine import EngineError, Order, Stopped
 from liif_daemon.examine import model_of
-from liif_daemon.failures import after_disk_error, after_engine_error, after_interruption, in_words
+from liif_daemon.failures import after_disk_error, after_engine_error, after_interruption, in_words, is_in_use
 from liif_daemon.free import is_open_for_writing
 from liif_daemon.ledger import Glance, Job
 from liif_daemon.replace import Policy, Result, put_beside, refuse_links, replace, verify
@@ -81,6 +81,9 @@ def _restore_picture(jobs: list[Job], bench: Bench, on_progress: OnProgress) -> 
         return _give_up(jobs, bench, lambda job: after_engine_error(job, caught, bench))
     except OSError as error:
         reason, passing = in_words(error, bench.store)
+        if is_in_use(error):  # each try is the whole work anew, so there are not too many
+            held = EngineError(reason, "again", type(error).__name__)
+            return _give_up(jobs, bench, lambda job: after_engine_error(job, held, bench))
         return _give_up(jobs, bench, lambda job: after_disk_error(job, reason, passing, bench))
     except LiifError as error:
         if error.path == bench.ledger.path:

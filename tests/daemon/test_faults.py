@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import signal
@@ -14,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from liif_daemon import look
+from liif_daemon import look, replace
 from liif_daemon.engine import EngineError, Made, Order, ServiceEngine
 from liif_daemon.examine import examine
 from liif_daemon.undo import undo
@@ -63,6 +64,33 @@ def test_a_failing_engine_is_tried_again_and_then_given_up(workshop: Workshop) -
     assert workshop.once() == {"failed": 1}  # not tried again until it changes
     draw(path, 2)
     assert workshop.once() == {"done": 1, "skipped": 1}
+
+
+@pytest.mark.parametrize("number", [5, 32])
+def test_a_file_that_another_program_has_open_on_windows_is_tried_again(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    path, left = workshop.folder / "a.jpg", [2]
+    draw(path, 1)
+
+    def held(*files: Path) -> Path | None:
+        if not left[0]:
+            return swap(*files)
+        left[0] -= 1
+        error = PermissionError(errno.EACCES, "Access is denied", str(path))
+        error.winerror = number
+        raise error
+
+    swap = replace.swap
+    monkeypatch.setattr(replace, "swap", held)
+    assert workshop.once() == {"done": 1}
+    assert size_of(path) == (40, 32)
+    draw(workshop.folder / "b.jpg", 2)
+    left[0] = 100
+    assert workshop.once() == {"done": 1, "failed": 1}
+    (reason,) = (job.reason for job in workshop.ledger().jobs(state="failed"))
+    assert "another program has it open" in reason
+    assert "given up after 4 tries" in reason
 
 
 def test_an_engine_that_is_not_there_blames_no_picture(workshop: Workshop, caplog: pytest.LogCaptureFixture) -> None:
