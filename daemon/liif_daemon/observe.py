@@ -10,6 +10,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +43,11 @@ END_SECONDS = 3.0
 #: Called with a file and whether a writer has just closed it.
 OnHint = Callable[[Path, FolderSettings, bool], None]
 
+#: Where nothing tells that a writer has closed a file, its changes are hints.
 _EVENTS: list[type[FileSystemEvent]] = [
     DirCreatedEvent,
     DirMovedEvent,
-    FileClosedEvent,
+    FileClosedEvent if sys.platform.startswith("linux") else FileModifiedEvent,
     FileCreatedEvent,
     FileMovedEvent,
 ]
@@ -140,7 +142,9 @@ class _Handler(FileSystemEventHandler):
             log.info("%s: %s", self.folder.path, error)
 
     def _hint(self, event: FileSystemEvent) -> None:
-        path = Path(os.fsdecode(event.dest_path or event.src_path))
+        path = self._by_its_folder(Path(os.fsdecode(event.dest_path or event.src_path)))
+        if path is None:
+            return
         if isinstance(event, DirCreatedEvent | DirMovedEvent):
             if self.folder.recursive and why_not(path / "a.jpg", self.folder.model_copy(update=_ANY)) is None:
                 self.has_grown = True
@@ -149,6 +153,17 @@ class _Handler(FileSystemEventHandler):
                     self.on_hint(found, self.folder, False)
         elif self.folder.path in path.parents and why_not(path, self.folder) is None:
             self.on_hint(path, self.folder, isinstance(event, FileClosedEvent | FileMovedEvent))
+
+    def _by_its_folder(self, path: Path) -> Path | None:
+        """A path by the folder's name: macOS tells of its real one, with other capitals perhaps; None if elsewhere."""
+        around = (path, *path.parents)
+        if self.folder.path in around:
+            return path
+        for one in around:
+            with suppress(OSError):
+                if one.samefile(self.folder.path):
+                    return self.folder.path / path.relative_to(one)
+        return None
 
 
 def _why_poll(folder: FolderSettings) -> str:

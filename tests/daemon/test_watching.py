@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from pathlib import Path
 
 import pytest
-from liif_daemon import mounts, names, watcher
+from liif_daemon import mounts, names, observe, watcher
 from liif_daemon.ledger import LONGEST_WAIT
 from liif_daemon.settings import FolderSettings
 from liif_daemon.settle import Settling
+from watchdog.events import DirCreatedEvent, FileCreatedEvent
 
 from .workshop import Copying, Workshop, draw, sha, size_of, wait_until
 
@@ -172,6 +174,20 @@ def test_a_folder_that_is_a_link_is_watched_like_any_other(workshop: Workshop, p
         draw(workshop.folder / "a.jpg", 1)
         draw(workshop.folder / "deep" / "b.jpg", 2)
         wait_until(lambda: workshop.counts() == {"done": 2})
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a right of their own on Windows")
+def test_what_is_told_by_the_folder_s_real_name_counts_by_its_own(tmp_path: Path) -> None:
+    """macOS tells of files by their real path, whatever it was asked to watch."""
+    real, link, heard = tmp_path / "real", tmp_path / "link", []
+    for place in (real / "album", tmp_path / "elsewhere"):
+        draw(place / "a.jpg", 1)
+    link.symlink_to(real)
+    handler = observe._Handler(FolderSettings(path=link), lambda path, *_: heard.append(path))
+    handler.on_any_event(FileCreatedEvent(str(real / "b.jpg")))
+    handler.on_any_event(DirCreatedEvent(str(real / "album")))
+    handler.on_any_event(DirCreatedEvent(str(tmp_path / "elsewhere")))
+    assert heard == [link / "b.jpg", link / "album" / "a.jpg"]
 
 
 def test_a_folder_that_is_moved_in_is_looked_at_whole(workshop: Workshop) -> None:
