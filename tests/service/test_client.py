@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import errno
 import inspect
 import os
 import shutil
@@ -10,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -132,6 +134,28 @@ def test_a_large_body_goes_in_pieces_each_with_a_time_of_its_own(monkeypatch: py
     assert sent == body
     assert b"Content-Length: 5000000" in head
     assert max(given) <= 1 << 20
+
+
+@pytest.mark.parametrize("number", [errno.EPIPE, errno.ECONNRESET, errno.ECONNABORTED])
+def test_a_service_that_hangs_up_amid_the_body_is_heard_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Which of these the system says differs: Windows says the last one too."""
+    ours, theirs = socket.socketpair()
+    answer = b'{"error": {"message": "the picture is too large"}}'
+    theirs.sendall(b"HTTP/1.1 413 No\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(answer), answer))
+
+    class HungUp(HTTPConnection):
+        def send(self, data: Any) -> None:
+            if not bytes(data).startswith(b"POST"):
+                raise OSError(number, os.strerror(number))
+            super().send(data)
+
+    connection, one = HungUp("localhost"), Client("nowhere")
+    connection.sock = ours
+    monkeypatch.setattr(client_calls, "connect", lambda _: (connection, None))
+    with closing(theirs), pytest.raises(ServiceError, match="the picture is too large"):
+        one.open("POST", "/v1/jobs", b"pixels")
 
 
 @pytest.mark.parametrize("answer", [b"Content-Length: 100\r\n\r\n{", b"Content-Length: 5\r\n\r\n<html"])

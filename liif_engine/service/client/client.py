@@ -27,6 +27,9 @@ API = 1
 #: A body is sent in pieces of this size, since a socket's timeout holds for all that it is given at once. [bytes]
 PIECE_BYTES = 1 << 20
 
+#: What the system says where the other end has hung up; the last one is Windows' word for it too.
+GONE = (errno.EPIPE, errno.ECONNRESET, errno.ECONNABORTED)
+
 
 class Client(object):
     """Talks to one service.
@@ -183,12 +186,12 @@ class Client(object):
                     connection.send(body[start : start + PIECE_BYTES])
             except EnvironmentError as error:
                 # The service may have refused and closed before it read all: then its answer tells why.
-                if error.errno not in (errno.EPIPE, errno.ECONNRESET):
+                if error.errno not in GONE:
                     raise
             response = connection.getresponse()
         except (EnvironmentError, HTTPException) as error:
             connection.close()
-            if isinstance(error, HTTPException) or error.errno in (errno.EPIPE, errno.ECONNRESET):
+            if isinstance(error, HTTPException) or error.errno in GONE:
                 # It had answered the call: it was there, and died.
                 raise NotRunning("the engine went away (%s)" % (error or type(error).__name__), "Try again.")
             raise NotRunning("the engine does not answer (%s)" % (error or type(error).__name__), start_words())
