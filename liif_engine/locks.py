@@ -6,8 +6,12 @@ import sys
 from typing import IO, Any
 
 
-def take(file: IO[Any]) -> None:
+def take(file: IO[Any], *, shared: bool = False) -> None:
     """Takes the lock of an open file, which is held until the file is closed.
+
+    Args:
+        file: open in any way; its position may change.
+        shared: whether others may take it so too; on Windows nobody may.
 
     Raises:
         BlockingIOError: another one has it.
@@ -25,4 +29,4 @@ def take(file: IO[Any]) -> None:
     else:
         import fcntl
 
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)

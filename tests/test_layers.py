@@ -155,7 +155,7 @@ def test_the_daemon_knows_the_engine_only_by_its_edges() -> None:
     allowed = ("liif_engine.service.client", "liif_engine.picture", "liif_engine.config", "liif_engine.errors")
     allowed += ("liif_engine.target", "liif_engine.terminal", "liif_engine.figures", "liif_engine.log")
     allowed += ("liif_engine.entry", "liif_engine.web", "liif_engine.sqlite_integers", "liif_engine.model_names")
-    allowed += ("liif_engine.words", "liif_engine.begin", "liif_engine.base_folder")
+    allowed += ("liif_engine.words", "liif_engine.begin", "liif_engine.base_folder", "liif_engine.locks")
     for path in (ROOT / "daemon").rglob("*.py"):
         for name in imports(path):
             assert name.split(".")[0] != "torch", path

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+import sys
 import time
 from pathlib import Path
 
@@ -57,6 +58,8 @@ def is_mount(path: Path) -> bool:
 
 @functools.lru_cache(maxsize=64)
 def _kind_of_device(device: int, _: int) -> str:
+    if sys.platform == "win32":
+        return ""
     numbers = f"{os.major(device)}:{os.minor(device)}"
     kinds = [kind for number, _, kind in _mounts() if number == numbers]
     return kinds[-1] if kinds else ""

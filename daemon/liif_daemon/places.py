@@ -13,16 +13,9 @@ from typing import IO, Any
 
 from liif_daemon import asking, mounts
 from liif_daemon.settings import FolderSettings, Settings
+from liif_engine import locks
 from liif_engine.config_file import ConfigFile, several
 from liif_engine.errors import ConfigError, LiifError
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
-
-
-HAS_LOCKS = fcntl is not None
 
 #: A command that only asks whether a daemon runs holds the lock for an instant; who wants it for longer tries again.
 LOCK_TRIES, LOCK_WAIT = 5, 0.05
@@ -104,7 +97,7 @@ def only_one(settings: Settings) -> Iterator[None]:
     except OSError as error:
         raise LiifError(f"cannot be used ({error.strerror})", path=folder, remedy="Set daemon.state.") from error
     with file:
-        if fcntl is not None and not _locked(file, fcntl.LOCK_EX, tries=LOCK_TRIES):
+        if not _locked(file, tries=LOCK_TRIES):
             file.seek(0)
             pid = file.read().strip() or "unknown"
             raise LiifError(
@@ -119,12 +112,10 @@ def only_one(settings: Settings) -> Iterator[None]:
 
 
 def is_running(settings: Settings) -> bool:
-    """Whether a daemon holds the ledger's lock now; where the system has no such locks, it may be so."""
-    if not HAS_LOCKS:
-        return True
+    """Whether a daemon holds the ledger's lock now; where the file system has no locks, it may be so."""
     try:
         with (settings.daemon.state_folder / "daemon.lock").open("rb") as file:
-            return not _locked(file, fcntl.LOCK_SH)
+            return not _locked(file, shared=True)
     except FileNotFoundError:
         return False
     except OSError:
@@ -135,14 +126,14 @@ def is_running(settings: Settings) -> bool:
 def held(path: Path) -> Iterator[bool]:
     """Holds a file's lock, if it is free; whether it is. Who ends, however that may be, gives it back."""
     with path.open("ab") as file:
-        yield fcntl is None or _locked(file, fcntl.LOCK_EX)
+        yield _locked(file)
 
 
-def _locked(file: IO[Any], kind: int, tries: int = 1) -> bool:
+def _locked(file: IO[Any], *, shared: bool = False, tries: int = 1) -> bool:
     """Takes a file's lock, if it is free."""
     for left in reversed(range(tries)):
         try:
-            fcntl.flock(file, kind | fcntl.LOCK_NB)
+            locks.take(file, shared=shared)
         except OSError:
             if left:
                 time.sleep(LOCK_WAIT)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -69,7 +70,8 @@ def read(settings: Settings) -> dict[str, Any] | None:
         return None
     try:
         found: dict[str, Any] = json.loads(places.status_path(settings).read_text("ascii"))
-        os.kill(int(found["pid"]), 0)
+        if sys.platform != "win32":  # where 0 is no question but Ctrl+C, and a lock is always there to tell
+            os.kill(int(found["pid"]), 0)
     except PermissionError:
         return found
     except (OSError, ValueError, KeyError, TypeError):

@@ -7,6 +7,7 @@ import hashlib
 import os
 import secrets
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from io import BufferedReader
@@ -134,7 +135,7 @@ class Store:
         temporary = final.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{TEMPORARY_SUFFIX}")
         digest = hashlib.sha256()
         try:
-            with _opened(path) as source, os.fdopen(os.open(temporary, _NEW, 0o400), "wb") as copy:
+            with _opened(path) as source, os.fdopen(os.open(temporary, _NEW, _MODE), "wb") as copy:
                 while piece := source.read(_PIECE_BYTES):
                     digest.update(piece)
                     copy.write(piece)
@@ -196,6 +197,9 @@ class Store:
         """Where each ledger that keeps originals here has a file, with its path."""
         return self.folder / "ledgers"
 
+
+#: Of an original: nobody writes to it. Windows would let nobody remove it either.
+_MODE = 0o400 if sys.platform != "win32" else 0o600
 
 _NEW = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 

@@ -53,6 +53,7 @@ def explain(file, folder, out, place, say):
             stderr=subprocess.PIPE,
             cwd=folder,
             env=client.clean_environment(os.environ),
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),  # Windows would open a console for it
         )
     except OSError as error:
         raise client.ServiceError(

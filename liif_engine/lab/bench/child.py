@@ -47,7 +47,8 @@ def measure(
 
     Returns:
         seconds, by the clock; cpu_seconds, of all threads; megapixels of the result; peak_bytes beyond what the process
-        held after the warm-up, the result included; for ours, multiply_adds and feature_bytes, see `contenders.work`.
+        held after the warm-up, the result included (on Windows the result alone); for ours, multiply_adds and
+        feature_bytes, see `contenders.work`.
         Or, in their place, missing: why it cannot be measured here.
     """
     from liif_engine.lab.bench.contenders import contender, work
@@ -77,7 +78,9 @@ def _peak_bytes(device: str) -> int:
         import torch
 
         return torch.cuda.max_memory_allocated(device)
-    import resource  # not on Windows, where there is no figure like it
+    if sys.platform == "win32":
+        return 0  # Python has no figure like it there
+    import resource
 
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -56,7 +56,8 @@ def start_service(folder, python=None, seconds=START_SECONDS, arguments=()):
     command = [python, "-c", START_CODE, "serve", "--exit-when-idle", str(IDLE_SECONDS)]
     command.extend(arguments)
     if os.name == "nt":
-        options = {"creationflags": 0x00000208}  # detached, in a process group of its own
+        # With a console that nobody sees, and its workers have too, in a process group of its own.
+        options = {"creationflags": 0x08000200}
     elif sys.version_info[0] > 2:
         options = {"start_new_session": True}
     else:
