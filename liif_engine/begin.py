@@ -33,7 +33,7 @@ def deaf(*signals: signal.Signals) -> Iterator[None]:
 
     Ctrl+C reaches every process of a terminal, and of one that is still being loaded the answer would be a traceback.
     """
-    if not hasattr(signal, "pthread_sigmask"):  # not on Windows
+    if sys.platform == "win32":
         yield
         return
     from multiprocessing import resource_tracker

@@ -140,10 +140,9 @@ def _limits() -> Iterator[int]:
     if sys.platform == "linux":
         yield from _meminfo()
         yield from _control_groups()
-    if sys.platform != "win32":
-        yield from _address_space()
-        if sys.platform != "linux":
-            yield os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    yield from _address_space()
+    if sys.platform != "win32" and sys.platform != "linux":
+        yield os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
 
 
 def _meminfo() -> Iterator[int]:
@@ -180,6 +179,8 @@ def _page_cache(group: Path) -> int:
 
 
 def _address_space() -> Iterator[int]:
+    if sys.platform == "win32":
+        return
     import resource
 
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)

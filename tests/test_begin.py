@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -50,6 +51,7 @@ def test_what_makes_training_pairs_hears_no_ctrl_c_but_can_be_ended(tmp_path: Pa
 
 
 def test_a_system_without_masks_goes_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
     monkeypatch.delattr(signal, "pthread_sigmask")
     with deaf(signal.SIGINT):
         pass

@@ -6,16 +6,15 @@ import errno
 import os
 import shlex
 import stat
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from liif_engine.errors import UnsupportedError
 
-try:
+if sys.platform != "win32":
     import grp
-except ImportError:  # Windows
-    grp = None  # type: ignore[assignment]
 
 #: Set by the system itself, or by nobody but root; their loss is not the user's.
 _SYSTEMS_OWN = ("security.", "trusted.", "system.nfs4_acl", "btrfs.")
@@ -35,7 +34,7 @@ def carry(source: Path, target: Path, *, mtime: bool) -> None:
     """
     found = source.stat()
     with _file(target) as file:
-        if os.name == "posix":
+        if sys.platform != "win32":
             now = os.stat(file)  # noqa: PTH116 - a descriptor has no method
             if (found.st_uid, found.st_gid) != (now.st_uid, now.st_gid):
                 _own(source, file, found, now)
@@ -56,7 +55,7 @@ def is_carried(source: Path, target: Path) -> bool:
 @contextmanager
 def _file(path: Path) -> Iterator[int | Path]:
     """A file itself: in a folder where others may write, its name may lead elsewhere the next moment."""
-    if os.name != "posix":
+    if sys.platform == "win32":
         yield path
         return
     file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -67,6 +66,8 @@ def _file(path: Path) -> Iterator[int | Path]:
 
 
 def _own(source: Path, target: int | Path, found: os.stat_result, now: os.stat_result) -> None:
+    if sys.platform == "win32":  # where files have no such owners
+        return
     try:
         os.chown(target, found.st_uid, found.st_gid)
     except PermissionError as error:
@@ -86,10 +87,10 @@ def _own(source: Path, target: int | Path, found: os.stat_result, now: os.stat_r
 
 
 def _group(number: int) -> str:
-    try:
-        return grp.getgrgid(number).gr_name
-    except KeyError:
-        return str(number)
+    if sys.platform != "win32":
+        with suppress(KeyError):
+            return grp.getgrgid(number).gr_name
+    return str(number)
 
 
 def _set_mode(source: Path, target: int | Path, found: os.stat_result) -> None:
@@ -97,7 +98,7 @@ def _set_mode(source: Path, target: int | Path, found: os.stat_result) -> None:
     if os.stat(target).st_mode == found.st_mode:  # noqa: PTH116
         return
     os.chmod(target, stat.S_IMODE(found.st_mode))  # noqa: PTH101
-    if os.name == "posix" and os.stat(target).st_mode != found.st_mode:  # noqa: PTH116
+    if sys.platform != "win32" and os.stat(target).st_mode != found.st_mode:  # noqa: PTH116
         raise UnsupportedError(
             f"has the mode {stat.S_IMODE(found.st_mode):o}, which the system does not give to the result",
             path=source,
@@ -125,8 +126,8 @@ def _copy_attributes(source: Path, target: int | Path) -> None:
 
 
 def _attributes(path: int | Path) -> dict[str, bytes]:
-    """Extended attributes that are the user's; empty where the system has none."""
-    if not hasattr(os, "listxattr"):
+    """Extended attributes that are the user's; empty where Python cannot ask for them, as on macOS."""
+    if not sys.platform.startswith("linux"):
         return {}
     try:
         names = [name for name in os.listxattr(path) if not name.startswith(_SYSTEMS_OWN)]

@@ -5,16 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import sys
 from contextlib import suppress
 from pathlib import Path
 
 from liif_daemon import mounts
 from liif_engine.picture.exchange import rename_no_replace
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 
 def rename_if_free(one: Path, other: Path) -> None:
@@ -48,8 +44,10 @@ def is_open_for_writing(path: Path) -> bool | None:
     Raises:
         OSError: the file cannot be opened.
     """
-    if fcntl is None or not hasattr(fcntl, "F_SETLEASE") or mounts.is_network(path):
+    if not sys.platform.startswith("linux") or mounts.is_network(path):
         return None
+    import fcntl  # not on Windows
+
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         # Who opens the file in this instant would send us SIGIO, which kills; SIGURG is ignored by default.

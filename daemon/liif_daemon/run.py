@@ -147,8 +147,9 @@ def write_log(settings: Settings, *, as_json: bool = False, once: bool = False) 
 
 def step_back() -> None:
     """Lowers this process's claim to CPU and disk, and that of the engine it starts; where the system lets it."""
-    with suppress(OSError, AttributeError):
-        os.nice(max(0, LOW_NICE - os.nice(0)))
+    if sys.platform != "win32":
+        with suppress(OSError):
+            os.nice(max(0, LOW_NICE - os.nice(0)))
     number = {"x86_64": 251, "aarch64": 30}.get(platform.machine())
     if sys.platform.startswith("linux") and number is not None:
         who_process, best_effort, idle, lowest = 1, 2, 3, 7  # of <linux/ioprio.h>

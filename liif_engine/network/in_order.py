@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -69,7 +70,8 @@ def _workers(threads: int) -> ThreadPoolExecutor | None:
     places = iter(_places(threads))
 
     def alone() -> None:
-        if place := next(places, None):
+        place = next(places, None)
+        if sys.platform.startswith("linux") and place:
             with suppress(OSError):  # a CPU that was taken away since
                 os.sched_setaffinity(0, place)
         torch.get_num_threads()  # torch sets a thread's number when first asked, and would undo the next line then

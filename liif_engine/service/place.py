@@ -166,7 +166,7 @@ def _bind_unix(path: Path) -> socket.socket:
             f"the path of the socket is longer than {MAX_SOCKET_PATH} bytes: {path}",
             remedy="Set LIIF_RUNTIME_DIR to a folder with a shorter name.",
         )
-    one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)  # type: ignore[attr-defined, unused-ignore]
     # The socket takes its mode from the umask when it is bound; a chmod after that would leave it open for a moment.
     before = os.umask(0o177)
     try:

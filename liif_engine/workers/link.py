@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import wait
@@ -128,9 +129,10 @@ class ProcessLink:
 
 def resident_bytes(pid: int | None) -> int:
     """Memory that a process holds, where the system tells; else 0."""
-    with suppress(OSError, IndexError, ValueError):
-        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE")
+    if sys.platform.startswith("linux"):
+        with suppress(OSError, IndexError, ValueError):
+            pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+            return pages * os.sysconf("SC_PAGE_SIZE")
     return 0
 
 

@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import secrets
+import sys
 from contextlib import suppress
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
@@ -125,7 +126,7 @@ def remove_left(prefix: str) -> None:
 def _reserve(name: str, size: int) -> None:
     """Takes the memory now: a full tmpfs would otherwise kill whoever first writes to the page, by SIGBUS."""
     path = SHARED_FOLDER / name.lstrip("/")
-    if not path.exists():
+    if not sys.platform.startswith("linux") or not path.exists():
         return
     descriptor = os.open(path, os.O_RDWR)
     try:

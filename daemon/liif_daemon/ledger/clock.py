@@ -7,8 +7,10 @@ that a promise may end later than the calendar says, and never much earlier.
 
 from __future__ import annotations
 
+import sys
 import time
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
 from liif_daemon.ledger.database import Database
@@ -53,7 +55,7 @@ class Clock:
 
 def _since_boot() -> tuple[str, float]:
     """Which start of the machine this is, and the seconds since; or which process this is, and its monotonic clock."""
-    try:
-        return BOOT_ID.read_text("ascii").strip(), time.clock_gettime(time.CLOCK_BOOTTIME)
-    except (OSError, AttributeError):
-        return _PROCESS, time.monotonic()
+    if sys.platform.startswith("linux"):
+        with suppress(OSError):
+            return BOOT_ID.read_text("ascii").strip(), time.clock_gettime(time.CLOCK_BOOTTIME)
+    return _PROCESS, time.monotonic()

@@ -136,7 +136,7 @@ class Evidence:
                 errors="replace",
             )
         with self._child as child:
-            if hasattr(os, "setpriority"):
+            if sys.platform != "win32":
                 with suppress(OSError):
                     os.setpriority(os.PRIO_PROCESS, child.pid, NICENESS)
             last = ""
