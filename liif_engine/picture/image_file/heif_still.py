@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from liif_engine.errors import InputError, UnsupportedError
+from liif_engine.picture.image_file import hdr
 from liif_engine.picture.image_file.contents import Limits, Metadata, Piece, signed_credentials, too_much_metadata
 from liif_engine.picture.image_file.isobmff import Item, Media, box_bytes, content_of, read_media
 
@@ -22,8 +23,7 @@ _CREDENTIALS = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
 #: What EXIF begins with, and what it has before that in a JPEG file.
 _EXIF_HEADS, _EXIF_PREFIX = (b"II*\0", b"MM\0*"), b"Exif\0\0"
 _BLOCK = 64  # [pixels] a side of the largest block of HEVC
-#: CICP transfer characteristics: the curves of HDR, and those that are taken for sRGB's everywhere.
-_HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
+#: CICP numbers that are taken for sRGB's everywhere.
 _PLAIN_TRANSFERS, _PLAIN_PRIMARIES = {1, 2, 6, 13, 14, 15}, {1, 2}
 
 
@@ -177,8 +177,7 @@ def _metadata(media: Media, item: Item, data: bytes, home: str, notes: list[str]
             metadata = replace(metadata, icc=value[4:])
         elif kind == b"colr" and value[:4] == b"nclx" and len(value) >= 10:
             primaries, transfer = struct.unpack_from(">HH", value, 4)
-            if transfer in _HDR_TRANSFERS:
-                raise UnsupportedError(f"is HDR ({_HDR_TRANSFERS[transfer]}), which the models were not made for")
+            hdr.refuse_transfer(transfer)
             metadata = replace(metadata, pieces=(*boxes, Piece("<CICP>", value[4:8])))
             if primaries not in _PLAIN_PRIMARIES or transfer not in _PLAIN_TRANSFERS:
                 metadata = replace(metadata, bound_to_home=(f"colours numbered {primaries}/{transfer} (CICP)",))

@@ -4,7 +4,7 @@ Kept: every chunk that does not depend on the pixels, as it is and in its place;
 frame of an animation with its time, the loop count, the hidden still. Palettes and transparent colours become RGB and
 alpha, since a restored picture has more colours; EXIF and XMP that ImageMagick wrote as texts become chunks. Left out
 with a note: sBIT, hIST, iDOT, prVW and a suggested palette. Refused: chunks that depend on the pixels and are not
-known, Apple's CgBI, animations that contradict themselves.
+known, HDR (PQ, HLG), Apple's CgBI, animations that contradict themselves.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ import zlib
 from dataclasses import replace
 
 from liif_engine.errors import UnsupportedError
+from liif_engine.picture.image_file import hdr
 from liif_engine.picture.image_file.contents import (
     Density,
     Limits,
@@ -50,6 +51,8 @@ _BLOCK_HEADS = {
 }
 #: A line that names the kind, as in "iptc" or, by exiftool and old ImageMagick, "IPTC profile", and the length.
 _PROFILE_HEAD = re.compile(r"\s*+[^\n]{1,80}\n\s*+(\d{1,10})\s")
+#: The profile that said HDR before PNG had a chunk for it, by its name alone (W3C Note on BT.2100 PQ in PNG).
+_NAMED_TRANSFERS = {b"ITUR_2100_PQ_FULL": 16}
 _SRGB_GAMMA = 45455
 _SRGB_POINTS = (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
 
@@ -107,6 +110,8 @@ class _Reader:
         self._spend(len(data))
         if kind == b"caBX":
             raise signed_credentials()
+        if kind == b"cICP" and len(data) == 4:
+            hdr.refuse_transfer(data[1])
         if kind in _STALE:
             self.notes.append(_STALE[kind])
         elif kind == b"eXIf" and "<EXIF>" not in self.fields:
@@ -144,6 +149,7 @@ class _Reader:
             x, y, unit = struct.unpack(">IIB", data)
             self.density = Density((x, 1), (y, 1), "metre" if unit == 1 else "aspect")
         elif kind == b"iCCP":
+            hdr.refuse_transfer(_NAMED_TRANSFERS.get(title, 0))
             profile = self._inflate(rest[1:])
             if profile is not None:
                 self.fields["iCCP"] = profile

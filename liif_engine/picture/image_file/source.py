@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from liif_engine.errors import InputError, LiifError, MemoryExhaustedError, TooLargeError, TruncatedError
+from liif_engine.picture.image_file import hdr
 from liif_engine.picture.image_file import xmp as xmp_packet
 from liif_engine.picture.image_file.contents import (
     FETCH_AGAIN,
@@ -123,6 +124,8 @@ def inspect(data: bytes, limits: Limits) -> tuple[str, Header]:
         except TruncatedError as error:
             error.remedy = FETCH_AGAIN  # what ends before its pixels begin gives nothing, whatever is allowed
             raise
+    if header.metadata.icc is not None:
+        hdr.refuse_profile(header.metadata.icc)
     if header.frames > limits.max_frames:
         words = f"holds {header.frames:,} frames, more than the limit of {limits.max_frames:,}"
         raise TooLargeError(words, remedy="Make the animation shorter first.")
