@@ -171,6 +171,8 @@ def test_orientation_is_reported_and_reset_once_turned() -> None:
         (raw(random_pixels(4, 5, 4), 2, t338=number_tag("<", 0)), UnsupportedError, "extra channels"),
         (raw(random_pixels(4, 5, 5), 5), UnsupportedError, "extra channels"),
         (raw(PLAIN, 2, t259=number_tag("<", 34712)), UnsupportedError, "34712"),
+        (raw(PLAIN, 2, t259=number_tag("<", 7), t284=number_tag("<", 2)), UnsupportedError, "in planes"),
+        (raw(PLAIN, 6, t284=number_tag("<", 2)), UnsupportedError, "in planes"),
         (raw(PLAIN, 2, t254=number_tag("<", 1)), UnsupportedError, "reduced copy"),
         (raw(PLAIN, 2, t33550=Tag(12, 3, bytes(24))), UnsupportedError, "GeoTIFF"),
         (raw(PLAIN, 2, t37724=Tag(7, 8, bytes(8))), UnsupportedError, "layers"),

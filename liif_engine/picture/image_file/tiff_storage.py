@@ -83,6 +83,8 @@ def storage_of(reader: Reader, directory: Directory, width: int, height: int) ->
     counts = reader.integers(tags.get(325 if tiled else 279)) or reader.integers(tags.get(514))
     rows = min(one(278, height) or height, height)
     planes = samples if one(284, 1) == 2 else 1
+    if planes > 1 and (compression in LOSSY or photometric == YCBCR):
+        raise UnsupportedError("stores each colour's JPEG or YCbCr samples apart (in planes), which is not supported")
     if tiled:
         tile_width, tile_height = one(322, 0), one(323, 0)
         if not 0 < tile_width <= 1 << 16 or not 0 < tile_height <= 1 << 16 or tile_width % 16 or tile_height % 16:
