@@ -16,7 +16,7 @@ import numpy as np
 
 from liif_engine.errors import LiifError, OutputError, TooLargeError, UnsupportedError, UsageError, printable
 from liif_engine.picture.atomic import write_atomically
-from liif_engine.picture.image_file import density, jpeg_extended_xmp, photoshop, png_canvas
+from liif_engine.picture.image_file import density, jpeg_extended_xmp, photoshop, png_canvas, tiff_described
 from liif_engine.picture.image_file import exif as exif_block
 from liif_engine.picture.image_file import xmp as xmp_packet
 from liif_engine.picture.image_file.contents import Frame, Limits, Marker, Metadata, Picture, Pixels, Probe
@@ -217,10 +217,14 @@ def _too_long(metadata: Metadata, capacity: Capacity) -> list[str]:
 def _corrected(source: Picture, results: list[Frame], format: str, marker: Marker | None) -> tuple[Metadata, list[str]]:
     """The metadata with what the restoration made stale put right, and notes."""
     metadata, notes = source.metadata, list[str]()
-    metadata = replace(metadata, exif=density.put_into_exif(metadata, room_of(format).CAPACITY))
     height, width = results[0].pixels.shape[:2]
+    orientation = _turned_from(metadata)
+    placement = Placement(orientation, (source.width, source.height), (width, height))
+    if metadata.home == "TIFF":
+        metadata, notes = tiff_described.corrected(metadata, placement, results[0].pixels.shape)
+    metadata = replace(metadata, exif=density.put_into_exif(metadata, room_of(format).CAPACITY))
     if metadata.exif is not None:
-        exif, notes = exif_block.corrected(
+        exif, more = exif_block.corrected(
             metadata.exif,
             width=width,
             height=height,
@@ -229,11 +233,10 @@ def _corrected(source: Picture, results: list[Frame], format: str, marker: Marke
             before=(source.width, source.height),
         )
         metadata = replace(metadata, exif=exif)
-    orientation = _turned_from(source.metadata)
+        notes += more
     words = xmp_packet.UNTURNED_REGIONS
     if orientation != 1 and (xmp_packet.mentions(metadata.xmp, words) or jpeg_extended_xmp.mentions(metadata, words)):
         notes.append("IPTC's regions in XMP were left as they were, but the picture was turned upright")
-    placement = Placement(orientation, (source.width, source.height), (width, height))
     correction = xmp_packet.Correction(placement, metadata.turned)
     if metadata.photoshop is not None:
         resources, more = photoshop.corrected(metadata.photoshop, placement)

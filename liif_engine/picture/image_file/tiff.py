@@ -5,8 +5,8 @@ pixels are stored, XMP, ICC, IPTC, Photoshop resources, the EXIF and GPS directo
 and deflate as the compression. Converted: 1, 2 and 4 bits to 8, palettes to colours, white-is-zero to black-is-zero,
 YCbCr and JPEG to RGB without loss, associated alpha to straight, planes and tiles to strips. Left out with a note:
 reduced copies on other pages. Refused: several pages, floating point and signed samples, 12 or 32 bits, Lab, CMYK with
-alpha, spot channels, GeoTIFF, DNG, Photoshop layers. Another format's EXIF block is taken apart into directories, its
-comments become the image description; texts have no place.
+alpha, spot channels, JPEG in planes, GeoTIFF, OME-XML, microscopes' own records, DNG, Photoshop layers. Another
+format's EXIF block is taken apart into directories, its comments become the image description; texts have no place.
 """
 
 from __future__ import annotations

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from dataclasses import replace
 
 from liif_engine.errors import LiifError, UnsupportedError
 from liif_engine.picture.image_file import exif as exif_block
+from liif_engine.picture.image_file import tiff_described
 from liif_engine.picture.image_file.contents import Density, Limits, Metadata, Piece
 from liif_engine.picture.image_file.photoshop import without_stale_resources
 from liif_engine.picture.image_file.tiff_tags import (
@@ -59,13 +61,14 @@ _EXIF_MAIN = {
 }
 #: Those of them that no field of `Metadata` holds: they make a block worth while where there is neither EXIF nor GPS.
 _EXIF_WORDS = _EXIF_MAIN - {274, 282, 283, 296}
+_OF_PIXELS = "of how large its pixels are, which no result could say"
 _REFUSED = {
     37724: "Photoshop layers",
     50706: "a camera's raw data (DNG)",
-    33550: "map coordinates (GeoTIFF), which are bound to its pixels",
-    33922: "map coordinates (GeoTIFF), which are bound to its pixels",
-    34264: "map coordinates (GeoTIFF), which are bound to its pixels",
-    50838: "ImageJ's description of a stack",
+    **dict.fromkeys((33550, 33920, 33922, 34264, 50844), "map coordinates (GeoTIFF), which are bound to its pixels"),
+    **dict.fromkeys((33560, *range(33628, 33632), 34412, 51123), f"a microscope's own record {_OF_PIXELS}"),
+    **dict.fromkeys((34118, 34680, 34682), f"an electron microscope's own record {_OF_PIXELS}"),
+    50838: "ImageJ's own record (a stack, drawings, ranges of display), which is bound to its pixels",
     52545: "Content Credentials, signed for the original pixels",
 }
 _EXIF, _MAKER_NOTE = 0x8769, 37500
@@ -81,6 +84,9 @@ def read_metadata(directory: Directory, reader: Reader) -> Metadata:
     for number, reason in _REFUSED.items():
         if number in directory.tags:
             raise UnsupportedError(f"carries {reason}", remedy="Save a flat copy of the picture first.")
+    if (description := directory.tags.get(tiff_described.DESCRIPTION)) is not None:
+        sides = (reader.integer(directory.tags.get(number)) or 1 for number in (256, 257, 277))
+        tiff_described.refuse_foreign(description.data, math.prod(sides))
     fields = {name: directory.tags[number].data for number, name in _FIELDS.items() if number in directory.tags}
     if "photoshop" in fields:
         fields["photoshop"] = without_stale_resources(fields["photoshop"])
