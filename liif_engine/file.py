@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 import liif_engine
 from liif_engine.errors import InputError, LiifError, UsageError
 from liif_engine.picture import coefficients, consistency, image_file
@@ -108,6 +110,7 @@ def restore_file(
         LiifError: nothing was written; the error names the file and what to do.
     """
     started = time.monotonic()
+    _check_switches(overwrite=overwrite, resume=resume, allow_truncated=allow_truncated, consistent=consistent)
     planned = plan(
         _path("a source", source),
         Target(scale=2) if target is None else target,
@@ -146,7 +149,7 @@ def run(
     with _naming(planned.source):
         image_file.check_quality(quality)
         check_callable(on_progress)
-        if not callable(getattr(engine, "restore", None)):
+        if isinstance(engine, type) or not callable(getattr(engine, "restore", None)):
             raise UsageError(f"an engine is an Engine, such as Engine('web'), not {engine!r}")
     clock = Clock()
     may_exist = overwrite or resume
@@ -298,7 +301,15 @@ def _share(on_progress: OnProgress | None, index: int, count: int) -> Callable[[
     return lambda done: on_progress((index + done) / count)
 
 
+def _check_switches(**asked: Any) -> None:
+    for name, value in asked.items():
+        if not isinstance(value, bool | np.bool_):  # or "no" would mean yes
+            raise UsageError(f"{name} is True or False, not {value!r}")
+
+
 def _path(what: str, asked: Any) -> Path:
+    if asked == "":  # which pathlib takes for the folder that we are in
+        raise UsageError(f"{what} is a path, not ''")
     try:
         os.lstat(path := Path(asked))
     except TypeError as error:

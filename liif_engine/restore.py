@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,11 @@ import torch
 from numpy.typing import NDArray
 
 from liif_engine import memory
+from liif_engine.arguments import amount
 from liif_engine.auto import choose_for
 from liif_engine.budget import FILE_COPIES, SMALLEST_CORE, TILE_CORE, Budget, enlargement_of
 from liif_engine.compute import Canvas, Computer, Frame, Place, on_cpu, place_for
-from liif_engine.errors import MemoryExhaustedError, UsageError
+from liif_engine.errors import MemoryExhaustedError
 from liif_engine.model_names import AUTO, DAMAGED, SELF_ENSEMBLE, like, plain
 from liif_engine.network import card, checkpoint, graphs
 from liif_engine.network.decode import STRIP_QUERIES
@@ -51,7 +51,7 @@ class Engine:
     Raises:
         ModelError: no such model, or an unusable checkpoint.
         DeviceError: no such device, or it lacks the precision.
-        UsageError: `memory_bytes` is no number.
+        UsageError: `memory_bytes` is no number, or none from 1 on.
     """
 
     def __init__(
@@ -64,10 +64,8 @@ class Engine:
     ) -> None:
         self.device = choose_device(device)
         self.precision = precision
-        self.memory_bytes = memory_bytes
+        self.memory_bytes = None if memory_bytes is None else amount("memory_bytes", memory_bytes)
         choose_precision(precision, self.device)
-        if not isinstance(memory_bytes, Real | None):
-            raise UsageError(f"memory_bytes is a number of bytes, not {memory_bytes!r}")
         self._choices: dict[str, Engine] = {}
         self._turns: tuple[Turn, ...] = (AS_IT_IS,)
         if isinstance(model, EdsrLiif):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from numbers import Real
 from operator import index
@@ -12,7 +13,7 @@ from typing import Any
 from liif_engine.errors import LargerAlreadyError, UsageError
 
 #: Beyond these a number was mistyped: no picture file holds the result.
-MOST_SCALE, MOST_MEGAPIXELS = 10_000, 1_000_000
+MOST_SCALE, MOST_MEGAPIXELS, MOST_SIDE = 10_000, 1_000_000, (1 << 31) - 1
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,9 @@ class Target:
         if self.megapixels is not None and not 0 < self.megapixels <= MOST_MEGAPIXELS:
             words = f"megapixels must be a positive number of at most {MOST_MEGAPIXELS:,}"
             raise UsageError(f"{words}, not {self.megapixels:g}")
-        if min(self.size or (1, 1)) < 1 or (self.long_edge is not None and self.long_edge < 1):
-            raise UsageError("a size must be at least one pixel")
+        sides = [*(self.size or ()), *([] if self.long_edge is None else [self.long_edge])]
+        if not all(1 <= side <= MOST_SIDE for side in sides):
+            raise UsageError(f"a size must be at least one pixel and at most {MOST_SIDE:,}")
 
     def size_of_result(self, width: int, height: int) -> tuple[int, int]:
         """(width, height) of the result for a picture of this size.
@@ -90,7 +92,11 @@ class Target:
 def _number(what: str, asked: Any) -> float:
     if isinstance(asked, bool) or not isinstance(asked, Real | int | float):
         raise UsageError(f"{what} must be a number, not {asked!r}")
-    return asked if isinstance(asked, int) else float(asked)
+    try:
+        number = float(asked)
+    except OverflowError:
+        return math.inf
+    return asked if isinstance(asked, int) else number
 
 
 def _refuse_truth(*asked: Any) -> None:
@@ -101,8 +107,11 @@ def _refuse_truth(*asked: Any) -> None:
 
 def _whole_size(asked: Any) -> tuple[int, int]:
     try:
-        width, height = map(index, asked)
-        _refuse_truth(*asked)
+        if isinstance(asked, Set | Mapping | bytes | bytearray):  # which have no first side, or letters for sides
+            raise TypeError
+        sides = tuple(asked)
+        _refuse_truth(*sides)
+        width, height = map(index, sides)
     except (TypeError, ValueError) as error:
         raise UsageError(f"a size is a width and a height in whole pixels, not {asked!r}") from error
     return width, height

@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 ENGINE_LAYERS = [
     (
         "liif_engine.errors",
+        "liif_engine.arguments",
         "liif_engine.sqlite_integers",
         "liif_engine.words",
         "liif_engine.threads",

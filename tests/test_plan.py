@@ -40,13 +40,19 @@ def test_a_scale_that_is_no_target_is_refused_in_words(planned: Plan) -> None:
     ("wrong", "said"),
     [
         ({"engine": "web"}, "an engine is an Engine"),
+        ({"engine": Copying}, "an engine is an Engine"),
         ({"source": None}, "a source is a path, not None"),
         ({"source": "a\0.png"}, "a source is a path"),
         ({"destination": b"b.png"}, "a destination is a path, not b'b.png'"),
+        ({"destination": ""}, "a destination is a path, not ''"),
         ({"target": 2}, "a target is a Target"),
         ({"target": 0}, "a target is a Target"),
         ({"format": 5}, "a format is a suffix"),
         ({"quality": True}, "a quality is a whole number"),
+        ({"overwrite": "no"}, "overwrite is True or False, not 'no'"),
+        ({"allow_truncated": None}, "allow_truncated is True or False"),
+        ({"resume": 0.0}, "resume is True or False"),
+        ({"consistent": "no"}, "consistent is True or False"),
         ({"limits": {"max_pixels": 9}}, "limits are Limits"),
         ({"on_progress": "print"}, "'print' cannot be called"),
     ],
@@ -60,9 +66,14 @@ def test_arguments_that_are_something_else_are_refused_in_words(
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
-def test_a_limit_that_is_no_number_is_refused_in_words() -> None:
-    with pytest.raises(UsageError, match="max_pixels is a number, not '9'"):
-        Limits(max_pixels="9")  # type: ignore[arg-type]
+@pytest.mark.parametrize("limit", ["9", float("nan"), float("inf"), True, 0, -1, None])
+def test_a_limit_that_is_no_number_from_1_on_is_refused_in_words(limit: Any) -> None:
+    with pytest.raises(UsageError, match=f"max_pixels is a number of at least 1, not {limit!r}"):
+        Limits(max_pixels=limit)
+
+
+def test_a_limit_may_be_written_as_a_power_of_ten() -> None:
+    assert Limits(max_metadata_bytes=1e6) == Limits(max_metadata_bytes=1_000_000)  # type: ignore[arg-type]
 
 
 def test_a_folder_is_no_file_that_may_be_replaced(planned: Plan) -> None:

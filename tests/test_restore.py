@@ -202,6 +202,7 @@ def test_what_progress_raises_ends_the_work() -> None:
         (np.zeros((4, 4, 3), np.uint8), {"scale": 2, "layout": "L"}),
         (np.zeros((4, 4), np.uint8), {"scale": 2, "layout": "LA"}),
         (np.zeros((4, 4, 3), np.uint8), {"scale": 2, "layout": ["R", "G", "B"]}),
+        (np.zeros((4, 4, 3), np.uint8), {"scale": 2, "layout": ""}),
         ([[1, 2], [3, 4]], {"scale": 2}),
         (None, {"scale": 2}),
         (np.zeros((4, 4), np.uint8), {"scale": True}),
@@ -213,7 +214,15 @@ def test_nonsense_is_refused_in_words(pixels: np.ndarray, arguments: dict[str, o
         engine().restore(pixels, **arguments)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("wrong", [{"device": None}, {"device": 0}, {"precision": None}, {"memory_bytes": "1 GB"}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"device": None},
+        {"device": 0},
+        {"precision": None},
+        *({"memory_bytes": wrong} for wrong in ("1 GB", float("nan"), float("inf"), True, -1)),
+    ],
+)
 def test_an_engine_that_cannot_be_is_refused_in_words(wrong: dict[str, Any]) -> None:
     with pytest.raises(LiifError, match=str(next(iter(wrong.values())))):
         Engine(tiny_network(), **{"device": "cpu", **wrong})

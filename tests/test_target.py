@@ -79,6 +79,14 @@ def test_names_for_results() -> None:
         {"long_edge": 1.5},
         {"long_edge": float("nan")},
         {"long_edge": "300"},
+        {"long_edge": 10**400},
+        {"scale": 10**400},
+        {"megapixels": 10**400},
+        {"size": (10**30, 3)},
+        {"size": {4, 5}},
+        {"size": {4: 1, 5: 2}},
+        {"size": b"45"},
+        {"size": iter([True, 5])},
     ],
 )
 def test_nonsense_is_refused(fields: dict[str, float]) -> None:

@@ -43,7 +43,7 @@ def as_channels(pixels: Pixels, layout: str | None) -> tuple[Pixels, str]:
     source = source.astype(source.dtype.newbyteorder("="), copy=False)  # those of FITS, for one, are big-endian
     if source.ndim != 3 or source.shape[2] not in LAYOUT_OF_CHANNELS or source.size == 0:
         raise UsageError(f"pixels have the shape (H, W) or (H, W, 1 to 4), not {pixels.shape}")
-    layout = layout or LAYOUT_OF_CHANNELS[source.shape[2]]
+    layout = LAYOUT_OF_CHANNELS[source.shape[2]] if layout is None else layout
     if layout not in list(NETWORK_GROUPS) or len(layout) != source.shape[2]:  # a letter for each channel
         raise UsageError(f"there is no layout {layout!r} of {source.shape[2]} channels")
     if source.dtype == np.float32 and not np.isfinite(source).all():

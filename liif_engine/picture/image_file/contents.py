@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from numbers import Real
 from typing import Any
 
 from numpy.typing import NDArray
 
-from liif_engine.errors import TooLargeError, UnsupportedError, UsageError
+from liif_engine.arguments import amount
+from liif_engine.errors import TooLargeError, UnsupportedError
 
 Pixels = NDArray[Any]
 
@@ -28,6 +28,9 @@ class Limits:
         max_file_bytes: the file itself; it is read whole.
         max_metadata_bytes: EXIF, ICC, XMP, text and so on together, after decompression.
         max_pieces: segments, chunks, boxes or tags; a real file has a few hundred.
+
+    Raises:
+        UsageError: one of them is no number, or none from 1 on.
     """
 
     max_pixels: int = 250_000_000
@@ -38,8 +41,7 @@ class Limits:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if not isinstance(value, Real):
-                raise UsageError(f"{name} is a number, not {value!r}")
+            object.__setattr__(self, name, amount(name, value))
 
 
 #: What to do about a file that is cut off so early that nothing can be had of it.
