@@ -22,7 +22,8 @@ def refuse_transfer(transfer: int) -> None:
         UnsupportedError: it is a curve of HDR.
     """
     if transfer in _CURVES:
-        raise UnsupportedError(f"is HDR ({_CURVES[transfer]}), which the models were not made for")
+        words = f"is HDR ({_CURVES[transfer]}), which the models were not made for"
+        raise UnsupportedError(words, remedy="Convert it to sRGB first.")
 
 
 def refuse_profile(icc: bytes) -> None:
