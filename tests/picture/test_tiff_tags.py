@@ -45,6 +45,13 @@ def test_every_tag_comes_back(order: str) -> None:
     assert image.info["dpi"] == pytest.approx((300.1 * 2.54, 299.9 * 2.54))
 
 
+@pytest.mark.parametrize(("photometric", "kept"), [(2, True), (6, False)], ids=["RGB", "YCbCr"])
+def test_what_is_black_and_white_stays_with_the_samples_it_speaks_of(photometric: int, kept: bool) -> None:
+    limits = Tag(5, 6, struct.pack("<12I", *(16, 1, 235, 1) * 3))
+    result = again(raw(random_pixels(4, 5, 3), photometric, t532=limits))
+    assert tags_of(result).tags.get(532) == (limits if kept else None)
+
+
 def test_the_exif_block_reads_as_one_elsewhere() -> None:
     metadata = tiff.inspect(file_with_everything(">"), LIMITS).metadata
     assert metadata.exif is not None

@@ -30,6 +30,7 @@ from liif_engine.picture.image_file.tiff_tags import (
 
 ORIENTATION = 274
 _X, _Y, _UNIT = 282, 283, 296
+_BLACK_AND_WHITE, _RGB = 532, 2
 XMP, IPTC, PHOTOSHOP, ICC = 700, 33723, 34377, 34675
 _FIELDS = {XMP: "xmp", IPTC: "iptc", PHOTOSHOP: "photoshop", ICC: "icc"}
 _FIELD_KINDS = {XMP: BYTE, IPTC: UNDEFINED, PHOTOSHOP: BYTE, ICC: UNDEFINED}
@@ -91,8 +92,10 @@ def read_metadata(directory: Directory, reader: Reader) -> Metadata:
     if "photoshop" in fields:
         fields["photoshop"] = without_stale_resources(fields["photoshop"])
     pieces, notes = [Piece("<FORM>", reader.order.encode() + (b"B" if reader.big else b"C"))], list[str]()
+    # What is black and white in RGB stays so; in YCbCr it has its say in the decoder.
+    structure = _STRUCTURE - {_BLACK_AND_WHITE} if reader.integer(directory.tags.get(262)) == _RGB else _STRUCTURE
     for number, tag in sorted(directory.tags.items()):
-        if number not in _STRUCTURE and number not in _FIELDS:
+        if number not in structure and number not in _FIELDS:
             kind = f"<TAG {number}>" if number in _EXIF_MAIN else f"tag {number}"
             pieces.append(Piece(kind, struct.pack("<HQ", tag.kind, tag.count) + tag.data))
     if _has_maker_note(directory):
