@@ -101,3 +101,10 @@ def test_what_speaks_of_more_than_the_pixels_is_refused(text: bytes, words: str)
 def test_a_microscopes_record_of_how_large_pixels_are_is_refused(number: int) -> None:
     with pytest.raises(UnsupportedError, match="microscope's own record"):
         tiff.inspect(described(b"a view\0", **{f"t{number}": Tag(7, 8, bytes(8))}), LIMITS)
+
+
+@pytest.mark.timeout(20)
+def test_a_shape_of_very_many_sides_is_nobodys_array_and_takes_no_time(tmp_path: Path) -> None:
+    """Their product would have tens of millions of digits."""
+    text = b'{"shape": [%s]}\0' % b", ".join([b"9" * 4000] * 6000)
+    assert tags_of(twice(tmp_path, described(text))).tags[270].data.startswith(b'{"shape": [8, 12]}')

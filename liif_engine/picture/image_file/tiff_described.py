@@ -26,6 +26,7 @@ _OME = b"openmicroscopy.org/Schemas/"
 _IMAGES = re.compile(rb"^images=(\d{1,18})\s*$", re.MULTILINE)
 _ORIGIN = re.compile(rb"^([xy])origin=([^\n\0]*)", re.MULTILINE)
 _MOST = (1 << 32) - 1
+_MOST_AXES = 64  # of numpy's arrays; a product of more would be somebody's trap
 _HEAD = struct.Struct("<HQ")  # of a tag's piece: type and count, before the value
 
 
@@ -46,7 +47,7 @@ def refuse_foreign(description: bytes, samples: int) -> None:
     images = _IMAGES.search(description) if description.startswith(_IMAGEJ) else None
     shape = _shaped(description).get("shape")
     is_stack = images is not None and int(images[1]) > 1
-    if isinstance(shape, list) and all(isinstance(side, int) for side in shape):
+    if isinstance(shape, list) and len(shape) <= _MOST_AXES and all(isinstance(side, int) for side in shape):
         is_stack = is_stack or math.prod(shape) > samples
     if is_stack:
         words = "holds a stack of pictures on one page"
