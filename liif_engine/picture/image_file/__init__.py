@@ -5,7 +5,8 @@ found by content. Each format lives in a room (`room.Room`); `rooms.py` lists th
 """
 
 from liif_engine.picture.image_file.contents import Density, Frame, Limits, Marker, Metadata, Picture, Probe, Text
-from liif_engine.picture.image_file.result import check_quality, check_result, write, writing_bytes
+from liif_engine.picture.image_file.fitting import check_result
+from liif_engine.picture.image_file.result import check_quality, write, writing_bytes
 from liif_engine.picture.image_file.rooms import FORMATS, carries_marker, format_for, format_named
 from liif_engine.picture.image_file.source import marker_of, probe, read, read_marker
 

@@ -14,15 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from liif_engine.errors import LiifError, OutputError, TooLargeError, UnsupportedError, UsageError, printable
+from liif_engine.errors import LiifError, OutputError, UsageError, printable
 from liif_engine.picture.atomic import write_atomically
 from liif_engine.picture.image_file import density, jpeg_extended_xmp, photoshop, png_canvas, tiff_described
 from liif_engine.picture.image_file import exif as exif_block
 from liif_engine.picture.image_file import xmp as xmp_packet
-from liif_engine.picture.image_file.contents import Frame, Limits, Marker, Metadata, Picture, Pixels, Probe
+from liif_engine.picture.image_file.contents import Frame, Limits, Marker, Metadata, Picture, Pixels
+from liif_engine.picture.image_file.fitting import FIELDS, check_result
 from liif_engine.picture.image_file.placement import Placement
 from liif_engine.picture.image_file.preview import thumbnail_of
-from liif_engine.picture.image_file.room import Capacity, Order
+from liif_engine.picture.image_file.room import Order
 from liif_engine.picture.image_file.rooms import carries_marker, room_of
 from liif_engine.picture.image_file.source import decode, inspect
 from liif_engine.words import counted
@@ -42,52 +43,6 @@ _TRANSLATED = frozenset({"COM", "tEXt", "zTXt", "iTXt", "pHYs", "iCCP", "sRGB", 
 _PLACES = frozenset(
     {"<EXIF>", "<XMP>", "<ICC>", "<PHOTOSHOP>", "<JFIF>", "<LOOP>", "<BACKGROUND>", "<FORM>", "<COLOUR>", "<CICP>"}
 )
-_NAMES = {
-    "exif": "EXIF",
-    "icc": "an ICC profile",
-    "xmp": "XMP",
-    "photoshop": "Photoshop resources (IPTC)",
-    "iptc": "an IPTC record",
-    "density": "pixels per inch",
-    "comments": "comments",
-    "texts": "texts",
-}
-#: What a refusal suggests, the first that holds everything. HEIC may not be installed, and the others hold less.
-_SUGGESTED = ("PNG", "TIFF", "JPEG", "WEBP")
-_LAYOUTS = {"L": "gray", "LA": "gray with alpha", "RGB": "RGB", "RGBA": "transparency (alpha)", "CMYK": "CMYK colours"}
-
-
-def check_result(source: Probe | Picture, *, format: str, width: int, height: int) -> None:
-    """Refuses, before any work, a result that would lose something the source has.
-
-    Args:
-        source: what is to be restored.
-        format: of the result.
-        width, height: of the result in pixels.
-
-    Raises:
-        TooLargeError: the format holds no picture of that size.
-        UnsupportedError: the format has no place for something, or this installation has no such format.
-    """
-    room = room_of(format)
-    getattr(room, "require_encoder", lambda: None)()
-    capacity = room.CAPACITY
-    if max(width, height) > capacity.longest_side:
-        raise TooLargeError(
-            f"a result of {width:,} x {height:,} pixels is too large: "
-            f"{format} holds at most {capacity.longest_side:,} pixels a side",
-            remedy="Ask for a smaller scale, or for another format with --out.",
-        )
-    lacking = _lacking(source, format)
-    if lacking:
-        ways = [f"keep {source.format}"] * (format != source.format)
-        fits = [other for other in _SUGGESTED if other not in {format, source.format} and not _lacking(source, other)]
-        ways += [f"choose another format with --out, such as {fits[0]}"] if fits else []
-        remedy = ", or ".join(ways)
-        raise UnsupportedError(
-            f"has {' and '.join(lacking)}, which {format} cannot hold",
-            remedy=f"{remedy[0].upper()}{remedy[1:]}." if ways else "No other format holds all of it either.",
-        )
 
 
 def writing_bytes(format: str, *, width: int, height: int, layout: str, bits: int, frames: int = 1) -> int:
@@ -170,48 +125,6 @@ def check_quality(quality: Any) -> None:
     """
     if isinstance(quality, bool) or not isinstance(quality, Integral) or not 1 <= int(quality) <= 100:
         raise UsageError(f"a quality is a whole number from 1 to 100, not {quality!r}")
-
-
-def _lacking(source: Probe | Picture, format: str) -> list[str]:
-    """What a source has and a format has no place for, in words."""
-    capacity, metadata = room_of(format).CAPACITY, source.metadata
-    frames = source.frames if isinstance(source, Probe) else len(source.frames)
-    lacking = []
-    if source.layout not in capacity.layouts:
-        lacking.append(_LAYOUTS[source.layout])
-    if source.bits not in capacity.bits:
-        lacking.append(f"{source.bits} bits per sample")
-    if frames > 1 and not capacity.animated:
-        lacking.append(f"{frames} frames")
-    if metadata.home != format:
-        lacking += metadata.bound_to_home
-    if source.layout in capacity.turned_to_colour and metadata.icc is not None and metadata.icc[16:20] != b"RGB ":
-        lacking.append(f"a profile for {_LAYOUTS[source.layout]}")
-    return lacking + _too_long(metadata, capacity)
-
-
-def _too_long(metadata: Metadata, capacity: Capacity) -> list[str]:
-    """The fields that have no place in a format, or one too small."""
-    lacking = []
-    for field, name in _NAMES.items():
-        value = getattr(metadata, field)
-        if value is None or value == () or (field == "density" and density.has_place(metadata, capacity)):
-            continue
-        most = capacity.carries.get(field)
-        if field == "density" and metadata.density is not None and metadata.density.unit == "aspect":
-            lacking.append("pixels that are not square")
-            continue
-        if most is None:
-            lacking.append(name)
-            continue
-        sizes = {
-            "density": [0],
-            "comments": [len(comment) for comment in metadata.comments],
-            "texts": [len(text.as_comment().encode()) for text in metadata.texts],
-        }.get(field) or [len(value)]
-        if max(sizes) > most:
-            lacking.append(f"{name} of {max(sizes):,} bytes")
-    return lacking
 
 
 def _corrected(source: Picture, results: list[Frame], format: str, marker: Marker | None) -> tuple[Metadata, list[str]]:
@@ -308,7 +221,7 @@ def _verify(path: Path, order: Order, format: str, marker: Marker | None) -> Non
         if field == "exif" and format == "TIFF" and wanted.home != "TIFF":
             continue  # taken apart into TIFF's own directories, so not the same bytes
         if field in carries and getattr(wanted, field) != getattr(header.metadata, field):
-            raise _broken(path, f"its {_NAMES[field]} is not what was written")
+            raise _broken(path, f"its {FIELDS[field]} is not what was written")
     if marker is not None and wanted.xmp is not None and xmp_packet.find_marker(wanted.xmp) not in {None, marker}:
         raise _broken(path, "its marker is not what was written")
 
