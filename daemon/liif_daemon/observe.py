@@ -52,6 +52,9 @@ _EVENTS: list[type[FileSystemEvent]] = [
     FileMovedEvent,
 ]
 
+#: A look from time to time tells of each file, also in folders that came.
+_LOOKS: list[type[FileSystemEvent]] = [FileCreatedEvent, FileModifiedEvent, FileMovedEvent]
+
 _ANY: dict[str, Any] = {"include": ("*",), "exclude": ()}
 
 
@@ -87,7 +90,7 @@ class Observation:
             # Its own way, `stat`, would follow symbolic links: out of the folder, or round and round in it.
             self._observe(
                 lambda: PollingObserverVFS(stat=os.lstat, listdir=os.scandir, polling_interval=poll_seconds),
-                [*_EVENTS, FileModifiedEvent],
+                _LOOKS,
             )
             self.how = "polling"
         except OSError as error:
@@ -148,8 +151,9 @@ class _Handler(FileSystemEventHandler):
         if isinstance(event, DirCreatedEvent | DirMovedEvent):
             if self.folder.recursive and why_not(path / "a.jpg", self.folder.model_copy(update=_ANY)) is None:
                 self.has_grown = True
-                # What was put into it before it was watched has no event of its own.
-                for found in pictures(self.folder, path):
+                # What was put into it before it was watched has no event of its own. What lies below is found with it,
+                # and the events that watchdog makes up for that follow.
+                for found in () if event.is_synthetic else pictures(self.folder, path):
                     self.on_hint(found, self.folder, False)
         elif self.folder.path in path.parents and why_not(path, self.folder) is None:
             self.on_hint(path, self.folder, isinstance(event, FileClosedEvent | FileMovedEvent))
