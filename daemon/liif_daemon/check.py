@@ -23,7 +23,7 @@ from liif_daemon.neighbours import Claim
 from liif_daemon.settings import FolderSettings, Settings
 from liif_daemon.status import as_bytes
 from liif_daemon.store import Store
-from liif_daemon.workplace import remove_workplace, workplace_for
+from liif_daemon.workplace import make_workplace, remove_workplace, workplace_for
 from liif_engine.errors import LiifError
 from liif_engine.figures import host_and_port, in_words
 from liif_engine.picture.exchange import exchange
@@ -82,7 +82,7 @@ def _folder(folder: FolderSettings) -> Iterator[Finding]:
         )
     workplace = workplace_for(path / "check")
     try:
-        workplace.mkdir(mode=0o700)
+        make_workplace(workplace)
         one, other = workplace / "one", workplace / "other"
         one.write_text("one")
         other.write_text("other")

@@ -38,7 +38,7 @@ _WORDS = {
     errno.EDQUOT: "the disk quota is used up",
     errno.EROFS: "the disk is read-only",
     errno.EACCES: "no permission to read or replace it; check the folder's permissions",
-    errno.EPERM: "the system does not permit replacing it; check its attributes with lsattr",
+    errno.EPERM: "the system does not permit replacing it; check its attributes, and its folder's, with lsattr",
     errno.EIO: "the disk reports an input/output error",
 }
 

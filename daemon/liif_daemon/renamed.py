@@ -19,7 +19,7 @@ from liif_daemon.free import is_open_for_writing, rename_if_free
 from liif_daemon.ledger import Job, Ledger
 from liif_daemon.store import Store, hash_of
 from liif_daemon.undo import undo
-from liif_daemon.workplace import is_workplace, remove_workplace, result_in, tidy, workplace_for
+from liif_daemon.workplace import is_workplace, make_workplace, remove_workplace, result_in, tidy, workplace_for
 from liif_engine.errors import OutputError, printable
 from liif_engine.picture.atomic import flush_folder
 
@@ -148,7 +148,7 @@ def _take_away(job: Job, path: Path, ledger: Ledger, store: Store) -> bool:
     """
     workplace = workplace_for(path)
     ledger.set_workplace(job, workplace)
-    workplace.mkdir(mode=0o700)
+    make_workplace(workplace)
     held = result_in(workplace, job)
     try:
         if is_open_for_writing(path):

@@ -17,7 +17,7 @@ from liif_daemon.presence import look
 from liif_daemon.store import Changed, Store, hash_of
 from liif_daemon.swap import flush, swap
 from liif_daemon.undoable import content_or_none, moved_job
-from liif_daemon.workplace import copy_in, is_on_its_way_back, remove_workplace, tidy, workplace_for
+from liif_daemon.workplace import copy_in, is_on_its_way_back, make_workplace, remove_workplace, tidy, workplace_for
 from liif_engine.errors import InputError, LiifError, OutputError, printable
 from liif_engine.picture.atomic import flush_folder
 
@@ -55,7 +55,7 @@ def undo(job: Job, ledger: Ledger, store: Store, *, force: bool = False, like: P
         ledger.originals.promise(here, store.keep(path, here), store.folder, math.inf)
     workplace = workplace_for(path)
     ledger.set_workplace(job, workplace)
-    workplace.mkdir(mode=0o700)
+    make_workplace(workplace)
     try:
         copy = copy_in(workplace, job)
         _copy_whole(original, copy, job)

@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
 import secrets
 import stat
+import struct
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -23,6 +26,11 @@ from liif_daemon.store import Changed, Store, hash_of
 from liif_daemon.swap import ASIDE, swap
 from liif_engine.picture.atomic import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 log = logging.getLogger(__name__)
 
 #: Names that the functions below, `undo`, `check` and a killed engine give to what they put into a workplace; that
@@ -34,6 +42,9 @@ _OURS = re.compile(
     re.DOTALL,
 )
 
+#: Of <linux/fs.h>, as most machines have it; the others refuse, and so do not tell: FS_IOC_GETFLAGS and FS_APPEND_FL.
+_GET_FLAGS, _APPEND_ONLY = 2 << 30 | struct.calcsize("l") << 16 | ord("f") << 8 | 1, 0x20
+
 
 def workplace_for(path: Path) -> Path:
     """A name for a folder of temporary files beside a file, on the same file system.
@@ -42,6 +53,18 @@ def workplace_for(path: Path) -> Path:
     lies inside.
     """
     return path.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{TEMPORARY_SUFFIX}")
+
+
+def make_workplace(folder: Path) -> None:
+    """Makes a workplace, unless it could not be removed again.
+
+    Raises:
+        OSError: the system refuses, or would: in a folder that only grows (`chattr +a`) nothing can be replaced, and
+            each try would leave a workplace behind.
+    """
+    if _only_grows(folder.parent):
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), os.fspath(folder))
+    folder.mkdir(mode=0o700)
 
 
 def is_workplace(path: Path) -> bool:
@@ -134,6 +157,23 @@ def _remove_ours(folder: Path) -> bool:
     if len(ours) == len(entries):
         folder.rmdir()
     return len(ours) == len(entries)
+
+
+def _only_grows(folder: Path) -> bool:
+    """Whether a folder takes files and gives none away, as far as the system tells."""
+    if fcntl is None or not hasattr(fcntl, "ioctl"):
+        return False
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False  # what is done next in it says why
+    try:
+        said = fcntl.ioctl(descriptor, _GET_FLAGS, bytes(struct.calcsize("l")))
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return bool(int.from_bytes(said[:4], sys.byteorder) & _APPEND_ONLY)  # an int is written, whatever the call's name
 
 
 def _clear(left: Path, job: Job, store: Store, ledger: Ledger) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from liif_daemon import look, replace
+from liif_daemon import check, look, replace
 from liif_daemon.engine import EngineError, Made, Order, ServiceEngine
 from liif_daemon.examine import examine
 from liif_daemon.undo import undo
@@ -239,6 +239,28 @@ def test_a_time_that_no_64_bits_hold_is_kept_and_comes_back(workshop: Workshop) 
     rows.close()
     assert (workshop.folder / "a.jpg").read_bytes() == original
     assert (workshop.folder / "a.jpg").stat().st_mtime_ns == far
+
+
+def test_a_folder_that_only_grows_is_said_to_and_no_empty_folders_are_left_in_it(workshop: Workshop) -> None:
+    """There what a workplace was made for is refused, and so is its removal."""
+    original = draw(workshop.folder / "a.jpg", 1)
+    draw(workshop.folder / "b.jpg", 2)
+    workshop.once(include=("b.jpg",))
+    before = sorted(workshop.folder.iterdir())
+    chattr = shutil.which("chattr")
+    if chattr is None or subprocess.run([chattr, "+a", workshop.folder], capture_output=True).returncode:
+        pytest.skip("only root may have a folder grow alone, and on some file systems nobody")
+    try:
+        assert workshop.once() == {"done": 1, "failed": 1}
+        ledger, store = workshop.ledger(), workshop.store
+        assert "attributes" in ledger.jobs(state="failed")[0].reason
+        with pytest.raises(PermissionError):
+            undo(ledger.jobs(state="done")[0], ledger, store)
+        assert [found.level for found in check._folder(workshop.settings().folders[0])] == ["error"]
+        assert sorted(workshop.folder.iterdir()) == before
+        assert (workshop.folder / "a.jpg").read_bytes() == original
+    finally:
+        subprocess.run([chattr, "-a", workshop.folder], check=True)
 
 
 def test_a_fault_of_ours_at_one_file_stops_no_other(
