@@ -17,7 +17,7 @@ from liif_daemon.free import rename_if_free
 from liif_daemon.ledger import Glance, Job, Ledger
 from liif_daemon.names import why_not_there
 from liif_daemon.store import Changed, Store
-from liif_daemon.swap import flush, swap
+from liif_daemon.swap import as_spelled, flush, swap
 from liif_daemon.workplace import content_of, gives_way
 from liif_engine.errors import LiifError, OutputError, OutputExistsError
 from liif_engine.picture import image_file
@@ -131,7 +131,7 @@ def replace(result: Result, ledger: Ledger, store: Store, policy: Policy) -> Non
     steps.reached("result promised")
     ours = Glance.of(result.path)
     refuse_links(job)
-    old = swap(result.path, job.path, job.source_sha256)
+    old = swap(result.path, as_spelled(job.path), job.source_sha256)
     if old is not None and not is_carried(old, job.path):
         _carry(old, job.path, policy)
     ledger.finish(job, "done", seconds=result.seconds, glance=ours.under(job.path))

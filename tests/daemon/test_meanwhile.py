@@ -135,6 +135,25 @@ def test_a_file_that_is_deleted_during_the_work_stays_deleted(
     assert workshop.store.path_of(sha(data)).read_bytes() == data
 
 
+def test_where_case_is_no_matter_a_result_has_the_name_that_its_file_was_given_meanwhile(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on exFAT, of which three names of one file, and a folder that shows one of them, take the place."""
+    spelled = [workshop.folder / name for name in ("Photo.JPG", "pHOTO.jpg", "photo.jpg")]
+    draw(spelled[0], 1)
+
+    def rename(_: object) -> None:
+        for other in spelled[1:]:
+            if not other.exists():
+                other.hardlink_to(spelled[0])
+        monkeypatch.setattr(os, "listdir", lambda _: ["photo.jpg", "b.jpg"])
+
+    workshop.engine = Copying(before=rename)
+    assert workshop.once(include=("Photo.*",), hard_links="replace")["done"] >= 1
+    assert size_of(workshop.folder / "photo.jpg") == (40, 32)
+    assert spelled[0].stat().st_size != spelled[2].stat().st_size, "the old spelling did not come back"
+
+
 def test_where_names_cannot_be_exchanged_files_are_replaced(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
