@@ -14,6 +14,7 @@ from liif_daemon.asking import PATIENCE_SECONDS
 from liif_daemon.at_work import AtWork
 from liif_daemon.bench import Bench
 from liif_daemon.engine import Engine, Stopped
+from liif_daemon.failures import MOST_TRIES
 from liif_daemon.figures import Tally
 from liif_daemon.find import Scans
 from liif_daemon.ledger import Job, Ledger
@@ -285,10 +286,14 @@ class Daemon:
                 is_done = self._in_order.is_set() and self._work(turn)
                 outage.over()
                 if not is_done:
-                    self._wake.wait(0.2)
-                    self._wake.clear()
+                    self._rest(0.2)
             except LiifError as error:
                 self._endure(outage, error)
+
+    def _rest(self, seconds: float) -> None:
+        """Until there is something new to do, at most for so long."""
+        self._wake.wait(seconds)
+        self._wake.clear()
 
     def _work(self, turn: Turn) -> bool:
         """Does one picture; False if there is none to do."""
@@ -308,9 +313,12 @@ class Daemon:
                 self._tried |= {job.id for job in jobs}
             self.at_work.over(jobs)
             self.progress.over(jobs)
+        rows = self.ledger.jobs(path=jobs[0].path, sha256=jobs[0].source_sha256)
         if self.once:  # what is over is not asked for again: thousands of them would cost each claim more
-            path, sha256 = jobs[0].path, jobs[0].source_sha256
-            self._tried -= {job.id for job in self.ledger.jobs(path=path, sha256=sha256) if job.state != "queued"}
+            self._tried -= {job.id for job in rows if job.state != "queued"}
+        elif jobs[0].reason and any(job.state == "queued" for job in rows):
+            # In vain again. None waits for longer than `LONGEST_WAIT`, so of very many one is always due.
+            self._rest(self.settings.daemon.jobs_at_once / MOST_TRIES)
         return True
 
     def _workable(self) -> list[FolderSettings]:

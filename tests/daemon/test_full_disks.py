@@ -7,13 +7,14 @@ import math
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from liif_daemon import failures, places
-from liif_daemon.workplace import is_workplace
+from liif_daemon import failures, places, work
+from liif_daemon.workplace import is_workplace, workplace_for
 
 from liif_engine.errors import OutputError
 
@@ -132,6 +133,23 @@ def test_many_pictures_that_wait_for_a_disk_are_tried_seldom(workshop: Workshop,
             return max((job.not_before - job.changed for job in daemon.ledger.jobs(state="queued")), default=0)
 
         wait_until(lambda: longest() >= 3 / failures.MOST_TRIES, SOON)
+
+
+def test_more_pictures_than_are_tried_before_the_longest_wait_is_over_are_tried_seldom_too(
+    workshop: Workshop, read_only: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "liif_daemon.ledger.ledger.LONGEST_WAIT", 0.2
+    )  # as with 100,000 of them, which are due again before 900 s
+    tries: list[object] = []
+    monkeypatch.setattr(work, "workplace_for", lambda path: (tries.append(path), workplace_for(path))[1])
+    for number in range(30):
+        draw(workshop.folder / read_only / f"{number}.jpg", number)
+    with workshop.running() as daemon:
+        wait_until(lambda: sum("read-only" in job.reason for job in daemon.ledger.jobs(state="queued")) == 30)
+        before, seconds = len(tries), 2
+        time.sleep(seconds)  # what is tested is how often it is tried in that time
+        assert 1 <= len(tries) - before <= 1.5 * failures.MOST_TRIES * seconds
 
 
 def test_a_full_disk_under_the_state_is_said_with_its_place(workshop: Workshop, small_disk: Path) -> None:
