@@ -81,8 +81,7 @@ class Daemon:
         self.looker = Looker(ledger, looking, self.tally, self.stopping, once=once)
         self._wake = threading.Event()
         self.scans = Scans(ledger, self.looker, self.stopping, self._hint, self._on_workplace)
-        self.at_work = AtWork(ledger)
-        self._tried: set[int] = set()
+        self.at_work = AtWork(ledger, once=once)
         self._told: set[int] = set()
         self.no_engine = ""
         self._no_ledger: LiifError | None = None
@@ -300,8 +299,7 @@ class Daemon:
         if self.no_engine:
             return False
         folders = [folder.path for folder in self._workable()]
-        # With `once`, what waits is not tried again: where each try takes longer than the wait, that would never end.
-        jobs = self.at_work.claim(folders, self.silent, tuple(self._tried))
+        jobs = self.at_work.claim(folders, self.silent)
         if not jobs:
             return False
         try:
@@ -309,14 +307,10 @@ class Daemon:
                 if restore_picture(jobs, self._bench(), partial(self._on_progress, turn)):
                     self._hint(jobs[0].path, self.settings.folder_of(jobs[0].path))
         finally:
-            if self.once:
-                self._tried |= {job.id for job in jobs}
             self.at_work.over(jobs)
             self.progress.over(jobs)
-        rows = self.ledger.jobs(path=jobs[0].path, sha256=jobs[0].source_sha256)
-        if self.once:  # what is over is not asked for again: thousands of them would cost each claim more
-            self._tried -= {job.id for job in rows if job.state != "queued"}
-        elif jobs[0].reason and any(job.state == "queued" for job in rows):
+        path, sha256, waited = jobs[0].path, jobs[0].source_sha256, bool(jobs[0].reason)
+        if waited and not self.once and self.ledger.jobs(path=path, sha256=sha256, state="queued"):
             # In vain again. None waits for longer than `LONGEST_WAIT`, so of very many one is always due.
             self._rest(self.settings.daemon.jobs_at_once / MOST_TRIES)
         return True
@@ -340,4 +334,4 @@ class Daemon:
         if self.watcher.is_beginning() or self.scans.due(self.silent) or self._settling_now() or self._looking:
             return False
         folders = [] if self.no_engine else [folder.path for folder in self._workable()]
-        return self.at_work.is_over(folders, self.silent, tuple(self._tried))
+        return self.at_work.is_over(folders, self.silent)
