@@ -9,8 +9,9 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,12 @@ from watchdog.events import (
     FileSystemEventHandler,
 )
 from watchdog.observers import Observer
-from watchdog.observers.polling import PollingObserverVFS
+from watchdog.observers.api import BaseObserver
+from watchdog.observers.polling import PollingEmitter
 from watchdog.utils import BaseThread
 
 from liif_daemon import mounts
-from liif_daemon.names import pictures, why_not
+from liif_daemon.names import pictures, why_not, why_not_below
 from liif_daemon.settings import FolderSettings
 
 log = logging.getLogger(__name__)
@@ -39,6 +41,10 @@ LEAST_SECONDS = 30.0
 
 #: How long anybody waits for the end of watching; one that is stuck, in a look, ends with its folder's silence. [s]
 END_SECONDS = 3.0
+
+#: Where there are no events, a look that takes long is followed by a rest of so many times that, at most by the longest
+#: [s]: with 500,000 files one takes 8 s of a core, and on a share all of its server's disks.
+REST, LONGEST_REST_SECONDS = 4, 600.0
 
 #: Called with a file and whether a writer has just closed it.
 OnHint = Callable[[Path, FolderSettings, bool], None]
@@ -87,11 +93,7 @@ class Observation:
         else:
             log.info("%s: looked at every %g s, since %s", folder.path, poll_seconds, self.why)
         try:
-            # Its own way, `stat`, would follow symbolic links: out of the folder, or round and round in it.
-            self._observe(
-                lambda: PollingObserverVFS(stat=os.lstat, listdir=os.scandir, polling_interval=poll_seconds),
-                _LOOKS,
-            )
+            self._observe(partial(BaseObserver, _Looks, timeout=poll_seconds), _LOOKS)
             self.how = "polling"
         except OSError as error:
             self.how, self.why = "scans", f"it cannot be watched ({error.strerror}); scans alone find what is new"
@@ -168,6 +170,28 @@ class _Handler(FileSystemEventHandler):
                 if one.samefile(self.folder.path):
                     return self.folder.path / path.relative_to(one)
         return None
+
+
+class _Looks(PollingEmitter):
+    """Looks from time to time, as watchdog does, at what may be a picture."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        # Its own way, `stat`, would follow symbolic links: out of the folder, or round and round in it.
+        super().__init__(*arguments, stat=os.lstat, listdir=_entries, **options)
+        self._took = 0.0
+
+    def queue_events(self, timeout: float) -> None:
+        """Rests, then looks."""
+        rest = max(timeout, min(REST * self._took, LONGEST_REST_SECONDS))
+        began = time.monotonic()
+        super().queue_events(rest)
+        self._took = time.monotonic() - began - rest
+
+
+def _entries(folder: str | None) -> Iterator[os.DirEntry[str]]:
+    """What a folder holds, but what is never looked at: of thumbnails, say, a NAS has several for each picture."""
+    with os.scandir(folder) as found:
+        yield from (entry for entry in found if why_not_below(entry.name) is None)
 
 
 def _why_poll(folder: FolderSettings) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from liif_daemon import mounts, names, observe, watcher
@@ -164,6 +166,30 @@ def test_a_picture_in_a_deep_tree_that_comes_is_hinted_at_no_oftener_than_in_a_f
     finally:
         observation.end()
     assert hinted.count("deep.jpg") <= 2
+
+
+def test_looks_that_take_long_are_followed_by_longer_rests_and_leave_thumbnails_of_others_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look at 500,000 files every ten seconds would take half of a core, and a NAS' disks would never sleep."""
+    looks: list[tuple[str, float]] = []
+    scandir = os.scandir
+
+    def slow(place: str) -> object:
+        looks.append((place, time.monotonic()))
+        time.sleep(0.1)  # as a large folder takes
+        return scandir(place)
+
+    (tmp_path / "@eaDir" / "a.jpg").mkdir(parents=True)
+    monkeypatch.setattr(observe, "os", SimpleNamespace(**{**vars(os), "scandir": slow}))
+    observation = observe.Observation(FolderSettings(path=tmp_path, polling=True), 0.01, lambda *_: None)
+    try:
+        wait_until(lambda: len(looks) > 4)
+    finally:
+        observation.end()
+    assert len({place for place, _ in looks}) == 1
+    begun = [when for _, when in looks[1:]]  # how long the first took, the second does not know
+    assert all(after - before > 0.4 for before, after in itertools.pairwise(begun))
 
 
 def test_what_tells_a_share_is_not_written_through_a_link(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
