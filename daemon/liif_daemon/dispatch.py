@@ -53,7 +53,7 @@ class Daemon:
 
     Attributes:
         silent: folders that do not answer, or in which something does not; nothing is begun there.
-        before: with `once`, what was over at the start: job and place in the sequence.
+        before: the place in the sequence of the job that had changed last at the start.
         no_engine: with `once`, why none can be started; then no picture is tried any more.
     """
 
@@ -75,7 +75,7 @@ class Daemon:
         self.tally = Tally()
         self.silent: frozenset[Path] = frozenset()
         self._silent_before: frozenset[Path] = frozenset()
-        self.before = ledger.overview.ended() if once else {}
+        self.before = ledger.overview.latest()
         self.stopping = threading.Event()
         looking = Looking(places.looking_path(settings))
         self.looker = Looker(ledger, looking, self.tally, self.stopping, once=once)

@@ -22,7 +22,7 @@ from liif_daemon.dispatch import FOLDER_SECONDS, Daemon
 from liif_daemon.engine import ServiceEngine
 from liif_daemon.figures import Figures
 from liif_daemon.first_run import agree, why_not_begin
-from liif_daemon.ledger import STATES, Glance, Job, Ledger, by_file, reasons
+from liif_daemon.ledger import Glance, Job, Ledger, by_file, reasons
 from liif_daemon.names import names_files_alone, why_not
 from liif_daemon.prune import prune
 from liif_daemon.reload import Reload
@@ -192,12 +192,14 @@ def _pause(daemon: Daemon, signals: Signals) -> None:
 
 def _summary(daemon: Daemon, *, log_json: bool = False) -> ExitCode:
     """Says what a run with `once` did; with `log_json`, not again what failed, which stderr has as JSON."""
-    before = daemon.before
     ours = {folder.path for folder in daemon.settings.folders}
-    jobs = {state: [job for job in daemon.ledger.jobs(state=state) if job.folder in ours] for state in STATES}
-    done, skipped, failed = ([job for job in jobs[key] if before.get(job.id) != job.sequence] for key in ENDS)
-    former = [job for job in jobs["failed"] if before.get(job.id) == job.sequence and _is_meant(job, daemon)]
-    queued = [*jobs["queued"], *jobs["claimed"]]
+
+    def found(state: str, after: int | None = None) -> list[Job]:
+        return [job for job in daemon.ledger.jobs(state=state, after=after) if job.folder in ours]
+
+    done, skipped, failed = (found(state, daemon.before) for state in ENDS)
+    former = [job for job in found("failed") if job.sequence <= daemon.before and _is_meant(job, daemon)]
+    queued = [*found("queued"), *found("claimed")]
     missed = {row["path"]: row["why"] for row in daemon.folders() if row["how"] in {"away", "silent"}}
     missed |= {str(path): why for path, why in daemon.looker.missed.items()}
     # What failed before is asked for again only by its own name.
@@ -214,7 +216,7 @@ def _summary(daemon: Daemon, *, log_json: bool = False) -> ExitCode:
         show_error(LiifError(why, path=path))
     over = {job.path for job in (*done, *failed)}
     skipped = [job for job in skipped if job.path not in over and _is_meant(job, daemon)]
-    undone = {job.path for job in jobs["undone"] if _is_meant(job, daemon) and _lies_there(job, daemon)}
+    undone = {job.path for job in found("undone") if _is_meant(job, daemon) and _lies_there(job, daemon)}
     left, lost, waiting = (len(by_file(some)) for some in (skipped, failed, queued))
     left += len(daemon.looker.left - undone)
     words = f"{len(done)} restored, {left} left as they are, {lost} failed, {waiting} waiting"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import sqlite3
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from liif_daemon import examine, names
 from liif_daemon.engine import EngineError, Order, ServiceEngine
+from liif_daemon.ledger.rows import Job, job_of
 from liif_daemon.run import _summary
 from liif_daemon.scan import scan
 from liif_daemon.why import why
@@ -125,6 +127,27 @@ def test_once_mentions_what_failed_before(workshop: Workshop, capsys: pytest.Cap
     (workshop.folder / "bad.jpg").unlink()
     assert run_once(workshop) is ExitCode.OK
     assert "before" not in capsys.readouterr().out
+
+
+def test_what_was_over_before_is_not_read_again_at_the_end(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of 100,000 results that took four seconds and 300 MB."""
+    read: list[bytes] = []
+
+    def noted(row: sqlite3.Row) -> Job:
+        read.append(row["path"])
+        return job_of(row)
+
+    draw(workshop.folder / "before.jpg", 1)
+    workshop.once()
+    draw(workshop.folder / "now.jpg", 2)
+    with workshop.running(once=True) as daemon:
+        wait_until(lambda: not daemon.tick())
+        monkeypatch.setattr("liif_daemon.ledger.found.job_of", noted)
+        _summary(daemon)
+    assert capsys.readouterr().out.startswith("1 restored, 0 left")
+    assert {Path(os.fsdecode(path)).name for path in read} == {"now.jpg"}
 
 
 def test_once_names_ten_of_those_that_wait_for_one_reason(

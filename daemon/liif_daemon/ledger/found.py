@@ -20,14 +20,18 @@ class Found:
     def __init__(self, file: Database) -> None:
         self._file = file
 
-    def jobs(self, *, path: Path | None = None, sha256: str | None = None, state: str | None = None) -> list[Job]:
-        """Jobs of a path, of an original's content, in a state, or all that is asked together; oldest first."""
-        where, values = ["1"], []
-        for column, value in (("path", path and raw(path)), ("source_sha256", sha256), ("state", state)):
-            if value is not None:
-                where.append(f"{column} = ?")
-                values.append(value)
-        return self._jobs(f"SELECT * FROM jobs WHERE {' AND '.join(where)} ORDER BY id", values)
+    def jobs(
+        self, *, path: Path | None = None, sha256: str | None = None, state: str | None = None, after: int | None = None
+    ) -> list[Job]:
+        """Jobs of a path, of a content, in a state, after a place in the sequence, or all together; oldest first."""
+        conditions: dict[str, bytes | str | int | None] = {
+            "path = ?": None if path is None else raw(path),
+            "source_sha256 = ?": sha256,
+            "state = ?": state,
+            "sequence > ?": after,
+        }
+        asked = {condition: value for condition, value in conditions.items() if value is not None}
+        return self._jobs(f"SELECT * FROM jobs WHERE {' AND '.join(asked) or '1'} ORDER BY id", asked.values())
 
     def below(self, folder: Path) -> list[Job]:
         """Jobs of all files in a folder and its subfolders."""

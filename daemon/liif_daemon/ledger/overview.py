@@ -38,10 +38,9 @@ class Overview:
         found = {row[0]: int(row[1]) for row in self._file.rows("SELECT state, count(*) FROM jobs GROUP BY state")}
         return {state: found.get(state, 0) for state in STATES}
 
-    def ended(self) -> dict[int, int]:
-        """The jobs that are over, by their ids, and the place of each in their sequence."""
-        query = "SELECT id, sequence FROM jobs WHERE state NOT IN ('queued', 'claimed')"
-        return {row[0]: row[1] for row in self._file.rows(query)}
+    def latest(self) -> int:
+        """The place in the sequence of the job that changed last; 0 if there is none."""
+        return int(self._file.rows("SELECT coalesce(max(sequence), 0) FROM jobs")[0][0])
 
     def recent(self, state: str, count: int) -> list[Job]:
         """The latest jobs in a state, newest first."""
