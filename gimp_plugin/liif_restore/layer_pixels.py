@@ -11,9 +11,9 @@ from order import Refusal
 #: Pixels read or written between two reports of progress; 2 million take GIMP about 0.02 s.
 STRIP_PIXELS = 2_000_000
 
-#: What is said of a layer in float that holds what no screen shows.
+#: What is said of pixels in float that no screen shows.
 ENDLESS = (
-    "A layer holds infinite values or ones that are no numbers, which the network cannot see: choose an integer in "
+    "%s holds infinite values or ones that are no numbers, which the network cannot see: choose an integer in "
     "Image > Precision, or, where they are but infinite, Colors > RGB Clip"
 )
 
@@ -107,6 +107,7 @@ class Range:
     Args:
         data: float32 pixels as bytes.
         encoding: theirs.
+        name: what people know them by.
         on_strip: called without arguments after each strip.
 
     Attributes:
@@ -116,11 +117,11 @@ class Range:
         Refusal: some are no numbers, or infinite.
     """
 
-    def __init__(self, data, encoding, on_strip):
+    def __init__(self, data, encoding, name, on_strip):
         self.encoding, self.low, self.high = encoding, 0.0, 1.0
         for values in _pieces(data, encoding):
             if not math.isfinite(sum(values)):
-                raise Refusal(ENDLESS)
+                raise Refusal(ENDLESS % name)
             for channel in self._colours():
                 colour = values[channel :: encoding.channels]
                 self.low, self.high = min(self.low, min(colour)), max(self.high, max(colour))

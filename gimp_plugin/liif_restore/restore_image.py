@@ -201,7 +201,8 @@ def _fetch(part: Part, order: Order, progress) -> None:
     part.sent, part.seen = b"", hash(data)
     beyond = None
     if part.encoding.dtype == "f32":
-        beyond = Range(data, part.encoding, reading)
+        name = f"“{part.layer.get_name()}”" if part.layer is not None else "What is visible"
+        beyond = Range(data, part.encoding, name, reading)
         data = data if beyond.is_plain else beyond.narrow(data, reading)
     shape = part.rect[3], part.rect[2], part.encoding.channels
     part.data, _ = courier.restore(

@@ -133,13 +133,16 @@ import array
 image = new_image(6, 5, precision="FLOAT_NON_LINEAR")
 values = array.array("f", [0.5] * 90)
 values[31] = float({value!r})
-layer = add_layer(image, data=values.tobytes(), format="R'G'B' float")
+add_layer(image, "fine", data=array.array("f", [0.5] * 90).tobytes(), format="R'G'B' float")
+layer = add_layer(image, "sky", data=values.tobytes(), format="R'G'B' float")
 answer = call(image)
+answer["merged"] = call(image, layers="merged")["error"]
 answer["same"] = pixels(layer, "R'G'B' float") == values.tobytes()
 """
     answer = gimp.do(code)
     assert (answer["status"], answer["same"]) == ("execution-error", True)
-    assert "no numbers" in answer["error"]
+    assert "“sky” holds infinite values or ones that are no numbers" in answer["error"]
+    assert "What is visible holds infinite values" in answer["merged"]
     assert "choose an integer in Image > Precision" in answer["error"]
     assert "where they are but infinite, Colors > RGB Clip" in answer["error"]
 
@@ -169,7 +172,7 @@ sys.path.insert(0, path("profile/plug-ins/liif_restore"))
 import array, types
 from layer_pixels import Range
 given = array.array("f", {values})
-found = Range(given.tobytes(), types.SimpleNamespace(channels=1, has_alpha=False, pixel_bytes=4), lambda: None)
+found = Range(given.tobytes(), types.SimpleNamespace(channels=1, has_alpha=False, pixel_bytes=4), "", lambda: None)
 narrow = array.array("f", found.narrow(given.tobytes(), lambda: None))
 answer = [list(narrow), list(array.array("f", found.widen(narrow.tobytes(), lambda: None)))]
 """
