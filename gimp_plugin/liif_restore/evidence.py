@@ -61,7 +61,7 @@ def run(procedure, run_mode, image, _drawables, _config, _data):
         report, note = explain(image)
     except client.Cancelled:
         return cancelled(procedure)
-    except (client.ServiceError, Refusal) as error:
+    except Exception as error:
         return failure(procedure, error)
     finally:
         Gimp.progress_end()

@@ -13,7 +13,7 @@ import client  # noqa: E402
 import evidence  # noqa: E402
 import restore_image  # noqa: E402
 from gi.repository import Gegl, Gimp, GObject  # noqa: E402
-from order import Order, Refusal  # noqa: E402
+from order import Order  # noqa: E402
 from procedures import cancelled, declare, failure, success  # noqa: E402
 from tell import Progress  # noqa: E402
 
@@ -120,7 +120,7 @@ def run(procedure, run_mode, image, drawables, config, _data):
         result, layers, notes = restore_image.restore(image, drawables, order_of(config), Progress(TITLE, image))
     except client.Cancelled:
         return cancelled(procedure)
-    except (client.ServiceError, Refusal) as error:
+    except Exception as error:
         return failure(procedure, error)
     finally:
         Gimp.progress_end()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import traceback
+
 import client
 from gi.repository import Gimp, GLib, GObject
+from order import Refusal
 
 
 def declare(plug_in, name, run, *, label, blurb, more):
@@ -44,8 +47,14 @@ def cancelled(procedure):
 
 
 def failure(procedure, error):
-    """An error for GIMP to show, or for a batch to read."""
-    words = error.explain() if isinstance(error, client.ServiceError) else str(error)
+    """An error for GIMP to show, or for a batch to read; of what nobody foresaw GIMP itself would say nothing."""
+    if isinstance(error, client.ServiceError):
+        words = error.explain()
+    elif isinstance(error, Refusal):
+        words = str(error)
+    else:
+        traceback.print_exc()
+        words = f"unexpected {type(error).__name__}: {error}. Please report this."
     words = words[:1].upper() + words[1:]
     return procedure.new_return_values(
         Gimp.PDBStatusType.EXECUTION_ERROR, GLib.Error.new_literal(Gimp.PlugIn.error_quark(), words, 0)

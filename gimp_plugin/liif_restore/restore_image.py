@@ -39,6 +39,8 @@ def restore(image, drawables, order: Order, progress) -> tuple:
     before = outline(image)
     parts = [_merged_part(image, order)] if order.layers == "merged" else _parts(image, drawables, order)
     for number, part in enumerate(parts):
+        # One that was deleted meanwhile has no pixels to read.
+        _check_outline(image, before)
         _fetch(part, order, _share_of(parts, number, progress))
     _check_unchanged(image, before, parts, order, progress)
     is_ready = change_image.prepare(image, parts, order, lambda: progress("Taking the result", 1.0))

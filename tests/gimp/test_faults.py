@@ -141,6 +141,43 @@ answer = [result["status"], result.get("error"), size(image)]
 
 
 @pytest.mark.usefixtures("engine")
+def test_a_layer_that_is_deleted_before_its_turn_is_said(gimp: RealGimp) -> None:
+    file = gimp.home / "profile" / "plug-ins" / "liif_restore" / "restore_image.py"
+    kept, line = file.read_text(), "_share_of(parts, number, progress))\n"
+    assert kept.count(line) == 1
+    file.write_text(kept.replace(line, f"{line}        image.flatten()\n"))
+    code = """
+image = new_image(24, 24); add_layer(image, "one"); add_layer(image, "two")
+result = call(image, scale=2.0, model="copy")
+answer = [result["status"], result.get("error"), size(image)]
+"""
+    try:
+        status, error, size = gimp.do(code)
+    finally:
+        file.write_text(kept)
+    assert (status, size) == ("execution-error", [24, 24])
+    assert "was changed while the engine worked" in error
+
+
+@pytest.mark.parametrize(
+    ("name", "works", "call"), [("restore_image", "restore", "call"), ("evidence", "explain", "explain")]
+)
+def test_a_fault_of_the_plug_in_itself_is_said_too(gimp: RealGimp, name: str, works: str, call: str) -> None:
+    """Of a procedure that ends without an answer GIMP tells the user nothing."""
+    file = gimp.home / "profile" / "plug-ins" / "liif_restore" / f"{name}.py"
+    kept, said = file.read_text(), gimp.log.stat().st_size
+    file.write_text(f"{kept}\ndef {works}(*_):\n    raise KeyError('sky')\n")
+    try:
+        answer = gimp.do(f"image = new_image(9, 9); add_layer(image); answer = {call}(image)")
+    finally:
+        file.write_text(kept)
+    assert answer["status"] == "execution-error"
+    assert "Unexpected KeyError: 'sky'. Please report this." in answer["error"]
+    # Whoever started GIMP in a terminal finds there where.
+    assert b"Traceback" in gimp.log.read_bytes()[said:]
+
+
+@pytest.mark.usefixtures("engine")
 def test_what_changes_while_the_result_is_laid_ready_is_not_lost_either(gimp: RealGimp) -> None:
     """Of what lies outside the selection nothing was sent: a larger one must not be filled with nothing."""
     file = gimp.home / "profile" / "plug-ins" / "liif_restore" / "change_image.py"
