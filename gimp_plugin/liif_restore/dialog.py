@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import locale
+
 import gi
 
+gi.require_version("Gdk", "3.0")
 gi.require_version("GimpUi", "3.0")
 gi.require_version("Gtk", "3.0")
 
-from gi.repository import Gimp, GimpUi, GLib, GObject, Gtk, Pango  # noqa: E402
+from gi.repository import Gdk, Gimp, GimpUi, GLib, GObject, Gtk, Pango  # noqa: E402
 from models import AUTO, SLOWER, is_slower, offered  # noqa: E402
 from order import Refusal  # noqa: E402
 from parts import flat, takes_pixels  # noqa: E402
@@ -105,9 +108,20 @@ def _fill(content, dialog, config, image, drawables, order_of):
         # Return in it means Restore, as in the field of the model.
         dialog.get_widget(name, GObject.TYPE_NONE).get_spin_button().set_activates_default(True)
         dialog.set_sensitive(name, True, config, "only-artifacts", True)
+    dialog.get_widget("scale", GObject.TYPE_NONE).get_spin_button().connect("key-press-event", _either_point)
     if preview is not None:
         for name in (*BEFORE_MODEL, "model", "layers", "device"):
             config.connect("notify::" + name, lambda *_: preview.refresh())
+
+
+def _either_point(field, event):
+    """Takes both . and , for the decimal point; the field itself drops the one that this language has not: 35."""
+    modifiers = event.state & (Gdk.ModifierType.CONTROL_MASK | Gdk.ModifierType.MOD1_MASK)
+    if modifiers or chr(Gdk.keyval_to_unicode(event.keyval)) not in (".", ","):
+        return False
+    field.delete_selection()
+    field.set_position(field.insert_text(locale.localeconv()["decimal_point"], field.get_position()))
+    return True
 
 
 def _scrolled(content):

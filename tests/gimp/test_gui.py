@@ -199,6 +199,16 @@ def test_the_evidence_is_shown_in_the_browser(screen: Screen) -> None:
     assert "GIMP3_DIRECTORY" not in (screen.home / "browser.env").read_text()
 
 
+def test_a_decimal_point_may_be_a_comma_too(screen: Screen, engine_of: Callable[[str], Service]) -> None:
+    """The last of these tests, as GIMP remembers the scale. It was 16 for 3,5, and in a German GIMP for 3.5."""
+    engine_of("copy")
+    _open_dialog(screen)
+    screen.focus(TITLE)
+    # Of the first Return GIMP makes 3.50.
+    screen.key("alt+a", "ctrl+a", "3", "comma", "5", "Return", "Return")
+    until(lambda: screen.windows("1120x840"))
+
+
 def _previewed(screen: Screen, name: str) -> list[tuple[int, ...]]:
     """The colours in the middle of the dialog's two pictures and beside them, without what GTK rounds away."""
     with Image.open(screen.shot(name, TITLE)) as shot:
