@@ -26,11 +26,6 @@ from liif_daemon.store import Changed, Store, hash_of
 from liif_daemon.swap import ASIDE, swap
 from liif_engine.picture.atomic import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
-
 log = logging.getLogger(__name__)
 
 #: Names that the functions below, `undo`, `check` and a killed engine give to what they put into a workplace; that
@@ -161,8 +156,10 @@ def _remove_ours(folder: Path) -> bool:
 
 def _only_grows(folder: Path) -> bool:
     """Whether a folder takes files and gives none away, as far as the system tells."""
-    if fcntl is None or not hasattr(fcntl, "ioctl"):
+    if not sys.platform.startswith("linux"):
         return False
+    import fcntl  # not on Windows
+
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
