@@ -193,7 +193,9 @@ def _thumbnail(data: bytes, format: str, header: Header) -> Shown:
 
 def _is_shown(format: str, header: Header) -> bool:
     """Whether browsers show it as it is."""
-    return format in SHOWN and header.bits == 8 and header.layout != "CMYK"
+    # Not every browser follows EXIF's orientation outside of JPEG; an AVIF says its own in another way, which all do.
+    is_upright = header.orientation == 1 or format in {"JPEG", "AVIF"}
+    return format in SHOWN and header.bits == 8 and header.layout != "CMYK" and is_upright
 
 
 def _check_convertible(header: Header) -> None:
