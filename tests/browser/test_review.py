@@ -7,6 +7,7 @@ import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from liif_daemon.review.rows import TIMES
@@ -179,6 +180,24 @@ def test_keep_in_the_list_goes_on_to_the_next_row(page: Page) -> None:
     with page.expect_navigation():
         page.get_by_role("button", name="Keep these 4").click()
     expect(page.locator(".empty")).to_be_visible()
+
+
+def test_the_focus_goes_on_and_what_was_done_is_in_view(page: Page, review: Review) -> None:
+    page.set_viewport_size({"width": 1280, "height": 300})
+    shown = names(page)
+
+    def press(row: str, button: str, *, then: str, role: Literal["alert", "status"] = "status") -> None:
+        with page.expect_navigation():
+            page.locator(".row", has_text=row).get_by_role("button", name=button).press("Enter")
+        link = page.locator(".row .open", has_text=then)
+        expect(link).to_be_focused()
+        for one in (link, page.get_by_role(role)):
+            expect(one).to_be_in_viewport(ratio=1)
+
+    press(shown[2], "Keep", then=shown[3])
+    press(shown[4], "Undo", then=shown[3])  # nothing is behind the last row
+    draw(next(review.workshop.folder.rglob(shown[3])), 99)
+    press(shown[3], "Undo", then=shown[3], role="alert")  # it stays, since the file was changed
 
 
 def test_failures_have_their_reason_and_a_retry(page: Page, review: Review) -> None:

@@ -94,6 +94,12 @@ def test_undo_keep_and_retry_by_button(review: Review) -> None:
     assert workshop.leftovers() == []
 
 
+def test_a_page_of_the_list_that_became_empty_leads_to_the_first(review: Review) -> None:
+    status, headers, _ = review.ask("GET", "/?view=review&after=1")  # nothing is behind the only row
+    assert (status, headers["location"]) == (303, "/?view=review")
+    assert b"a.jpg" in review.ask("GET", headers["location"])[2]
+
+
 def test_undo_of_a_changed_file_is_refused_and_then_meant(review: Review) -> None:
     path = review.workshop.folder / "a.jpg"
     job, form = review.job(path), dict[str, object](key=review.key(), page="picture")

@@ -155,6 +155,8 @@ class Pages:
         asked = filter_of(dict(request.query_params))
         cursor = request.query_params.get("after", "")
         jobs = self.ledger.page(asked, ROWS + 1, after=cursor_of(cursor))
+        if cursor and not jobs:  # the last page's rows are in other views by now
+            return RedirectResponse(address("/", asked), HTTPStatus.SEE_OTHER)
         shown = [rows.row(job, self.ledger, self.pictures) for job in jobs[:ROWS]]
         older = str(jobs[ROWS - 1].sequence) if len(jobs) > ROWS else ""
         folders, models = self.ledger.choices()
@@ -175,7 +177,7 @@ class Pages:
     def picture(self, request: Request) -> Response:
         """One picture, before and after."""
         job, asked = self._job(request.path_params["id"]), filter_of(dict(request.query_params))
-        after = next(iter(self.ledger.page(asked, 1, after=job.sequence)), None)
+        after = self._first(asked, job.sequence)
         before = self.ledger.before(asked, job)
         context = {
             "row": rows.row(job, self.ledger, self.pictures),
@@ -269,16 +271,19 @@ class Pages:
 
     def _do(self, action: str, numbers: list[int], form: dict[str, str]) -> Response:
         jobs, asked = [self._job(number) for number in numbers], filter_of(form)
-        # Looked for first: afterwards the row is in another view.
-        following = next(iter(self.ledger.page(asked, 1, after=jobs[-1].sequence)), None)
         worked = self.actions.do(action, jobs, force=form.get("force") == "yes")
         if form.get("page") == "picture":
-            leads = following if worked else jobs[0]
+            leads = self._first(asked, jobs[-1].sequence) if worked else jobs[0]
             leads_to = address(f"/picture/{leads.id}", asked) if leads else address("/", asked)
         else:
             cursor = form.get("after", "") if cursor_of(form.get("after", "")) is not None else ""
-            leads_to = address("/", asked, after=cursor) + (f"#row-{following.id}" if following else "")
+            # The browser's focus goes on: to the row itself if it is still there, else to the next, else to the last.
+            leads = self._first(asked, jobs[0].sequence + 1) or self.ledger.before(asked, jobs[0])
+            leads_to = address("/", asked, after=cursor) + (f"#row-{leads.id}" if leads else "")
         return RedirectResponse(leads_to, HTTPStatus.SEE_OTHER)
+
+    def _first(self, asked: Filter, after: int) -> Job | None:
+        return next(iter(self.ledger.page(asked, 1, after=after)), None)
 
     def _page(self, request: Request, template: str, asked: Filter, context: dict[str, object]) -> Response:
         said = [self.actions.said.popleft() for _ in range(len(self.actions.said))]

@@ -112,10 +112,6 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 
-// After a button of a row the page comes back at the next one.
-const marked = location.hash && document.getElementById(location.hash.slice(1));
-if (marked && marked.matches(".row")) marked.querySelector(".open").focus();
-
 for (const select of document.querySelectorAll(".filter select")) {
   select.addEventListener("change", () => select.form.requestSubmit());
 }
