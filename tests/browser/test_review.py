@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import http.server
+import io
 import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pytest
 from liif_daemon.review.rows import TIMES
+from PIL import Image
 from playwright.sync_api import BrowserContext, Page, expect
 
 from ..daemon.reviewing import Review
@@ -123,6 +126,25 @@ def test_the_slider_shows_both_at_100_percent(page: Page) -> None:
     page.mouse.move(x - 450, y)
     page.mouse.up()
     assert cut() == pytest.approx(150, abs=2)
+
+
+@pytest.mark.parametrize("colours", ["active", "none"])
+def test_the_result_is_not_seen_through_a_transparent_original(
+    workshop: Workshop, browser_page: Page, colours: Literal["active", "none"]
+) -> None:
+    Image.new("RGBA", (100, 60), (255, 0, 0, 128)).save(workshop.folder / "veil.png")
+    workshop.once()
+    review = Review(workshop)
+    browser_page.emulate_media(forced_colors=colours)
+    browser_page.goto(review.link)
+    browser_page.wait_for_url(f"{review.origin}/")
+    with browser_page.expect_navigation():
+        browser_page.locator(".row .open").click()
+    with Image.open(io.BytesIO(browser_page.locator(".stage").screenshot())) as seen:
+        before, after = (np.asarray(seen.convert("RGB").crop((x, 32, x + 64, 80))) for x in (16, 128))
+    np.testing.assert_array_equal(before, after)
+    assert len(np.unique(after[..., 1])) == 2  # the fields of a chequerboard
+    review.end()
 
 
 def test_a_large_picture_is_panned_and_the_edge_stays(page: Page) -> None:
