@@ -256,6 +256,35 @@ def test_what_the_daemon_does_appears_by_itself(page: Page, review: Review) -> N
         assert workshop.counts()["undone"] == 1
 
 
+def test_a_screen_reader_is_told_what_is_what_and_what_was_done(page: Page, review: Review) -> None:
+    expect(page.get_by_role("heading", level=1)).to_have_text("To review")
+    row = page.locator(".row", has_text="picture 2.jpg")
+    expect(row.get_by_role("button", name="Undo")).to_have_accessible_name("Undo: picture 2.jpg")
+    page.add_init_script("""
+        window.told = [];
+        new MutationObserver(changes => changes.forEach(({target}) => {
+          if (document.readyState === "complete" && target.role === "status") told.push(target.textContent);
+        })).observe(document, {childList: true, subtree: true});
+    """)
+    with page.expect_navigation():
+        row.get_by_role("button", name="Keep").click()
+    wait_until(lambda: "picture 2.jpg: kept." in page.evaluate("told"))  # only words that come later are read out
+    go_on, workshop = threading.Event(), review.workshop
+    workshop.engine.before = lambda _: go_on.wait(60)  # type: ignore[attr-defined]
+    with workshop.running():
+        draw(workshop.folder / "new.jpg", 55)
+        expect(page.get_by_role("progressbar", name="new.jpg")).to_be_visible()
+        go_on.set()
+        wait_until(lambda: workshop.counts()["done"] == 6)
+
+
+def test_a_tab_that_is_refused_or_alone_says_so(page: Page, review: Review, browser_context: BrowserContext) -> None:
+    browser_context.clear_cookies()  # as another run's link does
+    expect(page.get_by_role("alert")).to_contain_text("go on in the tab of the link that was opened last")
+    review.end()
+    expect(page.get_by_role("alert")).to_contain_text("has ended")
+
+
 def test_pages_of_other_sites_reach_nothing(page: Page, review: Review, browser_context: BrowserContext) -> None:
     """A page on another port of this machine: the same site to a cookie, but not the same origin."""
     path = review.workshop.folder / "holidays" / "picture 1.jpg"

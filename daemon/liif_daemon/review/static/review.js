@@ -130,20 +130,27 @@ if (damage) {
   }, () => {});
 }
 
+// A screen reader speaks of what comes into a live region, not of what the page came with.
+for (const one of document.querySelectorAll(".said[role]")) {
+  const words = one.textContent;
+  one.style.minHeight = `${one.offsetHeight}px`;
+  one.textContent = "";
+  setTimeout(() => { one.textContent = words; }, 100);
+}
+
 // The live strip, while somebody looks.
+
+const ENDED = "The review page has ended: run <code>liif-daemon review</code> again.";
+const REPLACED = "This tab is refused by now: go on in the tab of the link that was opened last.";
 
 let newest = Number(document.getElementById("live").dataset.newest);
 
 async function look() {
   if (document.hidden) return;
-  let text;
-  try {
-    const answer = await fetch("/live");
-    if (!answer.ok) throw new Error(answer.status);
-    text = await answer.text();
-  } catch {
-    text = '<section id="live" aria-label="The daemon now"><p class="said bad">The review page has ended: run <code>liif-daemon review</code> again.</p></section>';
-  }
+  const answer = await fetch("/live").catch(() => null);
+  if (answer && !answer.ok && answer.status !== 403) return; // much to do: asked again soon
+  const wrong = !answer ? ENDED : REPLACED;
+  const text = answer?.ok ? await answer.text() : `<section id="live" aria-label="The daemon now"><p class="said bad" role="alert">${wrong}</p></section>`;
   const strip = new DOMParser().parseFromString(text, "text/html").getElementById("live");
   const old = document.getElementById("live");
   if (strip.innerHTML !== old.innerHTML) old.replaceWith(strip);
