@@ -25,7 +25,7 @@ QUESTION = (
         "https://github.com/yinboc/liif",
         "A picture can be kept as a grid of latent codes and asked for its colour at any point, so one model enlarges"
         " to any scale; each answer mixes what the four nearest codes say.",
-        "It is the model that made this result (SISR-Any-LIIF-EDSR).",
+        "A model of this kind, with EDSR as its encoder (SISR-Any-LIIF-EDSR), made this result.",
     ),
     Reference(
         "Long Tail",
@@ -68,7 +68,7 @@ METHODS = (
         "https://arxiv.org/abs/1707.02921",
         "",
         "Residual blocks without batch normalisation suffice to see a picture's structure and keep its brightness.",
-        "Its baseline of 16 blocks is the encoder, which sees 36 pixels far with the decoder's reach included.",
+        "The encoder is made of such blocks.",
     ),
     Reference(
         "LAM",

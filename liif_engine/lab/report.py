@@ -46,6 +46,9 @@ PARTS = {
     ),
 }
 
+#: The first of them where no grid is known; at most to the next multiple of 8 the pixels stay.
+NO_BLOCKS = ("Everything beyond the patch", "The pixels around it are replaced by repeats of those at its edges.")
+
 #: The signs that print has and a keyboard has not.
 APOSTROPHE, TIMES = "\N{RIGHT SINGLE QUOTATION MARK}", "\N{MULTIPLICATION SIGN}"
 
@@ -87,20 +90,28 @@ def context(story: Explanation) -> dict[str, Any]:
         "size": {"width": story.result.shape[1], "height": story.result.shape[0]},
         "photographs": photographs(story),
         "zoom": zoom(story),
+        "channels": len(story.features),
         "query": drawn_query(story),
         "parts": [
             {
-                "name": PARTS[part.name][0],
-                "meaning": PARTS[part.name][1],
+                "name": name,
+                "meaning": meaning,
                 "change": part.change,
                 "picture": _shown(part.patch),
             }
             for part in sorted(story.contributions.parts, key=lambda part: -part.change)
+            for name, meaning in [_part(part.name, story)]
         ],
         "gain": GAIN,
         "question": QUESTION,
         "methods": METHODS,
     }
+
+
+def _part(name: str, story: Explanation) -> tuple[str, str]:
+    if name == "beyond_block" and displayed_phase(story.subject) is None:
+        return NO_BLOCKS
+    return PARTS[name]
 
 
 def asked(model: str, scale: float) -> dict[str, str]:

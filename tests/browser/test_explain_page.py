@@ -46,6 +46,27 @@ def test_the_report_shows_and_asks_the_network_for_nothing(
     page.close()
 
 
+def test_on_paper_all_is_dark_on_white_with_its_bars_and_nothing_is_folded(browser: Browser, page_file: Path) -> None:
+    page = browser.new_page(color_scheme="dark")
+    page.emulate_media(media="print")
+    page.goto(page_file.as_uri())
+    ink = page.evaluate("getComputedStyle(document.body).color")
+    assert max(int(part) for part in ink.removeprefix("rgb(").rstrip(")").split(",")) < 80
+    assert page.evaluate("document.querySelector('details p').checkVisibility()")
+    assert page.evaluate("getComputedStyle(document.querySelector('.bar-fill')).printColorAdjust") == "exact"
+    page.close()
+
+
+def test_forced_colours_leave_the_bars_and_the_chosen_view(browser: Browser, page_file: Path) -> None:
+    page = browser.new_page(forced_colors="active")
+    page.goto(page_file.as_uri())
+    shade = "one => getComputedStyle(document.querySelector(one)).backgroundColor"
+    assert page.evaluate(shade, ".bar-fill") != page.evaluate(shade, ".bar-track")
+    looks = "one => { const {color, outline} = getComputedStyle(document.querySelector(one)); return color + outline; }"
+    assert page.evaluate(looks, "input:checked + label") != page.evaluate(looks, "input:not(:checked) + label")
+    page.close()
+
+
 def test_the_views_are_changed_from_the_keyboard(browser: Browser, page_file: Path) -> None:
     page = browser.new_page()
     page.goto(page_file.as_uri())

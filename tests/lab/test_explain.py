@@ -148,6 +148,27 @@ def test_pictures_of_every_kind_are_explained(engine: Engine, tmp_path: Path, mo
     assert bool(facts["notes"]) == (mode in {"LA", "RGBA", "I;16"})
 
 
+def test_the_page_claims_no_more_than_is_known(engine: Engine, tmp_path: Path) -> None:
+    """Of a network of 2 blocks and 8 channels, and of pictures without a grid, without colour, and at scale 1."""
+    Image.fromarray(photograph(40, 48)).save(tmp_path / "clean.png")
+    Image.fromarray(photograph(40, 48)).convert("L").save(tmp_path / "gray.jpg", quality=40)
+    clean = explain(tmp_path / "clean.png", engine=engine).html()
+    assert "each pixel into 8 numbers" in clean
+    assert "16 blocks" not in clean
+    assert "Everything beyond the patch<" in clean
+    assert "A JPEG block is" not in clean
+    assert "How many patterns each block kept" not in clean
+    gray = explain(tmp_path / "gray.jpg", engine=engine, scale=1).html()
+    assert "no colour (gray)" in gray
+    assert "grey levels on average, against the file." in gray
+    assert "is certain" in gray
+    with Image.open(tmp_path / "gray.jpg") as image:
+        image.save(tmp_path / "once.png")
+    once = explain(tmp_path / "once.png", engine=engine)
+    assert once.as_dict()["consistency"]["basis"] == "pixels"
+    assert "is as sure as the steps that its pixels tell of" in once.html()
+
+
 @pytest.mark.parametrize(
     ("model", "scale", "work", "limit"),
     [
