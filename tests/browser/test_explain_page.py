@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from PIL import Image
@@ -43,6 +44,35 @@ def test_the_report_shows_and_asks_the_network_for_nothing(
     shade = page.evaluate("getComputedStyle(document.body).backgroundColor")
     brightness = sum(int(part) for part in shade.removeprefix("rgb(").rstrip(")").split(","))
     assert brightness < 200 if scheme == "dark" else brightness > 600
+    page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_words_stand_out_from_their_ground(
+    browser: Browser, page_file: Path, scheme: Literal["light", "dark"]
+) -> None:
+    """By 4.5 to 1, as the WCAG has it."""
+    page = browser.new_page(color_scheme=scheme)
+    page.goto(page_file.as_uri())
+    least = page.evaluate("""() => {
+        const numbers = text => text.match(/[\\d.]+/g).map(Number);
+        const mixed = (ground, colour, share) => ground.map((one, i) => one * (1 - share) + colour[i] * share);
+        const light = colour => colour.map(one => (one / 255 + .055) / 1.055 > .09 ? ((one / 255 + .055) / 1.055) ** 2.4
+          : one / 255 / 12.92).reduce((sum, one, i) => sum + one * [.2126, .7152, .0722][i], 0) + .05;
+        const ground = one => {
+          const shade = getComputedStyle(one).backgroundColor, veil = one.querySelector(":scope > span:first-child");
+          if (shade.startsWith("rgba")) return ground(one.parentElement);
+          if (one.tagName !== "TD") return numbers(shade);
+          return mixed(numbers(shade), numbers(getComputedStyle(veil).backgroundColor), getComputedStyle(veil).opacity);
+        };
+        const words = [...document.querySelectorAll("body *")].filter(one => !one.closest("svg")
+          && [...one.childNodes].some(part => part.nodeType === 3 && part.textContent.trim()));
+        return Math.min(...words.map(one => {
+          const [ink, paper] = [numbers(getComputedStyle(one).color), ground(one)].map(light);
+          return Math.max(ink, paper) / Math.min(ink, paper);
+        }));
+    }""")
+    assert least >= 4.5
     page.close()
 
 
