@@ -278,6 +278,18 @@ def test_a_screen_reader_is_told_what_is_what_and_what_was_done(page: Page, revi
         wait_until(lambda: workshop.counts()["done"] == 6)
 
 
+def test_the_page_of_a_report_that_is_made_is_not_loaded_anew(page: Page) -> None:
+    """A screen reader would begin again each time. The report fails: `copy` is a model of the tests alone."""
+    with page.expect_navigation():
+        page.locator(".row .open").first.click()
+    with page.expect_popup() as opened:
+        page.keyboard.press("e")
+    opened.value.evaluate("window.stays = true")
+    expect(opened.value.get_by_role("progressbar", name="The report")).to_be_visible()
+    expect(opened.value.get_by_role("alert")).to_contain_text("There is no report", timeout=60_000)
+    assert opened.value.evaluate("window.stays")
+
+
 def test_a_tab_that_is_refused_or_alone_says_so(page: Page, review: Review, browser_context: BrowserContext) -> None:
     browser_context.clear_cookies()  # as another run's link does
     expect(page.get_by_role("alert")).to_contain_text("go on in the tab of the link that was opened last")
