@@ -225,6 +225,12 @@ def test_the_focus_goes_on_and_what_was_done_is_in_view(page: Page, review: Revi
 def test_failures_have_their_reason_and_a_retry(page: Page, review: Review) -> None:
     view(page, "Failed")
     expect(page.locator(".row")).to_contain_text("is not a picture of a known kind")
+    with page.expect_navigation():
+        page.locator(".row .open").click()
+    expect(page.get_by_text("is not a picture of a known kind")).to_have_count(1)
+    expect(page.locator(".keys")).to_contain_text("r queues it again")
+    with page.expect_navigation():
+        page.keyboard.press("Escape")
     draw(review.workshop.folder / "broken.jpg", 77)
     page.get_by_role("button", name="Retry").click()
     expect(page.get_by_role("status")).to_contain_text("queued")
