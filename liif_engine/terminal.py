@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Column
@@ -145,4 +146,12 @@ class _Lines(logging.Handler):
 
 
 def _shortened(name: str, width: int) -> str:
-    return name if len(name) <= width else f"{name[: width // 2 - 1]}…{name[-width // 2 :]}"
+    """Its beginning and its end, in so many columns at most: a letter of some scripts takes two."""
+    if cell_len(name) <= width:
+        return name
+    first, last = len(name) // 2, len(name) // 2
+    while cell_len(name[:first]) > (width - 1) // 2:
+        first -= 1
+    while cell_len(name[last:]) > width // 2:
+        last += 1
+    return f"{name[:first]}…{name[last:]}"

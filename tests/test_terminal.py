@@ -6,6 +6,7 @@ import io
 import logging
 
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 
 from liif_engine import terminal
@@ -73,3 +74,11 @@ def test_names_at_the_bars_are_printable_and_short(monkeypatch: pytest.MonkeyPat
     assert name.startswith("\\x1b[31mred\\nx")
     assert len(name) <= 32
     assert "\x1b[31mred" not in shown.getvalue()
+
+
+def test_names_of_wide_letters_leave_room_for_the_bars(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(terminal, "console", Console(file=io.StringIO(), force_terminal=True, width=80))
+    with terminal.Batch(1.0, 1) as batch, batch.picture("a" + "写真" * 20 + ".jpg", 1.0):
+        shown = batch.bars.tasks[-1].description
+    assert cell_len(shown) <= 80 // 3
+    assert (shown[:3], shown[-6:]) == ("a写真", "写真.jpg")
