@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Any, NoReturn
 
 import typer
@@ -41,6 +42,14 @@ def _refuse_empty(words: list[str]) -> None:
             raise UsageError(f"{which} is empty", remedy="Is a variable of the shell unset?")
 
 
+def _at_home(word: str) -> str:
+    """Shells put the home folder in place of a ``~`` only at a word's beginning: with ``--out=~/new``, a folder of that
+    name would be made."""
+    option, equals, path = word.partition("=") if word.startswith("--") else ("", "", word)
+    is_home = Path(path).parts[:1] == ("~",) and not os.path.lexists(path)
+    return option + equals + os.path.expanduser(path) if is_home else word  # noqa: PTH111 - Path's raises if there is none
+
+
 def _command_of(app: typer.Typer) -> Any:
     """The command that typer makes, whose help shows switches without a value: they take none."""
     command: Any = typer.main.get_command(app)
@@ -76,6 +85,7 @@ def _code_of_system(error: OSError) -> int:
 def _code_of(app: typer.Typer) -> int:
     try:
         _refuse_empty(sys.argv[1:])
+        sys.argv[1:] = map(_at_home, sys.argv[1:])
         code = _command_of(app)(standalone_mode=False) or ExitCode.OK
         sys.stdout.flush()
         return code

@@ -133,6 +133,28 @@ def test_an_empty_path_is_not_the_current_folder(
     assert capsys.readouterr().err.startswith(f"liif: {said}. ")
 
 
+@pytest.mark.parametrize(
+    "words", [["--out=~/new"], ["--out", "~/new"], ["--out=here/~"], ["--out=~mine"], ["--out=~/is"]]
+)
+def test_the_home_folder_is_known_where_shells_leave_its_sign(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "~" / "is").mkdir(parents=True)
+    app, found = typer.Typer(), []
+
+    @app.command()
+    def command(out: Annotated[Path, typer.Option()]) -> None:
+        found.append(out)
+
+    monkeypatch.setattr("sys.argv", ["command", *words])
+    with pytest.raises(SystemExit):
+        entry.run(app)
+    asked = Path(words[-1].removeprefix("--out="))
+    assert found == [tmp_path / "home" / "new" if asked.name == "new" else asked]
+
+
 def test_a_name_that_the_terminal_cannot_show_is_no_failure() -> None:
     code = """
 import typer
