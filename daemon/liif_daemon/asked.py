@@ -67,8 +67,9 @@ def _spelled(path: Path) -> str:
 
 def absolute(path: Path) -> Path:
     """From where it was typed, ``~`` for the home folder; not resolved: a symbolic link to a folder keeps its name."""
+    is_name = str(path).startswith("~") and os.path.lexists(path)  # as shells take it for a home folder or a name
     try:
-        return Path(os.path.abspath(path.expanduser()))  # noqa: PTH100
+        return Path(os.path.abspath(path if is_name else path.expanduser()))  # noqa: PTH100
     except RuntimeError as error:
         raise UsageError("this machine has no such user's home folder", path=path) from error
 

@@ -153,6 +153,15 @@ def test_files_that_are_never_looked_at_are_refused_in_words(workshop: Workshop)
         asked.folders([Path("~nobody-of-this-name/a.jpg")], {})
 
 
+def test_a_file_that_is_called_like_a_home_folder_is_that_file(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(workshop.folder)
+    draw(workshop.folder / "~a.jpg", 1)
+    assert asked.absolute(Path("~a.jpg")) == workshop.folder / "~a.jpg"
+    assert asked.absolute(Path("~/a.jpg")) == Path.home() / "a.jpg"
+
+
 def test_a_folder_named_beside_a_file_in_it_is_meant_whole(workshop: Workshop) -> None:
     draw(workshop.folder / "a.jpg", 1)
     for paths in ([workshop.folder, workshop.folder / "a.jpg"], [workshop.folder / "a.jpg", workshop.folder]):
