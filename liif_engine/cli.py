@@ -147,7 +147,8 @@ def evaluate(
     ] = None,
     scale: Annotated[float | None, typer.Option(help="At least 1; 1 scores artifact removal alone.")] = None,
     jpeg_quality: Annotated[
-        list[int] | None, typer.Option(help="Damage the input by JPEG of this quality; may be repeated.")
+        list[int] | None,
+        typer.Option(metavar="<int>", help="Damage the input by JPEG of this quality; may be repeated."),
     ] = None,
     model: Annotated[str, typer.Option(help="As for restore, or `bicubic`.")] = "auto",
     device: Device = None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
@@ -11,6 +12,9 @@ import typer
 
 from liif_engine import streams, threads
 from liif_engine.errors import Cancelled, ExitCode, LiifError, OutputError, UsageError, fault
+
+#: Below so many columns, help in frames is cut off.
+FRAMED = 76
 
 
 def run(app: typer.Typer) -> NoReturn:
@@ -51,15 +55,23 @@ def _at_home(word: str) -> str:
 
 
 def _command_of(app: typer.Typer) -> Any:
-    """The command that typer makes, whose help shows switches without a value: they take none."""
+    """The command that typer makes, whose help shows switches without a value: they take none.
+
+    On a narrow terminal a command's help has no frames, which would leave no room for the names of its options.
+    """
     command: Any = typer.main.get_command(app)
-    waiting = [command]
+    is_narrow = shutil.get_terminal_size().columns < FRAMED
+    waiting: list[tuple[Any, typer.Context | None]] = [(command, None)]
     while waiting:
-        one = waiting.pop()
-        waiting += getattr(one, "commands", {}).values()
-        for parameter in one.params:
+        one, above = waiting.pop()
+        context = typer.Context(one, parent=above, **one.context_settings)
+        below = [(each, context) for each in getattr(one, "commands", {}).values()]
+        waiting += below
+        for parameter in one.get_params(context):
             if getattr(parameter, "is_flag", False) and parameter.metavar is None:
                 parameter.metavar = ""
+        if is_narrow and not below:
+            one.rich_markup_mode = None
     return command
 
 

@@ -84,7 +84,8 @@ def test_help_shows_switches_without_a_value(
     def one(dry: Annotated[bool, typer.Option("--dry", help="Do nothing.")] = False, count: int = 1) -> None:
         """Does one."""
 
-    for words, switch in ((["--help"], "--loud"), (["one", "--help"], "--dry")):
+    both = ((["--help"], "--loud"), (["one", "--help"], "--dry"))
+    for words, switch in (*both, *((words, "--help") for words, _ in both)):
         monkeypatch.setattr("sys.argv", ["command", *words])
         with pytest.raises(SystemExit):
             entry.run(app)
@@ -106,10 +107,11 @@ def commands(app: typer.Typer) -> Iterator[list[str]]:
 
 
 @pytest.mark.parametrize("app", [cli.app, daemon_cli.app], ids=["liif", "liif-daemon"])
-def test_no_help_is_cut_off_on_a_terminal_of_80_columns(
-    app: typer.Typer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("columns", [52, 74, 80])
+def test_no_help_is_cut_off_on_a_terminal(
+    app: typer.Typer, columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("COLUMNS", str(columns))
     found = list(commands(app))
     assert len(found) > 5
     for words in found:
@@ -119,7 +121,7 @@ def test_no_help_is_cut_off_on_a_terminal_of_80_columns(
         shown = capsys.readouterr().out
         assert (caught.value.code, "…" in shown) == (0, False), shown
         assert all(word in shown.splitlines()[0] + shown.splitlines()[1] for word in words), shown
-        assert max(map(len, shown.splitlines())) <= 80
+        assert max(map(len, shown.splitlines())) <= columns
 
 
 @pytest.mark.parametrize(

@@ -55,14 +55,19 @@ def run(
         typer.Argument(help="Folders, or single files (default: config.yaml's).", metavar="FOLDER", readable=False),
     ] = None,
     scale: Annotated[
-        list[float] | None, typer.Option(help="At least 1; repeated: the first in place, the others beside it.")
+        list[float] | None,
+        typer.Option(
+            metavar="<float>", help="At least 1 (default: 2); repeated: the first in place, the others beside it."
+        ),
     ] = None,
     size: Annotated[str | None, typer.Option(metavar="WIDTHxHEIGHT", help="Size of the results in pixels.")] = None,
     long_edge: Annotated[int | None, typer.Option(help="Longer side of the results in pixels.")] = None,
     megapixels: Annotated[float | None, typer.Option(help="Size of the results in millions of pixels.")] = None,
-    model: Annotated[str | None, typer.Option(help="A model's name or a checkpoint's path.")] = None,
-    quality: Annotated[int | None, typer.Option(min=1, max=100, help="Of JPEG, WebP, AVIF and HEIC.")] = None,
-    keep_originals: Annotated[str | None, typer.Option(help="forever, none, or like `30 days`.")] = None,
+    model: Annotated[str | None, typer.Option(help="A model's name or a checkpoint's path (default: auto).")] = None,
+    quality: Annotated[
+        int | None, typer.Option(min=1, max=100, help="Of JPEG, WebP, AVIF, HEIC (default: 95).")
+    ] = None,
+    keep_originals: Annotated[str | None, typer.Option(help="forever (the default), none, or like `30 days`.")] = None,
     recursive: Annotated[bool, typer.Option(help="Whether subfolders are watched too.")] = True,
     once: Annotated[bool, typer.Option("--once", help="Restore what is there, then end.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Agree to a first run on many pictures.")] = False,

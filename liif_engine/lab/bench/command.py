@@ -33,15 +33,19 @@ FILES, QUICK_FILES = 200, 10
 
 def bench(
     quick: Annotated[bool, typer.Option("--quick", help="A tenth of a megapixel, x2, once: a minute or two.")] = False,
-    scale: Annotated[list[float] | None, typer.Option(help="May be repeated (default: 2, 3.3 and 4).")] = None,
+    scale: Annotated[
+        list[float] | None, typer.Option(metavar="<float>", help="May be repeated (default: 2, 3.3 and 4).")
+    ] = None,
     megapixels: Annotated[
-        list[float] | None, typer.Option(help="Of the result; may be repeated (default: 0.1 and 0.5).")
+        list[float] | None,
+        typer.Option(metavar="<float>", help="Of the result; may be repeated (default: 0.1 and 0.5)."),
     ] = None,
     only: Annotated[
         list[str] | None,
         typer.Option(
+            metavar="NAME",
             help="A contender's name; may be repeated (default: all but those that end with +, which take eight times"
-            " as long)."
+            " as long).",
         ),
     ] = None,
     runs: Annotated[int | None, typer.Option(min=1, help="Turns (default: 3).")] = None,
