@@ -73,7 +73,7 @@ def examine(path: Path, folder: FolderSettings, settings: Settings, ledger: Ledg
         if row.state == "undone":
             return verdict("undone", "it was undone; `liif-daemon retry FILE` restores it again")
         if row.state in {"queued", "claimed"}:
-            return verdict("known", "it waits for its turn" if row.state == "queued" else "it is being restored")
+            return verdict("known", "it waits for its turn" if row.state == "queued" else "its turn has come")
         if row.state == "failed":
             return verdict("known", f"it failed before: {row.reason}")
     if _undone_under_another_name(path, sha256, ledger):

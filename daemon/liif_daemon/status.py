@@ -98,7 +98,8 @@ def _head(found: dict[str, Any]) -> Text:
 
 
 def _figures(found: dict[str, Any]) -> Text:
-    jobs = ", ".join(f"{count:,} {WORDS.get(state, state)}" for state, count in found["jobs"].items())
+    words = WORDS if found["running"] else WORDS | {"claimed": "interrupted"}
+    jobs = ", ".join(f"{count:,} {words.get(state, state)}" for state, count in found["jobs"].items())
     line = f"\n{jobs}"
     elsewhere = found["waiting_elsewhere"]
     for row in elsewhere:

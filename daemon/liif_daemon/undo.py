@@ -17,6 +17,7 @@ from liif_daemon.presence import look
 from liif_daemon.store import Changed, Store, hash_of
 from liif_daemon.swap import flush, swap
 from liif_daemon.undoable import content_or_none, moved_job
+from liif_daemon.unknown import AT_WORK
 from liif_daemon.workplace import copy_in, is_on_its_way_back, make_workplace, remove_workplace, tidy, workplace_for
 from liif_engine.errors import InputError, LiifError, OutputError, printable
 from liif_engine.picture.atomic import flush_folder
@@ -107,7 +108,7 @@ def check(job: Job, ledger: Ledger, store: Store, *, force: bool = False) -> tup
     """
     path = job.path
     if ledger.jobs(path=path, state="claimed"):
-        raise LiifError("is being restored right now", path=path, remedy="Try again in a moment.")
+        raise LiifError("is being restored right now", path=path, remedy=AT_WORK)
     _refuse_links(job)
     if path.is_symlink():
         remedy = "Undo the file that it leads to, or remove the link."

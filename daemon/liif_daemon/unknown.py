@@ -25,6 +25,9 @@ from liif_engine.picture import image_file
 from liif_engine.picture.image_file import Marker
 from liif_engine.picture.results import is_marked
 
+#: What to do where a file is at work, or was when the daemon was killed.
+AT_WORK = "Try again in a moment or, where no daemon runs, after its next run."
+
 #: How long `count` waits for a store that may lie on a share. [s]
 _PATIENCE = 2.0
 
@@ -104,7 +107,7 @@ def adopt(found: Unknown, folder: Path, ledger: Ledger, store: Store) -> Job:
     """
     path, marker = found.path, found.marker
     if ledger.jobs(path=path, state="claimed"):
-        raise LiifError("is being restored right now", path=path, remedy="Try again in a moment.")
+        raise LiifError("is being restored right now", path=path, remedy=AT_WORK)
     probe, sha256, said = image_file.probe(path), hash_of(path), path.stat()
     ledger.originals.promise(sha256, store.keep(path, sha256), store.folder, math.inf)
     row = {

@@ -7,6 +7,7 @@ from collections import Counter
 from datetime import datetime
 from pathlib import Path
 
+from liif_daemon import places
 from liif_daemon.examine import examine
 from liif_daemon.ledger import Job, Ledger
 from liif_daemon.names import why_not, why_not_there
@@ -37,7 +38,8 @@ def why(path: Path, settings: Settings, ledger: Ledger, store: Store) -> list[st
         now, is_there = _of_now(path, settings, ledger), path.exists()
     except OSError as error:  # which the ledger knows nothing of: a row needs the content
         now, is_there = f"It cannot be read ({error.strerror}).", True
-    lines = [now, *(_of_job(job, store) for job in ledger.jobs(path=path))]
+    running = places.is_running(settings)
+    lines = [now, *(_of_job(job, store, running) for job in ledger.jobs(path=path))]
     if not is_there:
         lines.append("There is no such file now.")
     return [line for line in lines if line]
@@ -81,7 +83,8 @@ def _of_folder(path: Path, settings: Settings, ledger: Ledger) -> str:
         os.scandir(path).close()
     except OSError as error:
         said += f", but cannot be read ({error.strerror})"
-    counts = Counter(_WORDS.get(job.state, job.state) for job in ledger.below(path))
+    words = _WORDS if places.is_running(settings) else _WORDS | {"claimed": "interrupted"}
+    counts = Counter(words.get(job.state, job.state) for job in ledger.below(path))
     done = ", ".join(f"{count} {state}" for state, count in counts.items())
     return f"{said}: {done or 'nothing was done there yet'}."
 
@@ -120,7 +123,7 @@ def _kept(job: Job, store: Store) -> str:
     return "is no longer kept"
 
 
-def _of_job(job: Job, store: Store) -> str:
+def _of_job(job: Job, store: Store, running: bool) -> str:
     when = datetime.fromtimestamp(job.changed).astimezone().strftime("%Y-%m-%d %H:%M")
     size = f"{job.width}x{job.height}"
     because = f": {job.reason.removesuffix('.')}" if job.reason and job.reason != job.state else ""
@@ -133,5 +136,7 @@ def _of_job(job: Job, store: Store) -> str:
         return f"{when}: restored from {result}{where} in {job.seconds:.1f} s{kept}{because}."
     if job.state == "queued":
         return f"{when}: waits for its turn ({job.target}, {job.attempts + job.deaths} failed tries){because}."
-    state = "is being restored" if job.state == "claimed" else _WORDS[job.state]
+    state = _WORDS[job.state]
+    if job.state == "claimed":
+        state = f"is {state}" if running else f"was {state} when the daemon ended; its next run takes it up again"
     return f"{when}: {state} (at {job.target}){because}."

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from liif_daemon import cli, examine
+from liif_daemon import cli, examine, places
 from liif_daemon.engine import EngineError, Order, ServiceEngine
 from liif_daemon.failures import in_words
 from liif_daemon.status import ROWS, gather, render
+from liif_daemon.why import why
 from liif_daemon.workplace import workplace_for
 from rich.console import Console
 
@@ -224,3 +225,28 @@ def test_the_seconds_of_a_result_are_those_that_the_engine_worked(
     assert [row["seconds"] for row in gather(workshop.settings(), ledger)["last_results"]] == [0.125]
     ledger.close()
     assert f"{path}: restored to 40x32 by web in 0.1 s" in caplog.messages
+
+
+def test_nothing_is_called_at_work_where_no_daemon_runs(workshop: Workshop) -> None:
+    path = workshop.folder / "a.jpg"
+    draw(path, 1)
+    settings, ledger = workshop.settings(), workshop.ledger()
+    found = examine.examine(path, settings.folders[0], settings, ledger)
+    assert examine.record(path, settings.folders[0], settings, ledger, found)
+    ledger.claim()
+
+    def said() -> str:
+        shown = io.StringIO()
+        Console(file=shown, width=200).print(render(gather(settings, ledger)))
+        lines = [*why(path, settings, ledger, workshop.store), *why(path.parent, settings, ledger, workshop.store)]
+        return "\n".join([shown.getvalue(), *lines])
+
+    with places.held(settings.daemon.state_folder / "daemon.lock"):
+        assert "is being restored (at 2x)" in said()
+        assert "1 being restored" in said()
+    after = said()
+    assert "0 queued, 1 interrupted, 0 done" in after
+    assert "was being restored when the daemon ended; its next run takes it up again (at 2x)" in after
+    assert "watched: 1 interrupted" in after
+    assert "is being" not in after
+    ledger.close()
