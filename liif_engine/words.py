@@ -9,5 +9,5 @@ def counted(number: int, noun: str) -> str:
 
 
 def rate(per_second: float) -> str:
-    """``12.30``, ``0.0042``: two decimals, and for small ones two digits that say something."""
-    return f"{per_second:.2f}" if per_second >= 0.1 or per_second <= 0 else f"{per_second:.2g}"
+    """``1,234.50``, ``12.30``, ``0.0042``: two decimals, and for small ones two digits that say something."""
+    return f"{per_second:,.2f}" if per_second >= 0.1 or per_second <= 0 else f"{per_second:.2g}"

@@ -13,7 +13,7 @@ from liif_daemon.ledger import Glance, Ledger
 from liif_daemon.names import names_files_alone, pictures
 from liif_daemon.settings import FolderSettings, Settings, target_name
 from liif_daemon.status import as_bytes, as_time
-from liif_engine.errors import LiifError, UsageError
+from liif_engine.errors import LiifError, UsageError, printable
 from liif_engine.picture import image_file
 from liif_engine.words import counted, rate
 
@@ -118,8 +118,8 @@ def count(folder: FolderSettings, ledger: Ledger) -> Waiting:
 
 def _line(folder: FolderSettings, found: Waiting, settings: Settings, engine: ServiceEngine | None) -> str:
     sizes = " and ".join(target_name(target) for target in folder.targets)
-    line = f"{folder.path}: {counted(found.count, 'picture')}, {as_bytes(found.size)}, to be restored to {sizes}"
-    return f"{line}; {_time(folder, found, settings, engine)}"
+    many = f"{printable(folder.path)}: {counted(found.count, 'picture')}, {as_bytes(found.size)}"
+    return f"{many}, to be restored to {sizes}; {_time(folder, found, settings, engine)}"
 
 
 def _time(folder: FolderSettings, found: Waiting, settings: Settings, engine: ServiceEngine | None) -> str:

@@ -85,8 +85,8 @@ def as_bytes(count: float) -> str:
 
 
 def as_time(seconds: float) -> str:
-    """A duration for people."""
-    return str(timedelta(seconds=round(seconds)))
+    """A duration for people; what takes any time at all takes a second."""
+    return str(timedelta(seconds=max(round(seconds), int(seconds > 0))))
 
 
 def _head(found: dict[str, Any]) -> Text:
@@ -105,7 +105,7 @@ def _figures(found: dict[str, Any]) -> Text:
     for row in elsewhere:
         line += f"\n{row['jobs']:,} of these wait in {printable(row['path'])}, which is not watched now"
     if found["jobs"]["queued"] and (found["waiting_megapixels"] or not elsewhere):
-        line += f"\n{found['waiting_megapixels']:.1f} megapixels wait"
+        line += f"\n{rate(found['waiting_megapixels'])} megapixels wait"
         if found["seconds_left"] is not None:
             pace = found["megapixels_per_second"]
             line += f"; at {rate(pace)} megapixels/s that takes {as_time(found['seconds_left'])}"
@@ -120,6 +120,7 @@ def _figures(found: dict[str, Any]) -> Text:
 
 def _working(rows: list[dict[str, Any]]) -> Table:
     table = Table.grid(padding=(0, 1))
+    table.add_column(overflow="fold")  # as below, paths are shown whole
     for row in rows:
         bar = ProgressBar(total=1, completed=row["share"], width=30)
         since = as_time(max(0, time.time() - row["since"]))

@@ -250,3 +250,23 @@ def test_nothing_is_called_at_work_where_no_daemon_runs(workshop: Workshop) -> N
     assert "watched: 1 interrupted" in after
     assert "is being" not in after
     ledger.close()
+
+
+def test_few_small_pictures_that_wait_are_not_told_as_none(workshop: Workshop) -> None:
+    found = status(workshop)
+    found["jobs"]["queued"] = 3
+    found |= {"waiting_megapixels": 0.004, "megapixels_per_second": 0.02, "seconds_left": 0.2}
+    said = io.StringIO()
+    Console(file=said, width=200).print(render(found))
+    assert "0.004 megapixels wait; at 0.02 megapixels/s that takes 0:00:01" in said.getvalue()
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_the_path_of_a_picture_at_work_is_shown_whole(workshop: Workshop, width: int) -> None:
+    path = "/home/a/pictures_" + "写真" * 12 + "_of_a_name_without_spaces.jpg"
+    working = [{"path": path, "target": "1920x1080", "share": 1.0, "since": time.time()}]
+    said = io.StringIO()
+    Console(file=said, width=width).print(render(status(workshop) | {"working": working}))
+    lines = said.getvalue().split("\n\n")[0].splitlines()
+    assert path in "".join(line.split(" ")[0] for line in lines)
+    assert "100%" in said.getvalue()
