@@ -27,6 +27,19 @@ def run(app: typer.Typer) -> NoReturn:
     sys.exit(int(code))
 
 
+def confirm(question: str) -> bool:
+    """Asks who sits at the terminal, on stderr.
+
+    Raises:
+        typer.Abort: Ctrl+C, or the end of the input, was the answer.
+    """
+    try:
+        return typer.confirm(question, err=True)
+    except typer.Abort:
+        print(file=sys.stderr)  # what is said next begins below the question
+        raise
+
+
 def show(error: LiifError) -> None:
     """One line on stderr."""
     from liif_engine.terminal import show_error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -62,6 +63,23 @@ def test_every_end_has_words_and_a_code(
     assert words in " ".join(said.split())
     assert bool(words) == bool(said)
     assert "Traceback" not in said
+
+
+def test_what_is_said_after_an_interrupted_question_begins_on_a_line_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = typer.Typer()
+
+    @app.command()
+    def command() -> None:
+        entry.confirm("Sure?")
+
+    monkeypatch.setattr("sys.argv", ["command"])
+    monkeypatch.setattr("sys.stdin", io.StringIO())  # at its end, as after Ctrl+D
+    with pytest.raises(SystemExit) as caught:
+        entry.run(app)
+    assert caught.value.code == ExitCode.INTERRUPTED
+    assert capsys.readouterr().err == "Sure? [y/N]:\nliif: stopped; nothing is half-written\n"
 
 
 def test_developers_see_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,10 +96,8 @@ def run(
         settings = settings_from(config)
         return settings.with_folders(asked.folders(folders, given)) if folders else settings
 
-    def ask(question: str) -> bool:
-        return typer.confirm(question, err=True)
-
-    return run_daemon(load(), load, once=once, ask=ask if sys.stdin.isatty() else None, yes=yes, log_json=log_json)
+    ask = entry.confirm if sys.stdin.isatty() else None
+    return run_daemon(load(), load, once=once, ask=ask, yes=yes, log_json=log_json)
 
 
 @app.command()

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from liif_daemon.commands.options import Config, DryRun, opened
+from liif_engine import entry
 from liif_engine.errors import UsageError
 
 
@@ -53,5 +54,5 @@ def _agree_to_lose(count: int, size: str) -> None:
     said = f"{counted(count, 'original')}, {size}, would go before their time is over, and no undo brings them back"
     if not sys.stdin.isatty():
         raise UsageError(said, remedy="If that is meant, run it again with --yes; --dry-run only counts them.")
-    if not typer.confirm(f"{said}. Delete them?", err=True):
+    if not entry.confirm(f"{said}. Delete them?"):
         raise UsageError("not agreed to; nothing was deleted")

@@ -124,7 +124,7 @@ def _agree(path: Path, count: int, most: int) -> None:
     question = (
         f"{printable(path)}: {counted(count, 'original')} would come back in the place of their results. Undo them?"
     )
-    if not typer.confirm(question, err=True):
+    if not entry.confirm(question):
         raise UsageError("not agreed to; nothing was undone there", path=path, remedy="--dry-run lists what would be.")
 
 
