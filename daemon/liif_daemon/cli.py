@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -128,13 +128,20 @@ def status(
             print(json.dumps(found(), indent=2))
             return
         console = Console(highlight=False, emoji=False)
-        if not (console.is_terminal if live is None else live):
+        can_draw = console.is_terminal and not console.is_dumb_terminal  # elsewhere `Live` shows nothing before its end
+        if not (can_draw if live is None else live):
             console.print(render(found()), soft_wrap=True)
             return
         end = Text("\nCtrl+C ends this view; --no-live shows it once.", style="dim")
-        with suppress(KeyboardInterrupt), Live(console=console, auto_refresh=False) as screen:
+        with (
+            suppress(KeyboardInterrupt),
+            Live(console=console, auto_refresh=False) if can_draw else nullcontext() as screen,
+        ):
             while True:
-                screen.update(Group(render(found()), end), refresh=True)
+                if screen:
+                    screen.update(Group(render(found()), end), refresh=True)
+                else:
+                    console.print(render(found()), "", soft_wrap=True)
                 time.sleep(1)
 
 

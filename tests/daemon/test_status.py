@@ -270,3 +270,26 @@ def test_the_path_of_a_picture_at_work_is_shown_whole(workshop: Workshop, width:
     lines = said.getvalue().split("\n\n")[0].splitlines()
     assert path in "".join(line.split(" ")[0] for line in lines)
     assert "100%" in said.getvalue()
+
+
+@pytest.mark.parametrize(("term", "option"), [("dumb", None), ("xterm", "--live"), ("dumb", "--live")])
+def test_status_shows_something_where_nothing_can_be_drawn_over(
+    term: str, option: str | None, config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def seen(_: float) -> None:
+        shown.append(capsys.readouterr().out)
+        raise KeyboardInterrupt
+
+    shown = list[str]()
+    monkeypatch.setenv("TERM", term)
+    monkeypatch.setattr("liif_daemon.cli.time.sleep", seen)
+    if option is None:
+        monkeypatch.setenv("FORCE_COLOR", "1")  # a terminal, as far as rich is concerned
+    words = ["status", "--config", str(config)] + ([option] if option else [])
+    monkeypatch.setattr("sys.argv", ["liif-daemon", *words])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == ExitCode.OK
+    assert "0 queued" in "".join([*shown, capsys.readouterr().out])
+    assert not shown or "0 queued" in shown[0]
+    assert (not shown) is (option is None)
