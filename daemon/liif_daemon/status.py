@@ -41,7 +41,7 @@ def gather(settings: Settings, ledger: Ledger) -> dict[str, Any]:
         "settling": running.get("settling", 0) if running else 0,
         "config_error": running.get("config_error") if running else None,
         "error": running.get("error") or running.get("store") if running else None,
-        "waiting_megapixels": round(waits.megapixels, 3),
+        "waiting_megapixels": round(waits.megapixels, 6),
         "waiting_elsewhere": [{"path": str(path), "jobs": count} for path, count in waits.elsewhere.items()],
         "megapixels_per_second": None if pace is None else round(pace, 4),
         "seconds_left": None if not pace else round(waits.megapixels / pace, 1),

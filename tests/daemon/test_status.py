@@ -233,6 +233,7 @@ def test_nothing_is_called_at_work_where_no_daemon_runs(workshop: Workshop) -> N
     settings, ledger = workshop.settings(), workshop.ledger()
     found = examine.examine(path, settings.folders[0], settings, ledger)
     assert examine.record(path, settings.folders[0], settings, ledger, found)
+    assert gather(settings, ledger)["waiting_megapixels"] == 0.00032
     ledger.claim()
 
     def said() -> str:
