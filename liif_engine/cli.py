@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import sys
 import textwrap
@@ -32,7 +33,8 @@ from liif_engine.errors import Cancelled, ExitCode, UsageError
 from liif_engine.lab import explain_command
 from liif_engine.lab.bench.command import bench
 
-INDENT: dict[str, Any] = {"initial_indent": "  ", "subsequent_indent": "    "}
+#: Hashes stay whole, to be copied.
+INDENT: dict[str, Any] = {"initial_indent": "  ", "subsequent_indent": "    ", "break_long_words": False}
 
 app = typer.Typer(
     name="liif",
@@ -128,14 +130,21 @@ def models(as_json: Json = False) -> None:
     if as_json:
         print(json.dumps([{**c.card, "name": c.name, "bytes": c.size_bytes} for c in cards.values()], indent=2))
         return
-    print("auto, the default\n  web or published, whichever suits a picture's damage; --verbose says which and why\n")
-    print("NAME+, as in auto+ or web+")
-    print("  the mean of a model's answers to the picture turned and mirrored in all eight ways: better, slower\n")
+    width = min(shutil.get_terminal_size((100, 24)).columns, 100)
+
+    def say(words: str) -> None:
+        print(textwrap.fill(words, width, **INDENT))
+
+    print("auto, the default")
+    say("web or published, whichever suits a picture's damage; --verbose says which and why")
+    print("\nNAME+, as in auto+ or web+")
+    say("the mean of a model's answers to the picture turned and mirrored in all eight ways: better, slower")
+    print()
     for c in cards.values():
         print(f"{c.name}  ({c.size_bytes / 1e6:.1f} MB)")
         for key in ("task", "trained_for", "teacher", "started_from", "paper", "repository", "license"):
             if key in c.card:
-                print(textwrap.fill(f"{key.replace('_', ' ')}: {c.card[key]}", 100, **INDENT))
+                say(f"{key.replace('_', ' ')}: {c.card[key]}")
         print()
 
 

@@ -238,6 +238,16 @@ def test_models_are_listed_with_what_they_are_for(liif: Callable[..., tuple[int,
     assert original in cards["published"].values()
 
 
+def test_the_list_of_models_fits_the_terminal(
+    liif: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert max(map(len, liif("models")[1].splitlines())) <= 80
+    monkeypatch.setenv("COLUMNS", "30")
+    words = liif("models")[1].split()
+    assert sum(len(word.strip(",.")) == 64 for word in words) > 1, "hashes are whole"
+
+
 def test_evaluate_prints_only_a_list(liif: Callable[..., tuple[int, str, str]], tmp_path: Path, model: Path) -> None:
     (tmp_path / "truth").mkdir()
     Image.fromarray(picture(24, 24)).save(tmp_path / "truth" / "one.png")
