@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
+from rich.status import Status
 from rich.table import Column
 from rich.text import Text
 
@@ -102,6 +103,11 @@ class Batch:
             self.bars.console.print(line, markup=False, soft_wrap=True)
         else:
             tell(line)
+
+
+def busy(words: str) -> Status:
+    """A line of words that change, with a sign of life; as a context it is shown."""
+    return console.status(words, spinner="line" if console.options.ascii_only else "dots")
 
 
 def tell(line: str) -> None:

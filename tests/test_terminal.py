@@ -82,3 +82,12 @@ def test_names_of_wide_letters_leave_room_for_the_bars(monkeypatch: pytest.Monke
         shown = batch.bars.tasks[-1].description
     assert cell_len(shown) <= 80 // 3
     assert (shown[:3], shown[-6:]) == ("a写真", "写真.jpg")
+
+
+def test_a_sign_of_life_is_of_letters_that_the_terminal_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = io.TextIOWrapper(io.BytesIO(), encoding="latin-1", errors="backslashreplace", write_through=True)
+    monkeypatch.setattr(terminal, "console", Console(file=shown, force_terminal=True, width=80))
+    with terminal.busy("at work"):
+        pass
+    assert b" at work" in shown.buffer.getvalue()  # type: ignore[attr-defined]
+    assert b"\\u" not in shown.buffer.getvalue()  # type: ignore[attr-defined]

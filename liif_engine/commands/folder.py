@@ -55,7 +55,7 @@ def restore_folder(
 @contextmanager
 def _watch(order: Order, *, as_json: bool, verbose: bool, dry: bool) -> Iterator[Archive]:
     """A run with a line of figures on a terminal, and its summary however it ends."""
-    status = terminal.console.status("looking at the folder")
+    status = terminal.busy("looking at the folder")
     alike: Counter[str] = Counter()  # failures, in words that name no file
 
     def on_end(relative: Path, answer: Answer | None, error: LiifError | None) -> None:
