@@ -185,12 +185,14 @@ def _progress(kind: ProgressKind, file: Path) -> Iterator[Callable[[float, str],
         yield _Lines()
         return
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.table import Column
 
     from liif_engine.terminal import console
 
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
+    elapsed = TimeElapsedColumn(table_column=Column(no_wrap=True, min_width=7))  # whole, however narrow the terminal
     hidden = kind is ProgressKind.NONE or not console.is_terminal
-    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True, disable=hidden) as bar:
+    with Progress(*columns, elapsed, console=console, transient=True, disable=hidden) as bar:
         work = bar.add_task(file.name, total=1.0)
         yield lambda share, step: bar.update(work, completed=share, description=step)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import re
@@ -16,8 +17,10 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 
-from liif_engine import cli
+from liif_engine import cli, terminal
+from liif_engine.lab import explain_command
 from liif_engine.lab.explain_command import parse_place
 from liif_engine.network import checkpoint
 
@@ -274,3 +277,11 @@ def test_restore_consistent_keeps_to_the_file(tmp_path: Path, model: Path) -> No
     with pytest.raises(UsageError, match="no JPEG"):
         restore_file(engine, tmp_path / "True.png", tmp_path / "b.png", target=Target(scale=1), consistent=True)
     assert not (tmp_path / "b.png").exists()
+
+
+def test_the_time_that_has_passed_is_shown_whole_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = io.StringIO()
+    monkeypatch.setattr(terminal, "console", Console(file=shown, force_terminal=True, width=40, color_system=None))
+    with explain_command._progress(explain_command.ProgressKind.AUTO, Path("a.jpg")) as report:
+        report(0.5, "Restoring the picture")
+    assert "0:00:00" in shown.getvalue().split("Restoring the picture")[-1]
