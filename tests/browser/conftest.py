@@ -9,7 +9,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from ..daemon.reviewing import Review
+from ..daemon.workshop import Workshop, draw, ledgers_are_closed
 from . import chromium as machine
+
+__all__ = ["ledgers_are_closed"]  # a fixture
 
 #: The first test may have to wait until Debian's Chromium is installed. [s]
 INSTALL_SECONDS = 900
@@ -67,3 +71,29 @@ def browser_page(browser_context: BrowserContext) -> Iterator[Page]:
     page.on("console", lambda one: wrong.append(one.text) if "Content Security Policy" in one.text else None)
     yield page
     assert not wrong
+
+
+@pytest.fixture
+def workshop(tmp_path: Path) -> Workshop:
+    return Workshop(tmp_path)
+
+
+@pytest.fixture
+def review(workshop: Workshop) -> Iterator[Review]:
+    """A page on five results, a failure and a picture that is too small; not opened yet."""
+    for number in range(5):
+        draw(workshop.folder / f"{'holidays' if number % 2 else 'old web'}" / f"picture {number}.jpg", number, 300, 200)
+    (workshop.folder / "broken.jpg").write_bytes(b"no picture")
+    draw(workshop.folder / "small.png", 9, 8, 8)
+    workshop.once()
+    one = Review(workshop)
+    yield one
+    assert "Traceback" not in one.end()
+
+
+@pytest.fixture
+def page(browser_page: Page, review: Review) -> Page:
+    """The page, opened by its link; its script has run."""
+    browser_page.goto(review.link)
+    browser_page.wait_for_url(f"{review.origin}/")  # and its load event
+    return browser_page
