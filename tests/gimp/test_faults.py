@@ -118,23 +118,29 @@ MEANWHILE = {
 }
 
 
-@pytest.mark.usefixtures("engine")
-@pytest.mark.parametrize("how", MEANWHILE)
-def test_what_a_person_changed_meanwhile_is_not_lost(gimp: RealGimp, how: str) -> None:
-    """GIMP goes on taking orders while the engine works; here the plug-in itself gives one, as a person would."""
+def restored_meanwhile(gimp: RealGimp, line: str, new: str) -> list[Any]:
+    """Status, error and size of an image of two layers, restored by a plug-in that has another line amid its work."""
     file = gimp.home / "profile" / "plug-ins" / "liif_restore" / "restore_image.py"
-    kept, line = file.read_text(), "    _check_unchanged(image, before"
+    kept = file.read_text()
     assert kept.count(line) == 1
-    file.write_text(kept.replace(line, f"    {MEANWHILE[how]}\n{line}"))
+    file.write_text(kept.replace(line, new))
     code = """
 image = new_image(24, 24); add_layer(image, "one"); layer = add_layer(image, "two")
 result = call(image, scale=2.0, model="copy")
 answer = [result["status"], result.get("error"), size(image)]
 """
     try:
-        status, error, size = gimp.do(code)
+        return list(gimp.do(code))
     finally:
         file.write_text(kept)
+
+
+@pytest.mark.usefixtures("engine")
+@pytest.mark.parametrize("how", MEANWHILE)
+def test_what_a_person_changed_meanwhile_is_not_lost(gimp: RealGimp, how: str) -> None:
+    """GIMP goes on taking orders while the engine works; here the plug-in itself gives one, as a person would."""
+    line = "    _check_unchanged(image, before"
+    status, error, size = restored_meanwhile(gimp, line, f"    {MEANWHILE[how]}\n{line}")
     assert status == "execution-error"
     assert "was changed while the engine worked" in error
     assert size == ([20, 20] if how == "scaled" else [24, 24])
@@ -142,19 +148,8 @@ answer = [result["status"], result.get("error"), size(image)]
 
 @pytest.mark.usefixtures("engine")
 def test_a_layer_that_is_deleted_before_its_turn_is_said(gimp: RealGimp) -> None:
-    file = gimp.home / "profile" / "plug-ins" / "liif_restore" / "restore_image.py"
-    kept, line = file.read_text(), "_share_of(parts, number, progress))\n"
-    assert kept.count(line) == 1
-    file.write_text(kept.replace(line, f"{line}        image.flatten()\n"))
-    code = """
-image = new_image(24, 24); add_layer(image, "one"); add_layer(image, "two")
-result = call(image, scale=2.0, model="copy")
-answer = [result["status"], result.get("error"), size(image)]
-"""
-    try:
-        status, error, size = gimp.do(code)
-    finally:
-        file.write_text(kept)
+    line = "_share_of(parts, number, progress))\n"
+    status, error, size = restored_meanwhile(gimp, line, f"{line}        image.flatten()\n")
     assert (status, size) == ("execution-error", [24, 24])
     assert "was changed while the engine worked" in error
 
