@@ -58,6 +58,40 @@ def test_the_shipped_file_documents_every_key_with_its_default() -> None:
             assert "#" in line.lstrip("#"), f"not documented: {line}"
 
 
+def ranges() -> list[tuple[str, str, str, str]]:
+    """(section, key, least, most or nothing) where the shipped file says from where to where a number may go."""
+    found, section = [], ""
+    for line in re.sub(r"\n#? +# +", " ", SHIPPED.read_text("utf-8")).splitlines():  # what goes on is one line
+        if name := re.match(r"\w+", line):
+            section = name[0]
+        key, said = re.match(r"#?[- ]+(\w+):", line), re.search(r"\b([\d.]+) (?:to ([\d.]+)\b|or more)", line)
+        if key and said:
+            found.append((section, key[1], said[1], said[2] or ""))
+    return found
+
+
+@pytest.mark.parametrize(("section", "key", "least", "most"), ranges())
+def test_numbers_may_go_as_far_as_the_shipped_file_says_and_no_further(
+    section: str, key: str, least: str, most: str, tmp_path: Path
+) -> None:
+    def accepted(value: float) -> bool:
+        line = f"  - path: {tmp_path}\n    {key}" if section == "folders" else f"  {key}"
+        try:
+            settings.load(written(tmp_path, f"{section}:\n{line}: {value:g}\n"))
+        except ConfigError:
+            return False
+        return True
+
+    step = float(least) / 2 if "." in least else 1
+    assert accepted(float(least))
+    assert not accepted(float(least) - step)
+    assert not most or (accepted(float(most)) and not accepted(float(most) + 1))
+
+
+def test_the_shipped_file_says_how_far_most_numbers_may_go() -> None:
+    assert len(ranges()) >= 12
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
