@@ -70,7 +70,16 @@ def test_there_are_examples() -> None:
     assert sum(1 for _ in blocks("python")) >= 2
 
 
+def anchors(page: Path) -> set[str]:
+    """What links to its headings end with, as GitHub makes it."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text("utf-8"), re.M)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)", page.read_text("utf-8")):
-        assert target.startswith("https://") or (page.parent / target).exists(), target
+    for target in re.findall(r"\]\(([^)]+)", page.read_text("utf-8")):
+        path, _, anchor = target.partition("#")
+        file = page.parent / path if path else page
+        assert target.startswith("https://") or file.exists(), target
+        assert target.startswith("https://") or not anchor or anchor in anchors(file), target
