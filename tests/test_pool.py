@@ -44,6 +44,24 @@ def test_a_second_worker_for_which_there_is_no_thread_costs_no_job(
         workers.close()
 
 
+def test_more_workers_than_a_cpu_can_use_are_not_started_and_that_is_said_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(pool.threads, "usable", lambda: 3)
+    monkeypatch.setattr(
+        pool, "Worker", lambda *arguments, **rest: Worker(*arguments, launch=lambda *_: Scripted(), **rest)
+    )
+    workers = ProcessWorkers(SETTINGS, count=99)
+    try:
+        for _ in range(9):  # each worker says what it is, and each piece of work ends with that too
+            assert workers.submit(WORK).result(10) == ANSWER
+        assert len(workers.status()) == 6
+        assert caplog.text.count("99 workers are more than this machine's 3 cores can use: 6 it is") == 1
+    finally:
+        workers.close()
+    assert pool.threads_for(99) == 1
+
+
 class Several(pool.Pool):
     """A pool of scripted workers, each with what launches it."""
 

@@ -23,7 +23,7 @@ from liif_engine.file import restore_file
 from liif_engine.network import checkpoint
 from liif_engine.network.model import EdsrLiif
 from liif_engine.target import Target
-from liif_engine.workers import FileWork, Segment, WorkerSettings, pool, segment
+from liif_engine.workers import FileWork, Segment, WorkerSettings, segment
 from liif_engine.workers.engines import Engines
 
 from .benches import FAULTY, PIXELS, Bench, faulty
@@ -197,12 +197,3 @@ def test_shared_memory_that_is_closed_is_no_lack_of_room(monkeypatch: pytest.Mon
 def test_a_segment_that_cannot_be_had_is_an_error_in_words() -> None:
     with pytest.raises(MemoryExhaustedError, match="shared memory"):
         Segment.create(1 << 50)
-
-
-def test_more_workers_than_a_cpu_can_use_are_not_started(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(pool.threads, "usable", lambda: 3)
-    assert [pool._bearable(wanted) for wanted in (1, 6, 7, 99)] == [1, 6, 6, 6]
-    assert "99 workers are more than this machine's 3 cores can use: 6 it is" in caplog.text
-    assert pool.threads_for(99) == 1

@@ -153,6 +153,7 @@ class ProcessWorkers(Pool):
     ) -> None:
         super().__init__(settings, on_room=on_room)
         self.count = count
+        self._is_bounded = False  # and that has been said: each worker's each report asks anew
         # Only torch knows how many GPUs there are, and only workers load torch: the first one tells.
         self._workers.append(self._worker(settings.device))
 
@@ -164,8 +165,11 @@ class ProcessWorkers(Pool):
         with self._lock:
             several = self.settings.device in {"auto", "cuda"} and report.gpus > 0
             wanted = self.count or (report.gpus if several else 1)
-            if not several:
-                wanted = _bearable(wanted)
+            if not several and wanted > most():
+                if not self._is_bounded:
+                    words = "%d workers are more than this machine's %d cores can use: %d it is"
+                    log.warning(words, wanted, threads.usable(), most())
+                wanted, self._is_bounded = most(), True
             for index in range(len(self._workers), 0 if self._closed else wanted):
                 device = f"cuda:{index % report.gpus}" if several else self.settings.device
                 try:
@@ -176,14 +180,9 @@ class ProcessWorkers(Pool):
         self.on_room()
 
 
-def _bearable(wanted: int) -> int:
-    """Not more than a CPU can feed: each worker has a model of its own in memory."""
-    most = max(WORKERS_PER_CORE * threads.usable(), 2)
-    if wanted > most:
-        log.warning(
-            "%d workers are more than this machine's %d cores can use: %d it is", wanted, threads.usable(), most
-        )
-    return min(wanted, most)
+def most() -> int:
+    """So many workers a CPU can feed: each has a model of its own in memory."""
+    return max(WORKERS_PER_CORE * threads.usable(), 2)
 
 
 def threads_for(count: int | None) -> int | None:
