@@ -17,11 +17,11 @@ from liif_daemon.free import rename_if_free
 from liif_daemon.ledger import Glance, Job, Ledger
 from liif_daemon.names import why_not_there
 from liif_daemon.store import Changed, Store
-from liif_daemon.swap import as_spelled, flush, swap
+from liif_daemon.swap import as_spelled, swap
 from liif_daemon.workplace import content_of, gives_way
 from liif_engine.errors import LiifError, OutputError, OutputExistsError
 from liif_engine.picture import image_file
-from liif_engine.picture.atomic import flush_folder
+from liif_engine.picture.atomic import flush, flush_folder
 from liif_engine.picture.image_file import Limits, Marker
 
 #: Our own results were limited by the engine; here only their truth is checked.

@@ -74,22 +74,6 @@ def as_spelled(path: Path) -> Path:
     return path.with_name(alike[0]) if len(alike) == 1 else path
 
 
-def flush(path: Path) -> None:
-    """Makes a file's bytes durable.
-
-    Raises:
-        OSError: the disk refuses.
-    """
-    try:
-        descriptor = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
-    except PermissionError:
-        descriptor = os.open(path, os.O_RDONLY)  # a file that nobody may write to; where names are POSIX's, it will do
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _swap_by_replace(new: Path, path: Path, expected: str) -> Path | None:
     """`swap` where names cannot be exchanged."""
     aside: Path | None = new.with_name(f"{ASIDE}{new.name}")

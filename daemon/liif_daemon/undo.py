@@ -15,12 +15,12 @@ from liif_daemon.ledger import Glance, Job, Ledger
 from liif_daemon.names import why_not_there
 from liif_daemon.presence import look
 from liif_daemon.store import Changed, Store, hash_of
-from liif_daemon.swap import flush, swap
+from liif_daemon.swap import swap
 from liif_daemon.undoable import content_or_none, moved_job
 from liif_daemon.unknown import AT_WORK
 from liif_daemon.workplace import copy_in, is_on_its_way_back, make_workplace, remove_workplace, tidy, workplace_for
 from liif_engine.errors import InputError, LiifError, OutputError, printable
-from liif_engine.picture.atomic import flush_folder
+from liif_engine.picture.atomic import flush, flush_folder
 
 
 class ChangedSince(OutputError):  # noqa: N818 - somebody may have had good reason

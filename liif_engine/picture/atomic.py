@@ -77,7 +77,7 @@ def write_atomically(path: str | Path, *, overwrite: bool, resume: bool = False,
             yield temporary
             if kept_mode is not None:
                 temporary.chmod(kept_mode)
-            _flush(temporary)
+            flush(temporary)
             if overwrite:
                 temporary.replace(path)
             else:
@@ -129,6 +129,28 @@ def flush_folder(folder: Path, *, strict: bool = False) -> None:
     except OSError as error:
         if strict and error.errno in _LOST:
             raise
+
+
+def flush(path: Path) -> None:
+    """Makes a file's bytes durable.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    try:
+        _flush(path, os.O_RDWR)
+    except PermissionError:
+        # A file that nobody may write to; or rclone without a cache, which says so at the close. Where names are
+        # POSIX's, it will do.
+        _flush(path, os.O_RDONLY)
+
+
+def _flush(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags | getattr(os, "O_BINARY", 0))
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def mode_like(source: Path) -> int:
@@ -184,14 +206,6 @@ def _create(path: Path, mode: int) -> Path:
     return temporary
 
 
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDWR)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _take_name(temporary: Path, path: Path, *, resume: bool) -> None:
     """Gives the temporary its name if that is free or, with `resume`, if the same bytes have it.
 
@@ -227,10 +241,9 @@ def _rename_if_free(temporary: Path, path: Path) -> None:
         os.link(temporary, path)
     except FileExistsError:
         raise
-    except OSError as error:
-        if error.errno not in {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}:
-            raise
-        # A file system with neither call (some network shares): claim the name by creating it, then replace our claim.
+    except OSError:
+        # A file system with neither call (some network shares), whichever error it has for that: rclone's is a failing
+        # disk's. Claim the name by creating it, then replace our claim; what else is the matter is so then too.
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         try:
             temporary.replace(path)

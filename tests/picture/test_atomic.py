@@ -77,13 +77,41 @@ def test_a_file_that_appears_meanwhile_is_not_lost(
     assert names(tmp_path) == ["name"]
 
 
-@pytest.mark.parametrize("has_links", [True, False])
-def test_file_systems_without_a_safe_rename(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_links: bool) -> None:
+@pytest.mark.parametrize("said_of_links", [0, errno.EPERM, errno.EIO, errno.EXDEV])
+def test_file_systems_without_a_safe_rename(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said_of_links: int
+) -> None:
+    """Each has its own error for what it does not know: rclone's is a failing disk's."""
     monkeypatch.setattr(atomic, "rename_no_replace", lambda *_: False)
-    if not has_links:
-        monkeypatch.setattr(os, "link", failing(system_error(errno.EPERM)))
+    if said_of_links:
+        monkeypatch.setattr(os, "link", failing(system_error(said_of_links)))
     with write_atomically(tmp_path / "name", overwrite=False) as temporary:
         temporary.write_bytes(b"ours")
+    assert (tmp_path / "name").read_bytes() == b"ours"
+    assert names(tmp_path) == ["name"]
+
+
+def test_a_file_that_cannot_be_opened_to_be_changed_in_part_is_flushed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on rclone without a cache, which says so at the close."""
+    opened, closed, parts = os.open, os.close, set[int]()
+
+    def open_(path: Path, flags: int, *more: int) -> int:
+        descriptor = opened(path, flags, *more)
+        if flags & os.O_RDWR and not flags & os.O_TRUNC:
+            parts.add(descriptor)
+        return descriptor
+
+    def close(descriptor: int) -> None:
+        closed(descriptor)
+        if descriptor in parts:
+            parts.remove(descriptor)
+            raise system_error(errno.EPERM)
+
+    monkeypatch.setattr(os, "open", open_)
+    monkeypatch.setattr(os, "close", close)
+    fill(tmp_path / "name", b"ours", overwrite=False, then=lambda: None)
     assert (tmp_path / "name").read_bytes() == b"ours"
     assert names(tmp_path) == ["name"]
 
