@@ -49,7 +49,10 @@ def is_carried(source: Path, target: Path) -> bool:
     """Whether `target` has the mode, owner and extended attributes of `source`."""
     a, b = source.stat(), target.stat()
     same = (a.st_mode, a.st_uid, a.st_gid) == (b.st_mode, b.st_uid, b.st_gid)
-    return same and _attributes(source) == _attributes(target)
+    if not same:
+        return False
+    wanted, there = _both_attributes(source, target)
+    return wanted == there
 
 
 @contextmanager
@@ -107,7 +110,7 @@ def _set_mode(source: Path, target: int | Path, found: os.stat_result) -> None:
 
 
 def _copy_attributes(source: Path, target: int | Path) -> None:
-    wanted, there = _attributes(source), _attributes(target)
+    wanted, there = _both_attributes(source, target)
     for name in there.keys() - wanted.keys():
         os.removexattr(target, name)  # type: ignore[attr-defined, unused-ignore]
     for name, value in wanted.items():
@@ -123,6 +126,22 @@ def _copy_attributes(source: Path, target: int | Path) -> None:
                 path=source,
                 remedy="Remove the attribute with setfattr -x or setfacl -b, or restore the file to another place.",
             ) from error
+
+
+def _both_attributes(source: Path, target: int | Path) -> tuple[dict[str, bytes], dict[str, bytes]]:
+    """`_attributes` of an original and of its result."""
+    try:
+        wanted = _attributes(source)
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        try:
+            _attributes(target)
+        except OSError as same:
+            if same.errno == errno.EIO:  # rclone's word for what it does not have; a failing disk has written this one
+                return {}, {}
+        raise
+    return wanted, _attributes(target)
 
 
 def _attributes(path: int | Path) -> dict[str, bytes]:

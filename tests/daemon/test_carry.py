@@ -112,6 +112,32 @@ def test_an_attribute_that_goes_as_it_is_read_is_no_fault(
     assert os.getxattr(target, "user.tag") == b"holiday"
 
 
+def test_where_a_file_system_says_of_all_attributes_that_the_disk_fails_it_has_none(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As rclone does."""
+    draw(workshop.folder / "a.jpg", 1)
+    monkeypatch.setattr(os, "listxattr", refuse(errno.EIO, [-1]))
+    assert workshop.once() == {"done": 1}
+    assert size_of(workshop.folder / "a.jpg") == (40, 32)
+
+
+def test_attributes_that_a_failing_disk_does_not_give_are_not_lost(
+    workshop: Workshop, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, listed = path.read_bytes(), os.listxattr
+
+    def listxattr(name: Path | int) -> list[str]:
+        if name == path:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), os.fspath(path))
+        return listed(name)
+
+    monkeypatch.setattr(os, "listxattr", listxattr)
+    assert workshop.once() == {"queued": 1}
+    assert "input/output error" in workshop.ledger().jobs()[0].reason
+    assert path.read_bytes() == data
+
+
 def test_where_all_files_have_one_mode_none_is_asked_for(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on some shares and disks without permissions, which refuse it."""
 
