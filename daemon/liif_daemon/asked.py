@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import itertools
 import os
 import re
 import time
@@ -13,7 +14,7 @@ from typing import Any
 
 from liif_daemon import asking
 from liif_daemon.ledger import Ledger
-from liif_daemon.names import why_not
+from liif_daemon.names import is_alike, spelled, why_not
 from liif_daemon.settings import FolderSettings, Settings, folder
 from liif_engine.errors import UsageError
 
@@ -61,7 +62,9 @@ def _spelled(path: Path) -> str:
     with suppress(OSError), os.scandir(path.parent) as found:
         names = [entry.name for entry in found]
         if path.name not in names:
-            return next((name for name in names if path.samefile(path.with_name(name))), path.name)
+            alike = (name for name in names if is_alike(name, path.name))  # under FUSE each spelling has its own inode
+            same = (name for name in names if path.samefile(path.with_name(name)))
+            return next(itertools.chain(alike, same), path.name)
     return path.name
 
 
@@ -87,7 +90,7 @@ def as_watched(path: Path, settings: Settings, ledger: Ledger) -> Path:
     def is_known(name: Path) -> bool:
         return bool(ledger.below(name) if is_folder else ledger.jobs(path=name))
 
-    if is_known(path):  # no other folder is touched, which may not answer
+    if is_known(path) or is_known(path := spelled(path)):  # no other folder is touched, which may not answer
         return path
     real = Path(os.path.realpath(path)) if is_folder else Path(os.path.realpath(path.parent)) / path.name
     names = {path: False}

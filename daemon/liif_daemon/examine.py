@@ -9,6 +9,7 @@ from typing import Any
 
 from liif_daemon import notes
 from liif_daemon.ledger import Glance, Ledger
+from liif_daemon.names import is_alike, spelled
 from liif_daemon.settings import FolderSettings, Settings, target_name
 from liif_daemon.store import hash_of
 from liif_engine.errors import LiifError, TruncatedError
@@ -136,9 +137,14 @@ def model_of(folder: FolderSettings | None, settings: Settings) -> str:
 
 
 def _undone_under_another_name(path: Path, sha256: str, ledger: Ledger) -> bool:
-    """Whether the very file was undone where symbolic links lead to its folder in more ways than one."""
+    """Whether the very file was undone: symbolic links may lead to its folder, or other spellings to its name."""
     undone = [row.path for row in ledger.jobs(sha256=sha256, state="undone")]
-    return bool(undone) and os.path.realpath(path) in map(os.path.realpath, undone)
+    if not undone:
+        return False
+    real = os.path.realpath(path)
+    # Not by inodes: under FUSE each spelling has its own.
+    alike = [one for one in map(os.path.realpath, undone) if is_alike(one, real)]
+    return real in alike or spelled(Path(real)) in map(spelled, map(Path, alike))
 
 
 def _results_above(path: Path, folder: FolderSettings) -> Path | None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -51,6 +53,40 @@ def why_not_there(path: Path, top: Path) -> str | None:
     return "symbolic links are not followed" if is_behind else None
 
 
+def is_alike(one: str, other: str) -> bool:
+    """Whether two names differ at most in upper and lower case, or in how accents are written: é is one letter or two.
+
+    Where that is no matter, as on exFAT and HFS+, they are the same name.
+    """
+    return _plain(one) == _plain(other)
+
+
+def as_spelled(path: Path) -> Path:
+    """A path by the name that its folder shows, which may be another one that `is_alike`.
+
+    Where that is no matter, the other spelling leads to the file too, and a rename onto it would return it.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    others = {path.name.swapcase(), *(unicodedata.normalize(form, path.name) for form in ("NFC", "NFD"))}
+    if not any(os.path.lexists(path.with_name(name)) for name in others - {path.name}):
+        return path  # it is a matter, and a folder need not be read
+    names = os.listdir(path.parent)  # noqa: PTH208 - names are what is wanted
+    alike = [name for name in names if is_alike(name, path.name)]
+    return path.with_name(alike[0]) if len(alike) == 1 else path
+
+
+def spelled(path: Path) -> Path:
+    """`as_spelled` of a path and of all folders above it, as far as they can be read."""
+    found = Path(path.anchor)
+    for part in path.parts[1:]:
+        found /= part
+        with suppress(OSError):
+            found = as_spelled(found)
+    return found
+
+
 def pictures(
     folder: FolderSettings,
     top: Path,
@@ -93,6 +129,10 @@ def pictures(
 def names_files_alone(folder: FolderSettings) -> bool:
     """Whether nothing but files of certain names is looked at, as with `liif-daemon run FILE`."""
     return not any(re.search(r"[*?[]", re.sub(r"\[[*?[]\]", "", pattern)) for pattern in folder.include)
+
+
+def _plain(name: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def _matches(relative: Path, patterns: tuple[str, ...], *, spelled: bool = False) -> bool:

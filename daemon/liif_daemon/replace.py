@@ -15,9 +15,9 @@ from liif_daemon import notes, steps
 from liif_daemon.carry import carry, is_carried
 from liif_daemon.free import rename_if_free
 from liif_daemon.ledger import Glance, Job, Ledger
-from liif_daemon.names import why_not_there
+from liif_daemon.names import as_spelled, why_not_there
 from liif_daemon.store import Changed, Store
-from liif_daemon.swap import as_spelled, swap
+from liif_daemon.swap import swap
 from liif_daemon.workplace import content_of, gives_way
 from liif_engine.errors import LiifError, OutputError, OutputExistsError
 from liif_engine.picture import image_file

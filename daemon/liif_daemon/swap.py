@@ -59,21 +59,6 @@ def swap(new: Path, path: Path, expected: str) -> Path | None:
     return new
 
 
-def as_spelled(path: Path) -> Path:
-    """A path by the name that its folder shows, in which somebody may have changed upper and lower case.
-
-    Where that is no matter, as on exFAT, the old spelling leads to the file too, and a rename onto it would return it.
-
-    Raises:
-        OSError: the folder cannot be read.
-    """
-    if not os.path.lexists(path.with_name(path.name.swapcase())):
-        return path  # it is a matter, and a folder need not be read
-    names = os.listdir(path.parent)  # noqa: PTH208 - names are what is wanted
-    alike = [name for name in names if name.lower() == path.name.lower()]
-    return path.with_name(alike[0]) if len(alike) == 1 else path
-
-
 def _swap_by_replace(new: Path, path: Path, expected: str) -> Path | None:
     """`swap` where names cannot be exchanged."""
     aside: Path | None = new.with_name(f"{ASIDE}{new.name}")
