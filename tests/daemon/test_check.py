@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -9,10 +10,11 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from liif_daemon import check
 
 from .test_cli import Shell, shell
 from .test_kills import checkpoint, service
-from .workshop import draw
+from .workshop import Workshop, draw
 
 __all__ = ["checkpoint", "service", "shell"]  # fixtures
 
@@ -66,6 +68,21 @@ def test_check_names_subfolders_that_cannot_be_written_to() -> None:
         )
         words = f"nothing can be replaced in 1 of its subfolders, such as {top / 'open' / 'closed'} (no permission)"
         assert done.stdout.strip() == str([f"{base}: {words}"]), done.stderr
+
+
+def test_check_says_of_a_share_where_no_file_takes_another_s_place_that_nothing_can_be_replaced(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As through sshfs on some servers: each picture there would be computed for nothing."""
+
+    def refuse(one: Path, other: Path) -> None:
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(one), None, os.fspath(other))
+
+    monkeypatch.setattr(check, "exchange", lambda *_: False)
+    monkeypatch.setattr(Path, "replace", refuse)
+    (found,) = check._folder(workshop.settings().folders[0])
+    assert (found.level, found.words) == ("error", f"{workshop.folder}: nothing can be replaced in it (File exists)")
+    assert workshop.leftovers() == []
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="needs root, to become uid 65534")
