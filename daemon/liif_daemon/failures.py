@@ -20,7 +20,8 @@ log = logging.getLogger(__name__)
 
 #: Errors of the disk that pass: the job waits.
 _PASSING = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN}
-_PASSING |= {errno.ENOENT, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE, errno.EBUSY, errno.EINTR, errno.ENODEV}
+_PASSING |= {errno.ENOENT, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE, errno.EINTR, errno.ENODEV}
+_PASSING |= {errno.EBUSY, errno.ETXTBSY}
 
 #: What waits for a disk, a share or an engine is tried so often, all of it together: each try reads a picture and
 #: writes to the ledger, which for thousands of them every few seconds would wear out a disk, for days. [1/s]
@@ -33,7 +34,14 @@ DEATH = "Death"
 #: permission too.
 _IN_USE = {5, 32, 33}
 
+#: What Linux says of such a file on a share of Windows' kind.
+_IN_USE_THERE = {errno.EBUSY, errno.ETXTBSY}
+
+_OPEN = "another program has it open"
+
 _WORDS = {
+    errno.EBUSY: _OPEN,
+    errno.ETXTBSY: _OPEN,
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
     errno.EROFS: "the disk is read-only",
@@ -121,14 +129,22 @@ def in_words(error: OSError, store: Store) -> tuple[str, bool]:
     where = f" ({name})" if name and not passing_by else ""  # with each try, so that the same reason would seem another
     if number in {errno.EACCES, errno.EPERM} and name and _concerns(Path(name), store):
         return f"its original cannot be kept: no permission{where}", True  # no picture's fault
-    if is_in_use(error):
-        return f"another program has it open, or there is no permission{where}", True
+    if getattr(error, "winerror", None) in _IN_USE:
+        return f"{_OPEN}, or there is no permission{where}", True
     return _WORDS.get(number, error.strerror or str(error)) + where, number in _PASSING
 
 
-def is_in_use(error: OSError) -> bool:
-    """Whether another program may have a file open that cannot be replaced meanwhile, as on Windows."""
-    return getattr(error, "winerror", None) in _IN_USE
+def is_in_use(error: OSError, path: Path) -> bool:
+    """Whether a file could not be replaced since another program may have it open, as on Windows and its shares.
+
+    Args:
+        error: what the system said.
+        path: of the file.
+    """
+    if getattr(error, "winerror", None) in _IN_USE:
+        return True
+    # At a rename onto it, after all the work: what is busy otherwise is found out before that, and can be waited for.
+    return error.errno in _IN_USE_THERE and error.filename2 == os.fspath(path) and not mounts.is_mount(path)
 
 
 def _concerns(path: Path, store: Store) -> bool:

@@ -81,7 +81,7 @@ def _restore_picture(jobs: list[Job], bench: Bench, on_progress: OnProgress) -> 
         return _give_up(jobs, bench, lambda job: after_engine_error(job, caught, bench))
     except OSError as error:
         reason, passing = in_words(error, bench.store)
-        if is_in_use(error):  # each try is the whole work anew, so there are not too many
+        if is_in_use(error, jobs[0].path):  # each try is the whole work anew, so there are not too many
             held = EngineError(reason, "again", type(error).__name__)
             return _give_up(jobs, bench, lambda job: after_engine_error(job, held, bench))
         return _give_up(jobs, bench, lambda job: after_disk_error(job, reason, passing, bench))
