@@ -86,9 +86,12 @@ def _folder(folder: FolderSettings) -> Iterator[Finding]:
         one, other = workplace / "one", workplace / "other"
         one.write_text("one")
         other.write_text("other")
-        swaps, tells = exchange(one, other), is_open_for_writing(one) is not None
+        tells = is_open_for_writing(one) is not None
+        swaps = exchange(one, other)
         if not swaps:
             one.replace(other)  # which some servers of SFTP refuse
+        elif not _is_there(one):  # some FUSE file systems take an exchange for this
+            swaps = False
     except OSError as error:
         yield Finding("error", f"{path}: nothing can be replaced in it ({error.strerror})")
         return
@@ -104,6 +107,13 @@ def _folder(folder: FolderSettings) -> Iterator[Finding]:
     if closed := [one for one in _subfolders(folder) if not os.access(one, os.W_OK | os.X_OK)]:
         words = f"nothing can be replaced in {len(closed)} of its subfolders, such as {closed[0]} (no permission)"
         yield Finding("error", f"{path}: {words}")
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return bool(path.read_text())
+    except FileNotFoundError:
+        return False
 
 
 def _neighbours(folder: FolderSettings, own: int | None) -> Iterator[Finding]:

@@ -47,6 +47,8 @@ def swap(new: Path, path: Path, expected: str) -> Path | None:
     try:
         _check(new, expected)
     except (Changed, OSError) as error:
+        if _is_gone(new):  # a FUSE file system that knows no exchange, but not that it does not, and has replaced
+            return None
         exchange(new, path)
         came = new.lstat()
         if (came.st_ino, came.st_dev) != (ours.st_ino, ours.st_dev):
@@ -81,6 +83,17 @@ def _swap_by_replace(new: Path, path: Path, expected: str) -> Path | None:
             raise Changed("changed while it was being restored", path=path) from error
     steps.reached("swap verified")
     return aside
+
+
+def _is_gone(path: Path) -> bool:
+    """Whether there is no such file, though the system may still know its name."""
+    try:
+        os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
+    except FileNotFoundError:
+        return True
+    except OSError:
+        pass
+    return False
 
 
 def _check(path: Path, expected: str) -> None:

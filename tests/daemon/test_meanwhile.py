@@ -7,11 +7,12 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
-from liif_daemon import free, steps, swap
+from liif_daemon import check, free, steps, swap
 
-from .workshop import Copying, Workshop, draw, sha, size_of, wait_until
+from .workshop import Copying, Workshop, check_whole, draw, invoke, sha, size_of, wait_until
 
 
 @pytest.mark.parametrize("how", ["written", "renamed over"])
@@ -181,3 +182,27 @@ def test_where_names_cannot_be_exchanged_files_are_replaced(
     assert workshop.store.path_of(sha(edited)).read_bytes() == edited
     assert size_of(path) == (48, 40)
     assert workshop.leftovers() == []
+
+
+def test_where_an_exchange_of_names_is_taken_for_a_rename_files_are_replaced_and_come_back(
+    workshop: Workshop, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by FUSE file systems that do not look at the flags of a rename."""
+
+    def exchange(one: Path, other: Path) -> bool:
+        one.replace(other)
+        return True
+
+    monkeypatch.setattr(swap, "exchange", exchange)
+    monkeypatch.setattr(check, "exchange", exchange)
+    path = workshop.folder / "a.jpg"
+    data = draw(path, 1)
+    assert workshop.once() == {"done": 1}
+    (job,) = workshop.ledger().jobs()
+    assert (job.reason, job.model) == ("", "copy"), "there was no interruption"
+    assert size_of(path) == (40, 32)
+    said = invoke("undo", path, "--config", config)
+    assert (said.exit_code, said.output) == (0, f"{path}: the original is back\n")
+    check_whole(workshop, path, data)
+    words = [found.words for found in check._folder(workshop.settings().folders[0])]
+    assert f"{workshop.folder}: names cannot be exchanged there; a window of microseconds remains" in words
