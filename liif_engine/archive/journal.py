@@ -24,6 +24,12 @@ NAME = ".liif-restore.journal"
 #: Why it may be deleted.
 _KNOWN_WITHOUT = "results are known by what they say of themselves too, but for BMP, which cannot say it"
 
+#: Where a file can be written, but not by SQLite.
+_NO_DATABASES = (
+    "If the disk is sound, its file system lets no database change a file in part: give rclone --vfs-cache-mode writes,"
+    " or choose an --out on another disk."
+)
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS files (
     path BLOB PRIMARY KEY,         -- below the folder, as the system spells it
@@ -137,8 +143,10 @@ class Journal:
                 remedy = "Let it end, or choose another --out."
                 raise OutputError("another run is at work in this folder", path=folder, remedy=remedy) from error
             # What SQLite says of a file that it may not lock for itself alone is "disk I/O error".
-            words = error if _is_writable(self.path) else _why_not(self.path)
-            raise OutputError(f"the journal cannot be opened ({words})", path=self.path) from error
+            is_writable = _is_writable(self.path)
+            words = error if is_writable else _why_not(self.path)
+            advice = _NO_DATABASES if is_writable else None
+            raise OutputError(f"the journal cannot be opened ({words})", path=self.path, remedy=advice) from error
         except _OtherVersionError as error:
             remedy = f"Use that version, or delete it: {_KNOWN_WITHOUT}."
             raise OutputError("the journal is that of another version", path=self.path, remedy=remedy) from error

@@ -179,3 +179,18 @@ def test_a_dry_run_reads_a_journal_that_is_not_to_be_written_to(is_killed: bool)
         assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert found is not None
     assert found.state == "done"
+
+
+def test_where_no_database_can_be_kept_that_is_said_and_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on rclone without a cache, of which SQLite says that the disk fails."""
+
+    def connect(*_: object, **__: object) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    (tmp_path / NAME).touch()
+    monkeypatch.setattr(sqlite3, "connect", connect)
+    with pytest.raises(OutputError, match="disk I/O error") as caught:
+        Journal(tmp_path)
+    assert "choose an --out on another disk" in caught.value.remedy
