@@ -83,13 +83,18 @@ def _look(path: Path, state: _Waiting) -> bool | None:
     """True: settled; False: no file to look at; None: not yet."""
     try:
         found = path.lstat()
-        if not stat.S_ISREG(found.st_mode):
-            return False
-        writing = is_open_for_writing(path)
-    except PermissionError:
-        writing = None  # the look will say what is wrong
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
+    except OSError:
+        return True  # the look will say what is wrong
+    if not stat.S_ISREG(found.st_mode):
+        return False
+    try:
+        writing = is_open_for_writing(path)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        writing = None
     now, looks = time.monotonic(), (found.st_size, found.st_mtime_ns)
     if looks != state.looks or writing:
         first = state.looks is None and not writing

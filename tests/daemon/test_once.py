@@ -6,12 +6,13 @@ import errno
 import logging
 import os
 import sqlite3
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from liif_daemon import examine, names
+from liif_daemon import examine, names, settle
 from liif_daemon.engine import EngineError, Order, ServiceEngine
 from liif_daemon.ledger.rows import Job, job_of
 from liif_daemon.run import _summary
@@ -109,6 +110,26 @@ def test_once_tells_of_what_it_could_not_read(
     (word,) = why(workshop.folder / "shut", workshop.settings(), ledger, workshop.store)
     ledger.close()
     assert "cannot be read (Permission denied)" in word
+
+
+@pytest.mark.parametrize("number", [errno.ESTALE, errno.EMFILE, errno.EACCES])
+@pytest.mark.parametrize("call", ["lstat", "open"])
+def test_a_picture_that_cannot_be_asked_for_once_while_it_settles_is_restored_all_the_same(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, call: str, number: int
+) -> None:
+    draw(workshop.folder / "a.jpg", 1)
+    failures = [OSError(number, os.strerror(number))]
+    ask = Path.lstat if call == "lstat" else settle.is_open_for_writing
+
+    def fail_once(path: Path) -> object:
+        if path.name == "a.jpg" and failures and sys._getframe(1).f_globals["__name__"] == settle.__name__:
+            raise failures.pop()
+        return ask(path)
+
+    monkeypatch.setattr(*((Path, "lstat") if call == "lstat" else (settle, "is_open_for_writing")), fail_once)
+    assert run_once(workshop) is ExitCode.OK
+    assert failures == []
+    assert workshop.counts() == {"done": 1}
 
 
 def test_once_tells_of_a_folder_that_is_not_there(workshop: Workshop, capsys: pytest.CaptureFixture[str]) -> None:
