@@ -12,6 +12,7 @@ from pathlib import Path
 
 from liif_engine.base_folder import base_folder
 from liif_engine.errors import LiifError, OutputError
+from liif_engine.picture.atomic import write_atomically
 
 NAME = "liif-daemon.service"
 
@@ -40,7 +41,9 @@ def install(*, start: bool) -> list[str]:
     target = path()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text(), "utf-8")
+        # A full disk must not leave half of it in place of the one that works; who keeps it elsewhere has a link here.
+        with write_atomically(target.resolve(), overwrite=True) as part:
+            part.write_text(text(), "utf-8")
     except OSError as error:
         raise OutputError(f"cannot be written ({error.strerror})", path=target) from error
     said = [f"wrote {target}"]

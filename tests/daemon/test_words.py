@@ -17,7 +17,7 @@ from liif_daemon.settings import FolderSettings
 from typer.testing import CliRunner
 from watchdog.observers.api import EventQueue, ObservedWatch
 
-from liif_engine.errors import ConfigError, ExitCode, UsageError
+from liif_engine.errors import ConfigError, ExitCode, OutputError, UsageError
 from liif_engine.target import Target
 from tests.conftest import close_config
 from tests.service.test_figures import free_port
@@ -104,6 +104,32 @@ def test_a_systemd_that_takes_long_is_said_in_words(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(unit.subprocess, "run", slow)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     assert "systemd did not answer" in unit.install(start=True)[-1]
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_unit_that_cannot_be_written_leaves_the_one_that_works(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, linked: bool
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    kept = tmp_path / "kept.service" if linked else unit.path()
+    unit.path().parent.mkdir(parents=True)
+    if linked:
+        unit.path().symlink_to(kept)
+    unit.install(start=False)
+    whole, write = kept.read_bytes(), Path.write_text
+
+    def fail(self: Path, text: str, *rest: str) -> None:
+        write(self, text[:99], *rest)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as full:
+        full.setattr(Path, "write_text", fail)
+        with pytest.raises(OutputError, match="cannot be written"):
+            unit.install(start=False)
+    assert kept.read_bytes() == whole
+    assert list(unit.path().parent.iterdir()) == [unit.path()]
+    unit.install(start=False)
+    assert unit.path().is_symlink() is linked
 
 
 @pytest.mark.parametrize(
