@@ -105,8 +105,8 @@ def only_one(settings: Settings) -> Iterator[None]:
                 path=folder,
                 remedy="Use `liif-daemon status` to see it, or stop it first; or give daemon.state another folder.",
             )
-        file.truncate(0)
-        with suppress(OSError):  # a full disk; what needs room will say so
+        with suppress(OSError):  # a full or failing disk; what needs room will say so
+            file.truncate(0)
             os.write(file.fileno(), f"{os.getpid()}\n".encode("ascii"))
         yield
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import math
+import os
 import re
 import sys
 from pathlib import Path
@@ -270,6 +273,24 @@ def test_one_daemon_for_each_ledger(tmp_path: Path) -> None:
     with places.only_one(found), pytest.raises(LiifError, match="another liif-daemon"), places.only_one(found):
         pass
     assert not places.is_running(found)
+
+
+def test_a_lock_whose_holder_cannot_be_written_down_is_held_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Failing(io.TextIOWrapper):
+        def truncate(self, _: int | None = None) -> int:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    found = layout(tmp_path, "  - path: BASE/a\n")
+
+    def opened(path: Path, mode: str, encoding: str) -> Failing:
+        return Failing(io.BufferedRandom(io.FileIO(path, mode)), encoding)
+
+    monkeypatch.setattr(Path, "open", opened)
+    with places.only_one(found):
+        monkeypatch.undo()
+        assert places.is_running(found)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no flock")
