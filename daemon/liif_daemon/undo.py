@@ -18,7 +18,7 @@ from liif_daemon.store import Changed, Store, hash_of
 from liif_daemon.swap import swap
 from liif_daemon.undoable import content_or_none, moved_job
 from liif_daemon.unknown import AT_WORK
-from liif_daemon.workplace import copy_in, is_on_its_way_back, make_workplace, remove_workplace, tidy, workplace_for
+from liif_daemon.workplace import copy_in, make_workplace, remove_workplace, tidy, workplace_for
 from liif_engine.errors import InputError, LiifError, OutputError, printable
 from liif_engine.picture.atomic import flush, flush_folder
 
@@ -45,7 +45,7 @@ def undo(job: Job, ledger: Ledger, store: Store, *, force: bool = False, like: P
         OSError: the system refuses; the file is as it was.
     """
     _refuse_links(job)
-    if is_on_its_way_back(job):
+    if job.workplace is not None:  # of an `undo` that was killed: soon the ledger names ours alone
         tidy([job], store, ledger)
     job, here = check(job, ledger, store, force=force)
     path, original = job.path, store.path_of(job.source_sha256)

@@ -171,3 +171,15 @@ def test_an_undo_that_is_killed_amid_its_copy_leaves_the_result(workshop: Worksh
     assert workshop.leftovers() == []
     assert undo_all(workshop, path) == 1
     assert path.read_bytes() == data
+
+
+def test_what_a_killed_undo_has_left_goes_with_the_next_undo(workshop: Workshop) -> None:
+    path = workshop.folder / "a.jpg"
+    data = draw(path, 1)
+    workshop.once()
+    code = KILLED_COPYING.format(root=str(Path(__file__).parents[2]), base=str(workshop.base))
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == -9
+    assert len(workshop.leftovers()) == 1
+    assert undo_all(workshop, path) == 1
+    assert path.read_bytes() == data
+    assert workshop.leftovers() == []
