@@ -7,11 +7,11 @@ tells it from copies, which stay, as does what was changed.
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 import stat
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,11 +32,13 @@ class Elsewhere:
         result: the file itself, under another name.
         changed: a file that has its inode, but other bytes; it may be another one, which was given the inode since.
         copies: files with its bytes that are not it, or of which nothing tells that they are.
+        unread: where else it may lie, in words that say why that could not be looked at.
     """
 
     result: Path | None = None
     changed: Path | None = None
     copies: list[Path] = dataclasses.field(default_factory=list)
+    unread: str = ""
 
 
 def elsewhere(jobs: Iterable[Job], ledger: Ledger) -> dict[int, Elsewhere]:
@@ -52,9 +54,15 @@ def elsewhere(jobs: Iterable[Job], ledger: Ledger) -> dict[int, Elsewhere]:
             gone[job.folder].append(job)
     found = {job.id: Elsewhere() for some in gone.values() for job in some}
     for folder, some in gone.items():
-        for job, path, is_it in _candidates(folder, some, ledger):
-            with suppress(OSError):
+        unread: list[OSError] = []
+        for job, path, is_it in _candidates(folder, some, ledger, unread.append):
+            try:
                 _sort(path, found[job.id], job, ledger, is_it=is_it)
+            except OSError as error:
+                unread.append(OSError(error.errno, error.strerror, path))  # a read names none
+        there = [error for error in unread if error.errno != errno.ENOENT]  # and none that has gone meanwhile
+        for job in some if there else ():
+            found[job.id].unread = f"{printable(there[0].filename)} cannot be read ({there[0].strerror})"
     results = {one.result for one in found.values()}
     for one in found.values():  # where originals were the same, each result has the other's bytes
         one.copies = [path for path in one.copies if path not in results]
@@ -96,10 +104,14 @@ def told(found: Elsewhere | None, *, dry_run: bool = False) -> str:
     if found and found.copies:
         more = f" and {len(found.copies) - 1} more" if len(found.copies) > 1 else ""
         words += f"; what has its result's bytes stays: {printable(found.copies[0])}{more}"
+    if found and found.unread and not (found.result or found.changed):
+        words += f"; {found.unread}, so that its result stays if it lies there"
     return words
 
 
-def _candidates(folder: Path, jobs: list[Job], ledger: Ledger) -> Iterator[tuple[Job, Path, bool]]:
+def _candidates(
+    folder: Path, jobs: list[Job], ledger: Ledger, on_error: Callable[[OSError], object]
+) -> Iterator[tuple[Job, Path, bool]]:
     """Files below a folder that may be results of jobs, and whether by their inodes; no file is read for that."""
     sizes, inodes = defaultdict[int | None, list[Job]](list), dict[int, Job]()
     for job in jobs:
@@ -107,19 +119,22 @@ def _candidates(folder: Path, jobs: list[Job], ledger: Ledger) -> Iterator[tuple
         glance, content = ledger.looks.last(job.path)
         if glance is not None and content == job.result_sha256:
             inodes[glance.inode] = job
-    for place, folders, names in os.walk(folder):
+    for place, folders, names in os.walk(folder, onerror=on_error):
         folders[:] = sorted(name for name in folders if not is_workplace(Path(name)))
         for path in (Path(place, name) for name in sorted(names)):
-            with suppress(OSError):
+            try:
                 said = path.lstat()
-                if not stat.S_ISREG(said.st_mode):
-                    continue
-                owner = inodes.get(said.st_ino)
-                if owner is not None:
-                    yield owner, path, True
-                for job in sizes.get(said.st_size, ()):
-                    if job is not owner:
-                        yield job, path, False
+            except OSError as error:
+                on_error(error)
+                continue
+            if not stat.S_ISREG(said.st_mode):
+                continue
+            owner = inodes.get(said.st_ino)
+            if owner is not None:
+                yield owner, path, True
+            for job in sizes.get(said.st_size, ()):
+                if job is not owner:
+                    yield job, path, False
 
 
 def _sort(path: Path, found: Elsewhere, job: Job, ledger: Ledger, *, is_it: bool) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
+from liif_daemon import renamed
 from liif_daemon.renamed import bring_back, elsewhere
 from liif_daemon.status import gather
 from liif_daemon.undoable import undoable, why_nothing
@@ -131,6 +135,35 @@ def test_of_results_that_are_the_same_each_goes_with_its_own_name(workshop: Work
     assert [(found[job.id].result, found[job.id].copies) for job in jobs] == [
         (path.with_suffix(".png"), []) for path in (one, other)
     ]
+
+
+@pytest.mark.parametrize("unread", ["file", "folder"])
+def test_where_a_renamed_result_may_lie_that_cannot_be_read_is_told(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, unread: str
+) -> None:
+    old, new = workshop.folder / "a.jpg", workshop.folder / "deep" / "b.jpg"
+    data = draw(old, 1)
+    workshop.once()
+    new.parent.mkdir()
+    old.rename(new)
+    scan = os.scandir
+
+    def fail(path: Any) -> Any:
+        if path == str(new.parent):
+            raise OSError(errno.EACCES, "Permission denied", path)
+        return scan(path)
+
+    def fail_to_read(_: Path) -> NoReturn:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(*((renamed, "hash_of", fail_to_read) if unread == "file" else (os, "scandir", fail)))
+    said = command_undo(workshop, old)
+    why = f"{new} cannot be read (Input/output error)"
+    if unread == "folder":
+        why = f"{new.parent} cannot be read (Permission denied)"
+    assert said.endswith(f"there was no file any more; {why}, so that its result stays if it lies there\n")
+    assert old.read_bytes() == data
+    assert new.exists()
 
 
 def test_a_dry_run_says_what_becomes_of_a_renamed_result(workshop: Workshop) -> None:
