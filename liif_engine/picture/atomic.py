@@ -202,7 +202,13 @@ def _create(path: Path, mode: int) -> Path:
         size, most = name_size(path)
         if size > most:
             raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
-        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_CLOEXEC", 0), mode))
+        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_CLOEXEC", 0), mode)
+        try:
+            os.close(descriptor)
+        except OSError:  # so a share may say first that there is no room
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
     return temporary
 
 

@@ -51,6 +51,22 @@ def test_a_new_file_appears_only_when_the_block_ends(tmp_path: Path) -> None:
     assert names(tmp_path) == ["new.bin"]
 
 
+def test_a_share_that_says_first_at_the_close_that_it_is_full_keeps_no_empty_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close, failures = os.close, [system_error(errno.EDQUOT)]
+
+    def fail_once(descriptor: int) -> None:
+        close(descriptor)
+        if failures:
+            raise failures.pop()
+
+    monkeypatch.setattr(os, "close", fail_once)
+    with pytest.raises(OutputError, match="quota"), write_atomically(tmp_path / "new", overwrite=False):
+        pytest.fail("the block ran")
+    assert names(tmp_path) == []
+
+
 def test_an_existing_file_is_refused_before_the_block_and_stays(tmp_path: Path) -> None:
     path = tmp_path / "old"
     path.write_bytes(b"old")
