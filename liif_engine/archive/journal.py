@@ -61,11 +61,20 @@ class Glance:
 
     @classmethod
     def of(cls, path: Path) -> Glance | None:
-        """A file's; None if there is none."""
+        """A file's; None if there is none, or it cannot be told."""
         try:
-            found = path.stat()
+            return cls.at(path)
         except OSError:
             return None
+
+    @classmethod
+    def at(cls, path: Path) -> Glance:
+        """A file's.
+
+        Raises:
+            OSError: there is none, or it cannot be told.
+        """
+        found = path.stat()
         return cls(found.st_size, found.st_mtime_ns)
 
 

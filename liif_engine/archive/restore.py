@@ -126,15 +126,14 @@ class Archive:
         """A file that is to be restored; None if it is done already or cannot be, which is told."""
         order = self.order
         source, destination = order.source / relative, order.destination / relative
-        glance = Glance.of(source)
-        if glance is None:
-            try:
-                source.stat()
-            except FileNotFoundError:
-                self.summary.gone += 1
-                log.info("%s: gone since its folder was read", printable(relative))
-            except OSError as error:
-                self._fail(relative, InputError(f"cannot be read ({error.strerror})"))
+        try:
+            glance = Glance.at(source)
+        except FileNotFoundError:
+            self.summary.gone += 1
+            log.info("%s: gone since its folder was read", printable(relative))
+            return None
+        except OSError as error:
+            self._fail(relative, InputError(f"cannot be read ({error.strerror})"))
             return None
         if not self.dry:
             self._tidy(destination.parent)
@@ -176,7 +175,8 @@ class Archive:
             return None
         if digest is not None:
             # It got its name only when it was complete and had been decoded again.
-            self.journal.done(relative, order.settings, glance, Glance.of(destination) or Glance(0, 0), digest)
+            if (result := Glance.of(destination)) is not None:
+                self.journal.done(relative, order.settings, glance, result, digest)
             self.summary.kept += 1
             return None
         self.journal.begin(relative, order.settings, glance)
@@ -243,8 +243,9 @@ class Archive:
                 raise error
             self._fail(one.relative, error or Cancelled("stopped"), one.glance)
             return
-        result = Glance.of(one.plan.destination) or Glance(0, 0)
-        self.journal.done(one.relative, self.order.settings, one.glance, result, answer.source_sha256)
+        result = Glance.of(one.plan.destination)
+        if result is not None:  # else it is begun still, and so known by what it says of itself
+            self.journal.done(one.relative, self.order.settings, one.glance, result, answer.source_sha256)
         self.summary.restored += 1
         self.summary.source_pixels += answer.source_pixels
         self.summary.result_pixels += answer.width * answer.height

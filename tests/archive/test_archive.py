@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -17,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from liif_engine.archive import journal
 from liif_engine.archive.feed import Feed
 from liif_engine.archive.order import Order
 from liif_engine.archive.restore import Archive
@@ -62,6 +64,27 @@ def test_files_that_have_gone_when_their_turn_comes_are_counted(source: Path, tm
     assert f"{summary.gone} files gone meanwhile" in summary.lines()[0]
     folder = {path: error for path, error in summary.failures if path == Path("deep")}
     assert [type(error) for error in folder.values()] == [InputError]
+
+
+@pytest.mark.parametrize("place", ["source", "new"])
+def test_a_file_that_cannot_be_asked_for_once_is_told_of_or_known_by_the_next_run(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    meant = (source if place == "source" else tmp_path / "new") / "a.jpg"
+    ask, failures = Path.stat, [OSError(errno.ESTALE, os.strerror(errno.ESTALE))]
+
+    def fail_once(path: Path, **rest: Any) -> os.stat_result:
+        if path == meant and failures and sys._getframe(1).f_globals["__name__"] == journal.__name__:
+            raise failures.pop()
+        return ask(path, **rest)
+
+    monkeypatch.setattr(Path, "stat", fail_once)
+    failed = {str(path) for path, _ in restore(source, tmp_path / "new").failures}
+    assert failures == []
+    assert ("a.jpg" in failed) == (place == "source")
+    again = restore(source, tmp_path / "new")
+    assert "a.jpg" not in {str(path) for path, _ in again.failures}
+    assert (tmp_path / "new" / "a.jpg").is_file()
 
 
 def test_a_folder_that_has_a_results_name_is_told_of_and_left_alone(source: Path, tmp_path: Path) -> None:
