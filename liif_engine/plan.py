@@ -151,6 +151,7 @@ def check_destination(planned: Plan, *, may_exist: bool) -> None:
     try:
         exists = destination.exists()
         is_source = exists and destination.samefile(planned.source)
+        has_folder = exists or destination.parent.is_dir()
     except OSError as error:  # such as a name too long for the file system
         message = f"cannot be written ({error.strerror})"
         raise OutputError(message, path=destination, remedy="Choose another name with --out.") from error
@@ -160,7 +161,7 @@ def check_destination(planned: Plan, *, may_exist: bool) -> None:
             path=planned.source,
             remedy="Choose another --out; restoring in place, with the original kept safe, is the daemon's work.",
         )
-    if not exists and not destination.parent.is_dir():
+    if not has_folder:
         remedy = "Make the folder first, or choose another --out."
         raise OutputError("its folder does not exist", path=destination, remedy=remedy)
     check_name(destination, overwrite=may_exist)

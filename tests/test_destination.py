@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -138,6 +139,45 @@ def test_a_folder_that_is_not_there_is_said_before_any_work(
     code, _, err = liif("restore", jpeg(tmp_path / "a.jpg"), "--out", tmp_path / "no" / "new.png", "--dry-run")
     assert code == ExitCode.OUTPUT
     assert "Make the folder first" in err
+
+
+@pytest.mark.parametrize("options", [(), ("--dry-run",)])
+def test_links_that_lead_in_a_circle_are_no_folder_for_results(
+    liif: Callable[..., tuple[int, str, str]], tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    (tmp_path / "old").mkdir()
+    jpeg(tmp_path / "old" / "a.jpg")
+    out = tmp_path / "circle"
+    out.symlink_to(out)
+    code, _, err = liif("restore", tmp_path / "old", "--out", out, *options)
+    assert code == (0 if options else ExitCode.OUTPUT)
+    assert "unexpected" not in err
+
+
+def test_a_folder_that_goes_while_the_arguments_are_read_is_told_of(
+    liif: Callable[..., tuple[int, str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = [True]
+    monkeypatch.setattr("liif_engine.plan.is_folder", lambda _: bool(answers) and answers.pop())
+    code, _, err = liif("restore", tmp_path / "gone", "--out", tmp_path / "new")
+    assert code == ExitCode.USAGE
+    assert "there is no such folder" in err
+
+
+def test_a_folder_that_cannot_be_asked_for_is_told_of_in_words(
+    liif: Callable[..., tuple[int, str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, ask = jpeg(tmp_path / "old.jpg"), Path.is_dir
+
+    def fail(path: Path) -> bool:
+        if path == tmp_path:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return ask(path)
+
+    monkeypatch.setattr(Path, "is_dir", fail)
+    code, _, err = liif("restore", old)
+    assert code == ExitCode.OUTPUT
+    assert "cannot be written (Permission denied)" in err
 
 
 @pytest.mark.parametrize(("mode", "expected"), [(0o600, 0o600), (0o644, 0o644), (0o440, 0o640), (0o755, 0o644)])

@@ -23,7 +23,8 @@ def prepare(order: Order, *, dry: bool) -> list[Path]:
         UsageError: the folders are the same, one is missing, or the results would lie among the originals' parents.
         OutputError: the folder of the results cannot be used.
     """
-    source, destination = order.source.resolve(), order.destination.resolve()
+    # Not by `Path.resolve`, which has no OSError for links that lead in a circle.
+    source, destination = (Path(os.path.realpath(one)) for one in (order.source, order.destination))
     if not source.is_dir():
         raise UsageError("there is no such folder", path=order.source)
     if source == destination or destination in source.parents:

@@ -31,7 +31,7 @@ class Walk:
         self._order, self._summary, self._fail = order, summary, fail
 
     def __iter__(self) -> Iterator[Path]:
-        waiting, results = [self._order.source], self._order.destination.resolve()
+        waiting, results = [self._order.source], os.path.realpath(self._order.destination)
         while waiting:
             here = waiting.pop()
             try:
@@ -49,7 +49,7 @@ class Walk:
                 if entry.is_symlink():
                     self._leave(path, "a symbolic link, and those are not followed")
                 elif entry.is_dir():
-                    folders += [path] if path.resolve() != results and not self._is_left_out(path) else []
+                    folders += [path] if os.path.realpath(path) != results and not self._is_left_out(path) else []
                 elif not entry.is_file():
                     self._leave(path, "neither a file nor a folder")
                 elif _is_named_as_picture(path):

@@ -87,13 +87,13 @@ def restore(
     settings = settings_from(config, **given)
     show_logs(log_json, verbose)
     refuse_unknown(model=settings.model, device=device, precision=precision)
-    if any(map(is_folder, files)):
+    if folders := list(filter(is_folder, files)):
         options = {"overwrite": overwrite, "allow_truncated": allow_truncated, "consistent": consistent}
         options["again"] = again
         if format is not None:
             raise UsageError("--format is for files that are named", remedy="In a folder each file keeps its format.")
         words = {"as_json": as_json, "verbose": verbose, "dry_run": dry_run}
-        return _restore_folder(files, out, target, settings, options, words)
+        return _restore_folder(folders[0], files, out, target, settings, options, words)
     limits, suffix = limits_of(settings), named.format_of(format, out)
     job = named.Job(settings, limits, overwrite, allow_truncated, consistent, suffix, again)
     return named.restore_named(files, target, out, job, dry_run=dry_run, as_json=as_json)
@@ -111,6 +111,7 @@ def _each_once(files: list[Path]) -> list[Path]:
 
 
 def _restore_folder(
+    folder: Path,
     files: list[Path],
     out: Path | None,
     target: Target,
@@ -118,13 +119,11 @@ def _restore_folder(
     options: dict[str, bool],
     words: dict[str, bool],
 ) -> int:
-    """`liif restore` on a folder."""
+    """`liif restore` on a folder, which may go at any moment."""
     from liif_engine import crew
     from liif_engine.archive.order import Order
     from liif_engine.commands.folder import restore_folder
-    from liif_engine.plan import is_folder
 
-    folder = next(filter(is_folder, files))
     if len(files) > 1:
         raise UsageError(
             "is a folder; restore it in a run of its own", path=folder, remedy="Name one folder, or files alone."
