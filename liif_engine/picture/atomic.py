@@ -276,6 +276,6 @@ def _raise_in_words(error: OSError, path: Path) -> NoReturn:
     if error.errno == errno.EEXIST:
         raise OutputExistsError("already exists", path=path) from error
     reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
-    if error.errno == errno.ENOENT and path.parent.is_dir():  # as in /proc
+    if error.errno == errno.ENOENT and os.path.isdir(path.parent):  # noqa: PTH112 - as in /proc; Path's may raise
         reason = "no file can be made or kept in its folder"
     raise OutputError(f"cannot be written: {reason}", path=path) from error

@@ -204,6 +204,15 @@ def test_errors_of_the_system_come_in_words(
     assert names(tmp_path) == ["file"]
 
 
+def test_a_folder_that_goes_and_then_is_closed_comes_in_words_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "open", failing(system_error(errno.ENOENT)))
+    monkeypatch.setattr(Path, "is_dir", failing(system_error(errno.EACCES)))
+    with pytest.raises(OutputError, match="cannot be written"), write_atomically(tmp_path / "new", overwrite=False):
+        pytest.fail("the block ran")
+
+
 def test_a_disk_that_fills_while_the_block_writes(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="the disk is full"):
         fill(tmp_path / "file", b"half", overwrite=False, then=failing(system_error(errno.ENOSPC)))
