@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from liif_daemon import steps, swap
 from liif_daemon.asking import Question
 from liif_daemon.ledger import Ledger, clock
 from liif_daemon.prune import prune
@@ -49,36 +50,40 @@ def test_originals_are_kept_as_long_as_promised(workshop: Workshop, monkeypatch:
 
 def test_the_order_of_what_is_made_durable(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
     """Power loss: result and backup are flushed, and the ledger has the result's hash, before the names change."""
-    said: list[str] = []
-    real_fsync, real_exchange = os.fsync, __import__("liif_daemon.swap").swap.exchange
+    flushed, said = set[tuple[int, int]](), dict[str, list[bool]]()
+    real_fsync, real_exchange = os.fsync, swap.exchange
 
     def fsync(descriptor: int) -> None:
-        name = str(Path(f"/proc/self/fd/{descriptor}").readlink())
         real_fsync(descriptor)
-        name = name.replace(str(workshop.base), "")
-        if "/originals/ledgers" in name:
-            return  # who keeps originals there, which is no picture's matter
-        place = "store" if "/originals" in name else "workplace" if ".liif-" in name else "folder"
-        said.append(f"fsync {place}{' file' if Path(name).suffix in {'.jpg', '.tmp'} and place != 'folder' else ''}")
+        found = os.fstat(descriptor)
+        flushed.add((found.st_ino, found.st_ctime_ns))
+
+    def as_it_is(path: Path) -> bool:
+        """Whether it was flushed since it changed last, in its metadata too."""
+        return (path.stat().st_ino, path.stat().st_ctime_ns) in flushed
 
     def exchange(one: Path, other: Path) -> bool:
-        ledger = workshop.ledger()
-        job = ledger.jobs()[0]
-        assert job.result_sha256 == sha(one)
-        assert workshop.store.holds(job.source_sha256)
-        ledger.close()
-        said.append("swap")
+        job, kept = workshop.ledger().jobs()[0], workshop.store.path_of(sha(other))
+        said["before"] = [
+            job.result_sha256 == sha(one),
+            as_it_is(one),
+            as_it_is(one.parent),
+            kept.stat().st_ino in {inode for inode, _ in flushed},  # its name came later
+            *map(as_it_is, (kept.parent, kept.parents[1])),
+        ]
+        flushed.clear()
         return bool(real_exchange(one, other))
+
+    def reached(step: str) -> None:
+        if step == "swap verified":
+            said["after"] = [as_it_is(workshop.folder), *map(as_it_is, workshop.folder.glob(".liif-*"))]
 
     draw(workshop.folder / "a.jpg", 1)
     monkeypatch.setattr(os, "fsync", fsync)
-    monkeypatch.setattr("liif_daemon.swap.exchange", exchange)
+    monkeypatch.setattr(swap, "exchange", exchange)
+    monkeypatch.setattr(steps, "on_step", reached)
     workshop.once()
-    swap = said.index("swap")
-    before, after = said[:swap], said[swap + 1 :]
-    assert before.index("fsync store file") < before.index("fsync store")
-    assert before[-2:] == ["fsync workplace file", "fsync workplace file"] or "fsync workplace file" in before[-3:]
-    assert "fsync folder" in after
+    assert said == {"before": [True] * 6, "after": [True] * 2}
 
 
 def test_no_original_is_let_go_where_two_ledgers_keep_theirs(workshop: Workshop) -> None:
@@ -164,6 +169,18 @@ def test_what_a_killed_prune_had_begun_the_next_one_ends_and_who_needs_it_waits(
         wait_until(lambda: workshop.counts() == {"done": 1})
     assert store.holds(sha(data))
     ledger.close()
+
+
+def test_what_a_killed_prune_had_begun_stays_where_another_ledger_keeps_originals_by_now(workshop: Workshop) -> None:
+    data = draw(workshop.base / "a.jpg", 1)
+    ledger, store = workshop.ledger(), workshop.store
+    ledger.originals.promise(sha(data), store.keep(workshop.base / "a.jpg", sha(data)), store.folder, 0)
+    assert ledger.originals.let_go(ledger.originals.all()[0])
+    other = left_open(Ledger(workshop.base / "other" / "ledger.sqlite"))
+    Store(store.folder, other.originals.owner()).claim()
+    with pytest.raises(LiifError, match="keeps originals here too"):
+        prune(ledger, store)
+    assert store.holds(sha(data))
 
 
 def test_an_original_that_comes_back_into_the_store_is_new_there(
