@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import sys
@@ -11,6 +12,9 @@ from pathlib import Path
 
 import pytest
 from liif_daemon import check, free, steps, swap
+from liif_daemon.engine import Made, Order
+
+from liif_engine.picture import image_file
 
 from .workshop import Copying, Workshop, check_whole, draw, invoke, sha, size_of, wait_until
 
@@ -206,3 +210,45 @@ def test_where_an_exchange_of_names_is_taken_for_a_rename_files_are_replaced_and
     check_whole(workshop, path, data)
     words = [found.words for found in check._folder(workshop.settings().folders[0])]
     assert f"{workshop.folder}: names cannot be exchanged there; a window of microseconds remains" in words
+
+
+def test_a_file_that_was_another_only_while_it_was_read_does_not_get_the_result_of_that_one(workshop: Workshop) -> None:
+    path = workshop.folder / "a.jpg"
+    data = draw(path, 1)
+
+    class TooLate(Copying):
+        def restore(self, order: Order, on_progress: Callable[[float], None]) -> Made:
+            if not self.orders:
+                draw(path, 2)
+            made = super().restore(order, on_progress)
+            path.write_bytes(data)
+            return made
+
+    workshop.engine = TooLate()
+    with workshop.running():
+        wait_until(lambda: workshop.counts().get("done") == 1)
+    marker = image_file.read_marker(path)
+    assert marker is not None
+    assert marker.source_sha256 == sha(data)
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_where_the_system_cannot_rename_to_free_names_alone_a_taken_one_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_links: bool
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(free, "rename_no_replace", lambda *_: False)
+    if not has_links:
+        monkeypatch.setattr(os, "link", refuse)
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.write_bytes(b"ours")
+    other.write_bytes(b"theirs")
+    with pytest.raises(FileExistsError):
+        free.rename_if_free(one, other)
+    assert (one.read_bytes(), other.read_bytes()) == (b"ours", b"theirs")
+    other.unlink()
+    free.rename_if_free(one, other)
+    assert other.read_bytes() == b"ours"
+    assert not one.exists()
