@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from liif_daemon import free
+from liif_daemon.ledger import Job, Ledger
 
 from .workshop import Workshop, at, draw, size_of, wait_until
 
@@ -58,6 +61,26 @@ def test_a_folder_that_gives_way_to_a_link_at_any_step_is_not_followed(
     # What lies beside its original takes its place first.
     assert workshop.once(scales=[2, 4]) == ({"done": 1, "skipped": 1} if step == "result promised" else {"skipped": 2})
     assert [one.read_bytes() for one in private.iterdir()] == [data]
+
+
+def test_nothing_is_put_beside_a_picture_whose_folder_gives_way_to_a_link_at_the_last_moment(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, private = workshop.folder / "sub" / "a.jpg", workshop.base / "private"
+    data = draw(path, 1)
+    draw(private / "a.jpg", 1)
+    promise = Ledger.promise
+
+    def then_the_link(self: Ledger, job: Job, **rest: Any) -> None:
+        promise(self, job, **rest)
+        if not path.parent.is_symlink():
+            (workplace,) = path.parent.glob(".liif-*")
+            shutil.copytree(workplace, private / workplace.name)  # so that the result's own name leads there as well
+            gives_way_to_a_link(path.parent, private)
+
+    monkeypatch.setattr(Ledger, "promise", then_the_link)
+    workshop.once(scales=[2, 4])
+    assert {one.name: one.read_bytes() for one in private.iterdir() if one.is_file()} == {"a.jpg": data}
 
 
 @pytest.mark.parametrize("step", ["workplace made", "engine done", "ledger done"])

@@ -183,3 +183,27 @@ def test_what_a_killed_undo_has_left_goes_with_the_next_undo(workshop: Workshop)
     assert undo_all(workshop, path) == 1
     assert path.read_bytes() == data
     assert workshop.leftovers() == []
+
+
+def test_what_is_put_in_the_place_in_the_instant_of_the_swap_is_kept_though_undo_is_stopped(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = workshop.folder / "a.jpg"
+    original = draw(path, 1)
+    workshop.once()
+    theirs = draw(workshop.base / "theirs.jpg", 2)
+    ledger, store = workshop.ledger(), workshop.store
+    (job,) = undoable(path, ledger)
+
+    def reached(step: str) -> None:
+        if step == "about to swap":
+            (workshop.base / "theirs.jpg").replace(path)
+        if step == "swapped":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(steps, "on_step", reached)
+    with pytest.raises(KeyboardInterrupt):
+        undo(job, ledger, store)
+    assert path.read_bytes() == original
+    assert store.path_of(sha(theirs)).read_bytes() == theirs
+    assert workshop.leftovers() == []
