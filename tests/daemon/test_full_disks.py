@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 from liif_daemon import failures, places, work
+from liif_daemon.engine import EngineError, Order
 from liif_daemon.workplace import is_workplace, workplace_for
 
 from liif_engine.errors import OutputError
 
-from .workshop import SOON, Workshop, draw, sha, size_of, wait_until
+from .workshop import SOON, Copying, Workshop, draw, sha, size_of, wait_until
 
 
 @pytest.fixture
@@ -174,4 +175,26 @@ def test_an_error_of_the_disk_at_each_step_is_waited_out(
         wait_until(lambda: workshop.counts() == {"done": 1})
     assert workshop.store.path_of(sha(data)).read_bytes() == data
     assert size_of(workshop.folder / "a.jpg") == (40, 32)
+    assert workshop.leftovers() == []
+
+
+def test_a_folder_that_is_out_of_reach_when_a_picture_is_given_up_is_waited_out(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw(workshop.folder / "a.jpg", 1)
+    recover, away = work.recover, ["for the first look"]
+
+    def crash(_: Order) -> None:
+        if away:
+            raise EngineError("the process that did the work crashed", "again")
+
+    def out_of_reach(*arguments: Any) -> str | None:
+        if away:
+            raise OSError(errno.EIO, away.pop())
+        return recover(*arguments)
+
+    workshop.engine = Copying(before=crash)
+    monkeypatch.setattr(work, "recover", out_of_reach)
+    with workshop.running():
+        wait_until(lambda: workshop.counts() == {"done": 1}, SOON)
     assert workshop.leftovers() == []
