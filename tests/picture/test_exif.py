@@ -62,6 +62,14 @@ def test_orientation_and_sizes_are_corrected_and_nothing_else(order: str) -> Non
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
+def test_sizes_in_the_interoperability_directory_are_corrected(order: str) -> None:
+    own = exif({0x1001: (SHORT, 40), 0x1002: (LONG, 30)}, order=order)[8:]
+    place = len(exif(MAIN, sub={**SUB, 0xA005: (LONG, 0)}, order=order))
+    result = corrected(exif(MAIN, sub={**SUB, 0xA005: (LONG, place)}, order=order) + own)
+    assert read(result)[0].get_ifd(0xA005) == {0x1001: 80, 0x1002: 60}
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
 def test_a_size_too_large_for_a_short_becomes_a_long(order: str) -> None:
     main, sub = read(corrected(exif(MAIN, sub=SUB, order=order), width=70_000, height=65_535))
     assert (main[0x0100], main[0x0101], sub[0xA002], sub[0xA003]) == (70_000, 65_535, 70_000, 65_535)

@@ -16,10 +16,17 @@ from liif_engine.picture.image_file import tiff, tiff_tags
 from liif_engine.picture.image_file.contents import Density, Frame, Metadata
 from liif_engine.picture.image_file.result import write
 from liif_engine.picture.image_file.room import Order
-from liif_engine.picture.image_file.tiff_tags import Directory, Tag
+from liif_engine.picture.image_file.tiff_tags import RATIONAL, Directory, Tag
 
 from . import made
 from .tiffs import LIMITS, ORDERS, PLAIN, again, file_with_everything, random_pixels, raw, tags_of
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_density_without_a_unit_is_in_inches(order: str) -> None:
+    sides = {f"t{number}": Tag(RATIONAL, 1, struct.pack(order + "II", 300, 1)) for number in (282, 283)}
+    metadata = tiff.inspect(raw(random_pixels(4, 6, 3), 2, order=order, **sides), LIMITS).metadata
+    assert metadata.density == Density((300, 1), (300, 1), "inch")
 
 
 @pytest.mark.parametrize("order", ORDERS)
