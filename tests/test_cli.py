@@ -139,6 +139,71 @@ def test_json_is_all_there_is_on_stdout(liif: Callable[..., tuple[int, str, str]
     assert failed["remedy"]
 
 
+@pytest.mark.parametrize(
+    ("options", "exit_code"),
+    [
+        (("--model", "missing"), ExitCode.MODEL),
+        (("--device", "cuda:99"), ExitCode.DEVICE),
+        (("--scale", "0.5"), ExitCode.USAGE),
+        (("--config", "missing.yaml"), ExitCode.CONFIG),
+        (("--out", "one.jpg"), ExitCode.USAGE),
+        (("--out", "a.jpg/below"), ExitCode.OUTPUT),
+    ],
+)
+def test_json_names_each_file_also_where_the_whole_run_fails(
+    liif: Callable[..., tuple[int, str, str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: tuple[str, str],
+    exit_code: ExitCode,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    olds = [jpeg(Path(name)) for name in ("a.jpg", "b.jpg")]
+    code, out, err = liif("restore", *olds, "--json", *options)
+    assert code == exit_code
+    rows = json.loads(out)
+    assert [(row["source"], row["status"], row["exit_code"]) for row in rows] == [
+        (str(old), "failed", exit_code) for old in olds
+    ]
+    assert " ".join(err.split()).count(rows[0]["error"]) == 1
+
+
+def test_json_keeps_what_was_done_before_the_whole_run_failed(
+    liif: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    old, done = jpeg(tmp_path / "a.jpg"), jpeg(tmp_path / "done.jpg")
+    (tmp_path / "done@2x.jpg").touch()
+    code, out, _ = liif("restore", done, old, "--json", "--device", "cuda:99")
+    assert code == ExitCode.DEVICE
+    assert [row["exit_code"] for row in json.loads(out)] == [ExitCode.OUTPUT, ExitCode.DEVICE]
+
+
+@pytest.mark.parametrize(
+    ("options", "exit_code"),
+    [
+        (("--model", "missing"), ExitCode.MODEL),
+        (("--device", "cuda:99"), ExitCode.DEVICE),
+        (("--out", "olds/a.jpg"), ExitCode.OUTPUT),
+        (("--format", "png"), ExitCode.USAGE),
+    ],
+)
+def test_json_of_a_folder_says_what_ended_the_run(
+    liif: Callable[..., tuple[int, str, str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: tuple[str, str],
+    exit_code: ExitCode,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("olds").mkdir()
+    jpeg(Path("olds", "a.jpg"))
+    code, out, err = liif("restore", "olds", "--json", "--out", "new", *options)
+    assert code == exit_code
+    summary = json.loads(out)
+    assert (summary["restored"], summary["failed"], summary["exit_code"]) == (0, 0, exit_code)
+    assert summary["error"] in " ".join(err.split())
+
+
 def test_dry_run_says_and_does_nothing(liif: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
     old = jpeg(tmp_path / "old.jpg")
     code, out, _ = liif("restore", old, "--dry-run", "--scale", "3")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from liif_engine import terminal
 from liif_engine.archive.order import Order
 from liif_engine.archive.restore import Archive
 from liif_engine.archive.summary import Summary
+from liif_engine.commands.report import Report
 from liif_engine.crew import Crew
 from liif_engine.errors import ExitCode, LiifError, combined_exit_code, printable
 from liif_engine.workers import Answer, WorkerSettings
@@ -23,7 +23,7 @@ NAMED_WITH_A_FAILURE = 10
 
 
 def restore_folder(
-    order: Order, crew: Crew, settings: WorkerSettings, *, as_json: bool, verbose: bool, dry_run: bool
+    order: Order, crew: Crew, settings: WorkerSettings, report: Report, *, verbose: bool, dry_run: bool
 ) -> ExitCode:
     """Restores a folder, says what became of each file that failed, and ends with a summary.
 
@@ -31,19 +31,19 @@ def restore_folder(
         order: what is to be done.
         crew: which workers.
         settings: how they work.
-        as_json: the summary as one JSON object on stdout, and nothing else there.
+        report: prints the summary, if that is to be JSON.
         verbose: a line for each file that was restored too.
         dry_run: say what would be done, and do nothing.
 
     Raises:
         LiifError: nothing can be done like this.
     """
-    with _watch(order, as_json=as_json, verbose=verbose, dry=dry_run) as archive:
+    with _watch(order, report, verbose=verbose, dry=dry_run) as archive:
         if dry_run:
             archive.summary.would = 0
             for relative, planned in archive.plans():
                 archive.summary.would += 1
-                if as_json:
+                if report.as_json:
                     archive.summary.planned.append((relative, planned.width, planned.height))
                 else:
                     print(f"{printable(relative)}  {planned.width}x{planned.height} (dry run)")
@@ -53,7 +53,7 @@ def restore_folder(
 
 
 @contextmanager
-def _watch(order: Order, *, as_json: bool, verbose: bool, dry: bool) -> Iterator[Archive]:
+def _watch(order: Order, report: Report, *, verbose: bool, dry: bool) -> Iterator[Archive]:
     """A run with a line of figures on a terminal, and its summary however it ends."""
     status = terminal.busy("looking at the folder")
     alike: Counter[str] = Counter()  # failures, in words that name no file
@@ -63,7 +63,7 @@ def _watch(order: Order, *, as_json: bool, verbose: bool, dry: bool) -> Iterator
             alike[error.message] += 1
             if verbose or alike[error.message] <= NAMED_WITH_A_FAILURE:
                 terminal.show_error(error)
-        elif verbose and answer is not None and not as_json:
+        elif verbose and answer is not None and not report.as_json:
             size = f"{answer.width}x{answer.height}"
             terminal.tell(f"{printable(relative)}  {size}, {answer.model}, {answer.seconds:.1f} s")
             for note in answer.notes:
@@ -71,6 +71,7 @@ def _watch(order: Order, *, as_json: bool, verbose: bool, dry: bool) -> Iterator
         status.update(_figures(archive.summary))
 
     archive = Archive(order, on_end, dry=dry)
+    report.summary = archive.summary
     if terminal.console.is_terminal:
         status.start()
     try:
@@ -82,9 +83,7 @@ def _watch(order: Order, *, as_json: bool, verbose: bool, dry: bool) -> Iterator
             if count > NAMED_WITH_A_FAILURE:
                 more = f"and {count - NAMED_WITH_A_FAILURE:,} more"
                 print(f"liif: {more}: {message} (--verbose names them)", file=sys.stderr)
-        if as_json:
-            print(json.dumps(archive.summary.as_dict(), indent=2))
-        else:
+        if not report.as_json:
             print("\n".join(archive.summary.lines(verbose=verbose)), file=sys.stderr)
 
 

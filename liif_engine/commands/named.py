@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from liif_engine.commands.options import lasting, make_engine, worker_settings
-from liif_engine.commands.report import Report, reports
 from liif_engine.errors import LiifError, OutputError, UsageError, combined_exit_code, fault, printable
 from liif_engine.picture import new_folder
 from liif_engine.target import Target
 
 if TYPE_CHECKING:
+    from liif_engine.commands.report import Report
     from liif_engine.config import EngineSettings
     from liif_engine.file import Outcome
     from liif_engine.picture.image_file import Limits
@@ -49,7 +49,7 @@ class Job:
 
 
 def restore_named(
-    files: list[Path], target: Target, out: Path | None, job: Job, *, dry_run: bool, as_json: bool
+    files: list[Path], target: Target, out: Path | None, job: Job, report: Report, *, dry_run: bool
 ) -> int:
     """Restores files, each by itself: one that fails stops no other.
 
@@ -58,8 +58,8 @@ def restore_named(
         target: how large.
         out: a file, a folder or None, as --out.
         job: how.
+        report: told of each file.
         dry_run: say what would be done, and do nothing.
-        as_json: one JSON object a file on stdout.
 
     Returns:
         The exit code.
@@ -68,15 +68,14 @@ def restore_named(
         LiifError: nothing can be done like this.
     """
     folder = _folder_of(files, out)
-    with reports(as_json) as report:
-        plans = list(_plans(files, target, out, folder, job, report))
-        if dry_run:
-            for plan in plans:
-                report(plan.source, planned=plan)
-        elif plans:
-            with _made(folder):
-                restore_plans = _restore_all if job.settings.workers is None else _restore_several
-                restore_plans(plans, job, report)
+    plans = list(_plans(files, target, out, folder, job, report))
+    if dry_run:
+        for plan in plans:
+            report(plan.source, planned=plan)
+    elif plans:
+        with _made(folder):
+            restore_plans = _restore_all if job.settings.workers is None else _restore_several
+            restore_plans(plans, job, report)
     return combined_exit_code(report.failures)
 
 

@@ -1,4 +1,4 @@
-"""What ``liif restore`` says of each file: a line, or JSON at the end."""
+"""What ``liif restore`` says of each file: a line, or JSON at the end, however that comes."""
 
 from __future__ import annotations
 
@@ -12,15 +12,22 @@ from typing import TYPE_CHECKING, Any
 from liif_engine.errors import LiifError, printable
 
 if TYPE_CHECKING:
+    from liif_engine.archive.summary import Summary
     from liif_engine.file import Outcome
     from liif_engine.plan import Plan
 
 
 class Report:
-    """Collects what happened to each file, and says it: words, or JSON at the end."""
+    """Collects what happened to each file, and says it: words, or JSON at the end.
 
-    def __init__(self, as_json: bool) -> None:
-        self.as_json = as_json
+    Args:
+        as_json: a list of objects at the end, one a file; of a folder, one object.
+        files: what was named, none twice.
+    """
+
+    def __init__(self, as_json: bool, files: list[Path]) -> None:
+        self.as_json, self.files = as_json, files
+        self.summary: Summary | None = None  # of a folder, once its run has begun
         self.failures: list[LiifError] = []
         self.rows: list[dict[str, Any]] = []
         self.say: Callable[[str], None] = print
@@ -40,7 +47,7 @@ class Report:
             self.failures.append(error)
             from liif_engine import terminal  # rich, which need not be loaded where all goes well
 
-            row |= {"status": "failed", "error": str(error), "remedy": error.remedy, "exit_code": int(error.exit_code)}
+            row |= {"status": "failed", **_error_fields(error)}
             terminal.show_error(error)
         elif outcome is not None:
             self.restored += 1
@@ -59,10 +66,14 @@ class Report:
         if not self.as_json:
             self.say(line)
 
-    def close(self) -> None:
-        """The summary, or the JSON."""
+    def close(self, error: LiifError | None) -> None:
+        """The summary, or the JSON.
+
+        Args:
+            error: what ended the whole run; whoever called the command says it.
+        """
         if self.as_json:
-            print(json.dumps(self.rows, indent=2))
+            print(json.dumps(self._values(error), indent=2))
         elif len(self.rows) > 1:
             failed = f", {len(self.failures)} failed" if self.failures else ""
             done = (
@@ -72,15 +83,34 @@ class Report:
             )
             print(f"{done} restored{failed}", file=sys.stderr)
 
+    def _values(self, error: LiifError | None) -> dict[str, Any] | list[dict[str, Any]]:
+        """For programs: each file that was named has failed of what ended the run, unless it was over before."""
+        from liif_engine.archive.summary import Summary
+        from liif_engine.plan import is_folder
+
+        of_run = {} if error is None else _error_fields(error)
+        if self.summary is not None or any(map(is_folder, self.files)):
+            return (self.summary or Summary()).as_dict() | of_run
+        over = {row["source"] for row in self.rows}
+        left = [file for file in self.files if str(file) not in over] if error is not None else []
+        return self.rows + [{"source": str(file), "status": "failed", **of_run} for file in left]
+
 
 @contextmanager
-def reports(as_json: bool) -> Iterator[Report]:
+def reports(as_json: bool, files: list[Path]) -> Iterator[Report]:
     """A report whose summary is printed however the work ends."""
-    report = Report(as_json)
+    report, of_run = Report(as_json, files), None
     try:
         yield report
+    except LiifError as error:
+        of_run = error
+        raise
     finally:
-        report.close()
+        report.close(of_run)
+
+
+def _error_fields(error: LiifError) -> dict[str, Any]:
+    return {"error": str(error), "remedy": error.remedy, "exit_code": int(error.exit_code)}
 
 
 def _plan_fields(plan: Plan) -> dict[str, Any]:

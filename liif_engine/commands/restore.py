@@ -24,6 +24,7 @@ from liif_engine.commands.options import (
     show_logs,
     worker_settings,
 )
+from liif_engine.commands.report import Report, reports
 from liif_engine.errors import UsageError
 from liif_engine.target import Target, parse_size
 
@@ -78,25 +79,27 @@ def restore(
     """
     from liif_engine.plan import is_folder
 
-    target = _target(scale, size, long_edge, megapixels)
     files = _each_once(files)
-    if out == Path("-"):  # what many programs take for it
-        remedy = "Name a file or a folder with --out."
-        raise UsageError("results are not written to standard output", path=out, remedy=remedy)
-    given = {"model": model, "device": device, "precision": precision, "quality": quality, "workers": workers}
-    settings = settings_from(config, **given)
-    show_logs(log_json, verbose)
-    refuse_unknown(model=settings.model, device=device, precision=precision)
-    if folders := list(filter(is_folder, files)):
-        options = {"overwrite": overwrite, "allow_truncated": allow_truncated, "consistent": consistent}
-        options["again"] = again
-        if format is not None:
-            raise UsageError("--format is for files that are named", remedy="In a folder each file keeps its format.")
-        words = {"as_json": as_json, "verbose": verbose, "dry_run": dry_run}
-        return _restore_folder(folders[0], files, out, target, settings, options, words)
-    limits, suffix = limits_of(settings), named.format_of(format, out)
-    job = named.Job(settings, limits, overwrite, allow_truncated, consistent, suffix, again)
-    return named.restore_named(files, target, out, job, dry_run=dry_run, as_json=as_json)
+    with reports(as_json, files) as report:
+        target = _target(scale, size, long_edge, megapixels)
+        if out == Path("-"):  # what many programs take for it
+            remedy = "Name a file or a folder with --out."
+            raise UsageError("results are not written to standard output", path=out, remedy=remedy)
+        given = {"model": model, "device": device, "precision": precision, "quality": quality, "workers": workers}
+        settings = settings_from(config, **given)
+        show_logs(log_json, verbose)
+        refuse_unknown(model=settings.model, device=device, precision=precision)
+        if folders := list(filter(is_folder, files)):
+            options = {"overwrite": overwrite, "allow_truncated": allow_truncated, "consistent": consistent}
+            options["again"] = again
+            if format is not None:
+                remedy = "In a folder each file keeps its format."
+                raise UsageError("--format is for files that are named", remedy=remedy)
+            words = {"verbose": verbose, "dry_run": dry_run}
+            return _restore_folder(folders[0], files, out, target, settings, options, report, words)
+        limits, suffix = limits_of(settings), named.format_of(format, out)
+        job = named.Job(settings, limits, overwrite, allow_truncated, consistent, suffix, again)
+        return named.restore_named(files, target, out, job, report, dry_run=dry_run)
 
 
 def _each_once(files: list[Path]) -> list[Path]:
@@ -117,6 +120,7 @@ def _restore_folder(
     target: Target,
     settings: EngineSettings,
     options: dict[str, bool],
+    report: Report,
     words: dict[str, bool],
 ) -> int:
     """`liif restore` on a folder, which may go at any moment."""
@@ -142,7 +146,7 @@ def _restore_folder(
     )
     chosen = crew.Crew("here") if settings.workers is None else crew.parse(settings.workers)
     # Of a million files, some kill their worker by chance; the same file twice is no chance.
-    return restore_folder(order, chosen, worker_settings(settings, attempts=2), **words)
+    return restore_folder(order, chosen, worker_settings(settings, attempts=2), report, **words)
 
 
 def _target(scale: float | None, size: str | None, long_edge: int | None, megapixels: float | None) -> Target:
