@@ -27,8 +27,7 @@ def folders(paths: list[Path], given: dict[str, Any]) -> list[FolderSettings]:
         given: options, by the names of settings.
 
     Raises:
-        UsageError: a path is not there, does not answer, or would never be looked at.
-        ConfigError: an option has a wrong value.
+        UsageError: a path is not there, does not answer, or would never be looked at; an option has a wrong value.
     """
     for path in asking.silent(map(absolute, paths)):
         raise UsageError(asking.SILENT_WORDS, path=path, remedy="Try again when it answers.")

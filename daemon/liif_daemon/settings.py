@@ -27,8 +27,8 @@ from pydantic import (
 from liif_engine import config
 from liif_engine.base_folder import base_folder, home
 from liif_engine.config import EngineSettings, ModelName
-from liif_engine.config_file import ConfigFile, in_words, placed, several
-from liif_engine.errors import LiifError
+from liif_engine.config_file import ConfigFile, in_words, placed
+from liif_engine.errors import LiifError, UsageError
 from liif_engine.target import Target, parse_size
 
 #: What is restored unless `include` says otherwise: names of the formats that `liif restore` reads and writes.
@@ -257,7 +257,7 @@ def folder(values: dict[str, Any], *, spelled: bool = False) -> FolderSettings:
         spelled: whether upper and lower case count in `include`.
 
     Raises:
-        ConfigError: in words.
+        UsageError: in words.
     """
     try:
         found = FolderSettings.model_validate(values)
@@ -265,7 +265,7 @@ def folder(values: dict[str, Any], *, spelled: bool = False) -> FolderSettings:
         return found
     except ValidationError as error:
         messages = [message for _, message in in_words(error, FolderSettings)]
-        raise several(messages, None, "Correct the command line.") from error
+        raise UsageError("; ".join(messages), remedy="Correct the command line.") from error
 
 
 def default_state_folder() -> Path:
