@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,8 @@ def run(
             raise DeviceError("this device computes in no reduced precision", remedy="Audit on another --device.")
         tiles = list(audit(exact, forms, pictures(images, side=side), scale=scale))
         for form in forms:
-            found = [*worst.get(form, []), *(tile for tile in tiles if tile.form == form)]
+            named = (replace(tile, form=f"{name}, {form}") for tile in tiles if tile.form == form)
+            found = [*worst.get(form, []), *named]
             worst[form] = worst_first(found)[:WORST]
         for summary in summaries(tiles):
             missed = missed or (summary.form == default and not summary.passes)

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from liif_engine import Engine, cli
 from liif_engine.errors import OutputError, UsageError
 from liif_engine.lab import audit_command, audit_pictures
-from liif_engine.lab.audit import BOUND, audit, compare, summaries, worst_first
+from liif_engine.lab.audit import BOUND, AuditedTile, audit, compare, summaries, worst_first
 from liif_engine.lab.audit_sheet import CAPTION, GAP, PANEL, sheet
 from liif_engine.network.device import has_bf16
 
@@ -127,6 +127,21 @@ def test_the_sheet_shows_a_row_for_each_tile() -> None:
     difference = np.asarray(image)[2 * CAPTION :, GAP + 3 * (PANEL + GAP) :]
     assert (difference[2, 2] == 255).all(), "the bad corner, amplified"
     assert (difference[PANEL // 2, PANEL // 2] == 128).all(), "no difference is mid-gray"
+
+
+def test_the_sheet_names_the_model_of_each_tile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
+
+    def drawn(tiles: list[AuditedTile]) -> Image.Image:
+        shown.extend(tile.form for tile in tiles)
+        return sheet(tiles)
+
+    monkeypatch.setattr(audit_command, "sheet", drawn)
+    monkeypatch.setattr(audit_command, "Engine", lambda *_, **__: Plain())
+    monkeypatch.setattr(audit_command, "reduced_precisions", lambda _: ["bf16"])
+    monkeypatch.setattr(audit_command, "pictures", lambda *_, **__: [("gray", picture(64, 64))])
+    audit_command.run("auto", [], scale=1, side=64, device="cpu", sheet_file=tmp_path / "worst.png", as_json=True)
+    assert set(shown) == {"web, bf16", "web, fast", "published, bf16"}
 
 
 @pytest.mark.parametrize(("scale", "side"), [(0.5, 128), (2, 100), (2, 32)])
