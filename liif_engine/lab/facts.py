@@ -19,8 +19,8 @@ from liif_engine.picture.tiles import Rect
 if TYPE_CHECKING:
     from liif_engine.lab.explain import Explanation
 
-#: Rings around the patch, by the distance at which each ends [input pixels].
-RINGS = (0, 8, 16, 24, 36)
+#: Rings around the patch, by the distance at which each ends [input pixels]; the last ends with the network's sight.
+RINGS = (0, 8, 16, 24)
 
 #: Frequencies by their place on the diagonals of a block: what a band is called, and the first diagonal after it.
 BANDS = {"mean": 1, "low": 4, "middle": 8, "high": 15}
@@ -147,7 +147,7 @@ def damage_of(story: Explanation) -> dict[str, Any] | None:
 def attribution(story: Explanation) -> dict[str, Any]:
     """The clues: where from, and how well that is known."""
     clues, check = story.attribution, story.check
-    weights, away = clues.weights, distance(story.field)
+    weights, away, halo = clues.weights, distance(story.field), story.field.model.halo
     blocks = blocks_of(story.field, story.subject)
     own = float(weights[blocks.top : blocks.bottom, blocks.left : blocks.right].sum())
     reach = np.bincount(away.ravel(), weights=weights.ravel(), minlength=away.max() + 1).cumsum()
@@ -160,7 +160,7 @@ def attribution(story: Explanation) -> dict[str, Any]:
         "completeness_error": round(clues.completeness_error, 5),
         "diffusion_index": round(clues.diffusion_index, 3),
         "own_blocks": round(own, 4),
-        "rings": {f"{low}-{high}": round(share, 4) for (low, high), share in rings(weights, away).items()},
+        "rings": {f"{low}-{high}": round(share, 4) for (low, high), share in rings(weights, away, halo).items()},
         "mean_distance": round(float((weights * away).sum()), 2),
         "sight": int(away.max()),
         "radius_50": int(np.searchsorted(reach, 0.5)),
@@ -176,10 +176,10 @@ def attribution(story: Explanation) -> dict[str, Any]:
     }
 
 
-def rings(weights: NDArray[Any], away: NDArray[np.int64]) -> dict[tuple[int, int], float]:
-    """Each ring's share of the attribution, by (first, last) distance."""
+def rings(weights: NDArray[Any], away: NDArray[np.int64], halo: int) -> dict[tuple[int, int], float]:
+    """Each ring's share of the attribution, by (first, last) distance; the network sees `halo` pixels far."""
     shares, low = {}, 0
-    for high in RINGS:
+    for high in (*(ring for ring in RINGS if ring < halo), halo):
         shares[low, high] = float(weights[(away >= low) & (away <= high)].sum())
         low = high + 1
     return shares

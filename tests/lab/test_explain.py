@@ -52,6 +52,13 @@ def test_the_facts_are_plain_json_with_the_promised_keys(story: Explanation) -> 
     assert facts["damage"]["frequencies_kept"] < 0.5
 
 
+def test_the_rings_end_where_the_network_s_sight_does(story: Explanation, jpeg: Path) -> None:
+    assert story.field.model.halo == 8
+    assert list(story.as_dict()["attribution"]["rings"]) == ["0-0", "1-8"]
+    far = explain(jpeg, engine=Engine(tiny_network(blocks=13), device="cpu", precision="fp32"))
+    assert list(far.as_dict()["attribution"]["rings"]) == ["0-0", "1-8", "9-16", "17-24", "25-30"]
+
+
 @pytest.mark.parametrize("size", [(8, 8), (9, 40)])
 def test_chroma_without_a_whole_block_has_no_share_inside(
     engine: Engine, tmp_path: Path, size: tuple[int, int]
