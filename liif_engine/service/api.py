@@ -16,7 +16,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
 
 import liif_engine
 from liif_engine import figures, memory
@@ -89,11 +89,14 @@ class Api:
             ClientDisconnect: _gone,
             Exception: _fault,
         }
+        events = route("/v1/jobs/{id}/events", self.get_events, "GET")
+        assert events.methods is not None
+        events.methods.discard("HEAD")  # it would last as long as the job, and hanging up would cancel that
         routes = [
             route("/v1/jobs", self.post_job, "POST"),
             route("/v1/jobs/{id}", self.get_job, "GET"),
             route("/v1/jobs/{id}", self.delete_job, "DELETE"),
-            route("/v1/jobs/{id}/events", self.get_events, "GET"),
+            events,
             route("/v1/jobs/{id}/result", self.get_result, "GET"),
             route("/v1/status", self.get_status, "GET"),
             route("/v1/models", self.get_models, "GET"),
@@ -128,8 +131,6 @@ class Api:
 
     async def get_events(self, request: Request) -> Response:
         """The job's states as they come."""
-        if request.method == "HEAD":  # it would last as long as the job, and hanging up would cancel that
-            raise HTTPException(405)
         return EventStream(self.queue, self._job(request))
 
     async def get_result(self, request: Request) -> Response:
@@ -282,9 +283,21 @@ async def _fault(_: Request, __: Exception) -> Response:
     return refusal(LiifError("a fault of the service; its log says more"), 500)
 
 
-async def _http_error(_: Request, error: Exception) -> Response:
+async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     words = {404: "there is nothing at this path", 405: "this path does not take this method"}
     standard = HTTPStatus(error.status_code).phrase
     message = words.get(error.status_code, error.detail) if error.detail == standard else error.detail
-    return refusal(UsageError(message, remedy=REMEDY), error.status_code)
+    answer = refusal(UsageError(message, remedy=REMEDY), error.status_code)
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:  # Starlette names those of one route alone
+        answer.headers["Allow"] = ", ".join(sorted(_methods(request)))
+    return answer
+
+
+def _methods(request: Request) -> set[str]:
+    """What the path takes, by all of its routes."""
+    found = set[str]()
+    for route in request.app.routes:
+        if route.matches(request.scope)[0] is not Match.NONE:
+            found |= route.methods
+    return found

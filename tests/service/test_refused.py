@@ -190,6 +190,24 @@ def test_paths_and_methods(service: Service, method: str, path: str, status: int
 
 
 @pytest.mark.parametrize(
+    ("path", "methods"),
+    [
+        ("/v1/jobs", "POST"),
+        ("/v1/jobs/none", "DELETE, GET, HEAD"),
+        ("/v1/jobs/none/events", "GET"),
+        ("/v1/status", "GET, HEAD"),
+        ("/metrics", "GET, HEAD"),
+    ],
+)
+def test_a_method_that_is_refused_hears_which_are_not(service: Service, path: str, methods: str) -> None:
+    connection, _ = connect(service.folder)
+    connection.request("PUT", path)
+    response = connection.getresponse()
+    assert (response.status, response.headers["Allow"]) == (405, methods)
+    connection.close()
+
+
+@pytest.mark.parametrize(
     ("headers", "status"),
     [
         ({"Host": "evil.example"}, 403),
