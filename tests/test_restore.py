@@ -204,6 +204,7 @@ def test_what_progress_raises_ends_the_work() -> None:
         (np.zeros((4, 4, 3), np.uint8), {"scale": 2, "layout": ["R", "G", "B"]}),
         (np.zeros((4, 4, 3), np.uint8), {"scale": 2, "layout": ""}),
         ([[1, 2], [3, 4]], {"scale": 2}),
+        (np.ma.masked_equal(np.arange(16, dtype=np.uint8).reshape(4, 4), 3), {"scale": 2}),
         (None, {"scale": 2}),
         (np.zeros((4, 4), np.uint8), {"scale": True}),
         (np.zeros((4, 4), np.uint8), {"scale": 2, "on_progress": "print"}),

@@ -37,6 +37,9 @@ def as_channels(pixels: Pixels, layout: str | None) -> tuple[Pixels, str]:
     """
     if not isinstance(pixels, np.ndarray):
         raise UsageError(f"pixels are a numpy array, not of type {type(pixels).__name__}")
+    if np.ma.is_masked(pixels):  # numbers lie below the mask too, and would be restored as a picture
+        remedy = "Give those that are missing a value: pixels.filled(value)."
+        raise UsageError("some of the pixels are masked, and a result has no mask", remedy=remedy)
     if pixels.dtype.name not in FULL_SCALE:
         raise UsageError(f"pixels are uint8, uint16 or float32, not {pixels.dtype}")
     source = pixels[..., None] if pixels.ndim == 2 else pixels
