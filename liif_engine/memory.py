@@ -143,6 +143,16 @@ def _limits() -> Iterator[int]:
     yield from _address_space()
     if sys.platform != "win32" and sys.platform != "linux":
         yield os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    yield from _windows()
+
+
+def _windows() -> list[int]:
+    if sys.platform == "win32":
+        # MEMORYSTATUSEX, which begins with its own length: 2 is what is free of the memory, 4 of what may be promised.
+        status = (ctypes.c_uint64 * 8)(64)
+        if ctypes.windll.kernel32.GlobalMemoryStatusEx(status):
+            return [min(status[2], status[4])]
+    return []
 
 
 def _meminfo() -> Iterator[int]:

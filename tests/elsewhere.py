@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import ctypes
 import errno
 import importlib
 import io
@@ -59,6 +60,8 @@ def become_windows() -> None:
     shutil.disk_usage = lambda _: room  # type: ignore[assignment]
     shutil._USE_CP_SENDFILE = False  # type: ignore[attr-defined]
     sys.modules["msvcrt"] = _locks()
+    kernel32 = types.SimpleNamespace(GlobalMemoryStatusEx=lambda _: 0)
+    ctypes.windll = types.SimpleNamespace(kernel32=kernel32)  # type: ignore[attr-defined]
     for name in MODULES:
         sys.modules[name] = None  # type: ignore[assignment]
     for module, names in NAMES.items():
@@ -234,10 +237,34 @@ def main(folder: Path) -> dict[str, Any]:
     came["prune"] = run(daemon_cli.app, "prune", "--older-than", "0 days", "--yes")
     store = asked.daemon.originals_folder
     came["kept"] = [name for name in names(store) if not name.startswith(("ledgers", "results"))]
+    came["read_only"] = _of_read_only(folder, Here.engine, asked)
     figures = child.measure("ours fast", 2, 0.001, device="cpu", threads=1, published=None)
     came["bench"] = "seconds" in figures
     came["flags"] = _flags_of_a_start(folder.with_name("service"))
     return came
+
+
+def _of_read_only(folder: Path, engine: Any, asked: Any) -> list[str]:
+    """What is said of a file that cannot be replaced: as a result's place, and as a picture."""
+    from liif_daemon import places
+    from liif_daemon.examine import examine
+    from liif_daemon.ledger import Ledger
+
+    from liif_engine import LiifError, Target, restore_file
+
+    file = folder / "e.jpg"
+    shutil.copy(folder / "a.jpg", file)
+    with file.open("ab") as more:
+        more.write(b"of its own")
+    file.chmod(0o444)
+    ledger = Ledger(places.ledger_path(asked))
+    said = [examine(file, asked.folders[0], asked, ledger).reason]
+    ledger.close()
+    try:
+        restore_file(engine, folder / "a.jpg", file, target=Target(scale=1), overwrite=True)
+    except LiifError as error:
+        said.append(error.message)
+    return said
 
 
 def _flags_of_a_start(folder: Path) -> str:

@@ -39,6 +39,11 @@ def test_pictures_are_restored_and_come_back_where_nothing_of_posix_is(tmp_path:
         "back": True,
         "prune": 0,
         "kept": [],
+        "read_only": [
+            "is read-only, and Windows replaces no such file. Clear the read-only attribute in its properties, or by"
+            " attrib -r, and try again.",
+            "is read-only, and Windows replaces no such file",
+        ],
         "bench": True,
         "flags": "8000200",  # no window, a group of its own
     }, done.stderr

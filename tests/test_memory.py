@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
+import struct
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -52,6 +55,21 @@ def test_a_small_need_is_not_asked_for_each_time(monkeypatch: pytest.MonkeyPatch
     free[0] = 1 << 24
     now[0] = 1.01 * memory.ASKED_ANEW_AFTER
     assert memory.available_bytes(1) < 1 << 24
+
+
+def test_windows_is_asked_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a stand-in, which fills what it is given as Windows does."""
+    gigabytes = {"total": 32, "free": 10, "most": 48, "left": 7, "space": 1 << 17, "unused": 1 << 16, "extended": 0}
+
+    def fill(given: object) -> int:
+        length = struct.unpack_from("<L", given)[0]  # type: ignore[call-overload]
+        struct.pack_into("<LL7Q", given, 0, length, 69, *(one << 30 for one in gigabytes.values()))  # type: ignore[arg-type]
+        return 1
+
+    kernel32 = types.SimpleNamespace(GlobalMemoryStatusEx=fill)
+    monkeypatch.setattr(ctypes, "windll", types.SimpleNamespace(kernel32=kernel32), raising=False)
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert memory.available_bytes() == int((7 << 30) * (1 - memory.SAFETY_SHARE))
 
 
 def test_only_a_lack_of_memory_is_one() -> None:

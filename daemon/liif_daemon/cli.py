@@ -236,6 +236,7 @@ def service_install(
     """Installs the systemd user unit, and starts it."""
     from liif_daemon import unit
 
+    unit.refuse_elsewhere()
     settings = settings_from(None)
     has_folders = bool(settings.folders)
     if start and not has_folders:

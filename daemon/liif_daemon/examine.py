@@ -15,6 +15,7 @@ from liif_daemon.store import hash_of
 from liif_engine.errors import LiifError, TruncatedError
 from liif_engine.model_names import names_a_file
 from liif_engine.picture import image_file
+from liif_engine.picture.atomic import refuse_read_only
 from liif_engine.picture.image_file import Limits, Probe
 from liif_engine.picture.results import is_marked
 
@@ -84,6 +85,7 @@ def examine(path: Path, folder: FolderSettings, settings: Settings, ledger: Ledg
     if path.lstat().st_nlink > 1 and folder.hard_links == "skip":
         return verdict("skipped", "it has several names (hard links), and hard_links is skip")
     try:
+        refuse_read_only(path, path.lstat().st_mode)
         probe = image_file.probe(path, limits=Limits(max_pixels=settings.engine.max_pixels))
         can_say = image_file.carries_marker(probe.format)
         noted = None if can_say else notes.read(settings.daemon.originals_folder, sha256)

@@ -11,10 +11,16 @@ from contextlib import suppress
 from pathlib import Path
 
 from liif_engine.base_folder import base_folder
-from liif_engine.errors import LiifError, OutputError
+from liif_engine.errors import LiifError, OutputError, UsageError
 from liif_engine.picture.atomic import write_atomically
 
 NAME = "liif-daemon.service"
+
+#: What starts programs where there is no systemd.
+ELSEWHERE = {
+    "win32": "Have the Task Scheduler start `{} -m liif_daemon run` when you log on.",
+    "darwin": "Have launchd start `{} -m liif_daemon run`, by a file in ~/Library/LaunchAgents.",
+}
 
 
 def text() -> str:
@@ -30,6 +36,16 @@ def text() -> str:
 def path() -> Path:
     """Where the unit is installed."""
     return base_folder("XDG_CONFIG_HOME", ".config") / "systemd" / "user" / NAME
+
+
+def refuse_elsewhere() -> None:
+    """Says what to use on a system that never has a systemd.
+
+    Raises:
+        UsageError: on such a system.
+    """
+    if (instead := ELSEWHERE.get(sys.platform)) is not None:
+        raise UsageError("this system has no systemd", remedy=instead.format(sys.executable))
 
 
 def install(*, start: bool) -> list[str]:

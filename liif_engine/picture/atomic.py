@@ -191,7 +191,23 @@ def check_name(path: Path, *, overwrite: bool, resume: bool = False) -> int | No
             raise OutputExistsError("already exists", path=path)
         if not (stat.S_ISREG(old.st_mode) or stat.S_ISLNK(old.st_mode)):
             raise OutputError("is a device, pipe or socket, not a file", path=path)
+        refuse_read_only(path, old.st_mode)
         return stat.S_IMODE(old.st_mode) if stat.S_ISREG(old.st_mode) else None
+
+
+def refuse_read_only(path: Path, mode: int) -> None:
+    """Refuses what Windows does not let anybody replace.
+
+    Args:
+        path: of a file.
+        mode: its own.
+
+    Raises:
+        OutputError: it has the read-only attribute.
+    """
+    if sys.platform == "win32" and not mode & stat.S_IWUSR:
+        remedy = "Clear the read-only attribute in its properties, or by attrib -r, and try again."
+        raise OutputError("is read-only, and Windows replaces no such file", path=path, remedy=remedy)
 
 
 def _create(path: Path, mode: int) -> Path:

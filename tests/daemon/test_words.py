@@ -167,6 +167,19 @@ def test_a_service_without_folders_is_refused_unless_it_is_not_to_start(
         assert not asked_of
 
 
+@pytest.mark.parametrize(("system", "instead"), [("win32", "Task Scheduler"), ("darwin", "launchd")])
+def test_a_service_is_refused_where_there_is_no_systemd(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, system: str, instead: str
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setattr(sys, "platform", system)
+    done = invoke("service", "install", "--no-start")
+    assert isinstance(done.exception, UsageError)
+    assert instead in done.exception.remedy
+    assert f"{sys.executable} -m liif_daemon run" in done.exception.remedy
+    assert not list(tmp_path.iterdir())
+
+
 def test_files_that_are_never_looked_at_are_refused_in_words(workshop: Workshop) -> None:
     data = draw(workshop.folder / "a.jpg", 1)
     for name in (".hidden.jpg", "a.jpg.part"):
