@@ -161,6 +161,27 @@ def test_a_person_goes_through_all_by_keyboard(page: Page, review: Review) -> No
     assert names(page) == [shown[0]]
 
 
+def test_single_letter_keys_can_be_turned_off_for_good(
+    page: Page, review: Review, browser_context: BrowserContext
+) -> None:
+    page.get_by_role("checkbox", name="Single-letter keys").uncheck()
+    with page.expect_navigation():
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("Enter")
+    address = page.url
+    for key in "kune/":
+        page.keyboard.press(key)
+    page.wait_for_timeout(300)
+    assert page.url == address
+    assert len(browser_context.pages) == 1
+    assert review.workshop.counts()["done"] == 5
+    with page.expect_navigation():
+        page.keyboard.press("Escape")
+    page.get_by_role("checkbox", name="Single-letter keys").check()
+    page.keyboard.press("/")
+    expect(page.get_by_role("searchbox")).to_be_focused()
+
+
 def test_keep_in_the_list_goes_on_to_the_next_row(page: Page) -> None:
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowDown")

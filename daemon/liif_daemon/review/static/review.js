@@ -77,6 +77,14 @@ const slider = whole && compare(whole);
 const rows = [...document.querySelectorAll(".row")];
 const links = rows.map((row) => row.querySelector(".open"));
 
+// Whose voice or hand hits letters by chance can turn them off. A cookie, since the port and with it the store of a page
+// is another each time.
+const letters = document.querySelector(".letters input");
+letters.checked = !document.cookie.split("; ").includes("letters=off");
+letters.addEventListener("change", () => {
+  document.cookie = `letters=${letters.checked ? "on" : "off"}; path=/; max-age=31536000; samesite=strict`;
+});
+
 function step(by) {
   const at = rows.findIndex((row) => row.contains(document.activeElement));
   const next = links[at < 0 ? 0 : Math.max(0, Math.min(links.length - 1, at + by))];
@@ -106,7 +114,7 @@ document.addEventListener("keydown", (event) => {
     step(event.key === "ArrowDown" ? 1 : -1);
   } else if (event.key === " " && slider && (!isButton || event.target.type === "range")) {
     slider.flip();
-  } else if (!press(event.key)) {
+  } else if ((event.key.length === 1 && !letters.checked) || !press(event.key)) {
     return;
   }
   event.preventDefault();
