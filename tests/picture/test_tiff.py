@@ -176,6 +176,7 @@ def test_orientation_is_reported_and_reset_once_turned() -> None:
         (raw(PLAIN, 2, t254=number_tag("<", 1)), UnsupportedError, "reduced copy"),
         (raw(PLAIN, 2, t33550=Tag(12, 3, bytes(24))), UnsupportedError, "GeoTIFF"),
         (raw(PLAIN, 2, t50844=Tag(12, 92, bytes(736))), UnsupportedError, "GeoTIFF"),
+        (raw(PLAIN, 2, t42113=Tag(2, 2, b"0\0")), UnsupportedError, "missing"),
         (raw(PLAIN, 2, t37724=Tag(7, 8, bytes(8))), UnsupportedError, "layers"),
         (raw(PLAIN, 2, t52545=Tag(7, 8, bytes(8))), UnsupportedError, "Content Credentials"),
         (raw(PLAIN, 2, t256=number_tag("<", 0)), InputError, "0 x 4"),

@@ -69,6 +69,7 @@ _REFUSED = {
     **dict.fromkeys((33550, 33920, 33922, 34264, 50844), "map coordinates (GeoTIFF), which are bound to its pixels"),
     **dict.fromkeys((33560, *range(33628, 33632), 34412, 51123), f"a microscope's own record {_OF_PIXELS}"),
     **dict.fromkeys((34118, 34680, 34682), f"an electron microscope's own record {_OF_PIXELS}"),
+    42113: "GDAL's number for pixels that are missing, which a result would mix with others",
     50838: "ImageJ's own record (a stack, drawings, ranges of display), which is bound to its pixels",
     52545: "Content Credentials, signed for the original pixels",
 }
