@@ -63,7 +63,9 @@ def run(
     size: Annotated[str | None, typer.Option(metavar="WIDTHxHEIGHT", help="Size of the results in pixels.")] = None,
     long_edge: Annotated[int | None, typer.Option(help="Longer side of the results in pixels.")] = None,
     megapixels: Annotated[float | None, typer.Option(help="Size of the results in millions of pixels.")] = None,
-    model: Annotated[str | None, typer.Option(help="A model's name or a checkpoint's path (default: auto).")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="A model's name (see `liif models`) or a checkpoint's path (default: auto).")
+    ] = None,
     quality: Annotated[
         int | None, typer.Option(min=1, max=100, help="Of JPEG, WebP, AVIF, HEIC (default: 95).")
     ] = None,

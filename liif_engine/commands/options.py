@@ -21,11 +21,14 @@ if TYPE_CHECKING:
 Model = Annotated[
     str | None,
     typer.Option(
-        help="auto, a shipped name (see `liif models`) or a checkpoint's path; + at its end: asked eight times."
+        help="auto (the default), a shipped name (see `liif models`) or a checkpoint's path; + at its end: asked"
+        " eight times."
     ),
 ]
-Device = Annotated[str | None, typer.Option(help=f"{device_names.WORDS}.")]
-Precision = Annotated[str | None, typer.Option(help="auto, fp32 or bf16; auto is bf16 for 8-bit pictures if it can.")]
+Device = Annotated[str | None, typer.Option(help=f"{device_names.WORDS} (default: auto).")]
+Precision = Annotated[
+    str | None, typer.Option(help="auto (the default), fp32 or bf16; auto is bf16 for 8-bit pictures if it can.")
+]
 Config = Annotated[
     Path | None,
     # Not checked here: what cannot be read is a failure of its own, with an exit code of its own.

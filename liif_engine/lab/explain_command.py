@@ -42,7 +42,7 @@ def explain(
     ] = None,
     scale: Annotated[float, typer.Option(help="Output per input pixel, 1 to 16.")] = 2.0,
     model: Annotated[
-        str | None, typer.Option(help="auto, a shipped name (see `liif models`) or a checkpoint's path.")
+        str | None, typer.Option(help="auto (the default), a shipped name (see `liif models`) or a checkpoint's path.")
     ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps; restores the picture.")] = None,
     consistent: Annotated[
