@@ -16,6 +16,7 @@ from liif_daemon.settings import FolderSettings, Settings
 from liif_engine import locks
 from liif_engine.config_file import ConfigFile, several
 from liif_engine.errors import ConfigError, LiifError
+from liif_engine.picture.new_folder import make
 
 #: A command that only asks whether a daemon runs holds the lock for an instant; who wants it for longer tries again.
 LOCK_TRIES, LOCK_WAIT = 5, 0.05
@@ -92,7 +93,7 @@ def only_one(settings: Settings) -> Iterator[None]:
     """
     folder = settings.daemon.state_folder
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make(folder, 0o700)
         file: IO[str] = (folder / "daemon.lock").open("a+", encoding="ascii")
     except OSError as error:
         raise LiifError(f"cannot be used ({error.strerror})", path=folder, remedy="Set daemon.state.") from error

@@ -18,6 +18,7 @@ from liif_daemon.ledger import Owner
 from liif_daemon.ledger.originals import Originals
 from liif_engine.errors import LiifError
 from liif_engine.picture.atomic import TEMPORARY_PREFIX, TEMPORARY_SUFFIX, flush_folder
+from liif_engine.picture.new_folder import make
 
 _PIECE_BYTES = 1 << 20
 
@@ -86,7 +87,7 @@ class Store:
         """
         self.check()
         if self.owner is not None:
-            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # as a parent it would get another mode
+            make(self.folder, 0o700)  # as a parent it would get another mode
             write_durably(self._names / self.owner.identity, os.fsencode(self.owner.ledger))
             self._is_known = True
         others = [path for path in self._names.glob("?" * 32) if self.owner is None or path.name != self.owner.identity]
@@ -129,8 +130,18 @@ class Store:
         """
         final = self.path_of(sha256)
         self.claim()
-        if self.holds(sha256):
-            return final.stat().st_size
+        if not self.holds(sha256):
+            self._copy(path, sha256)
+        # Also of one that is there: who brought it may have been killed before this. And the names above, which may be
+        # new.
+        for folder in (final.parent, self.folder, self.folder.parent):
+            flush_folder(folder, strict=True)  # what may not be there after a power loss keeps nothing safe
+        self.check()  # else the copy lies where the share was mounted until a moment ago
+        return final.stat().st_size
+
+    def _copy(self, path: Path, sha256: str) -> None:
+        """Copies a file into the store; its bytes are durable then, its name is not yet."""
+        final = self.path_of(sha256)
         final.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         temporary = final.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{TEMPORARY_SUFFIX}")
         digest = hashlib.sha256()
@@ -149,15 +160,11 @@ class Store:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
             raise
-        # Also the names above it, which may be new.
-        for folder in (final.parent, self.folder, self.folder.parent):
-            flush_folder(folder, strict=True)  # what may not be there after a power loss keeps nothing safe
-        self.check()  # else the copy lies where the share was mounted until a moment ago
-        return final.stat().st_size
 
     def remove(self, sha256: str) -> None:
-        """Lets an original go."""
+        """Lets an original go; a power loss does not bring it back, when no ledger knows it any more."""
         self.path_of(sha256).unlink(missing_ok=True)
+        flush_folder(self.path_of(sha256).parent)
 
     def begin(self, originals: Originals) -> None:
         """To be called before anything is kept: removes what a killed copy left behind, and knows the store again.

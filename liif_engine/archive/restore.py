@@ -33,6 +33,7 @@ from liif_engine.file import sha256_of
 from liif_engine.picture import image_file
 from liif_engine.picture.atomic import remove_left
 from liif_engine.picture.image_file import Limits, Marker
+from liif_engine.picture.new_folder import make
 from liif_engine.plan import Plan, check_destination, is_folder, plan
 from liif_engine.words import counted
 from liif_engine.workers import Answer, FileWork, WorkerSettings
@@ -151,7 +152,7 @@ class Archive:
                 self._leave_result(source)
                 return None
             if not self.dry:
-                destination.parent.mkdir(parents=True, exist_ok=True)
+                make(destination.parent)
             # A run that was killed may have left the result under its name, or somebody another file since.
             begun = row is not None and same and row.state == "begun"
             known = row is None or begun or self._leaves_it_open(row, destination)

@@ -12,6 +12,7 @@ from typing import Any
 
 from liif_daemon.ledger.schema import MIGRATIONS
 from liif_engine.errors import LiifError, OutputError
+from liif_engine.picture.new_folder import make
 
 #: Another process (`undo`, `retry`) may hold the ledger for so long. [s]
 BUSY_SECONDS = 30
@@ -49,7 +50,7 @@ class Database:
         options: dict[str, Any] = {"timeout": BUSY_SECONDS, "isolation_level": None, "check_same_thread": False}
         try:
             if not self._is_missing:
-                self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                make(self.path.parent, 0o700)
             self._file: sqlite3.Connection = sqlite3.connect(":memory:" if self._is_missing else self.path, **options)
         except (OSError, sqlite3.Error) as error:
             raise self._fault("opened", error) from error
