@@ -13,7 +13,7 @@ from liif_daemon.bench import Bench
 from liif_daemon.ledger import Job
 from liif_daemon.posts import Touching
 from liif_daemon.work import recover_jobs
-from liif_daemon.workplace import tidy
+from liif_daemon.workplace import flush_removed, tidy
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ def clear(bench: Bench, touching: Touching, silent: Collection[Path]) -> None:
         OutputError: the ledger cannot be written.
     """
     is_there: dict[Path, bool] = dict.fromkeys(silent, False)
-    cleared = []
+    cleared: dict[int, Path] = {}
     for number, folder, workplace in bench.ledger.workplaces():
         try:
             with touching(folder, workplace):
@@ -66,9 +66,10 @@ def clear(bench: Bench, touching: Touching, silent: Collection[Path]) -> None:
                     tidy(jobs, bench.store, bench.ledger)
                 # Where it was in a folder that has another name now, it is there still: `clear_found`.
                 if workplace.parent.is_dir():
-                    cleared.append(number)
+                    cleared[number] = workplace
         except OSError as error:
             log.warning("%s: cannot be removed yet (%s)", workplace, error.strerror)
+    flush_removed(cleared.values())
     bench.ledger.no_workplace(cleared)
 
 
@@ -97,6 +98,7 @@ def clear_found(workplace: Path, bench: Bench) -> None:
         for job in jobs
     ]
     tidy(here, bench.store, bench.ledger)
+    flush_removed([workplace])
     bench.ledger.no_workplace(job.id for job in jobs)
 
 

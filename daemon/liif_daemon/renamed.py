@@ -162,6 +162,7 @@ def _take_away(job: Job, path: Path, ledger: Ledger, store: Store) -> bool:
         OSError: the system refuses; it stays.
     """
     workplace = workplace_for(path)
+    flush_folder(job.path.parent)  # where the ledger knows that of `undo`, which is gone
     ledger.set_workplace(job, workplace)
     make_workplace(workplace)
     held = result_in(workplace, job)

@@ -18,7 +18,7 @@ from liif_daemon.store import Changed, Store, hash_of
 from liif_daemon.swap import swap
 from liif_daemon.undoable import content_or_none, moved_job
 from liif_daemon.unknown import AT_WORK
-from liif_daemon.workplace import copy_in, make_workplace, remove_workplace, tidy, workplace_for
+from liif_daemon.workplace import copy_in, flush_removed, make_workplace, remove_workplace, tidy, workplace_for
 from liif_engine.errors import InputError, LiifError, OutputError, printable
 from liif_engine.picture.atomic import flush, flush_folder
 
@@ -55,16 +55,23 @@ def undo(job: Job, ledger: Ledger, store: Store, *, force: bool = False, like: P
     if here is not None and here != job.result_sha256:
         ledger.originals.promise(here, store.keep(path, here), store.folder, math.inf)
     workplace = workplace_for(path)
+    flush_removed([job.workplace])
     ledger.set_workplace(job, workplace)
     make_workplace(workplace)
     try:
         copy = copy_in(workplace, job)
-        _copy_whole(original, copy, job)
+        # Until it is complete and durable it has another name, and is nobody's to put back.
+        part = copy.with_name(f"part-of-{copy.name}")
+        _copy_whole(original, part, job)
         if (whose := like if here is None else path) is not None:
-            carry(whose, copy, mtime=False)
-        os.utime(copy, ns=(job.mtime_ns, job.mtime_ns))
-        flush(copy)
+            carry(whose, part, mtime=False)
+        os.utime(part, ns=(job.mtime_ns, job.mtime_ns))
+        flush(part)
+        part.rename(copy)
         ours = Glance.of(copy)
+        if here is None:  # by this copy alone it is known, from now on, that the original is on its way
+            flush_folder(workplace)
+            flush_folder(path.parent)
         # First the ledger: a kill in between must not leave an original that looks like a new picture.
         _note(job, ledger)
         try:
@@ -154,22 +161,20 @@ def _swap(copy: Path, path: Path, expected: str) -> None:
 
 
 def _copy_whole(original: Path, copy: Path, job: Job) -> None:
-    """Copies a job's original; what is there only in part has another name until then, and is nobody's to put back.
+    """Copies a job's original.
 
     Raises:
         OutputError: the copy is not the original.
         OSError: the system refuses.
     """
-    part = copy.with_name(f"part-of-{copy.name}")
     try:
-        shutil.copyfile(original, part)
+        shutil.copyfile(original, copy)
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:  # of the disk of the copy, whichever file it was said of
-            raise OSError(error.errno, error.strerror, os.fspath(part)) from error
+            raise OSError(error.errno, error.strerror, os.fspath(copy)) from error
         raise
-    if hash_of(part) != job.source_sha256:
+    if hash_of(copy) != job.source_sha256:
         raise OutputError("its original could not be copied whole", path=job.path)
-    part.rename(copy)
 
 
 def _note(job: Job, ledger: Ledger) -> None:

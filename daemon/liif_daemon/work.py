@@ -19,7 +19,16 @@ from liif_daemon.replace import Policy, Result, put_beside, refuse_links, replac
 from liif_daemon.settings import FolderSettings, Settings, target_of
 from liif_daemon.store import Changed, hash_of
 from liif_daemon.told import AT_THE_END
-from liif_daemon.workplace import content_of, make_workplace, recover, remove_workplace, result_in, tidy, workplace_for
+from liif_daemon.workplace import (
+    content_of,
+    flush_removed,
+    make_workplace,
+    recover,
+    remove_workplace,
+    result_in,
+    tidy,
+    workplace_for,
+)
 from liif_engine import log as logs
 from liif_engine.errors import LiifError, OutputExistsError, UnsupportedError
 from liif_engine.picture import image_file
@@ -62,6 +71,7 @@ def _restore_picture(jobs: list[Job], bench: Bench, on_progress: OnProgress) -> 
         source = _source_of(jobs, bench)
         if jobs[-1].in_place and _policy(jobs[-1], bench).keep_days:
             bench.store.make_ready(jobs[-1].source_sha256, jobs[-1].size)  # not first after minutes of work
+        flush_removed(job.workplace for job in jobs)
         bench.ledger.begin(jobs, workplace)  # forgets earlier results, so only where there is to be a new one
         make_workplace(workplace)
         steps.reached("workplace made")

@@ -14,7 +14,7 @@ import stat
 import struct
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from liif_daemon.ledger import Job, Ledger
 from liif_daemon.names import why_not_there
 from liif_daemon.store import Changed, Store, hash_of
 from liif_daemon.swap import ASIDE, swap
-from liif_engine.picture.atomic import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
+from liif_engine.picture.atomic import TEMPORARY_PREFIX, TEMPORARY_SUFFIX, flush_folder
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +60,16 @@ def make_workplace(folder: Path) -> None:
     if _only_grows(folder.parent):
         raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), os.fspath(folder))
     folder.mkdir(mode=0o700)
+
+
+def flush_removed(workplaces: Iterable[Path | None]) -> None:
+    """Makes durable that workplaces are gone, before the ledger forgets them: one that came back would stay for ever.
+
+    Args:
+        workplaces: of which the ledger knows; None stands for none.
+    """
+    for folder in {workplace.parent for workplace in workplaces if workplace is not None}:
+        flush_folder(folder)
 
 
 def is_workplace(path: Path) -> bool:
