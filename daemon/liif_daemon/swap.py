@@ -88,7 +88,7 @@ def _swap_by_replace(new: Path, path: Path, expected: str) -> Path | None:
 def _is_gone(path: Path) -> bool:
     """Whether there is no such file, though the system may still know its name."""
     try:
-        os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
+        os.close(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)))
     except FileNotFoundError:
         return True
     except OSError:
