@@ -241,6 +241,7 @@ class Daemon:
             if self.settings is settings and not turn.is_over:
                 self._has_begun = True
                 self._in_order.set()
+                self._wake.set()
 
     def _settling_now(self) -> list[Path | None]:
         return [folder for folder in self.settling.folders() if folder not in self.silent]

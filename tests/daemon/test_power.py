@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from liif_daemon import dispatch
 from liif_daemon import store as store_module
 from liif_daemon.prune import prune
 from liif_daemon.renamed import bring_back, elsewhere
@@ -30,6 +31,7 @@ class Picture:
 
     def __init__(self, workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
         workshop.folder_values["settle_seconds"] = 0
+        monkeypatch.setattr(dispatch, "TICK_SECONDS", 0.001)  # the daemon is started some hundred times
         self.workshop, self.path = workshop, workshop.folder / "a.jpg"
         self.original = draw(self.path, 1)
         self._monkeypatch = monkeypatch
