@@ -93,7 +93,7 @@ def test_once_tells_of_what_it_could_not_read(
         return list_folder(path)
 
     monkeypatch.setattr(examine, "hash_of", hash_of)
-    monkeypatch.setattr(names, "os", SimpleNamespace(scandir=scandir))
+    monkeypatch.setattr(names, "os", SimpleNamespace(**{**vars(os), "scandir": scandir}))
     assert run_once(workshop) is ExitCode.SEVERAL
     said = capsys.readouterr()
     assert said.out == "1 restored, 0 left as they are, 0 failed, 0 waiting, 2 not to be read\n"
