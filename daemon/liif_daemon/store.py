@@ -222,7 +222,7 @@ def write_durably(path: Path, text: bytes) -> None:
     with suppress(FileNotFoundError):
         if path.read_bytes() == text:
             return
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make(path.parent, 0o700)
     flags = os.O_CREAT | os.O_TRUNC | os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
     with os.fdopen(os.open(path, flags, 0o666), "wb") as file:
         file.write(text)

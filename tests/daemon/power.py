@@ -1,12 +1,13 @@
 """A disk that loses power: what may lie on it afterwards, by what was flushed and what was not.
 
-The power may go before every change of names and every flush. What is there then:
+The power may go before every change of names, every flush and every transaction. What is there then:
 
 - a file: what it held at its last flush; where it was written to since, maybe nothing, or its first half and zeros;
 - the names in a folder: those at its last flush, or those of now. Each top folder stands for a disk of its own, where
   all is as it was flushed, or as it is now; that one rename is there by half, no file system with a journal knows.
 
-SQLite flushes by itself what it has committed, below what Python sees: of the ledger, all that is there.
+SQLite flushes by itself what it has committed, below what Python sees: of the ledger, all that is there. An archive's
+journal is not flushed: all is there, or nothing.
 """
 
 from __future__ import annotations
@@ -22,12 +23,13 @@ from typing import Any
 
 import pytest
 
+from liif_engine.archive.journal import NAME as JOURNAL
 from liif_engine.picture import exchange
 
 LEDGER = "ledger.sqlite3"
 
 #: What else the daemon keeps beside the ledger is worth no flush.
-_WORTH_NONE = (LEDGER, "daemon.", "looking", "prune.lock")
+_WORTH_NONE = (LEDGER, JOURNAL, "daemon.", "looking", "prune.lock")
 
 #: What is left of a file, by what it held at its last flush, if there was one, and holds now.
 _LOSSES: tuple[Callable[[bytes | None, bytes], bytes], ...] = (
@@ -90,22 +92,25 @@ class Disk:
         with ExitStack() as stack:
             patch = stack.enter_context(monkeypatch.context())
             for name in ("rename", "replace", "link", "unlink", "mkdir", "rmdir"):
-                patch.setattr(os, name, self._before(name, getattr(os, name)))
-            patch.setattr(exchange, "_rename", self._before("renameat2", exchange._rename))
+                self.cut_before(patch, os, name)
+            self.cut_before(patch, exchange, "_rename")
             patch.setattr(os, "fsync", self._flushing(os.fsync))
             yield
             self._cut("the end")
         for pin in self._pins.values():
             os.close(pin)
 
-    def _before(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+    def cut_before(self, patch: pytest.MonkeyPatch, where: object, name: str) -> None:
+        """The power may also go before this function is called."""
+        call = getattr(where, name)
+
         def called(*arguments: Any, **rest: Any) -> Any:
             with self._lock:
                 if not any(Path(str(one)).name.startswith(_WORTH_NONE) for one in arguments):
                     self._cut(f"{name}({', '.join(map(str, arguments))})")
                 return call(*arguments, **rest)
 
-        return called
+        patch.setattr(where, name, called)
 
     def _flushing(self, call: Callable[[int], None]) -> Callable[[int], None]:
         def called(descriptor: int) -> None:
@@ -148,23 +153,33 @@ class Disk:
 
     def _cut(self, when: str) -> None:
         """The power may go now."""
-        now = self._now()
-        changed = {one for one, names in now.items() if self._names.get(one, {}) != names}
-        disks = {self._disk(one) for one in changed}
-        fresh = [changed, set[int]()]
-        for disk in disks:
-            there = {one for one in changed if self._disk(one) == disk}
-            fresh += [there, changed - there]
-        ledgers = {path.relative_to(self.base): _committed(path) for path in self.base.rglob(LEDGER)}
-        for some in fresh:
-            names = self._names | {one: now[one] for one in some}
-            for lose in _LOSSES:
-                tree = dict(self._tree(self._top, "", names, lose))
-                tree |= {str(path): data for path, data in ledgers.items() if str(path.parent) in tree}
-                key = frozenset(tree.items())
-                if key not in self._seen:
-                    self._seen.add(key)
-                    self.cuts.append(Cut(when, tree))
+        for tree in self.left():
+            key = frozenset(tree.items())
+            if key not in self._seen:
+                self._seen.add(key)
+                self.cuts.append(Cut(when, tree))
+
+    def left(self) -> list[dict[str, bytes | None]]:
+        """What may be there if the power goes now, as `Cut.tree` has it."""
+        with self._lock:
+            now = self._now()
+            changed = {one for one, names in now.items() if self._names.get(one, {}) != names}
+            disks = {self._disk(one) for one in changed}
+            fresh = [changed, set[int]()]
+            for disk in disks:
+                here = {one for one in changed if self._disk(one) == disk}
+                fresh += [here, changed - here]
+            ledgers = {path.relative_to(self.base): _committed(path) for path in self.base.rglob(LEDGER)}
+            journals = {path.relative_to(self.base): path.read_bytes() for path in self.base.rglob(f"{JOURNAL}*")}
+            found = list[dict[str, bytes | None]]()
+            for some in fresh:
+                names = self._names | {one: now[one] for one in some}
+                for lose in _LOSSES:
+                    tree = dict(self._tree(self._top, "", names, lose))
+                    for databases in [ledgers | journals] + [ledgers] * bool(journals):
+                        there = {str(path): data for path, data in databases.items() if str(path.parent) in tree}
+                        found.append(tree | there)
+            return found
 
     def _tree(
         self, folder: int, prefix: str, names: dict[int, dict[str, int]], lose: Callable[[bytes | None, bytes], bytes]

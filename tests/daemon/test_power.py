@@ -7,17 +7,24 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from liif_daemon import dispatch
 from liif_daemon import store as store_module
+from liif_daemon import swap as swap_module
+from liif_daemon.engine import EngineError, Order
+from liif_daemon.ledger.database import Database
 from liif_daemon.prune import prune
 from liif_daemon.renamed import bring_back, elsewhere
+from liif_daemon.store import Changed
 from liif_daemon.undoable import undoable
+
+from liif_engine.picture.atomic import flush_folder
 
 from .power import Disk
 from .test_undo import undo_all
-from .workshop import Workshop, draw, sha
+from .workshop import Copying, Workshop, at, draw, sha
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="unflushed bytes are read through /proc")
 
@@ -36,6 +43,13 @@ class Picture:
         self.original = draw(self.path, 1)
         self._monkeypatch = monkeypatch
 
+    def not_the_first(self) -> None:
+        """Ledger and store are there."""
+        self.path.rename(self.workshop.base / "a.jpg")
+        draw(self.workshop.folder / "b.jpg", 2)
+        self.workshop.once()
+        (self.workshop.base / "a.jpg").rename(self.path)
+
     def here(self) -> bytes | None:
         return self.path.read_bytes() if self.path.exists() else None
 
@@ -43,14 +57,19 @@ class Picture:
     def losing_power(self) -> Iterator[set[bytes | None]]:
         """What is done inside is cut off at each step, and the daemon started again; then the original is wanted.
 
+        When all is over, no power loss changes what the path holds.
+
         Yields:
             What the path may hold then: what it holds before and after, and what is added.
         """
         disk, whole = Disk(self.workshop.base), {self.here(), self.original}
-        with disk.losing_power(self._monkeypatch):
+        with self._monkeypatch.context() as patch, disk.losing_power(self._monkeypatch):
+            disk.cut_before(patch, Database, "change")
             yield whole
-        whole.add(self.here())
-        assert len(disk.cuts) > 5
+            whole.add(self.here())
+            what_is_durable = {tree.get(str(self.path.relative_to(disk.base))) for tree in disk.left()}
+            assert what_is_durable == {self.here()}, "what is over is"
+        assert len(disk.cuts) > 4
         for cut in disk.cuts:
             cut.lay_out(self.workshop.base)
             try:
@@ -62,14 +81,15 @@ class Picture:
 
     def _check(self, whole: set[bytes | None]) -> None:
         workshop = self.workshop
+        keeps = workshop.folder_values.get("keep_originals") != "none"
         assert self.here() in whole
-        assert self.here() == self.original or workshop.store.holds(sha(self.original))
+        assert not keeps or self.here() == self.original or workshop.store.holds(sha(self.original))
         workshop.once()
         assert self.here() in whole
         assert workshop.leftovers() == []
-        if self.here() != self.original:
+        if keeps and self.here() != self.original:
             undo_all(workshop, self.path)
-        assert self.here() == self.original
+        assert not keeps or self.here() == self.original
         assert workshop.leftovers() == []
 
 
@@ -86,6 +106,84 @@ def test_restoring_for_the_first_time_undo_and_another_start(workshop: Workshop,
         whole.add(picture.here())
         assert undo_all(workshop, picture.path) == 1
         workshop.once()
+
+
+def test_restoring_and_undo_where_names_cannot_be_exchanged(
+    workshop: Workshop, picture: Picture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(swap_module, "exchange", lambda *_: False)
+    picture.not_the_first()
+    with picture.losing_power() as whole:
+        workshop.once()
+        whole.add(picture.here())
+        assert undo_all(workshop, picture.path) == 1
+
+
+def test_restoring_without_keeping_originals(workshop: Workshop, picture: Picture) -> None:
+    """The last that is left of the original goes only when the result is durable in its place."""
+    picture.not_the_first()
+    workshop.folder_values["keep_originals"] = "none"
+    with picture.losing_power():
+        workshop.once()
+
+
+def test_another_try(workshop: Workshop, picture: Picture) -> None:
+    """The workplace of the first was on the disk, as the system sees to within seconds by itself."""
+
+    def fail(_: Order) -> None:
+        if len(engine.orders) == 1:
+            flush_folder(workshop.folder)
+            raise EngineError("not yet", "again")
+
+    picture.not_the_first()
+    workshop.engine = engine = Copying(before=fail)
+    with picture.losing_power():
+        workshop.once()
+
+
+def test_a_workplace_in_a_folder_that_was_renamed(
+    workshop: Workshop, picture: Picture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = workshop.folder / "old", workshop.folder / "new"
+    draw(old / "b.jpg", 2)
+    at(monkeypatch, "swap verified", lambda: old.rename(new))
+    workshop.once()
+    assert workshop.leftovers() != []
+    with picture.losing_power():
+        workshop.once()
+
+
+@pytest.mark.parametrize("has_exchange", [True, False])
+def test_what_was_written_in_the_instant_of_the_swap_stays_where_it_was_put_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_exchange: bool
+) -> None:
+    path, workplace = tmp_path / "pictures" / "a.jpg", tmp_path / "pictures" / ".liif-0.tmp"
+    workplace.mkdir(parents=True)
+    (workplace / "result1.jpg").write_bytes(b"the result")
+    path.write_bytes(b"the original")
+    if not has_exchange:
+        monkeypatch.setattr(swap_module, "exchange", lambda *_: False)
+    disk, theirs = Disk(tmp_path), path.open("r+b")
+
+    def write() -> None:
+        with theirs:
+            theirs.write(b"their own")
+            theirs.flush()
+            os.fsync(theirs.fileno())
+
+    at(monkeypatch, "folders flushed", write)
+    monkeypatch.setattr(swap_module, "is_open_for_writing", lambda _: False)
+    with disk.losing_power(monkeypatch):
+        with pytest.raises(Changed):
+            swap_module.swap(workplace / "result1.jpg", path, sha(b"the original"))
+        assert {tree["pictures/a.jpg"] for tree in disk.left()} == {b"their ownnal"}
+
+
+def test_what_a_ledger_says_of_itself_in_the_store_is_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = Disk(tmp_path)
+    with disk.losing_power(monkeypatch):
+        store_module.write_durably(tmp_path / "ledgers" / "one", b"its path")
+        assert {tree.get("ledgers/one") for tree in disk.left()} == {b"its path"}
 
 
 def test_undo_of_the_old_name_of_a_renamed_result(workshop: Workshop, picture: Picture) -> None:
@@ -106,10 +204,7 @@ def test_an_original_whose_name_the_disk_did_not_flush_is_not_taken_for_durable(
     def fails(*_: object, **__: object) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    picture.path.rename(workshop.base / "a.jpg")
-    draw(workshop.folder / "b.jpg", 2)
-    workshop.once()  # ledger and store are there
-    (workshop.base / "a.jpg").rename(picture.path)
+    picture.not_the_first()
     store = workshop.store
     with picture.losing_power():
         with monkeypatch.context() as patched:
