@@ -193,11 +193,11 @@ class Archive:
     def _leaves_it_open(self, row: Row, destination: Path) -> bool:
         """Whether the marker of what exists tells more than a row does: that of a failure tells nothing of it.
 
-        Nor does that of a result whose size is as it was: files that were copied have other times.
+        Nor does that of a file that was begun, or of a result whose size is as it was: files copied have other times.
         """
         found = Glance.of(destination)
         is_like_it = found is not None and found.size == row.result.size and row.settings == self.order.settings
-        return row.state == "failed" or (row.state == "done" and is_like_it)
+        return row.state in {"begun", "failed"} or (row.state == "done" and is_like_it)
 
     def _leave_result(self, source: Path) -> None:
         self.summary.results += 1

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from liif_engine import file as picture_file
-from liif_engine.archive.journal import NAME
+from liif_engine.archive.journal import NAME, Journal
 from liif_engine.archive.order import Order
 from liif_engine.archive.restore import Archive
 from liif_engine.picture.image_file import Marker
@@ -55,6 +55,20 @@ def test_files_that_were_copied_are_known_by_their_markers(source: Path, tmp_pat
     for _ in range(2):
         again = restore(Path(copies[0]), Path(copies[1]))
         assert (again.restored, again.kept, again.failures) == (0, 4, [])
+
+
+def test_a_result_of_a_run_that_was_killed_is_known_by_its_marker_in_a_copy(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The row says no more than that it was begun, of an original with another time."""
+    (source / "broken.jpg").unlink()
+    (source / "deep" / "er" / "d.bmp").unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "done", lambda *_: None)
+        restore(source, tmp_path / "new")
+    copy = Path(shutil.copytree(source, tmp_path / "copy", copy_function=shutil.copyfile))
+    again = restore(copy, tmp_path / "new")
+    assert (again.restored, again.kept, again.failures) == (0, 4, [])
 
 
 def test_a_copied_result_that_cannot_say_what_it_is_is_known_by_its_bytes(source: Path, tmp_path: Path) -> None:

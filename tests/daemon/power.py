@@ -52,16 +52,17 @@ class Cut:
     tree: dict[str, bytes | None]
 
     def lay_out(self, base: Path) -> None:
-        """Makes a folder hold this and nothing else; the folders in it stay the same ones, as their inodes tell."""
+        """Makes a folder hold this and nothing else; what is in it already stays the same, as inodes and times tell."""
         for path in sorted(base.rglob("*"), reverse=True):
-            if not path.is_dir():
-                path.unlink()
-            elif self.tree.get(str(path.relative_to(base)), b"") is not None:
+            wanted = self.tree.get(str(path.relative_to(base)), b"" if path.is_dir() else None)
+            if path.is_dir() and wanted is not None:
                 path.rmdir()
+            elif path.is_file() and wanted != path.read_bytes():
+                path.unlink()
         for name, content in self.tree.items():
             if content is None:
                 (base / name).mkdir(exist_ok=True)
-            else:
+            elif not (base / name).exists():
                 (base / name).write_bytes(content)
 
 
