@@ -46,6 +46,8 @@ def undo(job: Job, ledger: Ledger, store: Store, *, force: bool = False, like: P
     """
     _refuse_links(job)
     if job.workplace is not None:  # of an `undo` that was killed: soon the ledger names ours alone
+        if not job.workplace.parent.exists():  # the folder may have another name now
+            job = dataclasses.replace(job, workplace=job.path.with_name(job.workplace.name))
         tidy([job], store, ledger)
     job, here = check(job, ledger, store, force=force)
     path, original = job.path, store.path_of(job.source_sha256)

@@ -185,6 +185,29 @@ def test_what_a_killed_undo_has_left_goes_with_the_next_undo(workshop: Workshop)
     assert workshop.leftovers() == []
 
 
+def test_what_a_killed_undo_has_left_in_a_folder_that_was_renamed_since_goes_with_the_next_undo(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = workshop.folder / "old", workshop.folder / "new"
+    data = draw(old / "a.jpg", 1)
+    workshop.once()
+
+    def die(*_: object) -> NoReturn:
+        for name in ("tidy", "remove_workplace"):  # a kill lets nothing be put in order
+            patch.setattr(undo_module, name, lambda *_: None)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(undo_module, "_copy_whole", die)
+        with pytest.raises(KeyboardInterrupt):
+            undo_all(workshop, old / "a.jpg")
+    assert len(workshop.leftovers()) == 1
+    old.rename(new)
+    assert undo_all(workshop, new / "a.jpg") == 1
+    assert (new / "a.jpg").read_bytes() == data
+    assert workshop.leftovers() == []
+
+
 def test_what_is_put_in_the_place_in_the_instant_of_the_swap_is_kept_though_undo_is_stopped(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
