@@ -19,6 +19,7 @@ from liif_daemon.free import is_open_for_writing, rename_if_free
 from liif_daemon.ledger import Job, Ledger
 from liif_daemon.store import Store, hash_of
 from liif_daemon.undo import undo
+from liif_daemon.undoable import content_or_none
 from liif_daemon.workplace import is_workplace, make_workplace, remove_workplace, result_in, tidy, workplace_for
 from liif_engine.errors import OutputError, printable
 from liif_engine.picture.atomic import flush_folder
@@ -80,9 +81,16 @@ def bring_back(job: Job, found: Elsewhere | None, ledger: Ledger, store: Store, 
         What became of the result, in words to go on with; empty if it was in its place, or nowhere.
 
     Raises:
-        LiifError, OSError: as `undo`; or the original is back, but the result could not be taken away.
+        LiifError, OSError: as `undo`; or the original is back, but something could not be taken away.
     """
-    undo(job, ledger, store, force=force, like=found.result if found else None)
+    try:
+        undo(job, ledger, store, force=force, like=found.result if found else None)
+    except OSError as error:
+        if content_or_none(job.path) != job.source_sha256:
+            raise
+        words = f"the original is back, but what came after that failed ({error.strerror or error})"
+        remedy = "The next `liif-daemon run` clears away what is left."
+        raise OutputError(words, path=job.path, remedy=remedy) from error
     if found is None or found.result is None:
         return told(found)
     try:

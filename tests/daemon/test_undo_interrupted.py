@@ -15,6 +15,7 @@ import pytest
 from liif_daemon import steps
 from liif_daemon import undo as undo_module
 from liif_daemon.dispatch import Daemon
+from liif_daemon.renamed import bring_back
 from liif_daemon.undo import undo
 from liif_daemon.undoable import undoable
 
@@ -229,4 +230,26 @@ def test_what_is_put_in_the_place_in_the_instant_of_the_swap_is_kept_though_undo
         undo(job, ledger, store)
     assert path.read_bytes() == original
     assert store.path_of(sha(theirs)).read_bytes() == theirs
+    assert workshop.leftovers() == []
+
+
+def test_an_undo_whose_last_tidying_fails_says_that_the_original_is_back(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = workshop.folder / "a.jpg"
+    original = draw(path, 1)
+    workshop.once()
+    ledger = workshop.ledger()
+    (job,) = undoable(path, ledger)
+
+    def fails(folder: Path) -> NoReturn:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), os.fspath(folder))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(undo_module, "tidy", lambda *_: None)
+        patched.setattr(undo_module, "remove_workplace", fails)
+        with pytest.raises(OutputError, match=r"the original is back, but .* \(Input/output error\)"):
+            bring_back(job, None, ledger, workshop.store)
+    assert path.read_bytes() == original
+    assert workshop.once() == {"undone": 1}
     assert workshop.leftovers() == []
