@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from liif_engine import base_folder
+from liif_engine.errors import InputError
 from liif_engine.service import client
 
 #: GIMP wants the folder to be called as the file in it that it starts.
@@ -73,6 +74,7 @@ def places(
 
     Raises:
         ConfigError: this user has no home folder.
+        InputError: a folder of profiles cannot be looked into.
     """
     home = home or base_folder.home()
     if given := environment.get("GIMP3_DIRECTORY"):
@@ -89,9 +91,26 @@ def places(
     return [
         Place(profile / "plug-ins", f"GIMP {profile.name}{kind}")
         for kind, base in bases.items()
-        for profile in sorted(base.glob("*"))
-        if VERSION.fullmatch(profile.name) and profile.is_dir()
+        for profile in _profiles(base)
     ]
+
+
+def _profiles(base: Path) -> list[Path]:
+    """The profiles of the GIMPs that can take the plug-in.
+
+    Raises:
+        InputError: the folder cannot be looked into.
+    """
+    try:
+        return sorted(one for one in base.iterdir() if VERSION.fullmatch(one.name) and one.is_dir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        words, remedy = (
+            f"cannot be looked into ({error.strerror})",
+            "GIMP's profiles are there: see that it can be read.",
+        )
+        raise InputError(words, path=base, remedy=remedy) from error
 
 
 def ask(place: Place, environment: Mapping[str, str] = os.environ) -> bool | None:

@@ -26,6 +26,9 @@ def install() -> int:
         print(f"{state.place.gimp}: {state.state} in {state.place.folder}; {words}")
         if state.place.note:
             print(f"  {state.place.note}")
+        if state.state != "installed":
+            print("  What was just put there does not read as it was written: see that the folder can be read and that")
+            print("  its disk is well, then run this again.")
         if found is False or state.state != "installed":
             code = ExitCode.OUTPUT
     return code

@@ -13,10 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from liif_daemon import gimp as gimp_command
 
-from gimp_plugin import aside, install
+from gimp_plugin import aside, gimps, install
 from gimp_plugin.gimps import Place, ask, places
-from liif_engine.errors import LiifError, OutputError
+from liif_engine.errors import ExitCode, InputError, LiifError, OutputError
 
 from . import chroot
 from .conftest import RealGimp
@@ -282,6 +283,25 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "3.0").write_text("a file")
     with pytest.raises(OutputError, match="cannot be written"):
         install.install([Place(tmp_path / "3.0" / "plug-ins", "GIMP 3.0")])
+
+
+def test_a_folder_of_profiles_that_cannot_be_looked_into_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / ".config" / "GIMP"
+    folder.parent.mkdir()
+    folder.symlink_to(folder)
+    with pytest.raises(InputError, match="cannot be looked into") as caught:
+        places({}, tmp_path, "linux")
+    assert caught.value.path == folder
+
+
+def test_an_install_that_does_not_read_as_it_was_written_says_what_to_do(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(gimps, "places", lambda: [place])
+    monkeypatch.setattr(gimps, "ask", lambda _: None)
+    monkeypatch.setattr(install, "state", lambda place: install.State(place, "outdated"))
+    assert gimp_command.install() == ExitCode.OUTPUT
+    assert "run this again" in capsys.readouterr().out
 
 
 def test_flatpak_needs_one_command_more(tmp_path: Path) -> None:
