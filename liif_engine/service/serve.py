@@ -133,8 +133,6 @@ async def _serve(settings: ServeSettings, place: Place) -> None:
             Defaults(settings.workers.model, settings.workers.precision, settings.quality),
         )
         server = Server(Guard(api.app(), place.token), queue, settings, place)
-        port = "" if place.port is None else f" and 127.0.0.1:{place.port}"
-        print(f"liif: serving in {place.folder}{port}", file=sys.stderr, flush=True)
         await server.serve(sockets=place.sockets)
     finally:
         await queue.close()
@@ -167,6 +165,12 @@ class Server(web.Server):
         )
         self.queue, self.exit_when_idle, self.place = queue, settings.exit_when_idle, place
         self._swept = 0.0
+
+    async def startup(self, sockets: Any = None) -> None:
+        """Says that it serves when it listens: whoever waits for that calls at once."""
+        await super().startup(sockets)
+        port = "" if self.place.port is None else f" and 127.0.0.1:{self.place.port}"
+        print(f"liif: serving in {self.place.folder}{port}", file=sys.stderr, flush=True)
 
     async def on_tick(self, counter: int) -> bool:
         """Called by uvicorn ten times a second."""

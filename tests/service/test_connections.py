@@ -6,15 +6,20 @@ import json
 import os
 import resource
 import socket
+import sys
+import tempfile
 import time
 from contextlib import ExitStack
 from http.client import HTTPConnection
-from io import BytesIO
+from io import BytesIO, StringIO
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
+from liif_engine.crew import Crew
 from liif_engine.service.client import connect
+from liif_engine.service.serve import ServeSettings, serve
 
 from .asking import PIXELS, SHAPE
 from .conftest import Start, wait_until
@@ -142,3 +147,20 @@ def test_the_port_is_of_no_use_without_the_token_even_for_results(start: Start) 
         assert answer.status == 401
         connection.close()
     assert job.result() == PIXELS
+
+
+def test_when_it_says_that_it_serves_it_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers: list[bool] = []
+
+    class Said(StringIO):
+        def write(self, text: str) -> int:
+            if "serving in" in text:
+                with socket.socket(socket.AF_UNIX) as one:
+                    answers.append(one.connect_ex(f"{folder}/engine.sock") == 0)
+            return super().write(text)
+
+    with tempfile.TemporaryDirectory() as folder:
+        monkeypatch.setenv("XDG_STATE_HOME", folder)
+        monkeypatch.setattr(sys, "stderr", Said())
+        serve(ServeSettings(Path(folder), exit_when_idle=0, crew=Crew("here")))
+    assert answers == [True]
