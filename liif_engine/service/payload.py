@@ -124,6 +124,9 @@ class ImagePayload:
 
     Attributes:
         grows: as of `PixelPayload`; how long an encoded result is, nobody knows before.
+
+    Raises:
+        OSError: there is no room for the picture, or too many files are open; nothing is left behind.
     """
 
     media_type, grows = "application/octet-stream", True
@@ -133,7 +136,11 @@ class ImagePayload:
         self.folder = Path(tempfile.mkdtemp(dir=scratch))
         # Without suffixes: what a picture is, its first bytes say; the result's format is then the same.
         self.source, self.destination = self.folder / "picture", self.folder / "result"
-        self._file = self.source.open("wb")
+        try:
+            self._file = self.source.open("wb")
+        except OSError:
+            self.folder.rmdir()
+            raise
 
     def receive(self, piece: bytes) -> None:
         """Takes the next part of the body."""
