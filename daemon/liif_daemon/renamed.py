@@ -1,7 +1,8 @@
 """Results that somebody gave other names: where an original returns under the old one, its result goes.
 
 Only the very file that was put in the original's place goes, and only with the very bytes that it had there: its inode
-tells it from copies, which stay, as does what was changed.
+tells it from copies, which stay, as does what was changed. In a snapshot of btrfs copies have that too, but another
+device, to which nothing is renamed.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from liif_daemon import mounts
 from liif_daemon.free import is_open_for_writing, rename_if_free
 from liif_daemon.ledger import Job, Ledger
 from liif_daemon.store import Store, hash_of
@@ -121,14 +123,20 @@ def _candidates(
     folder: Path, jobs: list[Job], ledger: Ledger, on_error: Callable[[OSError], object]
 ) -> Iterator[tuple[Job, Path, bool]]:
     """Files below a folder that may be results of jobs, and whether by their inodes; no file is read for that."""
-    sizes, inodes = defaultdict[int | None, list[Job]](list), dict[int, Job]()
+    sizes, inodes = defaultdict[int | None, list[Job]](list), dict[tuple[int, int], Job]()
     for job in jobs:
         sizes[job.result_size].append(job)
         glance, content = ledger.looks.last(job.path)
         if glance is not None and content == job.result_sha256:
-            inodes[glance.inode] = job
+            inodes[mounts.nearest(job.path.parent).stat().st_dev, glance.inode] = job
     for place, folders, names in os.walk(folder, onerror=on_error):
         folders[:] = sorted(name for name in folders if not is_workplace(Path(name)))
+        try:
+            # Of the folder: a file's own is another one in some layers of overlayfs.
+            device = os.stat(place).st_dev  # noqa: PTH116 - as walk names it
+        except OSError as error:
+            on_error(error)
+            continue
         for path in (Path(place, name) for name in sorted(names)):
             try:
                 said = path.lstat()
@@ -137,7 +145,7 @@ def _candidates(
                 continue
             if not stat.S_ISREG(said.st_mode):
                 continue
-            owner = inodes.get(said.st_ino)
+            owner = inodes.get((device, said.st_ino))
             if owner is not None:
                 yield owner, path, True
             for job in sizes.get(said.st_size, ()):

@@ -122,6 +122,28 @@ def test_copies_of_a_result_that_has_gone_and_the_result_of_the_same_original_st
     assert size_of(copy) == (40, 32)
 
 
+def test_a_copy_that_has_the_result_s_inode_on_another_device_stays(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a writable snapshot of btrfs that lies in the watched folder."""
+    path, snapshot = workshop.folder / "a.jpg", workshop.folder / "snapshot"
+    data = draw(path, 1)
+    workshop.once()
+    snapshot.mkdir()
+    path.rename(snapshot / "a.jpg")
+    real = os.stat
+
+    def stat(place: Any, *arguments: Any, **options: Any) -> os.stat_result:
+        said = real(place, *arguments, **options)
+        return os.stat_result((*said[:2], said.st_dev + 1, *said[3:10])) if place == str(snapshot) else said
+
+    with monkeypatch.context() as there:
+        there.setattr(os, "stat", stat)
+        assert STAYS + str(snapshot / "a.jpg") in command_undo(workshop, path)
+    assert path.read_bytes() == data
+    assert size_of(snapshot / "a.jpg") == (40, 32)
+
+
 def test_of_results_that_are_the_same_each_goes_with_its_own_name(workshop: Workshop) -> None:
     one, other = workshop.folder / "one.jpg", workshop.folder / "other.jpg"
     other.write_bytes(draw(one, 1))
