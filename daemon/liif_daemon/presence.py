@@ -19,7 +19,7 @@ class Presence:
     """What was found at a folder's path.
 
     Attributes:
-        identity: device and inode of the folder that is meant; None if that is not there.
+        identity: device and inode of the folder that is meant, 0 where that is no matter; None if it is not there.
         why: it is not there.
         marker: the name of its share, as the ledger has it.
         is_marked: whether it has a marker.
@@ -41,6 +41,7 @@ def look(path: Path, ledger: Ledger) -> Presence:
     try:
         found = path.stat()
         os.scandir(path).close()
+        again = path.stat()
         is_marked = (path / MARKER).is_file()
         known = ledger.folders.marker(path)
     except OSError as error:
@@ -50,4 +51,6 @@ def look(path: Path, ledger: Ledger) -> Presence:
     if known is not None and not is_marked and not mounts.is_mount(path):
         words = f"its share seems to be unmounted: {MARKER} is missing; it is watched again when it returns"
         return Presence(None, f"{words}. If no share belongs there any more, make an empty file {path / MARKER}")
-    return Presence((found.st_dev, found.st_ino), "", known, is_marked)
+    # Some of FUSE make inodes up anew with each answer, which would seem another folder each time, to be scanned.
+    inode = found.st_ino if again.st_ino == found.st_ino else 0
+    return Presence((found.st_dev, inode), "", known, is_marked)

@@ -8,9 +8,10 @@ import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
-from liif_daemon import mounts, names, observe, watcher
+from liif_daemon import mounts, names, observe, presence, watcher
 from liif_daemon.ledger import LONGEST_WAIT
 from liif_daemon.settings import FolderSettings
 from liif_daemon.settle import Settling
@@ -198,6 +199,26 @@ def test_what_tells_a_share_is_not_written_through_a_link(workshop: Workshop, mo
     draw(workshop.folder / "a.jpg", 1)
     assert workshop.once() == {"done": 1}
     assert not (workshop.base / "other").exists()
+
+
+def test_a_folder_whose_inode_is_made_up_with_each_answer_is_one_folder(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As some of FUSE do: it was begun anew, and scanned, each second, and a run with `once` did not end."""
+    real, ledger, inodes = Path.stat, workshop.ledger(), itertools.count(1000)
+
+    def stat(path: Path, **options: Any) -> os.stat_result:
+        said = real(path, **options)
+        return os.stat_result((said.st_mode, next(inodes), *said[2:10]))
+
+    folder = workshop.folder
+    with monkeypatch.context() as there:
+        there.setattr(Path, "stat", stat)
+        assert presence.look(folder, ledger) == presence.look(folder, ledger)
+    before = presence.look(folder, ledger)
+    folder.rename(folder.with_name("former"))
+    folder.mkdir()
+    assert presence.look(folder, ledger) != before
 
 
 def test_links_that_go_round_and_round_hold_up_no_polling(workshop: Workshop) -> None:
