@@ -5,10 +5,12 @@ All SQL of it is here. The journal only ever saves work: what it lost, results s
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
 import sqlite3
+import sys
 import tempfile
 import time
 from contextlib import suppress
@@ -118,6 +120,20 @@ def _is_writable(path: Path) -> bool:
     return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
 
 
+def _has_locks(path: Path) -> bool:
+    """Whether a file can be locked, as far as the system tells; not to be asked while this process holds its lock."""
+    if sys.platform == "win32":
+        return True
+    import fcntl
+
+    try:
+        with path.open("rb") as file:
+            fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB, 1, 1 << 20)
+    except OSError as error:
+        return error.errno != errno.ENOLCK
+    return True
+
+
 def _why_not(path: Path) -> str:
     """Why a file cannot be written to, which is not there perhaps, as where a disk has room for no more files."""
     if not os.path.lexists(path):
@@ -148,13 +164,15 @@ class Journal:
         try:
             self._db = self._opened()
         except sqlite3.OperationalError as error:
-            if "locked" in str(error):
+            has_locks = _has_locks(self.path)  # SQLite says "locked" of a file system without them too
+            if "locked" in str(error) and has_locks:
                 remedy = "Let it end, or choose another --out."
                 raise OutputError("another run is at work in this folder", path=folder, remedy=remedy) from error
             # What SQLite says of a file that it may not lock for itself alone is "disk I/O error".
             is_writable = _is_writable(self.path)
             words = error if is_writable else _why_not(self.path)
-            advice = _NO_DATABASES if is_writable else None
+            words = words if has_locks else "its file system has no locks"
+            advice = None if not is_writable else _NO_DATABASES if has_locks else "Choose an --out on another disk."
             raise OutputError(f"the journal cannot be opened ({words})", path=self.path, remedy=advice) from error
         except _OtherVersionError as error:
             remedy = f"Use that version, or delete it: {_KNOWN_WITHOUT}."
@@ -221,7 +239,8 @@ class Journal:
         try:
             return _open(self.path)
         except sqlite3.OperationalError as error:
-            if "locked" in str(error):
+            has_locks = _has_locks(self.path)  # SQLite says "locked" of a file system without them too
+            if "locked" in str(error) and has_locks:
                 raise
             return _open(self._copied())
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import sqlite3
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -179,6 +182,23 @@ def test_a_dry_run_reads_a_journal_that_is_not_to_be_written_to(is_killed: bool)
         assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert found is not None
     assert found.state == "done"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fcntl")
+def test_a_file_system_without_locks_is_said_to_be_that_and_no_other_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite says "database is locked" of both."""
+    import fcntl
+
+    def refuse(*_: object) -> NoReturn:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    with contextlib.closing(Journal(tmp_path)):
+        monkeypatch.setattr(fcntl, "lockf", refuse)
+        with pytest.raises(OutputError, match="its file system has no locks") as caught:
+            Journal(tmp_path)
+    assert "another disk" in caught.value.remedy
 
 
 def test_where_no_database_can_be_kept_that_is_said_and_what_to_do(
