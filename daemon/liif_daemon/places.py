@@ -89,7 +89,7 @@ def only_one(settings: Settings) -> Iterator[None]:
     """Holds the ledger's lock: one daemon per ledger.
 
     Raises:
-        LiifError: another one holds it.
+        LiifError: another one holds it, or the file system has no locks.
     """
     folder = settings.daemon.state_folder
     try:
@@ -98,7 +98,12 @@ def only_one(settings: Settings) -> Iterator[None]:
     except OSError as error:
         raise LiifError(f"cannot be used ({error.strerror})", path=folder, remedy="Set daemon.state.") from error
     with file:
-        if not _locked(file, tries=LOCK_TRIES):
+        try:
+            is_ours = _locked(file, tries=LOCK_TRIES)
+        except OSError as error:
+            words = f"its file system has no locks ({error.strerror}), by which two daemons know of each other"
+            raise LiifError(words, path=folder, remedy="Set daemon.state to a folder on a local disk.") from error
+        if not is_ours:
             file.seek(0)
             pid = file.read().strip() or "unknown"
             raise LiifError(
@@ -125,17 +130,25 @@ def is_running(settings: Settings) -> bool:
 
 @contextmanager
 def held(path: Path) -> Iterator[bool]:
-    """Holds a file's lock, if it is free; whether it is. Who ends, however that may be, gives it back."""
+    """Holds a file's lock, if it is free; whether it is. Who ends, however that may be, gives it back.
+
+    Raises:
+        OSError: the file cannot be opened, or its file system has no locks.
+    """
     with path.open("ab") as file:
         yield _locked(file)
 
 
 def _locked(file: IO[Any], *, shared: bool = False, tries: int = 1) -> bool:
-    """Takes a file's lock, if it is free."""
+    """Takes a file's lock, if it is free.
+
+    Raises:
+        OSError: the file system has no locks.
+    """
     for left in reversed(range(tries)):
         try:
             locks.take(file, shared=shared)
-        except OSError:
+        except BlockingIOError:
             if left:
                 time.sleep(LOCK_WAIT)
         else:

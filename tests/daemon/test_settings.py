@@ -293,6 +293,21 @@ def test_a_lock_whose_holder_cannot_be_written_down_is_held_all_the_same(
         assert places.is_running(found)
 
 
+def test_a_file_system_without_locks_is_said_to_be_that_and_no_other_daemon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(places.locks, "take", refuse)
+    with (
+        pytest.raises(LiifError, match="its file system has no locks") as caught,
+        places.only_one(layout(tmp_path, "  - path: BASE/a\n")),
+    ):
+        pass
+    assert "local disk" in caught.value.remedy
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no flock")
 def test_who_only_asks_for_a_daemon_keeps_none_from_starting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The question holds the lock for an instant: a daemon that starts just then tries again."""
