@@ -37,6 +37,9 @@ _OURS = re.compile(
     re.DOTALL,
 )
 
+#: How often a workplace is tried to be removed, in 2.5 s: some shares show for a second nothing of what was made.
+REMOVALS = 8
+
 #: Of <linux/fs.h>, as most machines have it; the others refuse, and so do not tell: FS_IOC_GETFLAGS and FS_APPEND_FL.
 _GET_FLAGS, _APPEND_ONLY = 2 << 30 | struct.calcsize("l") << 16 | ord("f") << 8 | 1, 0x20
 
@@ -137,15 +140,15 @@ def remove_workplace(folder: Path) -> None:
     Raises:
         OSError: it cannot be removed.
     """
-    for attempt in range(10):
+    for attempt in range(REMOVALS):
         with suppress(FileNotFoundError):
             try:
                 if folder.is_symlink() or not _remove_ours(folder):
                     log.warning("%s: holds what is not ours, and so stays where it is", folder)
             except OSError:
-                if attempt == 9:
+                if attempt == REMOVALS - 1:
                     raise
-                time.sleep(0.02)  # [s]
+                time.sleep(0.02 * 2**attempt)  # [s]
                 continue
         break
     steps.reached("workplace removed")

@@ -7,7 +7,9 @@ import os
 import shutil
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 from liif_daemon import asked, cli, presence
@@ -15,6 +17,7 @@ from liif_daemon.examine import examine, record
 from liif_daemon.undo import ChangedSince, check, undo
 from liif_daemon.undoable import older, undoable, why_nothing
 from liif_daemon.why import why
+from liif_daemon.workplace import is_workplace
 from typer.testing import CliRunner
 
 from liif_engine.errors import ExitCode, InputError, OutputError
@@ -124,6 +127,29 @@ def test_undo_brings_back_the_original_of_the_result_that_lies_there(workshop: W
     assert size_of(path) == (40, 32)
     assert undo_all(workshop, path, force=True) == 1
     assert path.read_bytes() == first
+
+
+def test_a_share_that_shows_files_late_leaves_no_workplace_and_no_undo_fails(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its folder of temporaries seems empty, and cannot be removed."""
+    path, slept = workshop.folder / "a.jpg", [0.0]
+    data, real = draw(path, 1), os.scandir
+    workshop.once()
+
+    def scandir(place: Any = ".") -> Any:
+        is_late = slept[0] < 1 and is_workplace(Path(os.fspath(place)))
+        return nullcontext(iter(())) if is_late else real(place)
+
+    def sleep(seconds: float) -> None:
+        slept[0] += seconds
+
+    with monkeypatch.context() as there:
+        there.setattr(os, "scandir", scandir)
+        there.setattr("liif_daemon.workplace.time.sleep", sleep)
+        assert undo_all(workshop, path) == 1
+    assert path.read_bytes() == data
+    assert workshop.leftovers() == []
 
 
 def test_undo_of_an_edited_result_brings_back_the_latest_original_though_the_clock_went_back(
