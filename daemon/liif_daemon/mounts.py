@@ -9,15 +9,16 @@ import sys
 import time
 from pathlib import Path
 
-#: File systems whose changes inotify does not see when another machine makes them.
+#: File systems whose changes inotify does not see when another machine makes them, or a virtual machine's host.
 NETWORK = frozenset(
     {"nfs", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "ncpfs", "afs", "ceph", "coda", "9p", "davfs", "virtiofs"}
-    | {"glusterfs", "lustre", "gpfs", "beegfs", "orangefs"}
+    | {"glusterfs", "lustre", "gpfs", "beegfs", "orangefs", "vboxsf", "prl_fs"}
 )
 
 #: The same, behind FUSE.
 NETWORK_FUSE = re.compile(
-    r"fuse\.(sshfs|rclone|davfs2?|glusterfs|s3fs|gcsfuse|ceph|cephfs|curlftpfs|smbnetfs|gvfsd-fuse)"
+    r"fuse\.(sshfs|rclone|davfs2?|glusterfs|s3fs|gcsfuse|ceph|cephfs|curlftpfs|smbnetfs|gvfsd-fuse|kio-fuse|juicefs"
+    r"|vmhgfs-fuse)"
 )
 
 

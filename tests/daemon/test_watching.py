@@ -297,6 +297,16 @@ def test_a_device_that_has_another_s_number_is_known_for_what_it_is(
     mounts._kind_of_device.cache_clear()
 
 
+@pytest.mark.parametrize("kind", ["vboxsf", "prl_fs", "fuse.vmhgfs-fuse", "fuse.juicefs", "fuse.kio-fuse"])
+def test_folders_of_a_host_and_of_a_cloud_are_shares_and_a_local_one_under_fuse_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(mounts, "kind_of", lambda _: kind)
+    assert mounts.is_network(tmp_path)
+    monkeypatch.setattr(mounts, "kind_of", lambda _: "fuse.gocryptfs")
+    assert not mounts.is_network(tmp_path)
+
+
 @pytest.mark.parametrize("name", ["one\u3000two", "one\x0btwo", "one\u2028two"])
 def test_a_mount_whose_name_python_would_split_is_known(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
