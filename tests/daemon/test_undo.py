@@ -168,25 +168,25 @@ def test_undo_of_an_edited_result_brings_back_the_latest_original_though_the_clo
 
 
 def test_what_was_restored_under_a_name_before_is_not_lost_to_undo(workshop: Workshop) -> None:
-    path = workshop.folder / "a.jpg"
-    first = draw(path, 1)
-    workshop.once()
-    second = draw(path, 2)  # by a program that keeps no metadata, from the result or from elsewhere
-    workshop.once()
+    path, originals = workshop.folder / "a.jpg", []
+    for seed in (1, 2, 3):  # by a program that keeps no metadata, from the result or from elsewhere
+        originals.append(draw(path, seed))
+        workshop.once()
     assert undo_all(workshop, path) == 1
-    assert path.read_bytes() == second
+    assert path.read_bytes() == originals[2]
     ledger, store = workshop.ledger(), workshop.store
     assert undoable(path, ledger) == []
-    assert "--force" in why_nothing(path, ledger, store).explain()
-    (job,) = older(path, ledger)
-    undo(job, ledger, store, force=True)
-    assert path.read_bytes() == first
-    assert store.holds(sha(second))
+    for last, before in ((2, 1), (1, 0)):  # the latest first
+        assert "--force" in why_nothing(path, ledger, store).explain()
+        (job,) = older(path, ledger)
+        undo(job, ledger, store, force=True)
+        assert path.read_bytes() == originals[before]
+        assert store.holds(sha(originals[last]))
     assert older(path, ledger) == []
     assert "nothing of ours" in why_nothing(path, ledger, store).explain()
     ledger.close()
-    assert workshop.once() == {"undone": 2}
-    assert path.read_bytes() == first
+    assert workshop.once() == {"undone": 3}
+    assert path.read_bytes() == originals[0]
 
 
 def test_undo_says_why_there_is_nothing_to_undo(workshop: Workshop) -> None:

@@ -131,6 +131,22 @@ def test_names(tmp_path: Path, name: str, looked_at: bool) -> None:
     assert (path in list(names.pictures(folder, tmp_path))) == looked_at
 
 
+def test_a_folder_that_goes_while_others_are_read_is_no_folder_that_is_closed(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        draw(tmp_path / name / "x.jpg", 1)
+    closed = []
+
+    def goes(here: Path) -> bool:
+        if here.name == "b":
+            (here / "x.jpg").unlink()
+            here.rmdir()
+        return False
+
+    found = names.pictures(FolderSettings(path=tmp_path), tmp_path, goes, lambda *what: closed.append(what))
+    assert sorted(path.parent.name for path in found) == ["a", "c"]
+    assert closed == []
+
+
 @pytest.mark.parametrize("polling", [False, True])
 def test_links_are_not_followed_out_of_the_folder(workshop: Workshop, polling: bool) -> None:
     outside = draw(workshop.base / "outside" / "a.jpg", 1)

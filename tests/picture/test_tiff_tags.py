@@ -114,6 +114,20 @@ def test_what_another_formats_exif_loses_in_tiff_is_said() -> None:
     assert [note.partition(" was ")[0] for note in notes] == ["the camera's maker note", "the EXIF thumbnail"]
 
 
+def test_exif_of_any_layout_goes_from_a_jpeg_into_a_tiff(tmp_path: Path) -> None:
+    main = {271: (made.ASCII, b"a maker\0"), 306: (made.ASCII, b"2003:02:01 10:20:30\0"), 50_000: (made.SHORT, 7)}
+    block = made.exif(main, sub={0x829A: (made.RATIONAL, (1, 125))}) + b"behind all directories"
+    (tmp_path / "a.jpg").write_bytes(made.jpeg(made.gradient(8, 8), (0xE1, b"Exif\0\0" + block)))
+    assert made.restored(tmp_path / "a.jpg", tmp_path / "b.tif", format="TIFF") == []
+    found = tags_of((tmp_path / "b.tif").read_bytes())
+    assert {number: found.tags[number].data for number in main} == {
+        271: b"a maker\0",
+        306: b"2003:02:01 10:20:30\0",
+        50_000: b"\7\0",
+    }
+    assert found.below[0x8769].tags[0x829A].data == struct.pack("<II", 1, 125)
+
+
 def test_sizes_in_exif_are_put_right(tmp_path: Path) -> None:
     (tmp_path / "a.tif").write_bytes(file_with_everything(">"))
     source = image_file.read(tmp_path / "a.tif")
