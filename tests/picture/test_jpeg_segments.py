@@ -133,6 +133,13 @@ def test_a_depth_map_in_the_further_segments_of_xmp_is_refused(tmp_path: Path) -
         image_file.probe(path)
 
 
+def test_two_packets_of_xmp_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "two.jpg"
+    path.write_bytes(jpeg(gradient(8, 8), (0xE1, XMP_NAME + XMP), (0xE1, XMP_NAME + XMP)))
+    with pytest.raises(UnsupportedError, match="two XMP packets"):
+        image_file.probe(path)
+
+
 def test_a_depth_map_behind_the_picture_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "focus.jpg"
     path.write_bytes(jpeg(gradient(8, 8)) + b"\0\0\x01\x0b\x13\0\0\0DualShot_DepthMap_1 SEFT")

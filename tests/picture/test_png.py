@@ -173,6 +173,20 @@ def test_every_frame_with_its_time_and_the_loop(twice: Twice, disposal: int, ble
         np.testing.assert_array_equal(written[::2, ::2], ours.pixels)
 
 
+@pytest.mark.parametrize(("second", "disposal"), [((6, 6), 1), ((2, 3), 1), ((2, 3), 2)])
+def test_where_an_opaque_frame_was_cleared_away_nothing_is_drawn(
+    twice: Twice, second: tuple[int, int], disposal: int
+) -> None:
+    parts = [gradient(6, 6) // 2, gradient(*second) // 3]
+    controls = [frame_control(0, part.shape[:2], (0, 0), 1, 5, disposal, 0) for part in parts]
+    before, result = twice(animation(parts, controls, plays=0))
+    opaque = [np.dstack([part, np.full(part.shape[:2], 255, np.uint8)]) for part in parts]
+    for ours, oracle in zip(before.frames, drawn(opaque, [(0, 0)] * 2, disposal, 0), strict=True):
+        np.testing.assert_array_equal(ours.pixels, oracle)
+    for ours, written in zip(before.frames, shown_by_pillow(result), strict=True):
+        np.testing.assert_array_equal(written[::2, ::2], ours.pixels)
+
+
 def test_a_still_for_other_viewers_stays_hidden(twice: Twice) -> None:
     still, parts = gradient(6, 6, 4), [gradient(6, 6, 4) // 2, gradient(6, 6, 4) // 3]
     controls = [frame_control(0, (6, 6), (0, 0), 1, 5, 0, 0)] * 2
@@ -221,6 +235,26 @@ def test_a_side_that_libpng_refuses_is_refused_before_it(tmp_path: Path) -> None
     body = chunk(b"IDAT", zlib.compress(bytes(1_000_002)))
     with pytest.raises(UnsupportedError, match="1,000,001 x 1 pixels"):
         read(tmp_path / "wide.png", SIGNATURE + chunk(b"IHDR", head) + body + chunk(b"IEND", b""))
+
+
+@pytest.mark.parametrize("size", [(0, 5), (5, 0), (1 << 31, 1)])
+def test_a_size_that_png_does_not_have_is_refused(tmp_path: Path, size: tuple[int, int]) -> None:
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", *size, 8, 0, 0, 0, 0))
+    data = SIGNATURE + head + chunk(b"IDAT", zlib.compress(bytes(6))) + chunk(b"IEND", b"")
+    with pytest.raises(InputError, match=f"says {size[0]} x {size[1]} pixels"):
+        read(tmp_path / "none.png", data)
+
+
+def test_what_comes_before_a_broken_place_is_read_and_no_row_twice(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (64, 80, 3), np.uint8)
+    coder = zlib.compressobj()
+    there = coder.compress(b"".join(b"\0" + row.tobytes() for row in pixels[:40])) + coder.flush(zlib.Z_FULL_FLUSH)
+    data = png(pixels).replace(chunk(b"IDAT", rows(pixels)), chunk(b"IDAT", there + b"\xff" * 9000))
+    with pytest.raises(TruncatedError):
+        read(tmp_path / "broken.png", data)
+    picture = read(tmp_path / "broken.png", data, allow_truncated=True)
+    np.testing.assert_array_equal(picture.frames[0].pixels[:30], pixels[:30])
+    assert not picture.frames[0].pixels[40:].any()
 
 
 def test_pixels_that_stop_before_a_whole_end_are_noticed(tmp_path: Path) -> None:

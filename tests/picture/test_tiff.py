@@ -116,6 +116,21 @@ def test_palettes_become_colours() -> None:
     np.testing.assert_array_equal(read(saved(image)), colours[indexes])
 
 
+def test_gray_palettes_become_gray_unless_a_profile_says_colour() -> None:
+    indexes = random_pixels(4, 5, 1)
+    for profile, layout in (({}, "L"), ({"t34675": Tag(7, 7, b"profile")}, "RGB")):
+        palette = number_tag("<", *[value * 257 for value in range(256)] * 3)
+        data = raw(indexes, 3, t320=palette, **profile)
+        assert tiff.inspect(data, LIMITS).layout == layout
+        np.testing.assert_array_equal(read(data), indexes.repeat(len(layout), axis=2))
+
+
+def test_a_file_that_says_no_depth_has_one_bit_per_pixel() -> None:
+    tags = {256: number_tag("<", 8), 257: number_tag("<", 1), 262: number_tag("<", 1), 279: number_tag("<", 1)}
+    data = tiff_tags.whole_file(Directory(tags), ("<", False), [bytes([0b01011000])])
+    np.testing.assert_array_equal(read(data)[0, :, 0], [0, 255, 0, 255, 255, 0, 0, 0])
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
 def test_associated_alpha_becomes_straight(dtype: str) -> None:
     full = np.iinfo(dtype).max
