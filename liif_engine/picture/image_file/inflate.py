@@ -52,10 +52,6 @@ def inflate_what_is_there(data: bytes, size: int) -> bytes:
         missing -= len(part)
         if missing <= 0 or unpack.eof:
             break
-        while unpack.unconsumed_tail and missing > 0:
-            part = unpack.decompress(unpack.unconsumed_tail, missing)
-            parts.append(part)
-            missing -= len(part)
     return b"".join(parts)
 
 
