@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from pathlib import Path
 
 import pytest
 from liif_daemon.review import peer
@@ -170,3 +171,6 @@ def test_it_is_known_whose_program_calls(monkeypatch: pytest.MonkeyPatch) -> Non
                 monkeypatch.setattr(os, "getuid", lambda user=user: user)
                 assert peer.is_foreign(there, here) is foreign
     assert peer.owner_of(("127.0.0.1", 1), here) is None
+    monkeypatch.setattr(peer, "CONNECTIONS", Path("/no/such/list"))  # as on other systems than Linux
+    monkeypatch.setattr(os, "getuid", lambda: stranger + 1)
+    assert peer.is_foreign(there, here) is False

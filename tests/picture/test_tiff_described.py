@@ -63,6 +63,16 @@ def test_a_picture_of_imagejs_that_lay_on_its_side_is_measured_along_its_new_sid
     assert b"origin" not in tags.tags[270].data
 
 
+def test_a_picture_of_imagejs_that_is_stretched_is_measured_along_each_side(tmp_path: Path) -> None:
+    (tmp_path / "a.tif").write_bytes(described(MICRONS, **density("<", (6, 1), (4, 1))))
+    source = image_file.read(tmp_path / "a.tif")
+    wider = [source.frames[0].pixels.repeat(2, axis=0).repeat(3, axis=1)]
+    image_file.write(tmp_path / "b.tif", source, wider, format="TIFF", quality=90, marker=None, overwrite=False)
+    tags = tags_of((tmp_path / "b.tif").read_bytes())
+    assert (rational(tags, 282), rational(tags, 283)) == ((18, 1), (8, 1))
+    assert tags.tags[270].data == MICRONS.replace(b"n=2.5", b"n=7.5").replace(b"n=1\n", b"n=2\n")
+
+
 def test_the_density_of_a_scan_stays(tmp_path: Path) -> None:
     tags = tags_of(twice(tmp_path, described(b"a scan\0", **density("<", (300, 1), (300, 1)))))
     assert rational(tags, 282) == (300, 1)

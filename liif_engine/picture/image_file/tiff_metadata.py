@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import struct
-from dataclasses import replace
 
 from liif_engine.errors import LiifError, UnsupportedError
 from liif_engine.picture.image_file import exif as exif_block
@@ -191,8 +190,7 @@ def _parsed(exif: bytes, notes: list[str]) -> Directory | None:
         directory = None
     if directory is None:
         notes.append("the EXIF block is damaged, so TIFF, which takes it apart, could not hold it")
-        return None
-    return replace(directory, next=0)
+    return directory
 
 
 def _put_foreign(directory: Directory, metadata: Metadata, order: str) -> None:
