@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import sys
 from pathlib import Path
 
 import pytest
-from liif_daemon.review import peer
+from liif_daemon.review import guard, peer
+from starlette.types import Message, Receive, Scope, Send
 
 from .reviewing import Review, review
 from .workshop import Workshop, draw
@@ -174,3 +176,25 @@ def test_it_is_known_whose_program_calls(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(peer, "CONNECTIONS", Path("/no/such/list"))  # as on other systems than Linux
     monkeypatch.setattr(os, "getuid", lambda: stranger + 1)
     assert peer.is_foreign(there, here) is False
+
+
+def test_another_user_of_the_machine_is_refused_even_with_the_cookie(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "is_foreign", lambda client, _: client[1] == 2)
+    keys, let_through, answers = guard.Keys(), list[int](), list[Message]()
+
+    async def page(scope: Scope, _receive: Receive, _send: Send) -> None:
+        let_through.append(scope["client"][1])
+
+    async def receive() -> Message:
+        return {"type": "http.request"}
+
+    async def send(message: Message) -> None:
+        answers.append(message)
+
+    for port in (1, 2):
+        cookie = (b"cookie", f"{guard.COOKIE}={keys.session}".encode())
+        scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": [cookie]}
+        scope |= {"client": ("127.0.0.1", port), "server": ("127.0.0.1", 80)}
+        asyncio.run(guard.Guard(page, keys)(scope, receive, send))
+    assert let_through == [1]
+    assert answers[0]["status"] == 403
