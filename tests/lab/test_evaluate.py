@@ -60,6 +60,15 @@ def test_psnr_b_punishes_blocks_and_nothing_else() -> None:
     assert psnr_b(blocks, truth) < psnr(blocks, truth) - 1
 
 
+def test_psnr_b_finds_blocks_along_both_axes_and_is_no_better_than_psnr_without_any() -> None:
+    blocky = np.zeros((32, 32))
+    blocky[8:16] = blocky[24:] = 16  # steps from row to row alone
+    smooth = np.full_like(blocky, 4)
+    assert psnr_b(blocky, smooth) == psnr_b(blocky.T, smooth) < psnr(blocky, smooth)
+    inner = np.roll(blocky, 4, axis=0)  # steps only where no blocks meet
+    assert psnr_b(inner, smooth) == psnr(inner, smooth)
+
+
 @pytest.mark.parametrize("scale", [1, 2, 2.5, 3])
 def test_psnr_b_finds_the_blocks_of_an_enlarged_and_shaved_result(scale: float) -> None:
     """They are 8 scale pixels wide, and the first is cut by what was shaved off."""
