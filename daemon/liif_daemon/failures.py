@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 #: Errors of the disk that pass: the job waits.
 _PASSING = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN}
 _PASSING |= {errno.ENOENT, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE, errno.EINTR, errno.ENODEV}
-_PASSING |= {errno.EBUSY, errno.ETXTBSY}
+_PASSING |= {errno.EBUSY, errno.ETXTBSY, errno.EALREADY}
 
 #: What waits for a disk, a share or an engine is tried so often, all of it together: each try reads a picture and
 #: writes to the ledger, which for thousands of them every few seconds would wear out a disk, for days. [1/s]

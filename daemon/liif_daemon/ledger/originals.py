@@ -37,7 +37,9 @@ class Originals:
         """
         with self._file.change() as db:
             if db.execute("SELECT 1 FROM originals WHERE sha256 = ? AND gone = 2", (sha256,)).fetchone():
-                raise OSError(errno.EBUSY, "an older copy of it is just leaving the originals' store", os.fspath(store))
+                raise OSError(
+                    errno.EALREADY, "an older copy of it is just leaving the originals' store", os.fspath(store)
+                )
             now = self._clock.now()
             self.know(store)
             db.execute(
