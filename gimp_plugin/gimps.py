@@ -106,11 +106,8 @@ def _profiles(base: Path) -> list[Path]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
-        words, remedy = (
-            f"cannot be looked into ({error.strerror})",
-            "GIMP's profiles are there: see that it can be read.",
-        )
-        raise InputError(words, path=base, remedy=remedy) from error
+        remedy = "GIMP's profiles are there: see that it can be read."
+        raise InputError(f"cannot be looked into ({error.strerror})", path=base, remedy=remedy) from error
 
 
 def ask(place: Place, environment: Mapping[str, str] = os.environ) -> bool | None:

@@ -14,6 +14,7 @@ from liif_daemon.ledger import Job
 from liif_daemon.posts import Touching
 from liif_daemon.work import recover_jobs
 from liif_daemon.workplace import flush_removed, tidy
+from liif_engine.picture.atomic import flush_folder
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,8 @@ def clear(bench: Bench, touching: Touching, silent: Collection[Path]) -> None:
         OutputError: the ledger cannot be written.
     """
     is_there: dict[Path, bool] = dict.fromkeys(silent, False)
-    cleared: dict[int, Path] = {}
+    cleared: list[int] = []
+    gone: dict[Path, Path] = {}  # where workplaces were, and the watched folder
     for number, folder, workplace in bench.ledger.workplaces():
         try:
             with touching(folder, workplace):
@@ -66,10 +68,13 @@ def clear(bench: Bench, touching: Touching, silent: Collection[Path]) -> None:
                     tidy(jobs, bench.store, bench.ledger)
                 # Where it was in a folder that has another name now, it is there still: `clear_found`.
                 if workplace.parent.is_dir():
-                    cleared[number] = workplace
+                    cleared.append(number)
+                    gone[workplace.parent] = folder
         except OSError as error:
             log.warning("%s: cannot be removed yet (%s)", workplace, error.strerror)
-    flush_removed(cleared.values())
+    for around, folder in gone.items():
+        with touching(folder, around):
+            flush_folder(around)  # as `flush_removed`
     bench.ledger.no_workplace(cleared)
 
 

@@ -128,7 +128,10 @@ def _candidates(
         sizes[job.result_size].append(job)
         glance, content = ledger.looks.last(job.path)
         if glance is not None and content == job.result_sha256:
-            inodes[mounts.nearest(job.path.parent).stat().st_dev, glance.inode] = job
+            try:
+                inodes[mounts.nearest(job.path.parent).stat().st_dev, glance.inode] = job
+            except OSError as error:
+                on_error(error)
     for place, folders, names in os.walk(folder, onerror=on_error):
         folders[:] = sorted(name for name in folders if not is_workplace(Path(name)))
         try:
