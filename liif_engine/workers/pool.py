@@ -154,8 +154,9 @@ class ProcessWorkers(Pool):
         super().__init__(settings, on_room=on_room)
         self.count = count
         self._is_bounded = False  # and that has been said: each worker's each report asks anew
-        # Only torch knows how many GPUs there are, and only workers load torch: the first one tells.
-        self._workers.append(self._worker(settings.device))
+        # Only torch knows how many GPUs there are, and only workers load torch: the first one tells, and counts then.
+        with self._lock:
+            self._workers.append(self._worker(settings.device))
 
     def _worker(self, device: str) -> Worker:
         return Worker(self.settings, device, self._on_report, on_lost=self._take_back)
