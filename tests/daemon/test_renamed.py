@@ -5,8 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -198,45 +196,6 @@ def test_a_dry_run_says_what_becomes_of_a_renamed_result(workshop: Workshop) -> 
     assert not old.exists()
 
 
-def test_a_kill_while_a_renamed_result_is_taken_away_loses_nothing(workshop: Workshop) -> None:
-    old, new = workshop.folder / "a.jpg", workshop.folder / "b.jpg"
-    data = draw(old, 1)
-    workshop.once()
-    old.rename(new)
-    code = KILLED_TAKING_AWAY.format(root=str(Path(__file__).parents[2]), base=str(workshop.base))
-    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == -9
-    assert old.read_bytes() == data
-    assert len(list(workshop.folder.glob(".liif-*.tmp/*"))) == 1, "it was being looked at"
-    assert workshop.once() == {"undone": 1}
-    assert workshop.leftovers() == []
-    assert list(workshop.folder.iterdir()) == [old]
-
-
-@pytest.mark.parametrize("first", ["undo", "dry run", "daemon"])
-def test_an_undo_of_a_renamed_result_that_is_killed_before_its_last_step_goes_on(
-    workshop: Workshop, first: str
-) -> None:
-    old, new = workshop.folder / "a.jpg", workshop.folder / "b.jpg"
-    data = draw(old, 1)
-    workshop.once()
-    old.rename(new)
-    code = KILLED_BEFORE_ITS_NAME.format(root=str(Path(__file__).parents[2]), base=str(workshop.base))
-    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == -9
-    assert not old.exists()
-    if first == "dry run":
-        assert command_undo(workshop, old, "--dry-run") == f"{old} (dry run); its result, {new}, would go\n"
-        assert not old.exists()
-    if first == "daemon":
-        assert workshop.once() == {"undone": 1}
-        assert old.read_bytes() == data
-    else:
-        assert command_undo(workshop, old).endswith(f"its result, {new}, was taken away\n")
-        assert not new.exists()
-    assert old.read_bytes() == data
-    assert workshop.once() == {"undone": 1}
-    assert workshop.leftovers() == []
-
-
 def test_undo_finds_the_results_in_a_renamed_folder(workshop: Workshop) -> None:
     old, new, same = workshop.folder / "old", workshop.folder / "new", workshop.folder / "same.png"
     data = [draw(old / name, seed) for seed, name in enumerate(("a.jpg", "b.png", "c.bmp"))]
@@ -262,33 +221,6 @@ def test_undo_of_a_folder_takes_what_was_renamed_in_it_where_it_lies(workshop: W
     assert (workshop.folder / "a.jpg").read_bytes() == stayed
     assert (workshop.folder / "deep" / "c.jpg").read_bytes() == moved
     assert not (workshop.folder / "b.jpg").exists()
-
-
-KILLED_BEFORE_ITS_NAME = """
-import os, sys
-sys.path.insert(0, {root!r})
-from pathlib import Path
-from liif_daemon import undo
-from tests.daemon.test_undo import Workshop, undo_all
-undo.rename_if_free = lambda *_: os.kill(os.getpid(), 9)
-workshop = Workshop(Path({base!r}))
-undo_all(workshop, workshop.folder / "a.jpg")
-"""
-
-
-KILLED_TAKING_AWAY = """
-import os, sys
-sys.path.insert(0, {root!r})
-from pathlib import Path
-from liif_daemon import renamed
-from tests.daemon.test_undo import Workshop, undoable
-workshop = Workshop(Path({base!r}))
-ledger = workshop.ledger()
-(job,) = undoable(workshop.folder / "a.jpg", ledger)
-found = renamed.elsewhere([job], ledger)[job.id]
-renamed.hash_of = lambda _: os.kill(os.getpid(), 9)
-renamed.bring_back(job, found, ledger, workshop.store)
-"""
 
 
 @pytest.mark.parametrize("names", ["ca", "ac", "ba cb", "bc ab"])

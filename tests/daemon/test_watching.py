@@ -20,33 +20,6 @@ from watchdog.events import DirCreatedEvent, FileCreatedEvent
 from .workshop import Copying, Workshop, draw, sha, size_of, wait_until
 
 
-def test_a_file_that_is_written_slowly_is_taken_when_it_is_whole(workshop: Workshop) -> None:
-    data = draw(workshop.base / "elsewhere.png", 1, 60, 60)
-    path = workshop.folder / "a.png"
-    with workshop.running(settle_seconds=30), path.open("wb", buffering=0) as file:
-        for start in range(0, len(data), 1000):
-            file.write(data[start : start + 1000])
-            time.sleep(0.03)  # what is tested is the pace of a slow writer
-        assert workshop.counts() == {}
-        file.close()
-        wait_until(lambda: workshop.counts() == {"done": 1})
-    assert workshop.store.holds(sha(data))
-
-
-def test_a_file_renamed_while_and_after_it_is_written_is_taken_under_its_last_name(workshop: Workshop) -> None:
-    data = draw(workshop.base / "elsewhere.png", 1, 60, 60)
-    with workshop.running(settle_seconds=30):
-        first, second = workshop.folder / "a.png.part", workshop.folder / "b.crdownload"
-        with first.open("wb", buffering=0) as file:
-            file.write(data[:2000])
-            first.rename(second)
-            file.write(data[2000:])
-        second.rename(workshop.folder / "c.png")
-        wait_until(lambda: workshop.counts() == {"done": 1})
-    assert [path.name for path in workshop.folder.iterdir()] == ["c.png"]
-    assert workshop.store.holds(sha(data))
-
-
 def test_a_file_whose_name_changes_while_it_is_restored_is_restored_under_the_new_one(workshop: Workshop) -> None:
     data = draw(workshop.folder / "a.jpg", 1)
     renamed = workshop.folder / "b.jpg"
@@ -61,47 +34,6 @@ def test_a_file_whose_name_changes_while_it_is_restored_is_restored_under_the_ne
     assert size_of(renamed) == (40, 32)
     assert [path.name for path in workshop.folder.iterdir()] == ["b.jpg"]
     assert workshop.store.holds(sha(data))
-
-
-def test_settled_means_unchanged_for_the_time_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = [100.0]
-    monkeypatch.setattr("liif_daemon.settle.time.monotonic", lambda: clock[0])
-    monkeypatch.setattr("liif_daemon.settle.is_open_for_writing", lambda _: None)
-    path, settling = tmp_path / "a.jpg", Settling()
-    path.write_bytes(b"one")
-    settling.hint(path, 5)
-    assert settling.settled() == []
-    clock[0] += 4
-    path.write_bytes(b"three")
-    assert settling.settled() == []
-    clock[0] += 4
-    assert settling.settled() == []
-    clock[0] += 2
-    assert settling.settled() == [path]
-    assert len(settling) == 0
-
-
-def test_an_old_file_has_settled_and_one_from_the_future_is_watched(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("liif_daemon.settle.is_open_for_writing", lambda _: False)
-    old, future, settling = tmp_path / "old.jpg", tmp_path / "future.jpg", Settling()
-    for path, age in ((old, 3600), (future, -3600)):
-        path.write_bytes(b"x")
-        os.utime(path, (time.time() - age,) * 2)
-        settling.hint(path, 60)
-    assert settling.settled() == [old]
-    assert len(settling) == 1
-
-
-def test_a_link_a_folder_and_a_missing_file_are_forgotten(tmp_path: Path) -> None:
-    settling = Settling()
-    (tmp_path / "link.jpg").symlink_to(tmp_path)
-    (tmp_path / "folder.jpg").mkdir()
-    for name in ("link.jpg", "folder.jpg", "missing.jpg"):
-        settling.hint(tmp_path / name, 0)
-    assert settling.settled() == []
-    assert len(settling) == 0
 
 
 @pytest.mark.parametrize(
@@ -287,52 +219,6 @@ def test_polling_sees_what_comes(workshop: Workshop) -> None:
         assert daemon.watcher.status()[0]["how"] == "polling"
         draw(workshop.folder / "a.jpg", 1)
         wait_until(lambda: workshop.counts() == {"done": 1})
-
-
-def test_a_network_share_is_polled_and_it_is_said(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mounts, "kind_of", lambda _: "nfs4")
-    with workshop.running() as daemon:
-        status = daemon.watcher.status()[0]
-        assert status["how"] == "polling"
-        assert "nfs4" in status["why"]
-
-
-def test_a_device_that_has_another_s_number_is_known_for_what_it_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Shares come and go while the daemon runs, and the system gives their numbers again."""
-    device, clock, kinds = tmp_path.stat().st_dev, [0.0], ["nfs4"]
-    numbers = f"{os.major(device)}:{os.minor(device)}"
-    monkeypatch.setattr(mounts, "_mounts", lambda: [(numbers, "/", kind) for kind in kinds])
-    monkeypatch.setattr("liif_daemon.mounts.time.monotonic", lambda: clock[0])
-    mounts._kind_of_device.cache_clear()
-    assert mounts.is_network(tmp_path)
-    kinds[0] = "ext4"
-    clock[0] += 60
-    assert not mounts.is_network(tmp_path)
-    mounts._kind_of_device.cache_clear()
-
-
-@pytest.mark.parametrize("kind", ["vboxsf", "prl_fs", "fuse.vmhgfs-fuse", "fuse.juicefs", "fuse.kio-fuse"])
-def test_folders_of_a_host_and_of_a_cloud_are_shares_and_a_local_one_under_fuse_is_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
-) -> None:
-    monkeypatch.setattr(mounts, "kind_of", lambda _: kind)
-    assert mounts.is_network(tmp_path)
-    monkeypatch.setattr(mounts, "kind_of", lambda _: "fuse.gocryptfs")
-    assert not mounts.is_network(tmp_path)
-
-
-@pytest.mark.parametrize("name", ["one\u3000two", "one\x0btwo", "one\u2028two"])
-def test_a_mount_whose_name_python_would_split_is_known(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    """The system writes a space, a tab and the end of a line otherwise; all else as it is."""
-    place = tmp_path / name
-    line = f"36 25 8:1 / {place} rw,relatime shared:1 - ext4 /dev/sda1 rw\n"
-    monkeypatch.setattr(Path, "read_text", lambda *_, **__: line)
-    assert mounts._mounts() == [("8:1", str(place), "ext4")]
-    assert mounts.is_mount(place)
 
 
 def test_a_wait_is_never_longer_than_stated() -> None:
